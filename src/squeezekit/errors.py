@@ -1,0 +1,13 @@
+"""The two ways a command can fail, told apart by class; `cli` turns them into exit codes in one place."""
+
+
+class SqueezekitError(Exception):
+    """Wrong usage or input (exit code 2). The message is one sentence: what, where, what to do."""
+
+    exit_code = 2
+
+
+class RunFailed(SqueezekitError):
+    """The input was fine but the promise could not be kept: a diverged run, unreadable images (exit code 1)."""
+
+    exit_code = 1

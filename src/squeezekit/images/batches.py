@@ -1,0 +1,120 @@
+"""Batches: uint8 images in memory become normalised float batches, shifted and mirrored in one gather."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from squeezekit.images.image_set import ImageSet
+from squeezekit.randomness import generator
+
+Augmentation = Literal["none", "shift", "shift-flip"]
+Batch = tuple[Tensor, Tensor]
+
+SHUFFLE, AUGMENT = 0, 1
+
+
+class Batches:
+    """A part of an image set as batches of (float [n, c, h, w] channels-last, int64 labels [n]) on `device`.
+
+    Pixels are scaled to 0…1, then `mean` is subtracted and `std` divided, for all or each channel. Sets that are
+    memory-mapped stay so on a CPU; on another device the whole set is copied there once.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        indices: NDArray[np.int64] | None = None,
+        *,
+        batch_size: int,
+        mean: tuple[float, ...] = (0.0,),
+        std: tuple[float, ...] = (1.0,),
+        augmentation: Augmentation = "none",
+        seed: int = 0,
+        device: torch.device | None = None,
+    ) -> None:
+        device = device or torch.device("cpu")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            self._images = torch.from_numpy(images.images).to(device)
+        self._labels = torch.from_numpy(np.array(images.labels)).to(device)
+        self.indices = torch.from_numpy(np.arange(len(images)) if indices is None else np.array(indices))
+        self.batch_size = batch_size
+        self.mirror = augmentation == "shift-flip" and images.mirrorable
+        self.reach = 0 if augmentation == "none" else max(images.image_size // 8, 1)
+        self._seed = seed
+        self._scale = 1 / (255 * torch.tensor(std, device=device))
+        self._offset = -torch.tensor(mean, device=device) / torch.tensor(std, device=device)
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.indices)
+
+    @property
+    def steps(self) -> int:
+        """Number of batches; the last may be short."""
+        return math.ceil(len(self) / self.batch_size)
+
+    def in_order(self) -> Iterator[Batch]:
+        """Every image once, in order, as it is."""
+        for indices in self.indices.split(self.batch_size):
+            yield self._normalised(self._images[indices.to(self._images.device)]), self._labels_of(indices)
+
+    def shuffled(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+        """Every image once, in the order and with the augmentation of `epoch`, from batch `first_step` on."""
+        order = self.indices[torch.randperm(len(self), generator=generator(self._seed, SHUFFLE, epoch))]
+        for step, indices in enumerate(order.split(self.batch_size)):
+            if step >= first_step:
+                yield self._augmented(indices, epoch, step), self._labels_of(indices)
+
+    def _labels_of(self, indices: Tensor) -> Tensor:
+        return self._labels[indices.to(self._labels.device)]
+
+    def _augmented(self, indices: Tensor, epoch: int, step: int) -> Tensor:
+        """Shift by up to `reach` pixels, edges reflected, and mirror half of the images.
+
+        Where each pixel comes from is computed first, so that both cost one gather from the whole set.
+        """
+        if not self.reach:
+            return self._normalised(self._images[indices.to(self._images.device)])
+        count, (height, width) = len(indices), self._images.shape[1:3]
+        random = generator(self._seed, AUGMENT, epoch, step)
+        shifts = torch.randint(-self.reach, self.reach + 1, (2, count, 1), generator=random)
+        rows = _reflected(torch.arange(height) + shifts[0], height)
+        columns = _reflected(torch.arange(width) + shifts[1], width)
+        if self.mirror:
+            mirrored = torch.rand(count, 1, generator=random) < 0.5
+            columns = torch.where(mirrored, width - 1 - columns, columns)
+        source = (indices[:, None, None] * height + rows[:, :, None]) * width + columns[:, None, :]
+        pixels = self._images.view(-1, self._images.shape[3])
+        return self._normalised(pixels[source.to(pixels.device)])
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        # [n, h, w, c] in memory is [n, c, h, w] in channels-last: no copy.
+        return (pixels * self._scale + self._offset).permute(0, 3, 1, 2)
+
+
+def channel_statistics(images: ImageSet, indices: NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel over the chosen images, pixels scaled to 0…1."""
+    total = np.zeros(images.channels, np.float64)
+    squares = np.zeros(images.channels, np.float64)
+    for chunk in np.array_split(indices, math.ceil(len(indices) / 1024)):
+        pixels = images.images[chunk].reshape(-1, images.channels) / 255
+        total += pixels.sum(0)
+        squares += (pixels**2).sum(0)
+    count = len(indices) * images.image_size**2
+    mean = total / count
+    std = np.sqrt(np.maximum(squares / count - mean**2, 1e-6))
+    return tuple(round(float(m), 4) for m in mean), tuple(round(float(s), 4) for s in std)
+
+
+def _reflected(index: Tensor, size: int) -> Tensor:
+    index = index.abs()
+    return torch.where(index >= size, 2 * (size - 1) - index, index)

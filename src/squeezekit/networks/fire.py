@@ -1,0 +1,70 @@
+"""The Fire module, and the pooling that follows it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Bypass = Literal["none", "identity", "convolution"]
+
+
+class Fire(nn.Module):
+    """Squeeze to few channels, then expand along two branches (Iandola et al., 2016, section 3.2).
+
+    Shapes: [n, in_channels, h, w] -> [n, expand1x1 + expand3x3, h, w].
+
+    `bypass` adds the module's input to its output, as it is (`identity`, needs equal channels) or through a
+    1×1 convolution (section 6, figure 2). With `rectify=False` the last ReLU is left to what follows, which
+    must then be a `RectifiedMaxPool`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        squeeze: int,
+        expand1x1: int,
+        expand3x3: int,
+        *,
+        batch_norm: bool = False,
+        bypass: Bypass = "none",
+        rectify: bool = True,
+    ) -> None:
+        super().__init__()
+        out_channels = expand1x1 + expand3x3
+        if bypass == "identity" and in_channels != out_channels:
+            raise ValueError(f"an identity bypass needs equal channels, not {in_channels} and {out_channels}")
+        if bypass != "none" and not rectify:
+            raise ValueError("a bypass adds to the rectified output: rectify cannot be off")
+        bias = not batch_norm
+        self.in_channels, self.out_channels, self.rectify = in_channels, out_channels, rectify
+        self.squeeze = nn.Conv2d(in_channels, squeeze, 1, bias=bias)
+        self.squeeze_norm = nn.BatchNorm2d(squeeze) if batch_norm else nn.Identity()
+        self.expand1x1 = nn.Conv2d(squeeze, expand1x1, 1, bias=bias)
+        self.expand3x3 = nn.Conv2d(squeeze, expand3x3, 3, padding=1, bias=bias)
+        self.expand_norm = nn.BatchNorm2d(out_channels) if batch_norm else nn.Identity()
+        self.bypass = {
+            "none": lambda: None,
+            "identity": nn.Identity,
+            "convolution": lambda: nn.Conv2d(in_channels, out_channels, 1),
+        }[bypass]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        squeezed = F.relu(self.squeeze_norm(self.squeeze(x)), inplace=True)
+        out = torch.cat([self.expand1x1(squeezed), self.expand3x3(squeezed)], dim=1)
+        out = self.expand_norm(out)
+        if self.rectify:
+            out = F.relu(out, inplace=True)
+        return out if self.bypass is None else out + self.bypass(x)
+
+
+class RectifiedMaxPool(nn.MaxPool2d):
+    """Max-pooling, then ReLU: the same as ReLU, then max-pooling, on a quarter of the values or fewer.
+
+    Shapes: [n, c, h, w] -> [n, c, h', w'].
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(super().forward(x), inplace=True)

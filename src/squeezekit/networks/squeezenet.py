@@ -1,0 +1,151 @@
+"""The SqueezeNet family from its metaparameters (Iandola et al., 2016, sections 3 to 6)."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from squeezekit.networks.config import NetworkConfig, Share
+from squeezekit.networks.fire import Bypass, Fire, RectifiedMaxPool
+
+
+class SqueezeNetConfig(NetworkConfig):
+    """Every number that a SqueezeNet is built from. The defaults are the network `report` (requirement R6)."""
+
+    base_e: int = Field(128, ge=2, le=4096, description="filters in the expand layer of the first Fire modules")
+    incr_e: int = Field(128, ge=0, le=4096, description="filters by which the expand layer grows, every FREQ modules")
+    freq: int = Field(2, ge=1, description="Fire modules between two growths of the expand layer")
+    start: int = Field(1, ge=0, description="modules of the progression left out at its beginning (1: one narrow module)")
+    depth: int = Field(7, ge=1, le=64, description="number of Fire modules")
+    squeeze_ratio: float = Field(0.125, gt=0, le=1, description="squeeze filters ÷ expand filters (1×1 and 3×3)")
+    share_3x3: float = Field(0.5, gt=0, lt=1, description="share of 3×3 filters in the expand layer")
+    bypass: Literal["none", "simple", "complex"] = Field("none", description="add the input of Fire modules to their output")
+    batch_norm: bool = Field(False, description="batch normalisation after every convolution but the last")
+    stem_width: int = Field(96, ge=1, le=4096, description="filters of the first convolution")
+    stem_kernel: Literal[3, 5, 7] = Field(3, description="side of the first convolution's filters")
+    stem_stride: int = Field(1, ge=1, le=4, description="stride of the first convolution (1: “same” padding; more: none)")
+    pool_before: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (1, 2), description="Fire modules (from 1) that a max-pooling stands before"
+    )
+    pool_size: Literal[2, 3] = Field(2, description="side of the max-pooling, of stride 2")
+    dropout: Share = Field(0.5, description="dropout before the last convolution")
+    head_relu: bool = Field(False, description="ReLU after the last convolution, as in v1.0 and v1.1")
+
+    @model_validator(mode="after")
+    def _pools_stand_before_modules(self) -> Self:
+        if tuple(sorted(set(self.pool_before))) != self.pool_before or max(self.pool_before, default=1) > self.depth:
+            raise ValueError(f"pool_before must rise and name modules from 1 to depth, {self.depth}")
+        return self
+
+    def fire_widths(self) -> list[tuple[int, int, int]]:
+        """(squeeze, expand 1×1, expand 3×3) of each Fire module (section 5.1).
+
+        Module i (from 0) expands to `base_e + incr_e · ⌊(start + i) ÷ freq⌋` filters. Fractions are rounded to
+        the nearest, halves up; every layer keeps at least one filter.
+        """
+        widths = []
+        for i in range(self.start, self.start + self.depth):
+            expand = self.base_e + self.incr_e * (i // self.freq)
+            expand3x3 = min(max(_nearest(self.share_3x3 * expand), 1), expand - 1)
+            widths.append((max(_nearest(self.squeeze_ratio * expand), 1), expand - expand3x3, expand3x3))
+        return widths
+
+    def build(self) -> SqueezeNet:
+        """The untrained network; its weights are drawn from torch's global generator."""
+        return SqueezeNet(self)
+
+
+class SqueezeNet(nn.Module):
+    """Stem, Fire modules with max-pooling between them, dropout, 1×1 convolution to the classes, average.
+
+    Shapes: float [n, channels, image_size, image_size], normalised -> logits [n, classes]. Parameter names and
+    shapes of v1.0 and v1.1 are those of torchvision.
+    """
+
+    def __init__(self, config: SqueezeNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.features = _features(config)
+        width = sum(config.fire_widths()[-1][1:])
+        self.classifier = Head(width, config.classes, dropout=config.dropout, relu=config.head_relu)
+        _initialise(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.features(x))
+
+
+class Head(nn.Sequential):
+    """Dropout, 1×1 convolution to the classes, ReLU or not, global average: [n, c, h, w] -> [n, classes].
+
+    Without the ReLU, average and convolution are both linear and change places: the convolution then sees one
+    pixel instead of h·w.
+    """
+
+    def __init__(self, in_channels: int, classes: int, *, dropout: float, relu: bool) -> None:
+        super().__init__(nn.Dropout(dropout), nn.Conv2d(in_channels, classes, 1))
+        self.relu = relu
+
+    def forward(self, x: Tensor) -> Tensor:
+        dropout, convolution = self
+        x = dropout(x)
+        if self.relu:
+            return convolution(x).relu().mean((2, 3))
+        return convolution(x.mean((2, 3), keepdim=True)).flatten(1)
+
+
+def _features(config: SqueezeNetConfig) -> nn.Sequential:
+    # Numbers in names follow torchvision's: the stem is 0, its ReLU 1, then one for each pooling and Fire module.
+    layers = nn.Sequential()
+    bias = not config.batch_norm
+    kernel, stride = config.stem_kernel, config.stem_stride
+    padding = kernel // 2 if stride == 1 else 0
+    layers.add_module("0", nn.Conv2d(config.channels, config.stem_width, kernel, stride, padding, bias=bias))
+    if config.batch_norm:
+        layers.add_module("norm", nn.BatchNorm2d(config.stem_width))
+    rectified = 1 not in config.pool_before
+    if rectified:
+        layers.add_module("1", nn.ReLU(inplace=True))
+    index, channels = 2, config.stem_width
+    for i, (squeeze, expand1x1, expand3x3) in enumerate(config.fire_widths(), start=1):
+        if i in config.pool_before:
+            pool = nn.MaxPool2d if rectified else RectifiedMaxPool
+            layers.add_module(str(index), pool(config.pool_size, stride=2, ceil_mode=True))
+            index += 1
+        bypass = _bypass(config, channels, expand1x1 + expand3x3)
+        rectified = bypass != "none" or i + 1 not in config.pool_before
+        fire = Fire(
+            channels, squeeze, expand1x1, expand3x3, batch_norm=config.batch_norm, bypass=bypass, rectify=rectified
+        )
+        layers.add_module(str(index), fire)
+        index, channels = index + 1, expand1x1 + expand3x3
+    return layers
+
+
+def _bypass(config: SqueezeNetConfig, in_channels: int, out_channels: int) -> Bypass:
+    if config.bypass == "none":
+        return "none"
+    if in_channels == out_channels:
+        return "identity"
+    return "convolution" if config.bypass == "complex" else "none"
+
+
+def _initialise(network: SqueezeNet) -> None:
+    """He-normal filters, zero biases; a last layer so small that the untrained loss is ln(classes).
+
+    Glorot-uniform filters without batch normalisation leave the loss at ln(classes) for ever.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    last = network.classifier[1]
+    nn.init.normal_(torch.as_tensor(last.weight), std=0.01)
+
+
+def _nearest(x: float) -> int:
+    return math.floor(x + 0.5)

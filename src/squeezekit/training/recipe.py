@@ -1,0 +1,74 @@
+"""Recipes: how a network learns, as data."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from squeezekit.errors import SqueezekitError
+from squeezekit.images.batches import Augmentation
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Recipe(BaseModel):
+    """Every number that training depends on. The defaults are the report's (R8 to R10)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = "report"
+    optimizer: Literal["adam", "adamw", "sgd"] = Field("adam", description="sgd has Nesterov momentum")
+    learning_rate: float = Field(1e-3, gt=0, description="the rate at the start; the highest one for one-cycle")
+    momentum: Fraction = Field(0.9, description="momentum of sgd")
+    weight_decay: float = Field(0.0, ge=0, description="on filters only, not on biases or batch normalisation")
+    batch_size: int = Field(64, ge=1, description="images a step; small sets use fewer, so that an epoch has eight steps")
+    epochs: int = Field(100, ge=1, description="most epochs to train")
+    patience: int = Field(10, ge=0, description="epochs without a lower validation loss before training stops; 0: never")
+    schedule: Literal["constant", "plateau", "cosine", "one-cycle"] = Field(
+        "plateau", description="how the learning rate moves"
+    )
+    plateau_patience: int = Field(5, ge=1, description="epochs without a lower validation loss before the rate falls")
+    plateau_factor: float = Field(0.5, gt=0, lt=1, description="what the rate is multiplied by then")
+    plateau_min_delta: float = Field(1e-4, ge=0, description="a smaller fall of the validation loss does not count")
+    plateau_cooldown: int = Field(0, ge=0, description="epochs after a fall of the rate that are not counted")
+    plateau_min_rate: float = Field(0.0, ge=0, description="the rate never falls below")
+    warmup: Fraction = Field(0.2, description="share of one-cycle's steps in which the rate rises")
+    label_smoothing: Fraction = Field(0.0, description="share of the target spread over all classes")
+    augmentation: Augmentation = Field("none", description="shifts by an eighth of the side, mirroring where the data allow it")
+    class_weights: Literal["none", "balanced"] = Field("none", description="weight classes by 1 ÷ frequency in the loss")
+    normalisation: Literal["unit", "standardise"] = Field(
+        "unit", description="pixels to 0…1 (R2), or also to mean 0 and deviation 1 for each channel"
+    )
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the processor computes in it")
+
+
+# What a recipe sets beside the network: defaults that a config file or a flag may overrule.
+NETWORK_DEFAULTS: dict[str, dict[str, Any]] = {
+    "report": {},
+    "modern": {"batch_norm": True, "dropout": 0.0},
+}
+
+RECIPES: dict[str, Recipe] = {
+    "report": Recipe(),
+    "modern": Recipe(
+        name="modern",
+        optimizer="sgd",
+        learning_rate=0.1,
+        weight_decay=5e-4,
+        batch_size=64,
+        epochs=30,
+        patience=0,
+        schedule="one-cycle",
+        label_smoothing=0.1,
+        augmentation="shift-flip",
+        normalisation="standardise",
+    ),
+}
+
+
+def named_recipe(name: str) -> Recipe:
+    """The recipe of that name; raises SqueezekitError for an unknown one."""
+    if name not in RECIPES:
+        raise SqueezekitError(f"recipe '{name}' is unknown; choose one of {', '.join(RECIPES)}")
+    return RECIPES[name]
