@@ -1,0 +1,1 @@
+"""Pictures become tensors: sources, splits, the decoded store, batches with augmentation."""

@@ -1,0 +1,86 @@
+"""What every source of pictures becomes: uint8 pixels, integer labels, and the name of each class."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Labelled pictures of one size.
+
+    images: uint8 [n, height, width, channels], an array or a read-only memory map.
+    labels: int64 [n], each an index into `classes`.
+    fingerprint: hex SHA-256 of the content in its order (see `content_fingerprint`); it names no path of this machine.
+    mirrorable: whether a picture still belongs to its class when left and right are swapped.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    fingerprint: str
+    mirrorable: bool
+
+    def __post_init__(self) -> None:
+        """Refuse arrays that do not fit together (ValueError: a mistake of the caller, not of a user)."""
+        if self.images.ndim != 4 or self.images.dtype != np.uint8:
+            raise ValueError(f"images must be uint8 [n, h, w, c], not {self.images.dtype} {list(self.images.shape)}")
+        if self.labels.shape != self.images.shape[:1] or self.labels.dtype != np.int64:
+            raise ValueError(f"labels must be int64 [{len(self.images)}], not {self.labels.dtype} {self.labels.shape}")
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return len(self.labels)
+
+    @property
+    def image_size(self) -> int:
+        """Height and width in pixels (pictures are square)."""
+        return int(self.images.shape[1])
+
+    @property
+    def channels(self) -> int:
+        """1 (grey) or 3 (red, green, blue)."""
+        return int(self.images.shape[3])
+
+    def subset(self, indices: ArrayLike) -> ImageSet:
+        """The pictures at `indices` (integers [m]), copied into memory, as a set with its own fingerprint."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        digest = hashlib.sha256(self.fingerprint.encode() + chosen.tobytes())
+        return ImageSet(
+            np.ascontiguousarray(self.images[chosen]),
+            self.labels[chosen],
+            self.classes,
+            digest.hexdigest(),
+            self.mirrorable,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSource:
+    """A data set as it was loaded: `test` for the final test, `training` for everything else (validation included).
+
+    unreadable: paths of the pictures that were skipped, as strings relative to the source.
+    """
+
+    name: str
+    training: ImageSet
+    test: ImageSet
+    unreadable: tuple[str, ...] = ()
+
+
+def content_fingerprint(classes: Sequence[str], labels: Iterable[int], hashes: Iterable[bytes]) -> str:
+    """Hex SHA-256 over the class names, then each picture's label and the SHA-256 of its content, in order.
+
+    The content is the file or the pixels as they came, so that the same pictures at another size have the same one.
+    """
+    digest = hashlib.sha256()
+    for name in classes:
+        digest.update(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest())
+    for label, content_hash in zip(labels, hashes, strict=True):
+        digest.update(int(label).to_bytes(8, "little") + content_hash)
+    return digest.hexdigest()
