@@ -15,6 +15,7 @@ class NetworkConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    name: str = Field("report", description="name of the preset")
     classes: int = Field(10, ge=2, description="number of classes")
     channels: int = Field(3, ge=1, le=4, description="channels of an image: 1 grey, 3 colour")
     image_size: int = Field(32, ge=8, le=1024, description="side of an image in pixels")

@@ -1,0 +1,46 @@
+"""The named networks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from squeezekit.errors import SqueezekitError
+from squeezekit.networks.config import NetworkConfig
+from squeezekit.networks.squeezenet import SqueezeNetConfig
+
+# `report` is R6. Its rows that the report elides, and the place of the dropout, are our reading: the paper's own
+# progression. `late` is v1.0's Fire modules for 32 × 32.
+_V1_0 = {"start": 0, "depth": 8, "pool_before": (1, 4, 8)}
+_IMAGENET = {"classes": 1000, "image_size": 224, "stem_stride": 2, "pool_size": 3, "head_relu": True}
+
+NETWORKS: dict[str, tuple[type[NetworkConfig], dict[str, Any]]] = {
+    "report": (SqueezeNetConfig, {}),
+    "late": (SqueezeNetConfig, _V1_0),
+    "v1.0": (SqueezeNetConfig, {**_V1_0, **_IMAGENET, "stem_kernel": 7}),
+    "v1.1": (SqueezeNetConfig, {**_V1_0, **_IMAGENET, "stem_width": 64, "pool_before": (1, 3, 5)}),
+}
+
+
+def network_class(name: str) -> type[NetworkConfig]:
+    """The class of the configuration of a named network; raises SqueezekitError for an unknown name."""
+    if name not in NETWORKS:
+        raise SqueezekitError(f"network '{name}' is unknown; choose one of {', '.join(NETWORKS)}")
+    return NETWORKS[name][0]
+
+
+def network_config(name: str, **fields: Any) -> NetworkConfig:
+    """The configuration of a named network, with some fields changed; raises SqueezekitError."""
+    config_class = network_class(name)
+    try:
+        return config_class.model_validate({"name": name, **NETWORKS[name][1], **fields})
+    except ValidationError as error:
+        raise SqueezekitError(f"network '{name}': {first_problem(error)}") from None
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first thing that pydantic found wrong, as half a sentence."""
+    problem = error.errors()[0]
+    place = ".".join(str(part) for part in problem["loc"])
+    return f"{place}: {problem['msg'].removeprefix('Value error, ')}" if place else problem["msg"]

@@ -1,0 +1,41 @@
+"""Loss and accuracy of a network on a part of the images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from squeezekit.images.batches import Batches
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """`loss` is the mean cross-entropy in nats, `accuracy` top-1 (0…1), `balanced_accuracy` the mean over classes."""
+
+    loss: float
+    accuracy: float
+    balanced_accuracy: float
+
+
+def logits_of(network: nn.Module, batches: Batches) -> tuple[Tensor, Tensor]:
+    """Logits, float [n, classes], and labels, int64 [n], in the order of the images; dropout off."""
+    network.eval()
+    with torch.inference_mode():
+        parts = [(network(images).float(), labels) for images, labels in batches.in_order()]
+    return torch.cat([logits for logits, _ in parts]), torch.cat([labels for _, labels in parts])
+
+
+def measure(network: nn.Module, batches: Batches) -> Measurement:
+    """Measure `network` on every image of `batches`."""
+    return measurement(*logits_of(network, batches))
+
+
+def measurement(logits: Tensor, labels: Tensor) -> Measurement:
+    """What logits [n, classes] say about labels [n]."""
+    right = (logits.argmax(1) == labels).double()
+    counts = torch.bincount(labels, minlength=logits.shape[1])
+    recalls = torch.bincount(labels, right, minlength=logits.shape[1])[counts > 0] / counts[counts > 0]
+    return Measurement(float(F.cross_entropy(logits, labels)), float(right.mean()), float(recalls.mean()))

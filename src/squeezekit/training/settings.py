@@ -1,0 +1,125 @@
+"""What a run is made from: network, recipe and the rest, gathered from names, a file and single fields."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
+
+from squeezekit.errors import SqueezekitError
+from squeezekit.networks.catalogue import first_problem, network_class, network_config
+from squeezekit.networks.config import NetworkConfig
+from squeezekit.training.recipe import NETWORK_DEFAULTS, Recipe, named_recipe
+
+
+class RunSettings(BaseModel):
+    """What training depends on beside network and recipe."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: str = Field(description="digits, or a folder of images with one folder a class")
+    validation_share: float = Field(0.1, gt=0, lt=1, description="share of the training images kept for validation")
+    limit: int = Field(0, ge=0, description="use that many of the images that are not for testing; 0: all")
+    seed: int = Field(0, ge=0, description="of split, weights, shuffling, augmentation and dropout")
+    strict: bool = Field(False, description="make a picture that cannot be read an error")
+    deterministic: bool = Field(False, description="two runs give the same weights, bit for bit")
+    device: str = Field("auto", description="cpu, cuda or auto")
+    test: bool = Field(True, description="measure the test images, once, at the end")
+
+
+class RunConfig(BaseModel):
+    """The content of a run folder's `config.toml`: tables `network`, `recipe` and `run`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    network: SerializeAsAny[NetworkConfig]
+    recipe: Recipe
+    run: RunSettings
+
+    def to_toml(self) -> str:
+        """The text of `config.toml`."""
+        return tomli_w.dumps(self.model_dump(mode="json"))
+
+
+def read_config(path: Path) -> RunConfig:
+    """The configuration that a run folder holds; raises SqueezekitError."""
+    tables = read_toml(path)
+    try:
+        table = tables.pop("network")
+        network = network_class(table["name"]).model_validate(table)
+        return RunConfig(network=network, **tables)
+    except KeyError as error:
+        raise SqueezekitError(f"{path}: {error} is missing; give a config.toml that squeezekit wrote") from None
+    except (ValidationError, TypeError) as error:
+        problem = first_problem(error) if isinstance(error, ValidationError) else str(error)
+        raise SqueezekitError(f"{path}: {problem}") from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file's tables; raises SqueezekitError."""
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise SqueezekitError(f"{path}: cannot be read ({error.strerror}); give the path of a TOML file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SqueezekitError(f"{path}: not valid TOML: {error}") from None
+
+
+def resolve(
+    *, network: str | None, recipe: str | None, config: Path | None, fields: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """The fields of network, recipe and run that a user's names, file and single fields come to.
+
+    Later ones win: the named presets, what the recipe sets for networks, the file's tables, the single fields.
+    Raises SqueezekitError for names and fields that do not exist.
+    """
+    tables = read_toml(config) if config else {}
+    if unknown := set(tables) - {"network", "recipe", "run"}:
+        raise SqueezekitError(f"{config}: unknown table [{unknown.pop()}]; use [network], [recipe] and [run]")
+    in_file = {name: dict(tables.get(name, {})) for name in ("network", "recipe", "run")}
+    network = network or in_file["network"].get("name", "report")
+    recipe = recipe or in_file["recipe"].get("name", "modern")
+    preset, network_type = named_recipe(recipe), network_class(network)
+    known: dict[str, type[BaseModel]] = {"network": network_type, "recipe": Recipe, "run": RunSettings}
+    for name, value in fields.items():
+        owner = _owner(name, known, network)
+        in_file[owner][name] = value
+    for table, model in known.items():
+        for name in in_file[table]:
+            if name not in model.model_fields:
+                raise SqueezekitError(f"[{table}] has no field '{name}'{_nearest(name, model.model_fields)}")
+    defaults = {k: v for k, v in NETWORK_DEFAULTS[recipe].items() if k in network_type.model_fields}
+    return (
+        {**defaults, **in_file["network"], "name": network},
+        {**preset.model_dump(), **in_file["recipe"], "name": recipe},
+        in_file["run"],
+    )
+
+
+def build_config(network: dict[str, Any], recipe: dict[str, Any], run: dict[str, Any]) -> RunConfig:
+    """Validate what `resolve` gathered; raises SqueezekitError."""
+    if "data" not in run:
+        raise SqueezekitError("no images are named; give --data digits or --data FOLDER")
+    try:
+        return RunConfig(
+            network=network_config(**network), recipe=Recipe.model_validate(recipe), run=RunSettings.model_validate(run)
+        )
+    except ValidationError as error:
+        raise SqueezekitError(first_problem(error)) from None
+
+
+def _owner(name: str, known: dict[str, type[BaseModel]], network: str) -> str:
+    for table, model in known.items():
+        if name in model.model_fields and name != "name":
+            return table
+    names = [field for model in known.values() for field in model.model_fields]
+    raise SqueezekitError(f"'{name}' is not a field of {network}, a recipe or a run{_nearest(name, names)}")
+
+
+def _nearest(name: str, names: Any) -> str:
+    close = difflib.get_close_matches(name, list(names), 1)
+    return f"; did you mean '{close[0]}'?" if close else ""
