@@ -1,27 +1,38 @@
-"""scikit-learn's handwritten digits: 1,797 grey images of 8 × 8, in every installation."""
+"""scikit-learn's handwritten digits: 1,797 grey pictures of 8 × 8 pixels, part of every installation."""
 
 from __future__ import annotations
 
 import hashlib
 
 import numpy as np
+from numpy.typing import NDArray
 
-from squeezekit.images.image_set import ImageSet, ImageSource
-from squeezekit.images.picture import read_picture
-from squeezekit.images.splits import test_by_content
+from squeezekit.images.image_set import ImageSet, ImageSource, content_fingerprint
+from squeezekit.images.picture import check_shape, read_picture
+from squeezekit.images.splits import chosen_for_test
 
 
 def load_digits(*, image_size: int = 32, channels: int = 1) -> ImageSource:
-    """The digits enlarged to `image_size`, pixels 0…255; 15 % of each class for testing, by content."""
-    from sklearn import datasets  # slow to import
+    """The digits, their 0…16 brought to 0…255 and enlarged to `image_size`; 15 % of each class for the test by content.
 
-    bunch = datasets.load_digits()
-    small = (bunch.images * (255 / 16)).round().astype(np.uint8)
-    pixels = np.stack([read_picture(digit, image_size, channels) for digit in small])
-    labels = bunch.target.astype(np.int64)
-    classes = tuple(str(name) for name in bunch.target_names)
-    hashes = [hashlib.sha256(digit.tobytes()).hexdigest() for digit in small]
-    fingerprint = hashlib.sha256(pixels.tobytes() + labels.tobytes()).hexdigest()
-    images = ImageSet(pixels, labels, classes, fingerprint, mirrorable=False)
-    is_test = test_by_content(labels, hashes, classes, "digits")
-    return ImageSource("digits", images.subset(np.flatnonzero(~is_test)), images.subset(np.flatnonzero(is_test)))
+    They are not mirrorable. Raises SqueezekitError for an impossible size or number of channels.
+    """
+    check_shape(image_size, channels)
+    small, labels, classes = _original()
+    hashes = [hashlib.sha256(digit.tobytes()).digest() for digit in small]
+    enlarged = np.stack([read_picture(digit, image_size, channels) for digit in small])
+    for_test = chosen_for_test(labels.tolist(), hashes)
+
+    def part(rows: NDArray[np.int64]) -> ImageSet:
+        fingerprint = content_fingerprint(classes, labels[rows], [hashes[row] for row in rows])
+        return ImageSet(enlarged[rows], labels[rows], classes, fingerprint, mirrorable=False)
+
+    return ImageSource("digits", part(np.flatnonzero(~for_test)), part(np.flatnonzero(for_test)))
+
+
+def _original() -> tuple[NDArray[np.uint8], NDArray[np.int64], tuple[str, ...]]:
+    from sklearn import datasets
+
+    bundled = datasets.load_digits()
+    pixels = np.rint(bundled.images * (255 / 16)).astype(np.uint8)
+    return pixels, bundled.target.astype(np.int64), tuple(str(name) for name in bundled.target_names)

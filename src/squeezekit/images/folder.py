@@ -1,183 +1,237 @@
-"""Image folders: `train/<class>/…` and `test/<class>/…`, or `<class>/…` alone."""
+"""Image folders: `train/<class>/…` with `test/<class>/…`, or `<class>/…` alone."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import Progress
 
 from squeezekit.errors import SqueezekitError
-from squeezekit.images import store
-from squeezekit.images.image_set import ImageSet, ImageSource
-from squeezekit.images.picture import PICTURE_SUFFIXES, read_picture
-from squeezekit.images.splits import test_by_content
-from squeezekit.screen import progress_bar
+from squeezekit.images.decoding import decode_files, hash_files
+from squeezekit.images.image_set import ImageSource, content_fingerprint
+from squeezekit.images.picture import PICTURE_SUFFIXES, RULE_VERSION, check_shape
+from squeezekit.images.splits import chosen_for_test
+from squeezekit.images.store import About, Stored, building, key_of, open_store, recall, remember, writing_store
 
-CHUNK = 2048
+FEWEST_IN_CLASS = 2
+PARTS = ("training", "test")
 
 
 @dataclass(frozen=True)
-class _Files:
-    """Paths relative to `root` with the label of each, sorted by class and name; `stamps` are size and time."""
+class _Listing:
+    """What a folder holds, one entry a picture; `tests` says of each whether it lies under `test/`.
+
+    tests is None for `<class>/…` alone. stamps are (bytes, modification time in ns); paths are relative to `root`.
+    """
 
     root: Path
     classes: tuple[str, ...]
     paths: list[str]
     labels: list[int]
     stamps: list[tuple[int, int]]
-
-
-def load_folder(folder: Path, *, image_size: int = 32, channels: int = 3, strict: bool = False) -> ImageSource:
-    """Every picture of a folder, decoded once and cached.
-
-    Without a `test` folder of its own, 15 % of each class become the test part, chosen by the hash of each file's
-    content (`splits.test_by_content`). Hidden files and other kinds of files are passed over. A picture that cannot
-    be read is named on standard error and left out; with `strict` it raises SqueezekitError.
-    """
-    parts = [folder / "train", folder / "test"]
-    if all(part.is_dir() for part in parts):
-        listed = [_list(part) for part in parts]
-        if listed[0].classes != listed[1].classes:
-            odd = sorted(set(listed[0].classes) ^ set(listed[1].classes))
-            raise SqueezekitError(f"{folder}: train and test hold different classes ({', '.join(odd)}); make them equal")
-        decoded = [_decoded(files, image_size, channels, strict) for files in listed]
-        (training, _, lost), (test, _, lost_test) = decoded
-        return ImageSource(str(folder), training, test, (*lost, *lost_test))
-    images, hashes, unreadable = _decoded(_list(folder), image_size, channels, strict)
-    is_test = test_by_content(images.labels, hashes, images.classes, str(folder))
-    return ImageSource(
-        str(folder), images.subset(np.flatnonzero(~is_test)), images.subset(np.flatnonzero(is_test)), unreadable
-    )
-
-
-def _list(root: Path) -> _Files:
-    classes = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
-    if len(classes) < 2:
-        raise SqueezekitError(
-            f"{root}: {len(classes)} class folders found, at least two are needed: one folder of pictures for each class"
-        )
-    files = _Files(root, tuple(classes), [], [], [])
-    for label, name in enumerate(classes):
-        pictures = sorted(_pictures(root / name), key=lambda entry: entry.path)
-        if not pictures:
-            raise SqueezekitError(f"{root / name}: class '{name}' holds no pictures; add some or remove the folder")
-        for entry in pictures:
-            status = entry.stat()
-            files.paths.append(os.path.relpath(entry.path, root))
-            files.labels.append(label)
-            files.stamps.append((status.st_size, status.st_mtime_ns))
-    return files
-
-
-def _pictures(folder: Path) -> Iterator[os.DirEntry[str]]:
-    for entry in os.scandir(folder):
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            yield from _pictures(Path(entry.path))
-        elif entry.name.lower().endswith(PICTURE_SUFFIXES):
-            yield entry
+    tests: list[bool] | None
 
 
 @dataclass(frozen=True)
-class _Decoded:
-    """The pixels of the pictures that can be read, and for every file its hash and whether it is among them."""
+class _Row:
+    """One picture with its place in the decoded store: training before test, then by class, then by content."""
 
-    pixels: NDArray[np.uint8]
-    hashes: list[str]
-    unreadable: list[int]
-    content: str
-
-
-def _decoded(
-    files: _Files, image_size: int, channels: int, strict: bool
-) -> tuple[ImageSet, list[str], tuple[str, ...]]:
-    """The images, the hash of each one's file, and the names of those that could not be read."""
-    key = _digest(str(files.root.resolve()), f"{image_size} {channels}", *map(str, zip(files.paths, files.stamps)))
-    decoded = _cached(files, key, image_size, channels) or _decode(files, key, image_size, channels)
-    lost = tuple(str(files.root / files.paths[i]) for i in decoded.unreadable)
-    _name_unreadable(lost, strict)
-    labels = np.delete(np.array(files.labels, np.int64), decoded.unreadable)
-    for label, name in enumerate(files.classes):
-        if label not in labels:
-            raise SqueezekitError(f"{files.root / name}: no picture of class '{name}' can be read; replace them")
-    images = ImageSet(decoded.pixels, labels, files.classes, decoded.content, mirrorable=True)
-    broken = set(decoded.unreadable)
-    return images, [h for i, h in enumerate(decoded.hashes) if i not in broken], lost
+    is_test: bool
+    label: int
+    content_hash: bytes
+    path: str
 
 
-def _cached(files: _Files, key: str, image_size: int, channels: int) -> _Decoded | None:
-    listing = store.load_listing(key)
-    if listing is None:
-        return None
-    hashes, unreadable, content = listing["hashes"], listing["unreadable"], listing["content"]
-    shape = (len(files.paths) - len(unreadable), image_size, image_size, channels)
-    pixels = store.load_pixels(f"{content}-{image_size}-{channels}", shape)
-    return None if pixels is None else _Decoded(pixels, hashes, unreadable, content)
+def load_folder(folder: Path, *, image_size: int = 32, channels: int = 3, strict: bool = False) -> ImageSource:
+    """Every picture below `folder`, decoded once (by `read_picture`) and cached.
+
+    Two layouts: `train/<class>/…` and `test/<class>/…` with the same classes, or `<class>/…` alone, of which 15 % of
+    each class go to test by the hash of their content (`chosen_for_test`), so that no seed ever moves a test picture
+    into training. A class may have folders of its own inside. Hidden files and folders and files with other suffixes
+    are ignored. A picture that cannot be read is named on standard error and left out, or with `strict` an error.
+
+    Raises SqueezekitError for fewer than two classes, an empty class, one with too few pictures, an unreadable folder.
+    """
+    check_shape(image_size, channels)
+    listing = _list(folder)
+    key = key_of("folder", RULE_VERSION, image_size, channels, folder.resolve(), listing.paths, listing.stamps)
+    stored = recall(key) or _decode(listing, key, image_size, channels)
+    _name_unreadable(stored.unreadable, len(listing.paths), strict)
+    skipped = tuple(path for path, _ in stored.unreadable)
+    return ImageSource(str(folder), stored.training, stored.test, skipped)
 
 
-def _decode(files: _Files, key: str, image_size: int, channels: int) -> _Decoded:
-    """Read every file once, in threads (Pillow decodes outside the interpreter's lock), a chunk at a time."""
-    hashes: list[str] = []
-    unreadable: list[int] = []
-
-    def read(path: str) -> tuple[str, NDArray[np.uint8] | None]:
-        file = files.root / path
-        try:
-            content = file.read_bytes()
-            digest = hashlib.sha256(content).hexdigest()
-        except OSError:
-            return "", None
-        try:
-            return digest, read_picture(BytesIO(content), image_size, channels)
-        except SqueezekitError:
-            return digest, None
-
-    def chunks(pool: ThreadPoolExecutor, progress: Progress) -> Iterator[NDArray[np.uint8]]:
-        bar = progress.add_task(f"decoding {files.root}", total=len(files.paths), note="")
-        paths = iter(files.paths)
-        while part := list(islice(paths, CHUNK)):
-            pixels = []
-            for digest, picture in pool.map(read, part):
-                if picture is None:
-                    unreadable.append(len(hashes))
-                else:
-                    pixels.append(picture)
-                hashes.append(digest)
-            progress.advance(bar, len(part))
-            if pixels:
-                yield np.stack(pixels)
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool, progress_bar() as progress, store.pixels_aside() as aside:
-        for chunk in chunks(pool, progress):
-            aside.append(chunk)
-        content = _digest(*map(str, zip(hashes, files.labels)), *files.classes)
-        pixels = aside.keep_as(f"{content}-{image_size}-{channels}", (image_size, image_size, channels))
-    store.save_listing(key, {"hashes": hashes, "unreadable": unreadable, "content": content})
-    return _Decoded(pixels, hashes, unreadable, content)
+def _list(folder: Path) -> _Listing:
+    try:
+        if not (folder / "train").is_dir():
+            return _list_classes(folder)
+        if not (folder / "test").is_dir():
+            raise SqueezekitError(
+                f"{folder} has a train folder but no test folder: add test/<class>/…, or give {folder / 'train'}"
+            )
+        return _list_parts(folder)
+    except OSError as error:
+        raise SqueezekitError(f"{error.filename} cannot be listed ({error.strerror}): check its permissions") from error
 
 
-def _name_unreadable(lost: tuple[str, ...], strict: bool) -> None:
-    if lost and strict:
-        raise SqueezekitError(f"{lost[0]}: cannot be read ({len(lost)} such pictures); mend it or leave out --strict")
-    for name in lost:
-        print(f"{name}: cannot be read, left out", file=sys.stderr)
-    if lost:
-        print(f"{len(lost)} pictures that cannot be read were left out", file=sys.stderr)
+def _list_parts(folder: Path) -> _Listing:
+    training, test = (_list_classes(folder / part) for part in ("train", "test"))
+    for name in sorted(set(training.classes) ^ set(test.classes)):
+        holder, lacking = ("train", "test") if name in training.classes else ("test", "train")
+        raise SqueezekitError(
+            f"class '{name}' stands in {folder / holder} but not in {folder / lacking}: both need the same classes"
+        )
+    paths = [f"train/{path}" for path in training.paths] + [f"test/{path}" for path in test.paths]
+    tests = [False] * len(training.paths) + [True] * len(test.paths)
+    return _Listing(
+        folder, training.classes, paths, training.labels + test.labels, training.stamps + test.stamps, tests
+    )
 
 
-def _digest(*parts: str) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(f"{len(part)}:{part}".encode())
-    return digest.hexdigest()
+def _list_classes(root: Path) -> _Listing:
+    with os.scandir(root) as entries:
+        classes = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    if len(classes) < 2:
+        raise SqueezekitError(
+            f"{root} holds {len(classes)} class folders, and at least 2 are needed: give a folder with one folder of "
+            "pictures for each class"
+        )
+    listing = _Listing(root, tuple(classes), [], [], [], None)
+    for label, name in enumerate(classes):
+        pictures = sorted(_pictures(root / name))
+        if not pictures:
+            suffixes = " ".join(PICTURE_SUFFIXES)
+            raise SqueezekitError(f"class '{name}' in {root} holds no picture ({suffixes}): add some or remove the folder")
+        below = len(str(root / name)) - len(name)
+        listing.paths.extend(path[below:] for path, _ in pictures)
+        listing.stamps.extend(stamp for _, stamp in pictures)
+        listing.labels.extend([label] * len(pictures))
+    return listing
+
+
+def _pictures(folder: Path | str) -> Iterator[tuple[str, tuple[int, int]]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.name.lower().endswith(PICTURE_SUFFIXES) and entry.is_file():
+                status = entry.stat()
+                yield entry.path, (status.st_size, status.st_mtime_ns)
+            # A link to a folder further up would never end.
+            elif entry.is_dir(follow_symlinks=False):
+                yield from _pictures(entry.path)
+
+
+def _decode(listing: _Listing, key: str, image_size: int, channels: int) -> Stored:
+    """Hash every file, decide what is for the test, then decode unless the same content already is."""
+    with building(key):
+        # Another process may have done it all while this one waited.
+        if (stored := recall(key)) is not None:
+            return stored
+        rows, lost = _rows(listing)
+        content = content_fingerprint(listing.classes, [2 * row.label + row.is_test for row in rows], _hashes(rows))
+        store_key = key_of("folder", RULE_VERSION, image_size, channels, content)
+        opened = open_store(store_key)
+        if opened is None:
+            _write(store_key, rows, listing, image_size, channels)
+            opened = open_store(store_key)
+        if opened is None:
+            raise SqueezekitError("the decoded pictures cannot be read back: set SQUEEZEKIT_CACHE to another folder")
+        stored, about = opened
+        broken = {bytes.fromhex(content_hash): reason for content_hash, reason in about.unreadable.items()}
+        unreadable = sorted(lost + [(row.path, broken[row.content_hash]) for row in rows if row.content_hash in broken])
+        # A file that the system would not give may be there next time, though its size and date stay the same.
+        if not lost:
+            remember(key, store_key, unreadable)
+        return Stored(stored.training, stored.test, tuple(unreadable))
+
+
+def _rows(listing: _Listing) -> tuple[list[_Row], list[tuple[str, str]]]:
+    """The rows of the decoded store in their order, and (path, reason) of the files that cannot even be opened."""
+    paths = [os.path.join(listing.root, path) for path in listing.paths]  # noqa: PTH118 (a hundred thousand Paths are slow)
+    hashes = hash_files(paths)
+    lost = [(path, reason) for path, reason in zip(paths, hashes, strict=True) if isinstance(reason, str)]
+    found = [(at, content_hash) for at, content_hash in enumerate(hashes) if isinstance(content_hash, bytes)]
+    labels = [listing.labels[at] for at, _ in found]
+    _check_counts(labels, listing)
+    if listing.tests is None:
+        tests = chosen_for_test(labels, [content_hash for _, content_hash in found]).tolist()
+    else:
+        tests = [listing.tests[at] for at, _ in found]
+    rows = [
+        _Row(is_test, label, content_hash, paths[at])
+        for is_test, label, (at, content_hash) in zip(tests, labels, found, strict=True)
+    ]
+    rows.sort(key=lambda row: (row.is_test, row.label, row.content_hash, row.path))
+    return rows, lost
+
+
+def _check_counts(labels: list[int], listing: _Listing) -> None:
+    if listing.tests is not None:
+        return
+    for name, count in zip(listing.classes, np.bincount(labels, minlength=len(listing.classes)), strict=True):
+        if count < FEWEST_IN_CLASS:
+            raise SqueezekitError(
+                f"class '{name}' in {listing.root} holds {count} readable files, too few to set some aside for the test: "
+                f"add pictures until it has at least {FEWEST_IN_CLASS}"
+            )
+
+
+def _write(store_key: str, rows: Sequence[_Row], listing: _Listing, image_size: int, channels: int) -> None:
+    with writing_store(store_key, (image_size, image_size, channels)) as writer:
+        reasons: list[str | None] = []
+        for pixels, block_reasons in decode_files([(row.path, row.content_hash) for row in rows], image_size, channels):
+            writer.append(pixels)
+            reasons += block_reasons
+        kept = [row for row, reason in zip(rows, reasons, strict=True) if reason is None]
+        _check_kept(rows, kept, reasons, listing.classes)
+        training, test = ([row for row in kept if row.is_test is is_test] for is_test in (False, True))
+        fingerprints = (_fingerprint(listing.classes, training), _fingerprint(listing.classes, test))
+        broken = {row.content_hash.hex(): why for row, why in zip(rows, reasons, strict=True) if why is not None}
+        writer.finish(_labels(kept), About(listing.classes, True, len(training), fingerprints, broken))
+
+
+def _check_kept(
+    rows: Sequence[_Row], kept: Sequence[_Row], reasons: Sequence[str | None], classes: Sequence[str]
+) -> None:
+    """Every class must have kept a picture on both sides."""
+    present = {(row.is_test, row.label) for row in kept}
+    for is_test in (False, True):
+        for label, name in enumerate(classes):
+            if (is_test, label) not in present:
+                here = (row.is_test is is_test and row.label == label for row in rows)
+                example = next((f" ({row.path}: {why})" for row, why, ours in zip(rows, reasons, here, strict=True) if ours), "")
+                raise SqueezekitError(
+                    f"class '{name}' has no readable picture for its {PARTS[is_test]} part{example}: add or repair pictures"
+                )
+
+
+def _fingerprint(classes: Sequence[str], rows: Sequence[_Row]) -> str:
+    return content_fingerprint(classes, [row.label for row in rows], _hashes(rows))
+
+
+def _hashes(rows: Sequence[_Row]) -> list[bytes]:
+    return [row.content_hash for row in rows]
+
+
+def _labels(rows: Sequence[_Row]) -> NDArray[np.int64]:
+    return np.array([row.label for row in rows], dtype=np.int64)
+
+
+def _name_unreadable(unreadable: Sequence[tuple[str, str]], total: int, strict: bool) -> None:
+    if not unreadable:
+        return
+    if strict:
+        path, reason = unreadable[0]
+        raise SqueezekitError(
+            f"{path} cannot be read as a picture ({reason}), and {len(unreadable) - 1} others with it: replace or remove "
+            "them, or leave out --strict to skip them"
+        )
+    for path, reason in unreadable:
+        print(f"{path} cannot be read as a picture ({reason}): skipped", file=sys.stderr)
+    print(f"{len(unreadable)} of {total} pictures could not be read and were skipped", file=sys.stderr)

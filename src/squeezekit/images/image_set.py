@@ -64,7 +64,7 @@ class ImageSet:
 class ImageSource:
     """A data set as it was loaded: `test` for the final test, `training` for everything else (validation included).
 
-    unreadable: paths of the pictures that were skipped, as strings relative to the source.
+    unreadable: paths of the pictures that were skipped.
     """
 
     name: str

@@ -25,7 +25,7 @@ PATIENCE = 0.5
 @contextmanager
 def progress_bar(title: str, total: int, *, done: int = 0, in_bytes: bool = False) -> Iterator[Advance]:
     """Yield a function that is called with the amount done since the last call; the bar appears after half a second."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, soft_wrap=True)
     amounts: list[ProgressColumn] = [DownloadColumn(), TransferSpeedColumn()] if in_bytes else [MofNCompleteColumn()]
     columns = [TextColumn("{task.description}"), BarColumn(), *amounts, TimeRemainingColumn()]
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -1,4 +1,4 @@
-"""`--data`: a name or a path becomes images."""
+"""What `--data` may be: the name of a bundled or downloadable set, an archive, or a folder."""
 
 from __future__ import annotations
 
@@ -9,19 +9,25 @@ from squeezekit.images.digits import load_digits
 from squeezekit.images.folder import load_folder
 from squeezekit.images.image_set import ImageSource
 
+CHOICES = "'digits', 'cifar10', the path of a CIFAR-10 archive, or a folder with one folder of pictures for each class"
+
 
 def load_images(
     data: str | Path, *, image_size: int | None = None, channels: int | None = None, strict: bool = False
 ) -> ImageSource:
-    """The images of `data`: `digits`, or an image folder.
+    """The pictures of `data`, decoded, with the test part set aside.
 
-    `image_size` (pixels, default 32) and `channels` (1 grey, 3 colour; default the source's own) say what the
-    images become. `strict` makes a picture that cannot be read an error. Raises SqueezekitError.
+    data: "digits" (scikit-learn's, 1 channel), "cifar10" (downloaded once), the path of a CIFAR-10 archive (Python or
+    binary version) or of its unpacked folder, or an image folder (see `load_folder`). A path may begin with ~.
+    image_size: height and width in pixels, 32 unless told. channels: 1 grey, 3 colour, the source's own unless told.
+    strict: whether a picture that cannot be read is an error instead of being named and skipped.
+
+    Raises SqueezekitError when `data` is none of these or what it holds cannot be used.
     """
-    size = image_size or 32
-    if str(data) == "digits":
-        return load_digits(image_size=size, channels=channels or 1)
-    folder = Path(data).expanduser()
-    if not folder.is_dir():
-        raise SqueezekitError(f"{data}: neither digits nor a folder; give --data a folder with one folder a class")
-    return load_folder(folder, image_size=size, channels=channels or 3, strict=strict)
+    size = 32 if image_size is None else image_size
+    if data == "digits":
+        return load_digits(image_size=size, channels=1 if channels is None else channels)
+    path = Path(data).expanduser()
+    if not path.is_dir():
+        raise SqueezekitError(f"'{data}' is not a data set and no such folder exists: give {CHOICES}")
+    return load_folder(path, image_size=size, channels=3 if channels is None else channels, strict=strict)

@@ -1,108 +1,193 @@
-"""The decoded store: images are decoded once and memory-mapped ever after.
+"""The decoded store: pictures are decoded once and memory-mapped ever after.
 
-Two folders under the cache: `listings/` maps what a folder looks like (paths, sizes, times) to the content it
-held, so that a second start reads no picture; `decoded/` holds the pixels by the fingerprint of that content.
+Two folders under the cache. `decoded/KEY/` holds the pixels (`images.npy`), the labels (`labels.npy`) and what they
+mean (`about.json`); KEY names the content, so that a moved or touched folder is not decoded again. `listings/` maps
+what a source looked like (paths, sizes, times) to such a key, so that a second start reads no picture at all.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import platformdirs
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from squeezekit import durable
 from squeezekit.errors import SqueezekitError
+from squeezekit.images.image_set import ImageSet
+from squeezekit.images.turns import one_at_a_time
+
+# A live decode writes many times a second: what nobody has written to for an hour belongs to a killed process.
+ABANDONED_SECONDS = 3600
+
+
+@dataclass(frozen=True)
+class About:
+    """What the arrays of a store mean: the first `training` rows are for training, the rest for the final test.
+
+    fingerprints: of the training and the test part. unreadable: hex SHA-256 of each file that no picture could be
+    made of, with the reason.
+    """
+
+    classes: tuple[str, ...]
+    mirrorable: bool
+    training: int
+    fingerprints: tuple[str, str]
+    unreadable: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The two parts of a decoded source, memory-mapped read-only, and the files left out (path, reason)."""
+
+    training: ImageSet
+    test: ImageSet
+    unreadable: tuple[tuple[str, str], ...] = ()
 
 
 def cache_folder() -> Path:
-    """Where decoded images and downloads are kept; SQUEEZEKIT_CACHE overrides the system's own place."""
-    folder = Path(os.environ.get("SQUEEZEKIT_CACHE") or platformdirs.user_cache_dir("squeezekit"))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SqueezekitError(
-            f"{folder}: the cache folder cannot be made ({error.strerror}); set SQUEEZEKIT_CACHE to one that can"
-        ) from None
-    return folder
-
-
-def load_listing(key: str) -> dict[str, Any] | None:
-    """What is known of the folder with that listing, or None."""
-    try:
-        listing = json.loads((cache_folder() / "listings" / f"{key}.json").read_text())
-    except (OSError, ValueError):
-        return None
-    return listing if isinstance(listing, dict) else None
-
-
-def save_listing(key: str, listing: dict[str, Any]) -> None:
-    """Keep what is known of a folder."""
-    path = cache_folder() / "listings" / f"{key}.json"
-    path.parent.mkdir(exist_ok=True)
-    durable.write_text(path, json.dumps(listing))
-
-
-def load_pixels(key: str, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
-    """The decoded images of that key as a read-only memory map, or None when absent, damaged or of another shape."""
-    try:
-        pixels = np.load(cache_folder() / "decoded" / f"{key}.npy", mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return pixels if pixels.shape == shape and pixels.dtype == np.uint8 else None
-
-
-class PixelsAside:
-    """A decoded image set while it is written, chunk by chunk, so that it need never fit into memory."""
-
-    def __init__(self, folder: Path, file: BinaryIO) -> None:
-        self._folder, self._file, self._count = folder, file, 0
-        file.write(bytes(_HEADER_BYTES))
-
-    def append(self, chunk: NDArray[np.uint8]) -> None:
-        """Add images [n, h, w, c]."""
-        self._file.write(np.ascontiguousarray(chunk).data)
-        self._count += len(chunk)
-
-    def keep_as(self, key: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-        """Give the set its key, now that it is known, and map it; `shape` is that of one image."""
-        self._file.seek(0)
-        self._file.write(_npy_header((self._count, *shape)))
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        os.replace(self._file.name, self._folder / f"{key}.npy")
-        pixels = load_pixels(key, (self._count, *shape))
-        if pixels is None:
-            raise SqueezekitError(f"{self._folder}: what was written cannot be read back; set SQUEEZEKIT_CACHE")
-        return pixels
+    """Where decoded pictures and downloads are kept: SQUEEZEKIT_CACHE, or else the system's own place."""
+    return Path(os.environ.get("SQUEEZEKIT_CACHE") or platformdirs.user_cache_dir("squeezekit")).expanduser()
 
 
 @contextmanager
-def pixels_aside() -> Iterator[PixelsAside]:
-    """A place to write decoded images before their key is known; removed again when they were not kept."""
-    folder = cache_folder() / "decoded"
-    folder.mkdir(exist_ok=True)
-    # A name of its own, so that two processes may decode the same folder at once.
-    descriptor, name = tempfile.mkstemp(suffix=".partial", dir=folder)
+def writable(*parts: str) -> Iterator[Path]:
+    """The folder `parts` under the cache, made if need be; whatever cannot be written there ends in one sentence."""
+    folder = cache_folder().joinpath(*parts)
     try:
-        with open(name, "r+b") as file:  # noqa: PTH123
-            yield PixelsAside(folder, file)
-    finally:
-        os.close(descriptor)
-        Path(name).unlink(missing_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+    except OSError as error:
+        raise SqueezekitError(
+            f"the cache folder {folder} cannot be written ({error.strerror or error}): free space there, or set the "
+            "environment variable SQUEEZEKIT_CACHE to another folder"
+        ) from error
 
 
-_HEADER_BYTES = 128
+def key_of(*parts: object) -> str:
+    """A file name for whatever has these parts: hex SHA-256 of their text, each set apart from the next."""
+    digest = hashlib.sha256()
+    for part in parts:
+        text = str(part).encode("utf-8", "surrogateescape")
+        digest.update(len(text).to_bytes(8, "little") + text)
+    return digest.hexdigest()
 
 
-def _npy_header(shape: tuple[int, ...]) -> bytes:
-    # The fixed length lets it be written last, when the number of readable images is known (NPY format 1.0).
-    text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}"
-    return b"\x93NUMPY\x01\x00" + (_HEADER_BYTES - 10).to_bytes(2, "little") + text.ljust(_HEADER_BYTES - 11).encode() + b"\n"
+def recall(listing: str) -> Stored | None:
+    """What a source with that listing was decoded to, or None when that is unknown, gone or damaged."""
+    try:
+        known = json.loads((cache_folder() / "listings" / f"{listing}.json").read_text())
+        key, unreadable = known["store"], tuple((path, reason) for path, reason in known["unreadable"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    stored = open_store(key)
+    return stored and Stored(stored[0].training, stored[0].test, unreadable)
+
+
+def remember(listing: str, key: str, unreadable: Iterable[tuple[str, str]]) -> None:
+    """Note that a source with that listing is decoded under `key`, and which of its files were left out."""
+    with writable("listings") as folder:
+        known = {"store": key, "unreadable": list(unreadable)}
+        durable.write_text(folder / f"{listing}.json", json.dumps(known))
+
+
+def open_store(key: str) -> tuple[Stored, About] | None:
+    """Map a store, or None when it is absent or damaged (its files must have exactly the sizes they declare)."""
+    folder = cache_folder() / "decoded" / key
+    try:
+        fields = json.loads((folder / "about.json").read_text())
+        about = About(tuple(fields.pop("classes")), fingerprints=tuple(fields.pop("fingerprints")), **fields)
+        images = np.load(folder / "images.npy", mmap_mode="r")
+        labels = np.load(folder / "labels.npy")
+        end = images.offset + images.nbytes
+        if (folder / "images.npy").stat().st_size != end or labels.max() >= len(about.classes):
+            return None
+        return _parts(images, labels, about), about
+    # EOFError and the like from a file cut short, KeyError and TypeError from JSON of another shape.
+    except (OSError, ValueError, EOFError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _parts(images: NDArray[np.uint8], labels: NDArray[np.int64], about: About) -> Stored:
+    cut = about.training
+    return Stored(
+        ImageSet(images[:cut], labels[:cut], about.classes, about.fingerprints[0], about.mirrorable),
+        ImageSet(images[cut:], labels[cut:], about.classes, about.fingerprints[1], about.mirrorable),
+    )
+
+
+class StoreWriter:
+    """A store while it is written, block by block, so that it need never fit into memory."""
+
+    def __init__(self, folder: Path, images: BinaryIO, image_shape: tuple[int, int, int]) -> None:
+        self._folder, self._images, self._shape, self._count = folder, images, image_shape, 0
+        self._write_header()
+
+    def append(self, block: NDArray[np.uint8]) -> None:
+        """Add pictures, uint8 [n, h, w, c]."""
+        self._images.write(np.ascontiguousarray(block).data)
+        self._count += len(block)
+
+    def finish(self, labels: NDArray[np.int64], about: About) -> None:
+        """Say what was written; without this call nothing is kept."""
+        self._images.seek(0)
+        self._write_header()
+        with (self._folder / "labels.npy").open("wb") as file:
+            np.save(file, labels)
+            _flush(file)
+        with (self._folder / "about.json").open("wb") as file:
+            file.write(json.dumps(asdict(about)).encode())
+            _flush(file)
+
+    def _write_header(self) -> None:
+        # numpy pads the header for any number of rows, so that writing the final number over it fits.
+        shape = (self._count, *self._shape)
+        npy.write_array_header_1_0(self._images, {"descr": "|u1", "fortran_order": False, "shape": shape})
+
+
+@contextmanager
+def writing_store(key: str, image_shape: tuple[int, int, int]) -> Iterator[StoreWriter]:
+    """Write a store aside and rename it into place when the block is done; a kill leaves the cache as it was."""
+    with writable("decoded") as decoded:
+        _sweep(decoded)
+        aside = Path(tempfile.mkdtemp(prefix=f".{key[:16]}.", suffix=".partial", dir=decoded))
+        try:
+            with (aside / "images.npy").open("wb") as images:
+                yield StoreWriter(aside, images, image_shape)
+                _flush(images)
+            shutil.rmtree(decoded / key, ignore_errors=True)
+            aside.rename(decoded / key)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def building(key: str) -> Iterator[None]:
+    """Wait while another process builds the same thing: its result can then be opened instead."""
+    with writable("locks") as folder, one_at_a_time(folder / key):
+        yield
+
+
+def _flush(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sweep(decoded: Path) -> None:
+    oldest = time.time() - ABANDONED_SECONDS
+    for aside in decoded.glob(".*.partial"):
+        images = aside / "images.npy"
+        if (images if images.exists() else aside).stat().st_mtime < oldest:
+            shutil.rmtree(aside, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""How it learns: recipe, loop, stopping, schedule, checkpoints, run folder."""

@@ -1,0 +1,183 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from squeezekit.images.batches import Batches
+from squeezekit.randomness import derived_seed
+from squeezekit.training.measure import Measurement, measure
+from squeezekit.training.recipe import Recipe
+from squeezekit.training.schedule import Plateau, rate_at
+from squeezekit.training.stopping import EarlyStopping
+from squeezekit.training.watch import check_finite
+
+DROPOUT, WEIGHTS = 2, 3
+
+
+@dataclass
+class Progress:
+    """Where training stands: epochs done, steps done of the next, and sums over those steps."""
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    right: int = 0
+    images: int = 0
+    step_seconds: float = 0.0
+    seconds: float = 0.0
+    untrained_loss: float = 0.0
+    stopped: bool = False
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+class Trainer:
+    """A network on its way: takes steps, measures, and can be put away and taken up again at any step.
+
+    `on_step` is told of every step (progress, learning rate) and answers True to stop after it.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        recipe: Recipe,
+        training: Batches,
+        validation: Batches,
+        *,
+        seed: int,
+        device: torch.device,
+        class_weights: Tensor | None = None,
+    ) -> None:
+        self.network = network.to(device, memory_format=torch.channels_last)
+        self.recipe, self.training, self.validation = recipe, training, validation
+        self.optimizer = _optimizer(self.network, recipe)
+        self.stopping = EarlyStopping(recipe.patience)
+        self.plateau = Plateau(
+            recipe.learning_rate,
+            recipe.plateau_factor,
+            recipe.plateau_patience,
+            recipe.plateau_min_delta,
+            recipe.plateau_cooldown,
+            recipe.plateau_min_rate,
+        )
+        self.progress = Progress()
+        self.best: dict[str, Tensor] = {}
+        self._seed, self._device = seed, device
+        self._class_weights = None if class_weights is None else class_weights.to(device)
+        # Where each step's loss is looked at; on a GPU looking waits for the device.
+        self._look_every = 1 if device.type == "cpu" else 50
+
+    @property
+    def finished(self) -> bool:
+        """Whether every epoch is done or early stopping has spoken."""
+        return self.progress.stopped or self.progress.epoch >= self.recipe.epochs
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the next step."""
+        if self.recipe.schedule == "plateau":
+            return self.plateau.rate
+        done = self.progress.epoch * self.training.steps + self.progress.step
+        return rate_at(self.recipe, (done + 0.5) / (self.recipe.epochs * self.training.steps))
+
+    def measure(self) -> Measurement:
+        """The validation images, in the precision that training uses."""
+        with self._autocast():
+            return measure(self.network, self.validation)
+
+    def train_epoch(self, on_step: Callable[[Progress, float], bool]) -> bool:
+        """Train to the end of the epoch and record it; False when `on_step` stopped it in the middle."""
+        progress = self.progress
+        self.network.train()
+        for images, labels in self.training.shuffled(progress.epoch, progress.step):
+            start, rate = time.perf_counter(), self.rate
+            loss, right = self._step(images, labels, rate)
+            progress.step += 1
+            progress.images += len(labels)
+            if progress.step % self._look_every == 0 or progress.step == self.training.steps:
+                check_finite(loss.item(), progress.epoch + 1, progress.step, rate)
+            progress.loss_sum += loss.item() * len(labels)
+            progress.right += int(right)
+            progress.step_seconds += time.perf_counter() - start
+            if on_step(progress, rate) and progress.step < self.training.steps:
+                return False
+        self._record(rate, self.measure())
+        return True
+
+    def _step(self, images: Tensor, labels: Tensor, rate: float) -> tuple[Tensor, Tensor]:
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        torch.manual_seed(derived_seed(self._seed, DROPOUT, self.progress.epoch, self.progress.step))
+        with self._autocast():
+            logits = self.network(images).float()
+        loss = F.cross_entropy(
+            logits, labels, weight=self._class_weights, label_smoothing=self.recipe.label_smoothing
+        )
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach(), (logits.detach().argmax(1) == labels).sum()
+
+    def _record(self, rate: float, validation: Measurement) -> None:
+        progress = self.progress
+        progress.epoch += 1
+        progress.seconds += progress.step_seconds
+        progress.history.append(
+            {
+                "epoch": progress.epoch,
+                "seconds": round(progress.seconds, 3),
+                "learning_rate": rate,
+                "training_loss": progress.loss_sum / progress.images,
+                "training_accuracy": progress.right / progress.images,
+                "validation_loss": validation.loss,
+                "validation_accuracy": validation.accuracy,
+                "images_per_s": round(progress.images / progress.step_seconds, 1),
+            }
+        )
+        progress.stopped = self.stopping.step(validation.loss)
+        if self.stopping.improved:
+            self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.network.state_dict().items()}
+        if self.recipe.schedule == "plateau":
+            self.plateau.step(validation.loss)
+        progress.step, progress.loss_sum, progress.right, progress.images, progress.step_seconds = 0, 0.0, 0, 0, 0.0
+
+    def state(self) -> dict[str, Any]:
+        """Everything that `restore` needs to go on as if nothing had happened."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "best": self.best,
+            "stopping": asdict(self.stopping),
+            "plateau": asdict(self.plateau),
+            "progress": asdict(self.progress),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up what `state` put away."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.best = state["best"]
+        self.stopping = EarlyStopping(**state["stopping"])
+        self.plateau = Plateau(**state["plateau"])
+        self.progress = Progress(**state["progress"])
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16")
+
+
+def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    # Only filters decay: biases and batch normalisation have nothing to shrink.
+    filters = [p for p in network.parameters() if p.ndim > 1]
+    rest = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [{"params": filters, "weight_decay": recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, recipe.learning_rate, recipe.momentum, nesterov=recipe.momentum > 0, fused=True)
+    kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+    return kind(groups, recipe.learning_rate, fused=True)

@@ -1,0 +1,135 @@
+"""The run folder: everything about one training, written so that a kill at any instant loses nothing."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from squeezekit import durable
+from squeezekit.errors import SqueezekitError
+from squeezekit.images.splits import Split
+from squeezekit.training.settings import RunConfig, read_config
+
+METRICS = (
+    "epoch",
+    "seconds",
+    "learning_rate",
+    "training_loss",
+    "training_accuracy",
+    "validation_loss",
+    "validation_accuracy",
+    "images_per_s",
+)
+
+
+class Run:
+    """A run folder.
+
+    `last.pt` is the one source of truth while training goes on; the other files follow from it and are written
+    again on resuming. Files: config.toml, data.json, split.npz, metrics.csv, tensorboard/, best.safetensors,
+    last.pt, summary.json.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Open a folder that holds a run; raises SqueezekitError."""
+        if not (folder / "config.toml").is_file():
+            raise SqueezekitError(f"{folder}: not a run folder (config.toml is missing); give one that train has made")
+        self.folder = folder
+        self.config = read_config(folder / "config.toml")
+
+    @classmethod
+    def create(cls, folder: Path, config: RunConfig, data: dict[str, Any], split: Split) -> Run:
+        """Make the folder of a new run; `data` names the source, its classes and fingerprint."""
+        folder.mkdir(parents=True, exist_ok=True)
+        with durable.replacing(folder / "split.npz") as file:
+            np.savez_compressed(
+                file, training=split.training.astype(np.int32), validation=split.validation.astype(np.int32)
+            )
+        durable.write_text(folder / "data.json", json.dumps(data, indent=2) + "\n")
+        # Last, since a folder with config.toml is a run.
+        durable.write_text(folder / "config.toml", config.to_toml())
+        return cls(folder)
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """`source`, `classes`, `fingerprint` and the like of the images trained on."""
+        return self._json("data.json")
+
+    @property
+    def summary(self) -> dict[str, Any] | None:
+        """The results of a finished run."""
+        return self._json("summary.json") if (self.folder / "summary.json").exists() else None
+
+    @property
+    def split(self) -> Split:
+        """Which images trained and which validated."""
+        try:
+            with np.load(self.folder / "split.npz", allow_pickle=False) as arrays:
+                return Split(arrays["training"].astype(np.int64), arrays["validation"].astype(np.int64))
+        except (OSError, ValueError, KeyError) as error:
+            raise SqueezekitError(f"{self.folder / 'split.npz'}: damaged ({error}); train again") from None
+
+    def network(self) -> nn.Module:
+        """The network with its best weights, ready for use."""
+        network = self.config.network.build()
+        path = self.folder / "best.safetensors"
+        try:
+            network.load_state_dict(load_file(path))
+        except (OSError, SafetensorError, RuntimeError) as error:
+            problem = str(error).splitlines()[0]
+            raise SqueezekitError(f"{path}: cannot be loaded ({problem}); let the training finish an epoch") from None
+        return network.eval().to(memory_format=torch.channels_last)
+
+    def checkpoint(self) -> dict[str, Any] | None:
+        """What `save_checkpoint` wrote last, or None."""
+        path = self.folder / "last.pt"
+        if not path.exists():
+            return None
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+            problem = str(error).splitlines()[0]
+            raise SqueezekitError(f"{path}: damaged ({problem}); delete it to start this run over") from None
+
+    def save_checkpoint(self, state: dict[str, Any], history: list[dict[str, float]], best: dict[str, Tensor]) -> None:
+        """Keep the state to go on from, then what follows from it."""
+        with durable.replacing(self.folder / "last.pt") as file:
+            torch.save(state, file)
+        self.write_metrics(history)
+        if best:
+            self.write_best(best)
+
+    def write_metrics(self, history: list[dict[str, float]]) -> None:
+        """One row an epoch."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, METRICS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(history)
+        durable.write_text(self.folder / "metrics.csv", text.getvalue())
+
+    def write_best(self, weights: dict[str, Tensor]) -> None:
+        """The best weights so far. Equal weights give equal files: one metadata key, no times, no paths."""
+        contiguous = {name: tensor.contiguous() for name, tensor in weights.items()}
+        metadata = {"squeezekit": self.config.network.model_dump_json()}
+        durable.write_bytes(self.folder / "best.safetensors", save(contiguous, metadata))
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """The results, with which the run is finished."""
+        durable.write_text(self.folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+
+    def _json(self, name: str) -> dict[str, Any]:
+        try:
+            content: dict[str, Any] = json.loads((self.folder / name).read_text())
+        except (OSError, ValueError) as error:
+            raise SqueezekitError(f"{self.folder / name}: cannot be read ({error}); train again") from None
+        return content

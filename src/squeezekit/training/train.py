@@ -1,0 +1,276 @@
+"""One training from images to a finished run folder."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shlex
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from squeezekit.errors import RunFailed, SqueezekitError
+from squeezekit.images.batches import Batches, channel_statistics
+from squeezekit.images.image_set import ImageSet, ImageSource
+from squeezekit.images.sources import load_images
+from squeezekit.images.splits import Split, split_training
+from squeezekit.randomness import derived_seed
+from squeezekit.screen import progress_bar, say
+from squeezekit.training.loop import WEIGHTS, Progress, Trainer
+from squeezekit.training.measure import Measurement, measure
+from squeezekit.training.run_folder import Run
+from squeezekit.training.settings import RunConfig, build_config, resolve
+from squeezekit.training.tensorboard import EventLog
+from squeezekit.training.watch import Interrupted, not_learning, stop_requests
+
+
+def train(
+    data: str | None = None,
+    *,
+    network: str | None = None,
+    recipe: str | None = None,
+    config: str | Path | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    **fields: Any,
+) -> Run:
+    """Train a network and return its finished run.
+
+    `network` (default `report`) and `recipe` (default `modern`) are presets; any field of `SqueezeNetConfig`,
+    `Recipe` or `RunSettings` can be given by its name: `train("digits", squeeze_ratio=0.25, epochs=10)`. `config` is
+    a TOML file with tables [network], [recipe] and [run]; fields win over it. `out` is the run folder, which must not
+    exist unless `resume` is set; then a missing one is started, a finished one returned as it is.
+
+    Raises SqueezekitError for wrong input, RunFailed for a diverged run, Interrupted after Ctrl-C.
+    """
+    if data is not None:
+        fields["data"] = str(data)
+    folder = Path(out) if out else _new_folder()
+    if folder.exists() and not resume:
+        raise SqueezekitError(f"{folder}: exists already; choose another --out, or go on with --resume")
+    if (folder / "config.toml").exists():
+        run = Run(folder)
+        _check_same(run, network, recipe, fields)
+        if run.summary is None:
+            _finish(run, _source(run.config))
+        return run
+    gathered = resolve(network=network, recipe=recipe, config=Path(config) if config else None, fields=fields)
+    run, source = _start(folder, *gathered)
+    _finish(run, source)
+    return run
+
+
+def _start(
+    folder: Path, network: dict[str, Any], recipe: dict[str, Any], run: dict[str, Any]
+) -> tuple[Run, ImageSource]:
+    """Settle what depends on the images and the machine, and make the run folder."""
+    draft = build_config(network, recipe, run)
+    wanted = network.get("channels")
+    source = load_images(
+        draft.run.data, image_size=network.get("image_size"), channels=wanted, strict=draft.run.strict
+    )
+    images = source.training
+    classes = len(images.classes)
+    if network.get("classes", classes) != classes:
+        raise SqueezekitError(f"{draft.run.data} holds {classes} classes, not {network['classes']}; leave out --classes")
+    network |= {"classes": classes, "channels": images.channels, "image_size": images.image_size}
+    split = split_training(
+        images.labels,
+        classes=images.classes,
+        seed=draft.run.seed,
+        validation_share=draft.run.validation_share,
+        limit=draft.run.limit or None,
+    )
+    if draft.recipe.normalisation == "standardise" and not {"mean", "std"} & set(network):
+        network["mean"], network["std"] = channel_statistics(images, split.training)
+    run["device"] = str(_device(draft.run.device))
+    recipe["precision"] = _precision(draft.recipe.precision, torch.device(run["device"]))
+    facts = {
+        "source": draft.run.data,
+        "classes": list(images.classes),
+        "fingerprint": images.fingerprint,
+        "test_fingerprint": source.test.fingerprint,
+        "unreadable": list(source.unreadable),
+    }
+    return Run.create(folder, build_config(network, recipe, run), facts, split), source
+
+
+def _finish(run: Run, source: ImageSource) -> None:
+    """Train to the end, or go on from the last checkpoint; then measure once and write the summary."""
+    config = run.config
+    if run.data["fingerprint"] != source.training.fingerprint:
+        raise SqueezekitError(f"{config.run.data}: the images have changed since {run.folder} began; start a new run")
+    if config.run.deterministic:
+        torch.use_deterministic_algorithms(True)
+    trainer = _trainer(run, source.training)
+    _train(run, trainer)
+    network = run.network().to(config.run.device)
+    split = run.split
+    validation = measure(network, _batches(config, source.training, split.validation))
+    test = measure(network, _batches(config, source.test)) if config.run.test else None
+    run.write_summary(_summary(run, trainer.progress, validation, test))
+
+
+def _trainer(run: Run, images: ImageSet) -> Trainer:
+    config, split, recipe = run.config, run.split, run.config.recipe
+    size = _batch_size(recipe.batch_size, len(split.training))
+    if size < recipe.batch_size:
+        say(f"batch size {size} instead of {recipe.batch_size}, so that an epoch has at least eight steps")
+    training = _batches(config, images, split.training, batch_size=size, augmentation=recipe.augmentation)
+    weights = None
+    if recipe.class_weights == "balanced":
+        counts = np.bincount(images.labels[split.training], minlength=len(images.classes))
+        weights = torch.from_numpy(len(split.training) / (len(counts) * counts)).float()
+    torch.manual_seed(derived_seed(config.run.seed, WEIGHTS))
+    trainer = Trainer(
+        config.network.build(),
+        recipe,
+        training,
+        _batches(config, images, split.validation),
+        seed=config.run.seed,
+        device=torch.device(config.run.device),
+        class_weights=weights,
+    )
+    state = run.checkpoint()
+    if state is not None:
+        trainer.restore(state)
+    return trainer
+
+
+def _train(run: Run, trainer: Trainer) -> None:
+    progress = trainer.progress
+    if progress.epoch == progress.step == 0:
+        progress.untrained_loss = trainer.measure().loss
+    events = EventLog(run, first_epoch=progress.epoch)
+    with stop_requests() as stop:
+        while not trainer.finished:
+            with progress_bar() as bar:
+                task = bar.add_task(f"epoch {progress.epoch + 1}", total=trainer.training.steps, note="")
+
+                def on_step(progress: Progress, rate: float) -> bool:
+                    note = (
+                        f"loss {progress.loss_sum / progress.images:.4f} · accuracy "
+                        f"{progress.right / progress.images:.1%} · {progress.images / progress.step_seconds:.0f} images/s"
+                    )
+                    bar.update(task, completed=progress.step, note=note)  # noqa: B023
+                    return stop.is_set()
+
+                whole = trainer.train_epoch(on_step)
+            if whole:
+                row = progress.history[-1]
+                say(_line(row, trainer.recipe.epochs, trainer.stopping.improved))
+                if warning := not_learning(row["training_loss"], run.config.network.classes):
+                    say(f"warning: {warning}")
+                events.epoch(trainer)
+            run.save_checkpoint(trainer.state(), progress.history, trainer.best)
+            if stop.is_set() and not trainer.finished:
+                command = shlex.join(["squeezekit", "train", "--resume", "--out", str(run.folder)])
+                raise Interrupted(f"stopped after epoch {progress.epoch}, step {progress.step}; go on with: {command}")
+    run.save_checkpoint(trainer.state(), progress.history, trainer.best)
+    events.close(trainer)
+
+
+def _line(row: dict[str, float], epochs: int, improved: bool) -> str:
+    return (
+        f"epoch {row['epoch']:.0f}/{epochs}  training loss {row['training_loss']:.4f} accuracy "
+        f"{row['training_accuracy']:.1%}  validation loss {row['validation_loss']:.4f} accuracy "
+        f"{row['validation_accuracy']:.1%}  rate {row['learning_rate']:.2g}  {row['images_per_s']:.0f} images/s"
+        + ("  best so far" if improved else "")
+    )
+
+
+def _summary(run: Run, progress: Progress, validation: Measurement, test: Measurement | None) -> dict[str, Any]:
+    history = progress.history
+    best = min(history, key=lambda row: row["validation_loss"])
+    return {
+        "run": str(run.folder),
+        "network": run.config.network.name,
+        "recipe": run.config.recipe.name,
+        "parameters": sum(p.numel() for p in run.network().parameters()),
+        "epochs": len(history),
+        "best_epoch": best["epoch"],
+        "seconds": history[-1]["seconds"],
+        "images_per_s": statistics.median(row["images_per_s"] for row in history),
+        "untrained_loss": progress.untrained_loss,
+        "validation": vars(validation),
+        **({"test": vars(test)} if test else {}),
+        "data": run.data["source"],
+        "fingerprint": run.data["fingerprint"],
+        "precision": run.config.recipe.precision,
+        "versions": {
+            "squeezekit": importlib.metadata.version("squeezekit"),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+    }
+
+
+def _batches(config: RunConfig, images: ImageSet, indices: Any = None, **options: Any) -> Batches:
+    network = config.network
+    options = {"batch_size": 250, **options}
+    device = torch.device(config.run.device)
+    return Batches(
+        images, indices, mean=network.mean, std=network.std, seed=config.run.seed, device=device, **options
+    )
+
+
+def _source(config: RunConfig) -> ImageSource:
+    network = config.network
+    return load_images(
+        config.run.data, image_size=network.image_size, channels=network.channels, strict=config.run.strict
+    )
+
+
+def _check_same(run: Run, network: str | None, recipe: str | None, fields: dict[str, Any]) -> None:
+    """A resumed run keeps its settings: what is given again must be what it has."""
+    stored = run.config
+    given = {"network": network or stored.network.name, "recipe": recipe or stored.recipe.name}
+    if given != {"network": stored.network.name, "recipe": stored.recipe.name}:
+        raise SqueezekitError(f"{run.folder} was begun with other presets than {given}; start a new run for them")
+    for name, value in fields.items():
+        for part in (stored.network, stored.recipe, stored.run):
+            if name not in type(part).model_fields:
+                continue
+            again = type(part).model_validate({**part.model_dump(), name: value})
+            if name not in ("device", "precision") and getattr(again, name) != getattr(part, name):
+                raise SqueezekitError(
+                    f"{run.folder} was begun with {name} = {getattr(part, name)}; start a new run to change it"
+                )
+
+
+def _batch_size(wanted: int, images: int) -> int:
+    while wanted > 1 and images <= 7 * wanted:
+        wanted //= 2
+    return wanted
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise SqueezekitError(f"device '{name}' cannot be used ({str(error).splitlines()[0]}); try --device cpu") from None
+    return device
+
+
+def _precision(wanted: str, device: torch.device) -> str:
+    if wanted != "auto":
+        return wanted
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    # Without instructions for it, bf16 is emulated and ten times slower than fp32.
+    return "bf16" if torch.cpu.get_capabilities().get("avx512_bf16") else "fp32"
+
+
+def _new_folder() -> Path:
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    return Path("runs") / stamp
+
+
+__all__ = ["RunFailed", "Split", "train"]
