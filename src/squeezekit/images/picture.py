@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from squeezekit.errors import SqueezekitError
 
@@ -83,15 +83,24 @@ def _reason(error: Exception) -> str:
 def _pixels(image: Image.Image, image_size: int, channels: int) -> NDArray[np.uint8]:
     # A JPEG may be decoded at 1/2, 1/4 or 1/8; twice the target still leaves the filter something to average.
     image.draft(None, (2 * image_size, 2 * image_size))
-    image = ImageOps.exif_transpose(image)
-    image = _eight_bits(_flat(image))
-    image = image.convert("L" if channels == 1 else "RGB")
+    image = _flat(_upright(image))
+    image = _in_mode(_eight_bits(image), "L" if channels == 1 else "RGB")
     if image.size != (image_size, image_size):
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2
         box = (left, top, left + side, top + side)
         image = image.resize((image_size, image_size), Image.Resampling.BILINEAR, box)
     return np.array(image, dtype=np.uint8).reshape(image_size, image_size, channels)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    # Without this question every upright picture would be copied, which costs a small one a fifth of its time.
+    upright = image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+    return image if upright else ImageOps.exif_transpose(image)
+
+
+def _in_mode(image: Image.Image, mode: str) -> Image.Image:
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _flat(image: Image.Image) -> Image.Image:

@@ -27,7 +27,7 @@ class EventLog:
                 self._scalar(f"{what}/{part}", row[f"{part}_{what}"], epoch)
         self._scalar("learning rate", row["learning_rate"], epoch)
         for name, parameter in trainer.network.named_parameters():
-            self._scalar(f"weight norm/{name}", float(parameter.norm()), epoch)
+            self._scalar(f"weight norm/{name}", float(parameter.detach().norm()), epoch)
             if parameter.grad is not None:
                 self._scalar(f"gradient norm/{name}", float(parameter.grad.norm()), epoch)
         self._writer.flush()  # type: ignore[no-untyped-call]

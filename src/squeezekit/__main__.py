@@ -1,0 +1,7 @@
+"""`python -m squeezekit`."""
+
+import sys
+
+from squeezekit.cli import main
+
+sys.exit(main())

@@ -1,0 +1,74 @@
+"""A trained network that takes pictures and gives answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from squeezekit.errors import SqueezekitError
+from squeezekit.images.batches import Batches
+from squeezekit.images.image_set import ImageSet
+from squeezekit.images.picture import Picture, read_picture
+from squeezekit.networks.config import NetworkConfig
+from squeezekit.training.measure import logits_of
+from squeezekit.training.run_folder import Run
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one picture: `probabilities` of all classes, 0…1, most probable first."""
+
+    probabilities: tuple[tuple[str, float], ...]
+
+    @property
+    def label(self) -> str:
+        """The most probable class."""
+        return self.probabilities[0][0]
+
+    @property
+    def probability(self) -> float:
+        """Its probability, 0…1."""
+        return self.probabilities[0][1]
+
+
+class Classifier:
+    """A network with its classes: `Classifier.load("runs/x")("cat.jpg").label`."""
+
+    def __init__(self, network: nn.Module, config: NetworkConfig, classes: tuple[str, ...]) -> None:
+        self.network, self.config, self.classes = network, config, classes
+
+    @classmethod
+    def load(cls, model: str | Path) -> Classifier:
+        """Load a MODEL: a run folder. Raises SqueezekitError."""
+        folder = Path(model).expanduser()
+        if not folder.exists():
+            raise SqueezekitError(f"{model}: does not exist; give the folder of a run that train has made")
+        run = Run(folder)
+        return cls(run.network(), run.config.network, tuple(run.data["classes"]))
+
+    def __call__(self, picture: Picture) -> Prediction:
+        """Classify one picture: a path, an open file, a PIL image, or uint8 [h, w] or [h, w, 3]."""
+        return self.classify([picture])[0]
+
+    def classify(self, pictures: Iterable[Picture]) -> list[Prediction]:
+        """Classify pictures of any sizes, as one batch; raises SqueezekitError for one that cannot be read."""
+        config = self.config
+        pixels = [read_picture(picture, config.image_size, config.channels) for picture in pictures]
+        return self.classify_pixels(np.stack(pixels)) if pixels else []
+
+    def classify_pixels(self, pixels: NDArray[np.uint8]) -> list[Prediction]:
+        """Classify images that already have the network's size: uint8 [n, image_size, image_size, channels]."""
+        images = ImageSet(pixels, np.zeros(len(pixels), np.int64), self.classes, "", mirrorable=False)
+        batches = Batches(images, batch_size=250, mean=self.config.mean, std=self.config.std)
+        logits, _ = logits_of(self.network, batches)
+        probabilities, order = torch.softmax(logits, 1).sort(1, descending=True)
+        return [
+            Prediction(tuple((self.classes[i], p) for i, p in zip(indices, values, strict=True)))
+            for indices, values in zip(order.tolist(), probabilities.tolist(), strict=True)
+        ]

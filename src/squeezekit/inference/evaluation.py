@@ -1,0 +1,98 @@
+"""How good a trained network is, class by class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from squeezekit.errors import SqueezekitError
+from squeezekit.images.batches import Batches
+from squeezekit.images.image_set import ImageSet
+from squeezekit.images.sources import load_images
+from squeezekit.training.measure import logits_of, measurement
+from squeezekit.training.run_folder import Run
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a network does on one part of the images; shares are 0…1, `loss` is in nats.
+
+    `calibration_error` is the expected calibration error over 15 equal bins of confidence (Guo et al., 2017,
+    section 2); `confusion[i][j]` counts images of class i taken for class j. `images`, `labels` and `probabilities`
+    [n, classes] are there for pictures of the mistakes.
+    """
+
+    accuracy: float
+    balanced_accuracy: float
+    top5_accuracy: float
+    loss: float
+    calibration_error: float
+    per_class: dict[str, dict[str, float]]
+    confusion: list[list[int]]
+    images: ImageSet
+    probabilities: NDArray[np.float32]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain numbers, without the images."""
+        hidden = ("images", "probabilities")
+        return {k: v for k, v in vars(self).items() if k not in hidden} | {"images": len(self.images)}
+
+
+def evaluate(
+    model: str | Path, data: str | Path | None = None, split: Literal["test", "validation"] = "test"
+) -> Evaluation:
+    """Evaluate a run on its own test or validation images, or on the test images of other `data`.
+
+    Raises SqueezekitError when the classes differ, or the validation images are no longer those of the run.
+    """
+    run = Run(Path(model).expanduser())
+    config = run.config.network
+    source = load_images(data or run.config.run.data, image_size=config.image_size, channels=config.channels)
+    if list(source.training.classes) != run.data["classes"]:
+        raise SqueezekitError(f"{source.name} holds other classes than {run.folder} was trained on; give its own --data")
+    if split == "test":
+        images = source.test
+    elif source.training.fingerprint != run.data["fingerprint"]:
+        raise SqueezekitError(f"{source.name}: not the images that {run.folder} was split from; use --split test")
+    else:
+        images = source.training.subset(run.split.validation)
+    logits, labels = logits_of(run.network(), Batches(images, batch_size=250, mean=config.mean, std=config.std))
+    return _evaluation(logits, labels, images)
+
+
+def _evaluation(logits: torch.Tensor, labels: torch.Tensor, images: ImageSet) -> Evaluation:
+    from sklearn import metrics  # slow to import
+
+    measured = measurement(logits, labels)
+    probabilities = torch.softmax(logits, 1)
+    predicted, actual, every = logits.argmax(1).numpy(), labels.numpy(), np.arange(len(images.classes))
+    rows = metrics.precision_recall_fscore_support(actual, predicted, labels=every, zero_division=0.0)
+    top5 = (logits.topk(min(5, logits.shape[1])).indices == labels[:, None]).any(1).double().mean()
+    return Evaluation(
+        accuracy=measured.accuracy,
+        balanced_accuracy=measured.balanced_accuracy,
+        top5_accuracy=float(top5),
+        loss=measured.loss,
+        calibration_error=calibration_error(probabilities, labels),
+        per_class={
+            name: {"precision": float(p), "recall": float(r), "f1": float(f), "images": int(n)}
+            for name, p, r, f, n in zip(images.classes, *rows, strict=True)
+        },
+        confusion=metrics.confusion_matrix(actual, predicted, labels=every).tolist(),
+        images=images,
+        probabilities=probabilities.numpy(),
+    )
+
+
+def calibration_error(probabilities: torch.Tensor, labels: torch.Tensor, bins: int = 15) -> float:
+    """Mean distance between confidence and accuracy over bins of confidence, weighted by their images."""
+    confidence, predicted = probabilities.double().max(1)
+    right = (predicted == labels).double()
+    bin_of = (confidence * bins).long().clamp(max=bins - 1)
+    gap = torch.bincount(bin_of, right - confidence, minlength=bins)
+    return float(gap.abs().sum() / len(labels))
