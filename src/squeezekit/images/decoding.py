@@ -1,90 +1,123 @@
-"""Many files at once: hashed, then decoded, by as many threads as there are processors.
+"""Many files at once, hashed and decoded on all processors, in blocks that come back in their order.
 
-Threads suffice, as Pillow decodes and hashlib hashes outside the interpreter's lock. Work goes out in blocks of at most
-2 MiB of pixels and comes back in order, so that memory does not grow with the number of pictures.
+A block is at most 2 MiB of pixels, so that memory does not grow with the number of pictures. Threads are enough for
+photographs, which Pillow decodes outside the interpreter's lock; of a picture of 64 × 64 most of the time is spent
+under it, so that a large set is decoded by child interpreters instead (measured: docs/LOG.md).
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from io import BytesIO
-from pathlib import Path
+from queue import SimpleQueue
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from squeezekit.errors import SqueezekitError
-from squeezekit.images.picture import UnreadablePicture, read_picture
+from squeezekit.images.children import Child
+from squeezekit.images.picture import UnreadablePictureError, read_picture
 from squeezekit.images.progress import progress_bar
 
 T = TypeVar("T")
 Result = TypeVar("Result")
+File = tuple[str, bytes]
+Decoded = tuple[NDArray[np.uint8], list[str | None]]
 
 FILES_IN_BLOCK = 64
 BYTES_IN_BLOCK = 2**21
+# Children take a third of a second to start, about as long as one decodes two thousand small pictures.
+FILES_WORTH_CHILDREN = 4000
 
 
 def hash_files(paths: Sequence[str]) -> list[bytes | str]:
     """The SHA-256 of each file's content as 32 bytes, or the reason (text) why it could not be read."""
-
-    def hash_block(block: Sequence[str]) -> list[bytes | str]:
-        return [_hash(path) for path in block]
-
     hashes: list[bytes | str] = []
     with progress_bar("reading pictures", len(paths)) as advance:
-        for block in _in_order(hash_block, _blocks(paths, FILES_IN_BLOCK)):
+        for block in _in_order(_hash_block, _blocks(paths, FILES_IN_BLOCK)):
             hashes += block
             advance(len(block))
     return hashes
 
 
-def decode_files(
-    files: Sequence[tuple[str, bytes]], image_size: int, channels: int
-) -> Iterator[tuple[NDArray[np.uint8], list[str | None]]]:
+def decode_files(files: Sequence[File], image_size: int, channels: int) -> Iterator[Decoded]:
     """Decode files, given as (path, SHA-256), in their order and in blocks.
 
     Yields the pixels of those that can be decoded, uint8 [m <= n, image_size, image_size, channels], and for each of
     the block's n files None or the reason why not. Raises SqueezekitError when a file is not the one that was hashed.
     """
-
-    def decode_block(block: Sequence[tuple[str, bytes]]) -> tuple[NDArray[np.uint8], list[str | None]]:
-        pixels = np.empty((len(block), image_size, image_size, channels), np.uint8)
-        reasons: list[str | None] = []
-        for row, (path, content_hash) in enumerate(block):
-            try:
-                pixels[row] = read_picture(BytesIO(_same_content(path, content_hash)), image_size, channels)
-                reasons.append(None)
-            except UnreadablePicture as error:
-                reasons.append(error.reason)
-        return pixels[[reason is None for reason in reasons]], reasons
-
-    size = max(min(BYTES_IN_BLOCK // (image_size**2 * channels), FILES_IN_BLOCK), 1)
-    with progress_bar("decoding pictures", len(files)) as advance:
-        for block in _in_order(decode_block, _blocks(files, size)):
+    block_size = max(min(BYTES_IN_BLOCK // (image_size**2 * channels), FILES_IN_BLOCK), 1)
+    with ExitStack() as stack:
+        decode = _decoder(stack, len(files), image_size, channels)
+        advance = stack.enter_context(progress_bar("decoding pictures", len(files)))
+        for block in _in_order(decode, _blocks(files, block_size)):
             yield block
             advance(len(block[1]))
 
 
+def decode_block(files: Sequence[File], image_size: int, channels: int) -> Decoded:
+    """Decode a few files here and now; what goes in and comes out is as in `decode_files`."""
+    pixels = np.empty((len(files), image_size, image_size, channels), np.uint8)
+    reasons: list[str | None] = []
+    for row, (path, content_hash) in enumerate(files):
+        try:
+            pixels[row] = read_picture(BytesIO(_same_content(path, content_hash)), image_size, channels)
+            reasons.append(None)
+        except UnreadablePictureError as error:
+            reasons.append(error.reason)
+    return pixels[[reason is None for reason in reasons]], reasons
+
+
+def _decoder(stack: ExitStack, count: int, image_size: int, channels: int) -> Callable[[Sequence[File]], Decoded]:
+    # In a frozen application sys.executable is the application itself.
+    if count < FILES_WORTH_CHILDREN or _processors() == 1 or getattr(sys, "frozen", False):
+        return lambda files: decode_block(files, image_size, channels)
+    idle: SimpleQueue[Child] = SimpleQueue()
+    for _ in range(_processors()):
+        idle.put(stack.enter_context(Child(image_size, channels)))
+
+    def decode(files: Sequence[File]) -> Decoded:
+        child = idle.get()
+        try:
+            return child.decode(files)
+        finally:
+            idle.put(child)
+
+    return decode
+
+
+def _hash_block(paths: Sequence[str]) -> list[bytes | str]:
+    return [_hash(path) for path in paths]
+
+
 def _hash(path: str) -> bytes | str:
     try:
-        return hashlib.sha256(Path(path).read_bytes()).digest()
+        return hashlib.sha256(_content(path)).digest()
     except OSError as error:
         return error.strerror or str(error)
 
 
 def _same_content(path: str, content_hash: bytes) -> bytes:
     try:
-        content = Path(path).read_bytes()
+        content = _content(path)
     except OSError:
         content = b""
     if hashlib.sha256(content).digest() != content_hash:
         raise SqueezekitError(f"{path} was changed while the pictures were read: run the same command again")
     return content
+
+
+def _content(path: str) -> bytes:
+    # Twice as fast as Path.read_bytes for small files, of which there are many.
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+        return file.readall()
 
 
 def _blocks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
@@ -99,7 +132,7 @@ def _in_order(work: Callable[[Sequence[T]], Result], blocks: Iterator[Sequence[T
     with ThreadPoolExecutor(workers) as pool:
         for block in blocks:
             pending.append(pool.submit(work, block))
-            if len(pending) > workers + 1:
+            if len(pending) > 2 * workers:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()

@@ -22,7 +22,7 @@ RULE_VERSION = 1
 PictureSource = str | Path | BinaryIO | Image.Image | NDArray[np.generic]
 
 
-class UnreadablePicture(SqueezekitError):
+class UnreadablePictureError(SqueezekitError):
     """A file that is not a whole picture in a known format; `reason` says why without naming it."""
 
     def __init__(self, name: str, reason: str) -> None:
@@ -69,7 +69,7 @@ def _opened(source: PictureSource) -> Iterator[Image.Image]:
         raise
     # Broken files make decoders raise nearly anything: OSError, ValueError, SyntaxError, struct.error, EOFError …
     except Exception as error:
-        raise UnreadablePicture(name, _reason(error)) from error
+        raise UnreadablePictureError(name, _reason(error)) from error
 
 
 def _reason(error: Exception) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from squeezekit.errors import SqueezekitError
+from squeezekit.networks.alexnet import AlexNetConfig
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.squeezenet import SqueezeNetConfig
 
@@ -20,6 +21,7 @@ NETWORKS: dict[str, tuple[type[NetworkConfig], dict[str, Any]]] = {
     "late": (SqueezeNetConfig, _V1_0),
     "v1.0": (SqueezeNetConfig, {**_V1_0, **_IMAGENET, "stem_kernel": 7}),
     "v1.1": (SqueezeNetConfig, {**_V1_0, **_IMAGENET, "stem_width": 64, "pool_before": (1, 3, 5)}),
+    "alexnet": (AlexNetConfig, {"classes": 1000, "image_size": 227}),
 }
 
 

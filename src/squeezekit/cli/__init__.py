@@ -1,0 +1,52 @@
+"""The command line: one module a command; errors become exit codes here and nowhere else."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from squeezekit.errors import SqueezekitError
+
+COMMANDS = {
+    "train": "train a network on images and test it",
+    "evaluate": "measure a trained network, class by class",
+    "predict": "classify pictures",
+    "describe": "the layer table of a network: shapes, parameters, multiply-adds, memory",
+    "tensorboard": "watch the curves of a run",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0 done, 1 failed, 2 wrong usage or input, 130 interrupted."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(
+        prog="squeezekit",
+        description="Train, search, squeeze and ship image classifiers under half a megabyte.",
+        epilog="example: squeezekit train --data digits --out runs/digits",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        # Only the command that is called is imported: torch takes seconds.
+        command = commands.add_parser(
+            name, help=summary, description=summary[0].upper() + summary[1:] + ".",
+            formatter_class=argparse.RawDescriptionHelpFormatter, argument_default=argparse.SUPPRESS,
+        )
+        if name in given[:1]:
+            importlib.import_module(f"squeezekit.cli.{name}").add_arguments(command)
+        command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    settings = vars(parser.parse_args(given))
+    run, debug = settings.pop("run"), settings.pop("debug", False)
+    settings.pop("command")
+    try:
+        return int(run(**settings))
+    except SqueezekitError as error:
+        if debug:
+            raise
+        print(f"squeezekit: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 1

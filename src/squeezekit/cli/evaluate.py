@@ -1,0 +1,48 @@
+"""`squeezekit evaluate`."""
+
+from __future__ import annotations
+
+import argparse
+import json as jsonlib
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from squeezekit.screen import say
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `evaluate`."""
+    parser.epilog = """examples:
+  squeezekit evaluate runs/digits
+  squeezekit evaluate runs/photos --split validation --json"""
+    parser.add_argument("model", metavar="MODEL", help="a run folder")
+    parser.add_argument("--data", metavar="DATA", help="other images than those of the run, with the same classes")
+    parser.add_argument("--split", choices=("test", "validation"), help="which images (default test)")
+    parser.add_argument("--pictures", metavar="DIR", help="where the two pictures go (default: the run folder)")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(*, model: str, json: bool = False, pictures: str | None = None, **options: str) -> int:
+    """Evaluate, draw confusion matrix and mistakes, print the result."""
+    from squeezekit.inference.evaluation import evaluate
+    from squeezekit.reporting.figures import draw_confusion, draw_mistakes
+
+    evaluation = evaluate(model, **options)  # type: ignore[arg-type]
+    folder = Path(pictures or model).expanduser()
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = [draw_confusion(evaluation, folder / "confusion.png"), draw_mistakes(evaluation, folder / "mistakes.png")]
+    say("pictures in " + ", ".join(str(path) for path in drawn))
+    if json:
+        print(jsonlib.dumps(evaluation.as_json()))
+        return 0
+    table = Table("class", *(("precision", "recall", "f1", "images")))
+    for name, row in evaluation.per_class.items():
+        table.add_row(name, *(f"{row[k]:.3f}" for k in ("precision", "recall", "f1")), str(row["images"]))
+    Console(highlight=False).print(table)
+    print(f"accuracy {evaluation.accuracy:.2%} (balanced {evaluation.balanced_accuracy:.2%}, top-5 "
+          f"{evaluation.top5_accuracy:.2%}), loss {evaluation.loss:.4f}, calibration error "
+          f"{evaluation.calibration_error:.4f}, {len(evaluation.images)} images")
+    return 0

@@ -1,0 +1,72 @@
+"""`squeezekit predict`."""
+
+from __future__ import annotations
+
+import argparse
+import json as jsonlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from squeezekit.errors import SqueezekitError
+from squeezekit.images.picture import PICTURE_SUFFIXES, read_picture
+from squeezekit.screen import say
+
+BATCH = 250
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `predict`."""
+    parser.epilog = """examples:
+  squeezekit predict runs/photos cat.jpg dog.png --top 3
+  squeezekit predict runs/photos holiday/ --json"""
+    parser.add_argument("model", metavar="MODEL", help="a run folder")
+    parser.add_argument("pictures", metavar="PICTURE", nargs="+", help="picture files, or folders of them")
+    parser.add_argument("--top", metavar="N", type=int, help="show the N most probable classes (default 1)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    parser.set_defaults(run=run)
+
+
+def run(*, model: str, pictures: list[str], top: int = 1, json: bool = False) -> int:
+    """Classify every picture that can be read; 1 when some cannot."""
+    from squeezekit.inference.classifier import Classifier
+
+    if top < 1:
+        raise SqueezekitError(f"--top {top}: must be at least 1")
+    classifier = Classifier.load(model)
+    config = classifier.config
+    paths, unreadable = list(_files(pictures)), 0
+    for start in range(0, len(paths), BATCH):
+        readable, pixels = [], []
+        for path in paths[start : start + BATCH]:
+            try:
+                pixels.append(read_picture(path, config.image_size, config.channels))
+                readable.append(path)
+            except SqueezekitError as error:
+                unreadable += 1
+                say(str(error))
+        for path, prediction in zip(readable, classifier.classify(pixels), strict=True):
+            best = prediction.probabilities[:top]
+            if json:
+                ranked = [{"label": label, "probability": p} for label, p in best]
+                print(jsonlib.dumps({"path": str(path), **ranked[0], "top": ranked}))
+            else:
+                print(f"{path}: " + ", ".join(f"{label} {p:.1%}" for label, p in best))
+    return 1 if unreadable else 0
+
+
+def _files(names: list[str]) -> Iterator[Path]:
+    for name in names:
+        path = Path(name)
+        if not path.is_dir():
+            yield path
+            continue
+        found = sorted(
+            Path(folder) / file
+            for folder, _, files in os.walk(path)
+            for file in files
+            if file.lower().endswith(PICTURE_SUFFIXES)
+        )
+        if not found:
+            raise SqueezekitError(f"{name}: holds no pictures ({', '.join(PICTURE_SUFFIXES)})")
+        yield from found

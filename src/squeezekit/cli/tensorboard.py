@@ -1,0 +1,26 @@
+"""`squeezekit tensorboard`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from squeezekit.errors import SqueezekitError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `tensorboard`."""
+    parser.epilog = "example: squeezekit tensorboard runs/digits --port 6006"
+    parser.add_argument("folder", metavar="RUN", help="a run folder, or a folder of them")
+    parser.add_argument("--port", type=int, metavar="N", help="port on this machine (default 6006)")
+    parser.set_defaults(run=run)
+
+
+def run(*, folder: str, port: int = 6006) -> int:
+    """Become TensorBoard, on the loopback address only."""
+    if not Path(folder).is_dir():
+        raise SqueezekitError(f"{folder}: not a folder; give the folder of a run")
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", folder, "--port", str(port), "--host", "127.0.0.1"]
+    os.execv(sys.executable, command)

@@ -1,0 +1,153 @@
+"""The layer table of a network (R16): shapes, parameters, multiply-adds, memory."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.fx.passes.shape_prop import ShapeProp
+
+from squeezekit.networks.config import NetworkConfig
+from squeezekit.networks.fire import Fire, RectifiedMaxPool
+from squeezekit.networks.squeezenet import Head
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One row. Shapes are (channels, height, width); `activation_bytes` is the output at one byte a value."""
+
+    layer: str
+    type: str
+    input: Shape
+    output: Shape
+    parameters: int
+    macs: int
+    activation_bytes: int
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class LayerTable:
+    """`activation_bytes` is the peak of what one image keeps in memory at one byte a value.
+
+    Each value lives from the operation that makes it to the last that reads it, in the order of the network;
+    concatenation, normalisation, ReLU and dropout work in place.
+    """
+
+    layers: list[Layer]
+    parameters: int
+    macs: int
+    activation_bytes: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        return isinstance(module, Head | RectifiedMaxPool) or super().is_leaf_module(module, name)
+
+
+def layer_table(config: NetworkConfig) -> LayerTable:
+    """Describe the network of a configuration, for one image, without training anything."""
+    network = config.build().eval()
+    graph = _Tracer().trace(network)
+    traced = fx.GraphModule(network, graph)
+    with torch.no_grad():
+        ShapeProp(traced).propagate(torch.zeros(1, config.channels, config.image_size, config.image_size))
+    layers: list[Layer] = []
+    for node in graph.nodes:
+        if node.op == "call_module":
+            layers += _rows(network, node, layers)
+    parameters = sum(p.numel() for p in network.parameters())
+    return LayerTable(layers, parameters, sum(layer.macs for layer in layers), _peak(graph))
+
+
+def _rows(network: nn.Module, node: fx.Node, before: list[Layer]) -> list[Layer]:
+    """The rows that a module adds: a whole Fire module at its first convolution, nothing for the rest of it."""
+    name = str(node.target)
+    module = network.get_submodule(name)
+    shape_in, shape_out = _shape(node.args[0]), _shape(node)
+    parent = network.get_submodule(name.rpartition(".")[0])
+    if isinstance(parent, Fire):
+        return [_fire_row(name.rpartition(".")[0], parent, shape_in)] if module is parent.squeeze else []
+    if isinstance(module, Head):
+        return _head_rows(name, module, shape_in)
+    if isinstance(module, nn.ReLU | nn.Identity | nn.Dropout):
+        return []
+    parameters = sum(p.numel() for p in module.parameters())
+    kind = {"RectifiedMaxPool": "MaxPool2d"}.get(type(module).__name__, type(module).__name__)
+    return [Layer(name, kind, shape_in, shape_out, parameters, _macs(module, shape_out), prod(shape_out), _remark(module))]
+
+
+def _fire_row(name: str, fire: Fire, shape_in: Shape) -> Layer:
+    shape_out = (fire.out_channels, *shape_in[1:])
+    convolutions = [m for m in fire.modules() if isinstance(m, nn.Conv2d)]
+    macs = sum(_macs(m, (m.out_channels, *shape_in[1:])) for m in convolutions)
+    parameters = sum(p.numel() for p in fire.parameters())
+    remark = f"squeeze {fire.squeeze.out_channels}, expand {fire.expand1x1.out_channels}+{fire.expand3x3.out_channels}"
+    if fire.bypass is not None:
+        remark += ", bypass"
+    return Layer(name, "Fire", shape_in, shape_out, parameters, macs, prod(shape_out), remark)
+
+
+def _head_rows(name: str, head: Head, shape_in: Shape) -> list[Layer]:
+    # As defined, convolution first; `Head` may compute the average first, with the same result.
+    convolution = head[1]
+    assert isinstance(convolution, nn.Conv2d)
+    classes = convolution.out_channels
+    maps = (classes, *shape_in[1:])
+    parameters = sum(p.numel() for p in convolution.parameters())
+    row = Layer(f"{name}.1", "Conv2d", shape_in, maps, parameters, _macs(convolution, maps), prod(maps), "1×1")
+    return [
+        row,
+        Layer("average", "GlobalAvgPool", maps, (classes,), 0, 0, classes),
+        Layer("softmax", "Softmax", (classes,), (classes,), 0, 0, classes),
+    ]
+
+
+def _macs(module: nn.Module, shape_out: Shape) -> int:
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        return prod(shape_out[1:]) * module.weight.numel()
+    return 0
+
+
+def _remark(module: nn.Module) -> str:
+    if isinstance(module, nn.Conv2d | nn.MaxPool2d):
+        sides = module.kernel_size if isinstance(module.kernel_size, tuple) else (module.kernel_size,) * 2
+        stride = module.stride if isinstance(module.stride, int) else module.stride[0]
+        return f"{sides[0]}×{sides[1]}, stride {stride}"
+    return ""
+
+
+def _shape(node: Any) -> Shape:
+    return tuple(node.meta["tensor_meta"].shape[1:])
+
+
+_IN_PLACE = (nn.ReLU, nn.Identity, nn.Dropout, nn.BatchNorm2d)
+
+
+def _peak(graph: fx.Graph) -> int:
+    """Most values alive at once. A node without storage of its own keeps the storages it reads alive."""
+    modules = dict(graph.owning_module.named_modules()) if graph.owning_module else {}
+    nodes = [node for node in graph.nodes if "tensor_meta" in node.meta]
+    roots: dict[fx.Node, list[fx.Node]] = {}
+    last_use: dict[fx.Node, int] = {}
+    for position, node in enumerate(nodes):
+        read = [root for source in node.all_input_nodes for root in roots[source]]
+        in_place = node.target in (torch.cat, nn.functional.relu) or isinstance(modules.get(node.target), _IN_PLACE)
+        roots[node] = read if in_place else [node]
+        for root in (*read, *roots[node]):
+            last_use[root] = position
+    sizes = {node: prod(_shape(node)) for node in nodes}
+    starts = {node: position for position, node in enumerate(nodes) if roots[node] == [node]}
+    return max(
+        sum(sizes[node] for node, start in starts.items() if start <= position <= last_use[node])
+        for position in range(len(nodes))
+    )
