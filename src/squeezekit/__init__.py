@@ -1,11 +1,11 @@
 """Train, search, squeeze and ship image classifiers under half a megabyte.
 
-    import squeezekit
+import squeezekit
 
-    run = squeezekit.train("digits", out="runs/digits")
-    print(squeezekit.evaluate(run.folder).accuracy)
-    classifier = squeezekit.Classifier.load(run.folder)
-    print(classifier("three.png").label)
+run = squeezekit.train("digits", out="runs/digits")
+print(squeezekit.evaluate(run.folder).accuracy)
+classifier = squeezekit.Classifier.load(run.folder)
+print(classifier("three.png").label)
 """
 
 from __future__ import annotations

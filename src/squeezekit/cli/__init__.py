@@ -30,8 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, summary in COMMANDS.items():
         # Only the command that is called is imported: torch takes seconds.
         command = commands.add_parser(
-            name, help=summary, description=summary[0].upper() + summary[1:] + ".",
-            formatter_class=argparse.RawDescriptionHelpFormatter, argument_default=argparse.SUPPRESS,
+            name,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            argument_default=argparse.SUPPRESS,
         )
         if name in given[:1]:
             importlib.import_module(f"squeezekit.cli.{name}").add_arguments(command)

@@ -53,9 +53,11 @@ def _print_table(table: LayerTable) -> None:
         numbers = (f"{n:,}" for n in (row.parameters, row.macs, row.activation_bytes))
         shown.add_row(row.layer, row.type, _text(row.input), _text(row.output), *numbers, row.remark)
     Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(shown)
-    print(f"{table.parameters:,} parameters: {table.parameters * 4 / 1024:,.0f} KB in fp32, "
-          f"{table.parameters / 1024:,.0f} KB in int8; {table.macs:,} multiply-adds; "
-          f"peak activations {table.activation_bytes / 1024:,.0f} KB in int8")
+    print(
+        f"{table.parameters:,} parameters: {table.parameters * 4 / 1024:,.0f} KB in fp32, "
+        f"{table.parameters / 1024:,.0f} KB in int8; {table.macs:,} multiply-adds; "
+        f"peak activations {table.activation_bytes / 1024:,.0f} KB in int8"
+    )
 
 
 def _print_csv(table: LayerTable) -> None:

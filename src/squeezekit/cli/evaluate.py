@@ -42,7 +42,9 @@ def run(*, model: str, json: bool = False, pictures: str | None = None, **option
     for name, row in evaluation.per_class.items():
         table.add_row(name, *(f"{row[k]:.3f}" for k in ("precision", "recall", "f1")), str(row["images"]))
     Console(highlight=False).print(table)
-    print(f"accuracy {evaluation.accuracy:.2%} (balanced {evaluation.balanced_accuracy:.2%}, top-5 "
-          f"{evaluation.top5_accuracy:.2%}), loss {evaluation.loss:.4f}, calibration error "
-          f"{evaluation.calibration_error:.4f}, {len(evaluation.images)} images")
+    print(
+        f"accuracy {evaluation.accuracy:.2%} (balanced {evaluation.balanced_accuracy:.2%}, top-5 "
+        f"{evaluation.top5_accuracy:.2%}), loss {evaluation.loss:.4f}, calibration error "
+        f"{evaluation.calibration_error:.4f}, {len(evaluation.images)} images"
+    )
     return 0

@@ -62,10 +62,7 @@ def _files(names: list[str]) -> Iterator[Path]:
             yield path
             continue
         found = sorted(
-            Path(folder) / file
-            for folder, _, files in os.walk(path)
-            for file in files
-            if file.lower().endswith(PICTURE_SUFFIXES)
+            Path(folder) / file for folder, _, files in os.walk(path) for file in files if file.lower().endswith(PICTURE_SUFFIXES)
         )
         if not found:
             raise SqueezekitError(f"{name}: holds no pictures ({', '.join(PICTURE_SUFFIXES)})")

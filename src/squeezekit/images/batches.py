@@ -64,13 +64,13 @@ class Batches:
 
     def in_order(self) -> Iterator[Batch]:
         """Every image once, in order, as it is."""
-        for indices in self.indices.split(self.batch_size):
+        for indices in torch.split(self.indices, self.batch_size):
             yield self._normalised(self._images[indices.to(self._images.device)]), self._labels_of(indices)
 
     def shuffled(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         """Every image once, in the order and with the augmentation of `epoch`, from batch `first_step` on."""
         order = self.indices[torch.randperm(len(self), generator=generator(self._seed, SHUFFLE, epoch))]
-        for step, indices in enumerate(order.split(self.batch_size)):
+        for step, indices in enumerate(torch.split(order, self.batch_size)):
             if step >= first_step:
                 yield self._augmented(indices, epoch, step), self._labels_of(indices)
 

@@ -61,8 +61,8 @@ class Child:
             return np.frombuffer(pixels, np.uint8).reshape(count, *self._shape), answer["reasons"]
         except (OSError, ValueError) as error:
             raise SqueezekitError(
-                f"a process that decodes pictures was ended (near {files[0][0]}): run the same command again, with more "
-                "memory if it was short"
+                f"a process that decodes pictures was ended near {files[0][0]}: run the same command again, with more "
+                "memory if it ran short"
             ) from error
 
 

@@ -88,9 +88,7 @@ def _list_parts(folder: Path) -> _Listing:
         )
     paths = [f"train/{path}" for path in training.paths] + [f"test/{path}" for path in test.paths]
     tests = [False] * len(training.paths) + [True] * len(test.paths)
-    return _Listing(
-        folder, training.classes, paths, training.labels + test.labels, training.stamps + test.stamps, tests
-    )
+    return _Listing(folder, training.classes, paths, training.labels + test.labels, training.stamps + test.stamps, tests)
 
 
 def _list_classes(root: Path) -> _Listing:
@@ -105,8 +103,9 @@ def _list_classes(root: Path) -> _Listing:
     for label, name in enumerate(classes):
         pictures = sorted(_pictures(root / name))
         if not pictures:
-            suffixes = " ".join(PICTURE_SUFFIXES)
-            raise SqueezekitError(f"class '{name}' in {root} holds no picture ({suffixes}): add some or remove the folder")
+            raise SqueezekitError(
+                f"class '{name}' in {root} holds no picture ({' '.join(PICTURE_SUFFIXES)}): add some or remove the folder"
+            )
         below = len(str(root / name)) - len(name)
         listing.paths.extend(path[below:] for path, _ in pictures)
         listing.stamps.extend(stamp for _, stamp in pictures)
@@ -177,8 +176,8 @@ def _check_counts(labels: list[int], listing: _Listing) -> None:
     for name, count in zip(listing.classes, np.bincount(labels, minlength=len(listing.classes)), strict=True):
         if count < FEWEST_IN_CLASS:
             raise SqueezekitError(
-                f"class '{name}' in {listing.root} holds {count} readable files, too few to set some aside for the test: "
-                f"add pictures until it has at least {FEWEST_IN_CLASS}"
+                f"class '{name}' in {listing.root} holds too few pictures ({count}) to set some aside for the test: "
+                f"it needs at least {FEWEST_IN_CLASS}"
             )
 
 
@@ -189,25 +188,20 @@ def _write(store_key: str, rows: Sequence[_Row], listing: _Listing, image_size: 
             writer.append(pixels)
             reasons += block_reasons
         kept = [row for row, reason in zip(rows, reasons, strict=True) if reason is None]
-        _check_kept(rows, kept, reasons, listing.classes)
+        _check_kept(kept, listing)
         training, test = ([row for row in kept if row.is_test is is_test] for is_test in (False, True))
         fingerprints = (_fingerprint(listing.classes, training), _fingerprint(listing.classes, test))
         broken = {row.content_hash.hex(): why for row, why in zip(rows, reasons, strict=True) if why is not None}
         writer.finish(_labels(kept), About(listing.classes, True, len(training), fingerprints, broken))
 
 
-def _check_kept(
-    rows: Sequence[_Row], kept: Sequence[_Row], reasons: Sequence[str | None], classes: Sequence[str]
-) -> None:
-    """Every class must have kept a picture on both sides."""
+def _check_kept(kept: Sequence[_Row], listing: _Listing) -> None:
     present = {(row.is_test, row.label) for row in kept}
     for is_test in (False, True):
-        for label, name in enumerate(classes):
+        for label, name in enumerate(listing.classes):
             if (is_test, label) not in present:
-                here = (row.is_test is is_test and row.label == label for row in rows)
-                example = next((f" ({row.path}: {why})" for row, why, ours in zip(rows, reasons, here, strict=True) if ours), "")
                 raise SqueezekitError(
-                    f"class '{name}' has no readable picture for its {PARTS[is_test]} part{example}: add or repair pictures"
+                    f"class '{name}' in {listing.root} has no readable picture for its {PARTS[is_test]} part: add or repair some"
                 )
 
 
@@ -229,7 +223,7 @@ def _name_unreadable(unreadable: Sequence[tuple[str, str]], total: int, strict: 
     if strict:
         path, reason = unreadable[0]
         raise SqueezekitError(
-            f"{path} cannot be read as a picture ({reason}), and {len(unreadable) - 1} others with it: replace or remove "
+            f"{len(unreadable)} of {total} pictures cannot be read, the first being {path} ({reason}): replace or remove "
             "them, or leave out --strict to skip them"
         )
     for path, reason in unreadable:

@@ -19,7 +19,7 @@ FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 # Part of the key of the decoded store: raise it whenever the rule below changes a pixel.
 RULE_VERSION = 1
 
-PictureSource = str | Path | BinaryIO | Image.Image | NDArray[np.generic]
+Picture = str | Path | BinaryIO | Image.Image | NDArray[np.generic]
 
 
 class UnreadablePictureError(SqueezekitError):
@@ -30,7 +30,7 @@ class UnreadablePictureError(SqueezekitError):
         self.reason = reason
 
 
-def read_picture(source: PictureSource, image_size: int, channels: int) -> NDArray[np.uint8]:
+def read_picture(source: Picture, image_size: int, channels: int) -> NDArray[np.uint8]:
     """Read one picture as uint8 [image_size, image_size, channels]; `channels` is 1 (grey) or 3 (RGB).
 
     The camera's orientation is applied, transparency is laid on white, 16-bit grey is scaled to 8 bits, the largest
@@ -54,7 +54,7 @@ def check_shape(image_size: int, channels: int) -> None:
 
 
 @contextmanager
-def _opened(source: PictureSource) -> Iterator[Image.Image]:
+def _opened(source: Picture) -> Iterator[Image.Image]:
     name = "the picture"
     try:
         if isinstance(source, Image.Image):

@@ -79,9 +79,7 @@ def _images(count: int) -> str:
     return "1 image" if count == 1 else f"{count} images"
 
 
-def _kept(
-    labels: NDArray[np.int64], limit: int | None, classes: Sequence[str], seed: int, minimum: int
-) -> NDArray[np.int64]:
+def _kept(labels: NDArray[np.int64], limit: int | None, classes: Sequence[str], seed: int, minimum: int) -> NDArray[np.int64]:
     if limit is None or limit >= len(labels):
         return np.arange(len(labels))
     kept = _in_proportion(labels, seed)[: max(limit, 0)]

@@ -43,9 +43,7 @@ class Evaluation:
         return {k: v for k, v in vars(self).items() if k not in hidden} | {"images": len(self.images)}
 
 
-def evaluate(
-    model: str | Path, data: str | Path | None = None, split: Literal["test", "validation"] = "test"
-) -> Evaluation:
+def evaluate(model: str | Path, data: str | Path | None = None, split: Literal["test", "validation"] = "test") -> Evaluation:
     """Evaluate a run on its own test or validation images, or on the test images of other `data`.
 
     Raises SqueezekitError when the classes differ, or the validation images are no longer those of the run.

@@ -45,11 +45,7 @@ class Fire(nn.Module):
         self.expand1x1 = nn.Conv2d(squeeze, expand1x1, 1, bias=bias)
         self.expand3x3 = nn.Conv2d(squeeze, expand3x3, 3, padding=1, bias=bias)
         self.expand_norm = nn.BatchNorm2d(out_channels) if batch_norm else nn.Identity()
-        self.bypass = {
-            "none": lambda: None,
-            "identity": nn.Identity,
-            "convolution": lambda: nn.Conv2d(in_channels, out_channels, 1),
-        }[bypass]()
+        self.bypass = _bypass(bypass, in_channels, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         squeezed = F.relu(self.squeeze_norm(self.squeeze(x)), inplace=True)
@@ -58,6 +54,12 @@ class Fire(nn.Module):
         if self.rectify:
             out = F.relu(out, inplace=True)
         return out if self.bypass is None else out + self.bypass(x)
+
+
+def _bypass(kind: Bypass, in_channels: int, out_channels: int) -> nn.Module | None:
+    if kind == "none":
+        return None
+    return nn.Identity() if kind == "identity" else nn.Conv2d(in_channels, out_channels, 1)
 
 
 class RectifiedMaxPool(nn.MaxPool2d):

@@ -75,7 +75,8 @@ class SqueezeNet(nn.Module):
         _initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(self.features(x))
+        logits: Tensor = self.classifier(self.features(x))
+        return logits
 
 
 class Head(nn.Sequential):
@@ -93,8 +94,10 @@ class Head(nn.Sequential):
         dropout, convolution = self
         x = dropout(x)
         if self.relu:
-            return convolution(x).relu().mean((2, 3))
-        return convolution(x.mean((2, 3), keepdim=True)).flatten(1)
+            maps: Tensor = convolution(x).relu()
+            return maps.mean((2, 3))
+        logits: Tensor = convolution(x.mean((2, 3), keepdim=True))
+        return logits.flatten(1)
 
 
 def _features(config: SqueezeNetConfig) -> nn.Sequential:
@@ -117,9 +120,7 @@ def _features(config: SqueezeNetConfig) -> nn.Sequential:
             index += 1
         bypass = _bypass(config, channels, expand1x1 + expand3x3)
         rectified = bypass != "none" or i + 1 not in config.pool_before
-        fire = Fire(
-            channels, squeeze, expand1x1, expand3x3, batch_norm=config.batch_norm, bypass=bypass, rectify=rectified
-        )
+        fire = Fire(channels, squeeze, expand1x1, expand3x3, batch_norm=config.batch_norm, bypass=bypass, rectify=rectified)
         layers.add_module(str(index), fire)
         index, channels = index + 1, expand1x1 + expand3x3
     return layers

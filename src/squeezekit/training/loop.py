@@ -55,7 +55,7 @@ class Trainer:
         device: torch.device,
         class_weights: Tensor | None = None,
     ) -> None:
-        self.network = network.to(device, memory_format=torch.channels_last)
+        self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.recipe, self.training, self.validation = recipe, training, validation
         self.optimizer = _optimizer(self.network, recipe)
         self.stopping = EarlyStopping(recipe.patience)
@@ -117,11 +117,9 @@ class Trainer:
         torch.manual_seed(derived_seed(self._seed, DROPOUT, self.progress.epoch, self.progress.step))
         with self._autocast():
             logits = self.network(images).float()
-        loss = F.cross_entropy(
-            logits, labels, weight=self._class_weights, label_smoothing=self.recipe.label_smoothing
-        )
+        loss = F.cross_entropy(logits, labels, weight=self._class_weights, label_smoothing=self.recipe.label_smoothing)
         self.optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         return loss.detach(), (logits.detach().argmax(1) == labels).sum()
 

@@ -25,9 +25,7 @@ class Recipe(BaseModel):
     batch_size: int = Field(64, ge=1, description="images a step; small sets use fewer, so that an epoch has eight steps")
     epochs: int = Field(100, ge=1, description="most epochs to train")
     patience: int = Field(10, ge=0, description="epochs without a lower validation loss before training stops; 0: never")
-    schedule: Literal["constant", "plateau", "cosine", "one-cycle"] = Field(
-        "plateau", description="how the learning rate moves"
-    )
+    schedule: Literal["constant", "plateau", "cosine", "one-cycle"] = Field("plateau", description="how the learning rate moves")
     plateau_patience: int = Field(5, ge=1, description="epochs without a lower validation loss before the rate falls")
     plateau_factor: float = Field(0.5, gt=0, lt=1, description="what the rate is multiplied by then")
     plateau_min_delta: float = Field(1e-4, ge=0, description="a smaller fall of the validation loss does not count")

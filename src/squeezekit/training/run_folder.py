@@ -52,9 +52,7 @@ class Run:
         """Make the folder of a new run; `data` names the source, its classes and fingerprint."""
         folder.mkdir(parents=True, exist_ok=True)
         with durable.replacing(folder / "split.npz") as file:
-            np.savez_compressed(
-                file, training=split.training.astype(np.int32), validation=split.validation.astype(np.int32)
-            )
+            np.savez_compressed(file, training=split.training.astype(np.int32), validation=split.validation.astype(np.int32))
         durable.write_text(folder / "data.json", json.dumps(data, indent=2) + "\n")
         # Last, since a folder with config.toml is a run.
         durable.write_text(folder / "config.toml", config.to_toml())
@@ -88,7 +86,7 @@ class Run:
         except (OSError, SafetensorError, RuntimeError) as error:
             problem = str(error).splitlines()[0]
             raise SqueezekitError(f"{path}: cannot be loaded ({problem}); let the training finish an epoch") from None
-        return network.eval().to(memory_format=torch.channels_last)
+        return network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def checkpoint(self) -> dict[str, Any] | None:
         """What `save_checkpoint` wrote last, or None."""

@@ -13,7 +13,7 @@ class EventLog:
 
     def __init__(self, run: Run, first_epoch: int) -> None:
         """`first_epoch`: epochs done already; later points of an earlier, broken attempt are dropped."""
-        self._writer = SummaryWriter(str(run.folder / "tensorboard"), purge_step=first_epoch + 1)  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(run.folder / "tensorboard"), purge_step=first_epoch + 1)
         self._config = run.config
 
     def epoch(self, trainer: Trainer) -> None:
@@ -30,7 +30,7 @@ class EventLog:
             self._scalar(f"weight norm/{name}", float(parameter.detach().norm()), epoch)
             if parameter.grad is not None:
                 self._scalar(f"gradient norm/{name}", float(parameter.grad.norm()), epoch)
-        self._writer.flush()  # type: ignore[no-untyped-call]
+        self._writer.flush()
 
     def close(self, trainer: Trainer) -> None:
         """Hyperparameters with the best validation figures, and the end of the file."""
@@ -38,8 +38,8 @@ class EventLog:
         fields = {**self._config.network.model_dump(mode="json"), **self._config.recipe.model_dump(mode="json")}
         plain = {k: v if isinstance(v, int | float | str | bool) else str(v) for k, v in fields.items()}
         metrics = {f"best/{name}": best[name] for name in ("validation_loss", "validation_accuracy")}
-        self._writer.add_hparams(plain, metrics, run_name=".")  # type: ignore[no-untyped-call]
-        self._writer.close()  # type: ignore[no-untyped-call]
+        self._writer.add_hparams(plain, metrics, run_name=".")
+        self._writer.close()
 
     def _scalar(self, name: str, value: float, epoch: int) -> None:
-        self._writer.add_scalar(name, value, epoch)  # type: ignore[no-untyped-call]
+        self._writer.add_scalar(name, value, epoch)

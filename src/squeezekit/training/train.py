@@ -64,15 +64,11 @@ def train(
     return run
 
 
-def _start(
-    folder: Path, network: dict[str, Any], recipe: dict[str, Any], run: dict[str, Any]
-) -> tuple[Run, ImageSource]:
+def _start(folder: Path, network: dict[str, Any], recipe: dict[str, Any], run: dict[str, Any]) -> tuple[Run, ImageSource]:
     """Settle what depends on the images and the machine, and make the run folder."""
     draft = build_config(network, recipe, run)
     wanted = network.get("channels")
-    source = load_images(
-        draft.run.data, image_size=network.get("image_size"), channels=wanted, strict=draft.run.strict
-    )
+    source = load_images(draft.run.data, image_size=network.get("image_size"), channels=wanted, strict=draft.run.strict)
     images = source.training
     classes = len(images.classes)
     if network.get("classes", classes) != classes:
@@ -213,16 +209,12 @@ def _batches(config: RunConfig, images: ImageSet, indices: Any = None, **options
     network = config.network
     options = {"batch_size": 250, **options}
     device = torch.device(config.run.device)
-    return Batches(
-        images, indices, mean=network.mean, std=network.std, seed=config.run.seed, device=device, **options
-    )
+    return Batches(images, indices, mean=network.mean, std=network.std, seed=config.run.seed, device=device, **options)
 
 
 def _source(config: RunConfig) -> ImageSource:
     network = config.network
-    return load_images(
-        config.run.data, image_size=network.image_size, channels=network.channels, strict=config.run.strict
-    )
+    return load_images(config.run.data, image_size=network.image_size, channels=network.channels, strict=config.run.strict)
 
 
 def _check_same(run: Run, network: str | None, recipe: str | None, fields: dict[str, Any]) -> None:
@@ -237,9 +229,7 @@ def _check_same(run: Run, network: str | None, recipe: str | None, fields: dict[
                 continue
             again = type(part).model_validate({**part.model_dump(), name: value})
             if name not in ("device", "precision") and getattr(again, name) != getattr(part, name):
-                raise SqueezekitError(
-                    f"{run.folder} was begun with {name} = {getattr(part, name)}; start a new run to change it"
-                )
+                raise SqueezekitError(f"{run.folder} was begun with {name} = {getattr(part, name)}; start a new run to change it")
 
 
 def _batch_size(wanted: int, images: int) -> int:

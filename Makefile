@@ -1,0 +1,32 @@
+# make demo: train, test and use a small SqueezeNet.  make test: all tests.  make check: ruff and mypy.
+PYTHON ?= python3
+BIN := .venv/bin
+export MPLBACKEND := Agg
+
+.PHONY: demo test check clean
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: .venv/ready
+	rm -rf demo && mkdir demo
+	$(BIN)/squeezekit train --data digits --out demo/run --base-e 64 --incr-e 32 --stem-width 32 --epochs 15
+	$(BIN)/squeezekit evaluate demo/run
+	$(BIN)/python examples/save_digits.py demo/pictures
+	$(BIN)/squeezekit predict demo/run demo/pictures --top 3
+	@echo
+	@echo 'curves in demo/run/curves.png; what next, with one folder of pictures for each class:'
+	@echo '  $(BIN)/squeezekit train --data FOLDER --out runs/mine'
+
+test: .venv/ready
+	$(BIN)/pytest
+
+check: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf demo .venv
