@@ -68,15 +68,22 @@ def load_folder(folder: Path, *, image_size: int = 32, channels: int = 3, strict
 
 def _list(folder: Path) -> _Listing:
     try:
-        if not (folder / "train").is_dir():
-            return _list_classes(folder)
-        if not (folder / "test").is_dir():
-            raise SqueezekitError(
-                f"{folder} has a train folder but no test folder: add test/<class>/…, or give {folder / 'train'}"
-            )
-        return _list_parts(folder)
+        training, test = folder / "train", folder / "test"
+        if training.is_dir() and test.is_dir():
+            return _list_parts(folder)
+        if _holds_only_folders(training):
+            raise SqueezekitError(f"{training} has no {test} beside it: add test/<class>/…, or give {training}")
+        return _list_classes(folder)
     except OSError as error:
         raise SqueezekitError(f"{error.filename} cannot be listed ({error.strerror}): check its permissions") from error
+
+
+def _holds_only_folders(part: Path) -> bool:
+    # A folder "train" that holds pictures itself is a class: the vehicle.
+    if not part.is_dir():
+        return False
+    entries = [entry for entry in part.iterdir() if not entry.name.startswith(".")]
+    return bool(entries) and all(entry.is_dir() for entry in entries)
 
 
 def _list_parts(folder: Path) -> _Listing:
@@ -104,7 +111,7 @@ def _list_classes(root: Path) -> _Listing:
         pictures = sorted(_pictures(root / name))
         if not pictures:
             raise SqueezekitError(
-                f"class '{name}' in {root} holds no picture ({' '.join(PICTURE_SUFFIXES)}): add some or remove the folder"
+                f"class '{name}' in {root} holds no picture ({', '.join(PICTURE_SUFFIXES)}): add some or remove it"
             )
         below = len(str(root / name)) - len(name)
         listing.paths.extend(path[below:] for path, _ in pictures)
@@ -201,7 +208,7 @@ def _check_kept(kept: Sequence[_Row], listing: _Listing) -> None:
         for label, name in enumerate(listing.classes):
             if (is_test, label) not in present:
                 raise SqueezekitError(
-                    f"class '{name}' in {listing.root} has no readable picture for its {PARTS[is_test]} part: add or repair some"
+                    f"class '{name}' in {listing.root} has no readable picture for its {PARTS[is_test]} part: add some"
                 )
 
 
@@ -223,8 +230,8 @@ def _name_unreadable(unreadable: Sequence[tuple[str, str]], total: int, strict: 
     if strict:
         path, reason = unreadable[0]
         raise SqueezekitError(
-            f"{len(unreadable)} of {total} pictures cannot be read, the first being {path} ({reason}): replace or remove "
-            "them, or leave out --strict to skip them"
+            f"{len(unreadable)} of {total} pictures cannot be read, the first being {path} ({reason}): replace or "
+            "remove them, or leave out --strict to skip them"
         )
     for path, reason in unreadable:
         print(f"{path} cannot be read as a picture ({reason}): skipped", file=sys.stderr)

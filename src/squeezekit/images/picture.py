@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from squeezekit.errors import SqueezekitError
 
@@ -75,7 +75,7 @@ def _opened(source: Picture) -> Iterator[Image.Image]:
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         return "not a JPEG, PNG, BMP or WebP file"
     return " ".join(str(error).split()) or type(error).__name__
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from squeezekit.errors import SqueezekitError
+from squeezekit.images.archive import find_batches
+from squeezekit.images.cifar10 import load_cifar10
 from squeezekit.images.digits import load_digits
 from squeezekit.images.folder import load_folder
 from squeezekit.images.image_set import ImageSource
@@ -27,7 +29,13 @@ def load_images(
     size = 32 if image_size is None else image_size
     if data == "digits":
         return load_digits(image_size=size, channels=1 if channels is None else channels)
+    channels = 3 if channels is None else channels
+    if data == "cifar10":
+        return load_cifar10(image_size=size, channels=channels)
     path = Path(data).expanduser()
-    if not path.is_dir():
-        raise SqueezekitError(f"'{data}' is not a data set and no such folder exists: give {CHOICES}")
-    return load_folder(path, image_size=size, channels=3 if channels is None else channels, strict=strict)
+    if not path.exists():
+        raise SqueezekitError(f"'{data}' is neither a data set nor an existing path: give {CHOICES}")
+    batches = find_batches(path) if path.is_dir() else path
+    if batches is not None:
+        return load_cifar10(batches, image_size=size, channels=channels)
+    return load_folder(path, image_size=size, channels=channels, strict=strict)

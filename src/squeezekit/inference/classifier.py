@@ -14,7 +14,7 @@ from torch import nn
 from squeezekit.errors import SqueezekitError
 from squeezekit.images.batches import Batches
 from squeezekit.images.image_set import ImageSet
-from squeezekit.images.picture import PictureSource, read_picture
+from squeezekit.images.picture import Picture, read_picture
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.training.measure import logits_of
 from squeezekit.training.run_folder import Run
@@ -52,11 +52,11 @@ class Classifier:
         run = Run(folder)
         return cls(run.network(), run.config.network, tuple(run.data["classes"]))
 
-    def __call__(self, picture: PictureSource) -> Prediction:
+    def __call__(self, picture: Picture) -> Prediction:
         """Classify one picture: a path, an open file, a PIL image, or uint8 [h, w] or [h, w, 3]."""
         return self.classify([picture])[0]
 
-    def classify(self, pictures: Iterable[PictureSource]) -> list[Prediction]:
+    def classify(self, pictures: Iterable[Picture]) -> list[Prediction]:
         """Classify pictures of any sizes, as one batch; raises SqueezekitError for one that cannot be read."""
         config = self.config
         pixels = [read_picture(picture, config.image_size, config.channels) for picture in pictures]

@@ -1,0 +1,85 @@
+"""The commands as scripts use them."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+from tests.conftest import TINY
+
+from squeezekit.cli import COMMANDS, main
+from squeezekit.images.sources import load_images
+
+
+def run_json(capsys, *arguments):
+    code = main([*arguments, "--json"])
+    return code, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_train_evaluate_predict(tmp_path, capsys):
+    out = tmp_path / "run"
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
+    code, (trained,) = run_json(capsys, "train", "--data", "digits", "--out", str(out), "--epochs", "4", *flags)
+    assert code == 0
+    assert trained["epochs"] == 4
+    assert (out / "curves.png").stat().st_size > 1000
+    code, (evaluated,) = run_json(capsys, "evaluate", str(out))
+    assert evaluated["accuracy"] == pytest.approx(trained["test"]["accuracy"])
+    assert set(evaluated["per_class"]["3"]) == {"precision", "recall", "f1", "images"}
+    assert (out / "confusion.png").exists() and (out / "mistakes.png").exists()
+    digit = load_images("digits").test.images[0, :, :, 0]
+    Image.fromarray(digit).save(tmp_path / "digit.png")
+    (tmp_path / "broken.png").write_bytes(b"not a picture")
+    code = main(["predict", str(out), str(tmp_path / "broken.png"), str(tmp_path / "digit.png"), "--top", "3", "--json"])
+    printed = capsys.readouterr()
+    assert code == 1
+    assert "broken.png" in printed.err
+    (row,) = [json.loads(line) for line in printed.out.splitlines()]
+    assert set(row) == {"path", "label", "probability", "top"}
+    assert len(row["top"]) == 3
+    assert row["label"] == row["top"][0]["label"]
+
+
+def test_describe(capsys):
+    code, (table,) = run_json(capsys, "describe", "v1.0", "--compare", "alexnet")
+    assert code == 0
+    assert table["parameters"] == 1_248_424
+    assert round(table["ratio"], 1) == 48.8
+    main(["describe", "report", "--csv"])
+    assert capsys.readouterr().out.splitlines()[1] == 'features.0,Conv2d,32×32×3,32×32×96,2688,2654208,98304,"3×3, stride 1"'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--data", "nowhere"], "nowhere"),
+        (["train"], "--data"),
+        (["evaluate", "nowhere"], "not a run folder"),
+        (["predict", "nowhere", "x.png"], "does not exist"),
+        (["describe", "vgg"], "choose one of"),
+        (["train", "--data", "digits", "--config", "nowhere.toml"], "nowhere.toml"),
+    ],
+)
+def test_wrong_input_is_one_sentence_and_2(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert f"squeezekit {command}" in capsys.readouterr().out.split("example")[1]
+
+
+def test_help_does_not_wait_for_torch():
+    code = (
+        "import sys; from squeezekit.cli import main\ntry: main(['--help'])\nexcept SystemExit: sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode == 0

@@ -1,0 +1,129 @@
+"""The family against the paper, the report and torchvision."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from squeezekit.errors import SqueezekitError
+from squeezekit.networks import Fire, SqueezeNetConfig, network_config
+from squeezekit.networks.fire import RectifiedMaxPool
+from squeezekit.networks.layer_table import layer_table
+from squeezekit.networks.squeezenet import Head
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "macs"),
+    [
+        ("report", 716_602, 50_429_952),
+        ("late", 729_034, 52_543_488),
+        ("v1.0", 1_248_424, None),
+        ("v1.1", 1_235_496, None),
+        ("alexnet", 60_965_224, None),
+    ],
+)
+def test_counts(name, parameters, macs):
+    table = layer_table(network_config(name))
+    assert table.parameters == parameters
+    assert sum(layer.parameters for layer in table.layers) == parameters
+    assert macs is None or table.macs == macs
+
+
+def test_the_papers_metaparameters_give_v1_0():
+    config = SqueezeNetConfig(base_e=128, incr_e=128, freq=2, squeeze_ratio=0.125, share_3x3=0.5, start=0, depth=8)
+    per_branch = [(16, 64)] * 2 + [(32, 128)] * 2 + [(48, 192)] * 2 + [(64, 256)] * 2
+    assert config.fire_widths() == [(s, e, e) for s, e in per_branch]
+
+
+def test_the_reports_table():
+    rows = layer_table(network_config("report")).layers
+    assert (rows[0].type, rows[0].input, rows[0].output, rows[0].parameters) == ("Conv2d", (3, 32, 32), (96, 32, 32), 2688)
+    assert (rows[1].type, rows[1].output) == ("MaxPool2d", (96, 16, 16))
+    assert (rows[2].type, rows[2].output, rows[2].parameters) == ("Fire", (128, 16, 16), 11_920)
+    assert [row.type for row in rows[-3:]] == ["Conv2d", "GlobalAvgPool", "Softmax"]
+
+
+def test_names_and_shapes_are_torchvisions():
+    shapes = {name: tuple(tensor.shape) for name, tensor in network_config("v1.1").build().state_dict().items()}
+    assert shapes["features.0.weight"] == (64, 3, 3, 3)
+    # torchvision 1.1: ReLU 1, pools at 2, 5 and 8, Fire modules between them.
+    assert sorted({int(name.split(".")[1]) for name in shapes if name.startswith("features")}) == [0, 3, 4, 6, 7, 9, 10, 11, 12]
+    assert shapes["features.12.expand3x3.weight"] == (256, 64, 3, 3)
+    assert shapes["classifier.1.weight"] == (1000, 512, 1, 1)
+    old = network_config("v1.0").build().state_dict()
+    assert sorted({int(name.split(".")[1]) for name in old if name.startswith("features")}) == [0, 3, 4, 5, 7, 8, 9, 10, 12]
+
+
+@pytest.mark.parametrize("ratio", [0.001, 0.0117, 0.125, 0.3, 1.0])
+@pytest.mark.parametrize("share", [0.001, 0.3, 0.37, 0.999])
+def test_widths_never_reach_zero(ratio, share):
+    for squeeze, expand1x1, expand3x3 in SqueezeNetConfig(base_e=6, incr_e=5, squeeze_ratio=ratio, share_3x3=share).fire_widths():
+        assert min(squeeze, expand1x1, expand3x3) >= 1
+        assert squeeze == max(1, math.floor(ratio * (expand1x1 + expand3x3) + 0.5))
+
+
+def gradients(module, x, out):
+    return torch.autograd.grad(out.square().sum(), [x, *module.parameters()])
+
+
+def test_pooling_before_the_last_convolution_changes_nothing():
+    torch.manual_seed(0)
+    head = Head(6, 4, dropout=0, relu=False).double()
+    plain = nn.Sequential(head[1], nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    x = torch.randn(3, 6, 5, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.allclose(head(x), plain(x))
+    for ours, theirs in zip(gradients(head, x, head(x)), gradients(plain, x, plain(x)), strict=True):
+        assert torch.allclose(ours, theirs)
+
+
+def test_relu_after_pooling_changes_nothing():
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 9, 9, dtype=torch.float64, requires_grad=True)
+    pool, plain = RectifiedMaxPool(3, 2, ceil_mode=True), nn.Sequential(nn.ReLU(), nn.MaxPool2d(3, 2, ceil_mode=True))
+    assert torch.equal(pool(x), plain(x))
+    assert torch.equal(*(torch.autograd.grad(layer(x).square().sum(), x)[0] for layer in (pool, plain)))
+
+
+def test_a_whole_network_equals_its_plain_formulation():
+    torch.manual_seed(0)
+    network = network_config("report").build().double().eval()
+    x = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    y = network.features[0](x).relu()
+    for layer in list(network.features)[1:]:
+        y = torch.nn.functional.max_pool2d(y, 2) if isinstance(layer, RectifiedMaxPool) else plain_fire(layer, y)
+    logits = network.classifier[1](y).mean((2, 3))
+    assert torch.allclose(network(x), logits)
+
+
+def plain_fire(fire, x):
+    squeezed = fire.squeeze(x).relu()
+    return torch.cat([fire.expand1x1(squeezed).relu(), fire.expand3x3(squeezed).relu()], 1)
+
+
+def test_bypass_adds_the_input():
+    torch.manual_seed(0)
+    plain, simple = Fire(8, 2, 4, 4), Fire(8, 2, 4, 4, bypass="identity")
+    simple.load_state_dict(plain.state_dict())
+    x = torch.randn(1, 8, 4, 4)
+    assert torch.allclose(simple(x), plain(x) + x)
+    counts = {kind: layer_table(network_config("late", bypass=kind)).parameters for kind in ("none", "simple", "complex")}
+    assert counts["none"] == counts["simple"] < counts["complex"]
+
+
+@pytest.mark.parametrize("name", ["report", "late"])
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_untrained_loss_is_that_of_a_guess(name, batch_norm):
+    torch.manual_seed(0)
+    network = network_config(name, batch_norm=batch_norm).build()
+    loss = nn.functional.cross_entropy(network(torch.rand(64, 3, 32, 32)), torch.arange(64) % 10)
+    assert loss.item() == pytest.approx(math.log(10), abs=0.05)
+
+
+def test_wrong_fields_are_named():
+    with pytest.raises(SqueezekitError, match="squeeze_ratio"):
+        network_config("report", squeeze_ratio=0)
+    with pytest.raises(SqueezekitError, match="choose one of report"):
+        network_config("squeezenext")
+    with pytest.raises(SqueezekitError, match="pool_before"):
+        network_config("report", depth=1)
