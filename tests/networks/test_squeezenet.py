@@ -20,6 +20,9 @@ from squeezekit.networks.squeezenet import Head
         ("late", 729_034, 52_543_488),
         ("v1.0", 1_248_424, None),
         ("v1.1", 1_235_496, None),
+        ("resnet8", 77_946, 12_501_632),
+        ("resnet20", 269_722, None),
+        ("mobilenetv2-0.5", 700_490, None),
         ("alexnet", 60_965_224, None),
     ],
 )

@@ -88,8 +88,9 @@ def _pixels(image: Image.Image, image_size: int, channels: int) -> NDArray[np.ui
     if image.size != (image_size, image_size):
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2
-        box = (left, top, left + side, top + side)
-        image = image.resize((image_size, image_size), Image.Resampling.BILINEAR, box)
+        # Cut before resizing: with its `box`, resize would blend in what lies outside.
+        image = image.crop((left, top, left + side, top + side))
+        image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)
     return np.array(image, dtype=np.uint8).reshape(image_size, image_size, channels)
 
 

@@ -9,6 +9,8 @@ from pydantic import ValidationError
 from squeezekit.errors import SqueezekitError
 from squeezekit.networks.alexnet import AlexNetConfig
 from squeezekit.networks.config import NetworkConfig
+from squeezekit.networks.mobilenet import MobileNetV2Config
+from squeezekit.networks.resnet import ResNet8Config, ResNet20Config
 from squeezekit.networks.squeezenet import SqueezeNetConfig
 
 # `report` is R6. Its rows that the report elides, and the place of the dropout, are our reading: the paper's own
@@ -21,6 +23,9 @@ NETWORKS: dict[str, tuple[type[NetworkConfig], dict[str, Any]]] = {
     "late": (SqueezeNetConfig, _V1_0),
     "v1.0": (SqueezeNetConfig, {**_V1_0, **_IMAGENET, "stem_kernel": 7}),
     "v1.1": (SqueezeNetConfig, {**_V1_0, **_IMAGENET, "stem_width": 64, "pool_before": (1, 3, 5)}),
+    "resnet8": (ResNet8Config, {}),
+    "resnet20": (ResNet20Config, {}),
+    "mobilenetv2-0.5": (MobileNetV2Config, {}),
     "alexnet": (AlexNetConfig, {"classes": 1000, "image_size": 227}),
 }
 

@@ -79,7 +79,7 @@ def _rows(network: nn.Module, node: fx.Node, before: list[Layer]) -> list[Layer]
         return [_fire_row(name.rpartition(".")[0], parent, shape_in)] if module is parent.squeeze else []
     if isinstance(module, Head):
         return _head_rows(name, module, shape_in)
-    if isinstance(module, nn.ReLU | nn.Identity | nn.Dropout):
+    if isinstance(module, nn.ReLU | nn.ReLU6 | nn.Identity | nn.Dropout):
         return []
     parameters = sum(p.numel() for p in module.parameters())
     kind = {"RectifiedMaxPool": "MaxPool2d"}.get(type(module).__name__, type(module).__name__)
@@ -130,7 +130,7 @@ def _shape(node: Any) -> Shape:
     return tuple(node.meta["tensor_meta"].shape[1:])
 
 
-_IN_PLACE = (nn.ReLU, nn.Identity, nn.Dropout, nn.BatchNorm2d)
+_IN_PLACE = (nn.ReLU, nn.ReLU6, nn.Identity, nn.Dropout, nn.BatchNorm2d)
 
 
 def _peak(graph: fx.Graph) -> int:

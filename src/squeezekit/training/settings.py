@@ -25,6 +25,7 @@ class RunSettings(BaseModel):
     validation_share: float = Field(0.1, gt=0, lt=1, description="share of the training images kept for validation")
     limit: int = Field(0, ge=0, description="use that many of the images that are not for testing; 0: all")
     seed: int = Field(0, ge=0, description="of split, weights, shuffling, augmentation and dropout")
+    weights: str = Field("", description="start from a .safetensors or .pth file; another class count gets a fresh last layer")
     strict: bool = Field(False, description="make a picture that cannot be read an error")
     deterministic: bool = Field(False, description="two runs give the same weights, bit for bit")
     device: str = Field("auto", description="cpu, cuda or auto")

@@ -18,6 +18,7 @@ from squeezekit.images.batches import Batches, channel_statistics
 from squeezekit.images.image_set import ImageSet, ImageSource
 from squeezekit.images.sources import load_images
 from squeezekit.images.splits import Split, split_training
+from squeezekit.networks.weights import load_weights
 from squeezekit.randomness import derived_seed
 from squeezekit.screen import progress_bar, say
 from squeezekit.training.loop import WEIGHTS, Progress, Trainer
@@ -134,6 +135,10 @@ def _trainer(run: Run, images: ImageSet) -> Trainer:
     state = run.checkpoint()
     if state is not None:
         trainer.restore(state)
+    elif config.run.weights:
+        fresh = load_weights(trainer.network, Path(config.run.weights).expanduser())
+        if fresh:
+            say(f"fresh, because the number of classes differs: {', '.join(fresh)}")
     return trainer
 
 

@@ -1,0 +1,49 @@
+"""Start from weights that exist: torchvision's, or those of another run."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from squeezekit.errors import SqueezekitError
+
+
+def load_weights(network: nn.Module, path: Path) -> list[str]:
+    """Load a `.safetensors` file or a `.pth` of tensors into `network`; nothing in it is executed.
+
+    Tensors of the last layer whose shape differs, because the number of classes does, keep their fresh values; their
+    names are returned. Anything else that is missing, unknown or of another shape raises SqueezekitError.
+    """
+    given, own = _read(path), network.state_dict()
+    if unknown := set(given) - set(own):
+        raise SqueezekitError(f"{path}: holds '{min(unknown)}', which this network has not; choose the --network it is for")
+    if missing := set(own) - set(given):
+        raise SqueezekitError(f"{path}: lacks '{min(missing)}', which this network has; choose the --network it is for")
+    differing = [name for name in own if own[name].shape != given[name].shape]
+    last = list(own)[-1].rpartition(".")[0]
+    if wrong := [name for name in differing if name.rpartition(".")[0] != last]:
+        name = wrong[0]
+        shapes = f"{list(given[name].shape)} instead of {list(own[name].shape)}"
+        raise SqueezekitError(f"{path}: '{name}' has shape {shapes}; choose the --network it is for")
+    network.load_state_dict({name: own[name] if name in differing else given[name] for name in own})
+    return differing
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        problem = str(error).splitlines()[0]
+        raise SqueezekitError(
+            f"{path}: weights cannot be read ({problem}); give a .safetensors file or a .pth of tensors"
+        ) from None
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise SqueezekitError(f"{path}: not a dictionary of tensors; save the network's state_dict()")
+    return content

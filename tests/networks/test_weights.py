@@ -1,0 +1,50 @@
+"""Starting from weights that exist."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from tests.conftest import TINY
+
+from squeezekit import SqueezekitError, train
+from squeezekit.networks import network_config
+from squeezekit.networks.weights import load_weights
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_same_weights_same_logits(tmp_path, suffix):
+    torch.manual_seed(0)
+    old, new = (network_config("v1.1").build().eval() for _ in range(2))
+    path = tmp_path / f"v1.1.{suffix}"
+    if suffix == "pth":
+        torch.save(old.state_dict(), path)
+    else:
+        save_file(old.state_dict(), path)
+    assert load_weights(new, path) == []
+    x = torch.randn(1, 3, 64, 64)
+    assert torch.equal(old(x), new(x))
+
+
+def test_another_class_count_keeps_the_rest(tmp_path):
+    old, new = network_config("v1.1").build(), network_config("v1.1", classes=7).build()
+    torch.save(old.state_dict(), tmp_path / "w.pth")
+    assert load_weights(new, tmp_path / "w.pth") == ["classifier.1.weight", "classifier.1.bias"]
+    assert torch.equal(new.features[0].weight, old.features[0].weight)
+    with pytest.raises(SqueezekitError, match="--network"):
+        load_weights(network_config("v1.0").build(), tmp_path / "w.pth")
+
+
+def test_nothing_is_executed(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (tmp_path.joinpath("executed").touch, ())
+
+    torch.save({"features.0.weight": Bomb()}, tmp_path / "bomb.pth")
+    with pytest.raises(SqueezekitError, match="cannot be read"):
+        load_weights(network_config("report").build(), tmp_path / "bomb.pth")
+    assert not (tmp_path / "executed").exists()
+
+
+def test_training_goes_on_from_a_run(tiny_run, tmp_path):
+    weights = str(tiny_run.folder / "best.safetensors")
+    run = train("digits", out=tmp_path / "x", weights=weights, epochs=1, learning_rate=1e-4, **TINY)
+    assert run.checkpoint()["progress"]["untrained_loss"] < 1.5
