@@ -50,18 +50,17 @@ def test_many_blocks_fit_under_one_header():
 
 
 @pytest.mark.parametrize("file", ["images.npy", "labels.npy", "about.json"])
-@pytest.mark.parametrize("damage", ["cut", "empty", "missing", "longer", "garbage"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "missing", "garbage"])
 def test_a_damaged_store_is_not_opened_and_can_be_written_again(file, damage, fresh_cache):
     pixels = write()
     path = fresh_cache / "decoded" / "key" / file
     content = path.read_bytes()
-    damaged = {"cut": content[:-1], "empty": b"", "longer": content + b"\0", "garbage": b"\x00" * len(content)}
+    damaged = {"cut": content[:-1], "empty": b"", "garbage": b"\x00" * len(content)}
     if damage == "missing":
         path.unlink()
     else:
         path.write_bytes(damaged[damage])
-    if (file, damage) != ("labels.npy", "longer"):
-        assert open_store("key") is None
+    assert open_store("key") is None
     write()
     assert (open_store("key")[0].training.images == pixels[:3]).all()
 
