@@ -3,6 +3,7 @@
 import io
 import pickle
 import tarfile
+from typing import ClassVar
 
 import numpy as np
 
@@ -25,7 +26,7 @@ def as_images(data):
 class Python2Pickler(pickle._Pickler):
     """Text and bytes alike become Python 2's strings, and numpy's module has its old name."""
 
-    dispatch = dict(pickle._Pickler.dispatch)
+    dispatch: ClassVar[dict] = dict(pickle._Pickler.dispatch)
 
     def save_text(self, value):
         content = value.encode() if isinstance(value, str) else value

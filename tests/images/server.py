@@ -12,7 +12,7 @@ def serving(ways):
     requests = []
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):  # noqa: N802
+        def do_GET(self):
             requests.append((self.path, self.headers.get("Range")))
             ways[self.path](self)
 

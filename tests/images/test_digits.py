@@ -24,7 +24,11 @@ def test_the_original_pixels_are_recovered_at_their_own_size():
     from sklearn import datasets
 
     source = load_digits(image_size=8)
-    ours = {(image.tobytes(), label) for part in (source.training, source.test) for image, label in zip(part.images, part.labels, strict=True)}
+    ours = {
+        (image.tobytes(), label)
+        for part in (source.training, source.test)
+        for image, label in zip(part.images, part.labels, strict=True)
+    }
     bundled = datasets.load_digits()
     scaled = np.rint(bundled.images * 255 / 16).astype(np.uint8)
     assert ours == {(image.tobytes(), label) for image, label in zip(scaled, bundled.target, strict=True)}

@@ -107,7 +107,9 @@ def test_a_listing_leads_to_its_store():
     assert recalled.unreadable == (("a/\udcff.png", "cut short"),)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", "{}", '{"store": "key"}', json.dumps({"store": "gone", "unreadable": []})])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "null", "{}", '{"store": "key"}', json.dumps({"store": "gone", "unreadable": []})]
+)
 def test_a_listing_that_makes_no_sense_is_unknown(content, fresh_cache):
     write()
     remember("listing", "key", [])

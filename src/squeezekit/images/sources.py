@@ -33,7 +33,7 @@ def load_images(
     if data == "cifar10":
         return load_cifar10(image_size=size, channels=channels)
     path = Path(data).expanduser()
-    if not path.exists():
+    if data == "" or not path.exists():
         raise SqueezekitError(f"'{data}' is neither a data set nor an existing path: give {CHOICES}")
     batches = find_batches(path) if path.is_dir() else path
     if batches is not None:

@@ -21,7 +21,7 @@ class RunSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    data: str = Field(description="digits, or a folder of images with one folder a class")
+    data: str = Field(description="digits, cifar10, a CIFAR-10 archive, or a folder of images with one folder a class")
     validation_share: float = Field(0.1, gt=0, lt=1, description="share of the training images kept for validation")
     limit: int = Field(0, ge=0, description="use that many of the images that are not for testing; 0: all")
     seed: int = Field(0, ge=0, description="of split, weights, shuffling, augmentation and dropout")
@@ -104,7 +104,7 @@ def resolve(
 def build_config(network: dict[str, Any], recipe: dict[str, Any], run: dict[str, Any]) -> RunConfig:
     """Validate what `resolve` gathered; raises SqueezekitError."""
     if "data" not in run:
-        raise SqueezekitError("no images are named; give --data digits or --data FOLDER")
+        raise SqueezekitError("no images are named; give --data digits, cifar10 or FOLDER")
     try:
         return RunConfig(
             network=network_config(**network), recipe=Recipe.model_validate(recipe), run=RunSettings.model_validate(run)
