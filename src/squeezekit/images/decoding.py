@@ -2,7 +2,8 @@
 
 A block is at most 2 MiB of pixels, so that memory does not grow with the number of pictures. Threads are enough for
 photographs, which Pillow decodes outside the interpreter's lock; of a picture of 64 × 64 most of the time is spent
-under it, so that a large set is decoded by child interpreters instead (measured: docs/LOG.md).
+under it, so that a large set is decoded by child interpreters instead (60,000 JPEGs of 32 × 32 on two cores: 18 s by
+threads, 10 s by children).
 """
 
 from __future__ import annotations
