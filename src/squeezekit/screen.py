@@ -15,7 +15,7 @@ def console() -> Console:
 
 def say(message: str) -> None:
     """One line to standard error, as it is."""
-    console().print(message, markup=False, soft_wrap=True)
+    console().print(message, markup=False, emoji=False, soft_wrap=True)
 
 
 def progress_bar() -> Progress:

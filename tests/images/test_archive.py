@@ -94,7 +94,13 @@ def test_a_pickle_that_calls_anything_else_is_refused_before_it_does(function, t
 def test_hostile_arrays_are_never_handed_to_numpy(tmp_path):
     objects = np.array([[None] * 3072] * 4, dtype=object)
     members = python_members(random_batches())
-    for data in (objects, np.zeros((4, 3072)), np.zeros((4, 3071), np.uint8), np.zeros(3072, np.uint8)):
+    for data in (
+        objects,
+        np.zeros((4, 3072)),
+        np.zeros((4, 3072), np.int8),
+        np.zeros((4, 3071), np.uint8),
+        np.zeros(3072, np.uint8),
+    ):
         members["cifar-10-batches-py/data_batch_2"] = pickle.dumps({"data": data, "labels": [0, 1, 2, 3]}, 2)
         refused(tmp_path / "a.tar.gz", tar(members), "cannot be read as CIFAR-10")
 
