@@ -59,6 +59,8 @@ def test_an_existing_folder_is_refused_and_a_finished_one_resumes_to_its_result(
     assert (tiny_run.folder / "last.pt").read_bytes() == before
     with pytest.raises(SqueezekitError, match="squeeze_ratio"):
         train(out=tiny_run.folder, resume=True, squeeze_ratio=0.5)
+    with pytest.raises(SqueezekitError, match="learning_rate"):
+        train(out=tiny_run.folder, resume=True, learning_rate=-1)
 
 
 def test_a_diverging_run_fails_with_step_and_rate(tmp_path):

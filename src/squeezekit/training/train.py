@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 
 from squeezekit.errors import RunFailed, SqueezekitError
 from squeezekit.images.batches import Batches, channel_statistics
 from squeezekit.images.image_set import ImageSet, ImageSource
 from squeezekit.images.sources import load_images
 from squeezekit.images.splits import Split, split_training
+from squeezekit.networks.catalogue import first_problem
 from squeezekit.networks.weights import load_weights
 from squeezekit.randomness import derived_seed
 from squeezekit.screen import progress_bar, say
@@ -232,7 +234,10 @@ def _check_same(run: Run, network: str | None, recipe: str | None, fields: dict[
         for part in (stored.network, stored.recipe, stored.run):
             if name not in type(part).model_fields:
                 continue
-            again = type(part).model_validate({**part.model_dump(), name: value})
+            try:
+                again = type(part).model_validate({**part.model_dump(), name: value})
+            except ValidationError as error:
+                raise SqueezekitError(first_problem(error)) from None
             if name not in ("device", "precision") and getattr(again, name) != getattr(part, name):
                 raise SqueezekitError(f"{run.folder} was begun with {name} = {getattr(part, name)}; start a new run to change it")
 
