@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+PATIENCE = 0.5
 
 
 def console() -> Console:
@@ -18,15 +33,29 @@ def say(message: str) -> None:
     console().print(message, markup=False, emoji=False, soft_wrap=True)
 
 
-def progress_bar() -> Progress:
-    """A bar that shows itself on a terminal only, and leaves nothing behind."""
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}", markup=False),
-        TimeRemainingColumn(),
-        console=console(),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
+class Advance(Protocol):
+    """Tells a bar how much was done since the last call, and what to write beside it."""
+
+    def __call__(self, amount: int, note: str = "") -> None: ...
+
+
+@contextmanager
+def progress_bar(title: str, total: int, *, done: int = 0, in_bytes: bool = False) -> Iterator[Advance]:
+    """A bar that shows itself on a terminal only, after half a second, and leaves nothing behind."""
+    screen = console()
+    amounts: list[ProgressColumn] = [DownloadColumn(), TransferSpeedColumn()] if in_bytes else [MofNCompleteColumn()]
+    title_column, note_column = (TextColumn(f"{{task.{field}}}", markup=False) for field in ("description", "fields[note]"))
+    columns = [title_column, BarColumn(), *amounts, note_column, TimeRemainingColumn()]
+    bar = Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal)
+    task = bar.add_task(title, total=total, completed=done, note="")
+    begin = time.monotonic()
+
+    def advance(amount: int, note: str = "") -> None:
+        bar.update(task, advance=amount, note=note)
+        if not bar.live.is_started and time.monotonic() - begin > PATIENCE:
+            bar.start()
+
+    try:
+        yield advance
+    finally:
+        bar.stop()

@@ -14,8 +14,8 @@ from squeezekit.images.archive import CLASSES, SIDE, Batch, batch_files, read_ci
 from squeezekit.images.download import download
 from squeezekit.images.image_set import ImageSource, content_fingerprint
 from squeezekit.images.picture import RULE_VERSION, check_shape, read_picture
-from squeezekit.images.progress import progress_bar
 from squeezekit.images.store import About, Stored, building, key_of, open_store, recall, remember, writable, writing_store
+from squeezekit.screen import progress_bar
 
 ARCHIVE = "cifar-10-python.tar.gz"
 # The official host (last) has given about 60 kB/s since June 2026 (github.com/pytorch/vision/issues/9536).

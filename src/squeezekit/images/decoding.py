@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from squeezekit.errors import SqueezekitError
 from squeezekit.images.children import Child
 from squeezekit.images.picture import UnreadablePictureError, read_picture
-from squeezekit.images.progress import progress_bar
+from squeezekit.screen import progress_bar
 
 T = TypeVar("T")
 Result = TypeVar("Result")

@@ -6,6 +6,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from squeezekit.networks.config import NetworkConfig, Share
+from squeezekit.networks.dropout import Dropout
 
 
 class AlexNetConfig(NetworkConfig):
@@ -49,10 +50,10 @@ class AlexNet(nn.Module):
             nn.Flatten(),
             nn.Linear(256 * side * side, 4096),
             nn.ReLU(inplace=True),
-            nn.Dropout(config.dropout),
+            Dropout(config.dropout),
             nn.Linear(4096, 4096),
             nn.ReLU(inplace=True),
-            nn.Dropout(config.dropout),
+            Dropout(config.dropout),
             nn.Linear(4096, config.classes),
         )
 

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from squeezekit.networks.config import NetworkConfig, Share
+from squeezekit.networks.dropout import Dropout
 from squeezekit.networks.fire import Bypass, Fire, RectifiedMaxPool
 
 
@@ -87,7 +88,7 @@ class Head(nn.Sequential):
     """
 
     def __init__(self, in_channels: int, classes: int, *, dropout: float, relu: bool) -> None:
-        super().__init__(nn.Dropout(dropout), nn.Conv2d(in_channels, classes, 1))
+        super().__init__(Dropout(dropout), nn.Conv2d(in_channels, classes, 1))
         self.relu = relu
 
     def forward(self, x: Tensor) -> Tensor:

@@ -96,8 +96,9 @@ class Trainer:
         """Train to the end of the epoch and record it; False when `on_step` stopped it in the middle."""
         progress = self.progress
         self.network.train()
+        clock = time.perf_counter()
         for images, labels in self.training.shuffled(progress.epoch, progress.step):
-            start, rate = time.perf_counter(), self.rate
+            rate = self.rate
             loss, right = self._step(images, labels, rate)
             progress.step += 1
             progress.images += len(labels)
@@ -105,10 +106,12 @@ class Trainer:
                 check_finite(loss.item(), progress.epoch + 1, progress.step, rate)
             progress.loss_sum += loss.item() * len(labels)
             progress.right += int(right)
-            progress.step_seconds += time.perf_counter() - start
+            progress.step_seconds, clock = progress.step_seconds + time.perf_counter() - clock, time.perf_counter()
             if on_step(progress, rate) and progress.step < self.training.steps:
                 return False
-        self._record(rate, self.measure())
+        validation = self.measure()
+        progress.seconds += progress.step_seconds + time.perf_counter() - clock
+        self._record(rate, validation)
         return True
 
     def _step(self, images: Tensor, labels: Tensor, rate: float) -> tuple[Tensor, Tensor]:
@@ -126,7 +129,6 @@ class Trainer:
     def _record(self, rate: float, validation: Measurement) -> None:
         progress = self.progress
         progress.epoch += 1
-        progress.seconds += progress.step_seconds
         progress.history.append(
             {
                 "epoch": progress.epoch,

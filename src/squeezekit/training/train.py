@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
 import shlex
-import statistics
 import time
 from pathlib import Path
 from typing import Any
@@ -24,9 +21,11 @@ from squeezekit.networks.weights import load_weights
 from squeezekit.randomness import derived_seed
 from squeezekit.screen import progress_bar, say
 from squeezekit.training.loop import WEIGHTS, Progress, Trainer
-from squeezekit.training.measure import Measurement, measure
+from squeezekit.training.measure import measure
+from squeezekit.training.memory import keep_freed_memory
 from squeezekit.training.run_folder import Run
 from squeezekit.training.settings import RunConfig, build_config, resolve
+from squeezekit.training.summary import summarise
 from squeezekit.training.tensorboard import EventLog
 from squeezekit.training.watch import Interrupted, not_learning, stop_requests
 
@@ -105,13 +104,14 @@ def _finish(run: Run, source: ImageSource) -> None:
         raise SqueezekitError(f"{config.run.data}: the images have changed since {run.folder} began; start a new run")
     if config.run.deterministic:
         torch.use_deterministic_algorithms(True)
+    keep_freed_memory()
     trainer = _trainer(run, source.training)
     _train(run, trainer)
     network = run.network().to(config.run.device)
     split = run.split
     validation = measure(network, _batches(config, source.training, split.validation))
     test = measure(network, _batches(config, source.test)) if config.run.test else None
-    run.write_summary(_summary(run, trainer.progress, validation, test))
+    run.write_summary(summarise(run, trainer.progress, validation, test))
 
 
 def _trainer(run: Run, images: ImageSet) -> Trainer:
@@ -151,15 +151,15 @@ def _train(run: Run, trainer: Trainer) -> None:
     events = EventLog(run, first_epoch=progress.epoch)
     with stop_requests() as stop:
         while not trainer.finished:
-            with progress_bar() as bar:
-                task = bar.add_task(f"epoch {progress.epoch + 1}", total=trainer.training.steps, note="")
+            title = f"epoch {progress.epoch + 1}/{trainer.recipe.epochs}"
+            with progress_bar(title, trainer.training.steps, done=progress.step) as advance:
 
                 def on_step(progress: Progress, rate: float) -> bool:
                     note = (
                         f"loss {progress.loss_sum / progress.images:.4f} · accuracy "
                         f"{progress.right / progress.images:.1%} · {progress.images / progress.step_seconds:.0f} images/s"
                     )
-                    bar.update(task, completed=progress.step, note=note)  # noqa: B023
+                    advance(1, note)
                     return stop.is_set()
 
                 whole = trainer.train_epoch(on_step)
@@ -184,32 +184,6 @@ def _line(row: dict[str, float], epochs: int, improved: bool) -> str:
         f"{row['validation_accuracy']:.1%}  rate {row['learning_rate']:.2g}  {row['images_per_s']:.0f} images/s"
         + ("  best so far" if improved else "")
     )
-
-
-def _summary(run: Run, progress: Progress, validation: Measurement, test: Measurement | None) -> dict[str, Any]:
-    history = progress.history
-    best = min(history, key=lambda row: row["validation_loss"])
-    return {
-        "run": str(run.folder),
-        "network": run.config.network.name,
-        "recipe": run.config.recipe.name,
-        "parameters": sum(p.numel() for p in run.network().parameters()),
-        "epochs": len(history),
-        "best_epoch": best["epoch"],
-        "seconds": history[-1]["seconds"],
-        "images_per_s": statistics.median(row["images_per_s"] for row in history),
-        "untrained_loss": progress.untrained_loss,
-        "validation": vars(validation),
-        **({"test": vars(test)} if test else {}),
-        "data": run.data["source"],
-        "fingerprint": run.data["fingerprint"],
-        "precision": run.config.recipe.precision,
-        "versions": {
-            "squeezekit": importlib.metadata.version("squeezekit"),
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        },
-    }
 
 
 def _batches(config: RunConfig, images: ImageSet, indices: Any = None, **options: Any) -> Batches:

@@ -1,0 +1,23 @@
+"""Dropout whose random numbers cost little on a CPU."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Dropout(nn.Dropout):
+    """Dropout by one random byte a value: any shape, the same out. `p` acts to the nearest 1/256.
+
+    torch draws a whole random number for each value, on one core: 30 ms of the 200 ms that a step of `report` takes.
+    Here each 64-bit number serves eight values. Kept values are scaled by the share that is really kept.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0 or x.is_cuda:
+            return super().forward(x)
+        kept = max(round(256 * (1 - self.p)), 1)
+        numbers = torch.empty((x.numel() + 7) // 8, dtype=torch.int64).random_(-(2**63), None)
+        dense = torch.empty_like(x, dtype=torch.uint8).stride()
+        mask = numbers.view(torch.uint8)[: x.numel()].as_strided(x.shape, dense) < kept
+        return x * mask * (256 / kept)
