@@ -352,3 +352,10 @@ def test_the_real_folder(real_images):
     begin = time.perf_counter()
     load_folder(real_images)
     assert time.perf_counter() - begin < 1
+
+
+@pytest.mark.parametrize(("names", "mirrorable"), [(("3", "7"), False), (("a", "B"), False), (("a", "dogs"), True)])
+def test_characters_are_not_mirrored(tmp_path, write_pictures, names, mirrorable):
+    for name in names:
+        write_pictures(tmp_path / "all" / name, 20)
+    assert load_folder(tmp_path / "all").training.mirrorable is mirrorable

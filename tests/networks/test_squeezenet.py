@@ -24,6 +24,7 @@ from squeezekit.networks.squeezenet import Head
         ("resnet20", 269_722, None),
         ("mobilenetv2-0.5", 700_490, None),
         ("alexnet", 60_965_224, None),
+        ("alexnet-cifar", 5_726_602, None),
     ],
 )
 def test_counts(name, parameters, macs):

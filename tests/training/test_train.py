@@ -10,6 +10,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tests.conftest import TINY
 
 from squeezekit import RunFailed, SqueezekitError, train
+from squeezekit.images.batches import Batches
+from squeezekit.images.sources import load_images
+from squeezekit.images.splits import split_training
+from squeezekit.networks import network_config
+from squeezekit.training.loop import Trainer
+from squeezekit.training.recipe import RECIPES
 from squeezekit.training.run_folder import METRICS, Run
 
 
@@ -129,8 +135,45 @@ def test_summary_is_plain_json(tiny_run):
     assert json.loads((tiny_run.folder / "summary.json").read_text()) == tiny_run.summary
 
 
-def test_real_images_are_learnt_without_batch_normalisation(real_images, tmp_path):
-    """R6 with He-normal filters: below 1.9 after 300 steps of 64; with Glorot-uniform it stays at 2.3027."""
-    run = train(real_images, out=tmp_path / "x", recipe="report", limit=21_334, epochs=1, test=False)
-    row = next(csv.DictReader((run.folder / "metrics.csv").open()))
-    assert float(row["validation_loss"]) < 1.9
+def test_real_images_are_learnt_without_batch_normalisation(real_images):
+    """R6: training loss below 1.9 after 300 steps of 64. From this seed, He-normal filters not centred stay at 2.3027."""
+    images = load_images(str(real_images)).training
+    split = split_training(images.labels, classes=images.classes, seed=0, validation_share=0.1, limit=None)
+    training, validation = (
+        Batches(images, split.training, batch_size=64, seed=3),
+        Batches(images, split.validation[:1], batch_size=64),
+    )
+    torch.manual_seed(0)
+    trainer = Trainer(
+        network_config("report").build(), RECIPES["report"], training, validation, seed=3, device=torch.device("cpu")
+    )
+    sums = []
+
+    def on_step(progress, rate):
+        sums.append(progress.loss_sum)
+        return progress.step == 310
+
+    assert not trainer.train_epoch(on_step)
+    assert (sums[309] - sums[289]) / (20 * 64) < 1.9
+
+
+def test_weights_that_are_missing_leave_nothing(tmp_path):
+    with pytest.raises(SqueezekitError, match=r"nowhere\.pth"):
+        train("digits", out=tmp_path / "x", weights=str(tmp_path / "nowhere.pth"), **TINY)
+    assert not (tmp_path / "x").exists()
+
+
+def test_determinism_ends_with_the_training(tmp_path):
+    train("digits", out=tmp_path / "x", epochs=1, deterministic=True, test=False, **TINY)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_field_that_does_not_exist_is_named_on_resuming_too(tiny_run):
+    with pytest.raises(SqueezekitError, match="did you mean 'squeeze_ratio'"):
+        train(out=tiny_run.folder, resume=True, squeeze_ration=0.125)
+
+
+def test_the_baselines_train(tmp_path):
+    for network in ("alexnet-cifar", "resnet8"):
+        run = train("digits", out=tmp_path / network, network=network, epochs=3, limit=500)
+        assert run.summary["validation"]["loss"] < math.log(10)

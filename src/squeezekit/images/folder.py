@@ -120,6 +120,11 @@ def _list_classes(root: Path) -> _Listing:
     return listing
 
 
+def _characters(classes: Sequence[str]) -> bool:
+    """Whether the classes are digits or letters, which mean something else, or nothing, in a mirror."""
+    return all(len(name) == 1 and name.isalnum() for name in classes)
+
+
 def _pictures(folder: Path | str) -> Iterator[tuple[str, tuple[int, int]]]:
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -196,7 +201,9 @@ def _write(store_key: str, rows: Sequence[_Row], listing: _Listing, image_size: 
         training, test = ([row for row in kept if row.is_test is is_test] for is_test in (False, True))
         fingerprints = (_fingerprint(listing.classes, training), _fingerprint(listing.classes, test))
         broken = {row.content_hash.hex(): why for row, why in zip(rows, reasons, strict=True) if why is not None}
-        writer.finish(_labels(kept), About(listing.classes, True, len(training), fingerprints, broken))
+        writer.finish(
+            _labels(kept), About(listing.classes, not _characters(listing.classes), len(training), fingerprints, broken)
+        )
 
 
 def _check_kept(kept: Sequence[_Row], listing: _Listing) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -17,46 +18,66 @@ class AlexNetConfig(NetworkConfig):
 
     def build(self) -> AlexNet:
         """The untrained network."""
-        return AlexNet(self)
+        return AlexNet(self, nn.Conv2d(self.channels, 96, 11, stride=4), hidden=4096, dropout=self.dropout)
+
+
+class AlexNetCifarConfig(NetworkConfig):
+    """The same five convolutions for 32 × 32 images: a 5×5 stem of stride 1, and 1,024 hidden units for 4,096."""
+
+    image_size: int = Field(32, ge=32, le=1024, description="side of an image in pixels")
+    dropout: Share = Field(0.5, description="dropout before the first two fully connected layers")
+    batch_norm: bool = Field(False, description="batch normalisation after every convolution, for local response normalisation")
+
+    def build(self) -> AlexNet:
+        """The untrained network."""
+        stem = nn.Conv2d(self.channels, 96, 5, padding=2)
+        return AlexNet(self, stem, hidden=1024, dropout=self.dropout, batch_norm=self.batch_norm)
 
 
 class AlexNet(nn.Module):
     """Five convolutions, three fully connected layers.
 
-    Shapes: float [n, channels, 227, 227] -> logits [n, classes].
+    Shapes: float [n, channels, image_size, image_size] -> logits [n, classes].
     """
 
-    def __init__(self, config: AlexNetConfig) -> None:
+    def __init__(self, config: NetworkConfig, stem: nn.Conv2d, *, hidden: int, dropout: float, batch_norm: bool = False) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            nn.Conv2d(config.channels, 96, 11, stride=4),
-            nn.ReLU(inplace=True),
-            nn.LocalResponseNorm(5),
+            *_rectified(stem, batch_norm, local=True),
             nn.MaxPool2d(3, stride=2),
-            nn.Conv2d(96, 256, 5, padding=2, groups=2),
-            nn.ReLU(inplace=True),
-            nn.LocalResponseNorm(5),
+            *_rectified(nn.Conv2d(96, 256, 5, padding=2, groups=2), batch_norm, local=True),
             nn.MaxPool2d(3, stride=2),
-            nn.Conv2d(256, 384, 3, padding=1),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(384, 384, 3, padding=1, groups=2),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(384, 256, 3, padding=1, groups=2),
-            nn.ReLU(inplace=True),
+            *_rectified(nn.Conv2d(256, 384, 3, padding=1), batch_norm),
+            *_rectified(nn.Conv2d(384, 384, 3, padding=1, groups=2), batch_norm),
+            *_rectified(nn.Conv2d(384, 256, 3, padding=1, groups=2), batch_norm),
             nn.MaxPool2d(3, stride=2),
         )
-        side = ((((config.image_size - 11) // 4 + 1 - 3) // 2 + 1 - 3) // 2 + 1 - 3) // 2 + 1
+        side = (config.image_size + 2 * int(stem.padding[0]) - stem.kernel_size[0]) // stem.stride[0] + 1
+        for _pooling in range(3):
+            side = (side - 3) // 2 + 1
         self.classifier = nn.Sequential(
             nn.Flatten(),
-            nn.Linear(256 * side * side, 4096),
+            nn.Linear(256 * side * side, hidden),
             nn.ReLU(inplace=True),
-            Dropout(config.dropout),
-            nn.Linear(4096, 4096),
+            Dropout(dropout),
+            nn.Linear(hidden, hidden),
             nn.ReLU(inplace=True),
-            Dropout(config.dropout),
-            nn.Linear(4096, config.classes),
+            Dropout(dropout),
+            nn.Linear(hidden, config.classes),
         )
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                nn.init.zeros_(module.bias)
+        nn.init.normal_(torch.as_tensor(self.classifier[-1].weight), std=0.01)
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.classifier(self.features(x))
         return logits
+
+
+def _rectified(convolution: nn.Conv2d, batch_norm: bool, *, local: bool = False) -> list[nn.Module]:
+    """A convolution, ReLU and either batch normalisation or, where AlexNet has it, the local one of section 3.3."""
+    if batch_norm:
+        return [convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU(inplace=True)]
+    return [convolution, nn.ReLU(inplace=True), *([nn.LocalResponseNorm(5)] if local else [])]

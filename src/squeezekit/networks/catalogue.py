@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from squeezekit.errors import SqueezekitError
-from squeezekit.networks.alexnet import AlexNetConfig
+from squeezekit.networks.alexnet import AlexNetCifarConfig, AlexNetConfig
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.mobilenet import MobileNetV2Config
 from squeezekit.networks.resnet import ResNet8Config, ResNet20Config
@@ -27,6 +27,7 @@ NETWORKS: dict[str, tuple[type[NetworkConfig], dict[str, Any]]] = {
     "resnet20": (ResNet20Config, {}),
     "mobilenetv2-0.5": (MobileNetV2Config, {}),
     "alexnet": (AlexNetConfig, {"classes": 1000, "image_size": 227}),
+    "alexnet-cifar": (AlexNetCifarConfig, {}),
 }
 
 

@@ -85,11 +85,9 @@ def resolve(
     network = network or in_file["network"].get("name", "report")
     recipe = recipe or in_file["recipe"].get("name", "modern")
     preset, network_type = named_recipe(recipe), network_class(network)
-    known: dict[str, type[BaseModel]] = {"network": network_type, "recipe": Recipe, "run": RunSettings}
     for name, value in fields.items():
-        owner = _owner(name, known, network)
-        in_file[owner][name] = value
-    for table, model in known.items():
+        in_file[table_of(name, network_type)][name] = value
+    for table, model in _tables(network_type).items():
         for name in in_file[table]:
             if name not in model.model_fields:
                 raise SqueezekitError(f"[{table}] has no field '{name}'{_nearest(name, model.model_fields)}")
@@ -113,12 +111,18 @@ def build_config(network: dict[str, Any], recipe: dict[str, Any], run: dict[str,
         raise SqueezekitError(first_problem(error)) from None
 
 
-def _owner(name: str, known: dict[str, type[BaseModel]], network: str) -> str:
-    for table, model in known.items():
+def table_of(name: str, network: type[NetworkConfig]) -> str:
+    """The table, `network`, `recipe` or `run`, that a single field belongs to; raises SqueezekitError."""
+    tables = _tables(network)
+    for table, model in tables.items():
         if name in model.model_fields and name != "name":
             return table
-    names = [field for model in known.values() for field in model.model_fields]
-    raise SqueezekitError(f"'{name}' is not a field of {network}, a recipe or a run{_nearest(name, names)}")
+    names = [field for model in tables.values() for field in model.model_fields]
+    raise SqueezekitError(f"'{name}' is not a field of this network, a recipe or a run{_nearest(name, names)}")
+
+
+def _tables(network: type[NetworkConfig]) -> dict[str, type[BaseModel]]:
+    return {"network": network, "recipe": Recipe, "run": RunSettings}
 
 
 def _nearest(name: str, names: Any) -> str:

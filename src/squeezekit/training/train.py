@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from squeezekit.errors import RunFailed, SqueezekitError
 from squeezekit.images.batches import Batches, channel_statistics
@@ -24,7 +26,7 @@ from squeezekit.training.loop import WEIGHTS, Progress, Trainer
 from squeezekit.training.measure import measure
 from squeezekit.training.memory import keep_freed_memory
 from squeezekit.training.run_folder import Run
-from squeezekit.training.settings import RunConfig, build_config, resolve
+from squeezekit.training.settings import RunConfig, build_config, resolve, table_of
 from squeezekit.training.summary import summarise
 from squeezekit.training.tensorboard import EventLog
 from squeezekit.training.watch import Interrupted, not_learning, stop_requests
@@ -94,7 +96,11 @@ def _start(folder: Path, network: dict[str, Any], recipe: dict[str, Any], run: d
         "test_fingerprint": source.test.fingerprint,
         "unreadable": list(source.unreadable),
     }
-    return Run.create(folder, build_config(network, recipe, run), facts, split), source
+    config = build_config(network, recipe, run)
+    if config.run.weights:
+        # Here too, so that weights which do not fit are found before a folder is made.
+        load_weights(config.network.build(), Path(config.run.weights).expanduser())
+    return Run.create(folder, config, facts, split), source
 
 
 def _finish(run: Run, source: ImageSource) -> None:
@@ -102,16 +108,25 @@ def _finish(run: Run, source: ImageSource) -> None:
     config = run.config
     if run.data["fingerprint"] != source.training.fingerprint:
         raise SqueezekitError(f"{config.run.data}: the images have changed since {run.folder} began; start a new run")
-    if config.run.deterministic:
-        torch.use_deterministic_algorithms(True)
     keep_freed_memory()
     trainer = _trainer(run, source.training)
-    _train(run, trainer)
+    with _determinism(config.run.deterministic):
+        _train(run, trainer)
     network = run.network().to(config.run.device)
     split = run.split
     validation = measure(network, _batches(config, source.training, split.validation))
     test = measure(network, _batches(config, source.test)) if config.run.test else None
     run.write_summary(summarise(run, trainer.progress, validation, test))
+
+
+@contextmanager
+def _determinism(wanted: bool) -> Iterator[None]:
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(wanted or before)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def _trainer(run: Run, images: ImageSet) -> Trainer:
@@ -205,15 +220,13 @@ def _check_same(run: Run, network: str | None, recipe: str | None, fields: dict[
     if given != {"network": stored.network.name, "recipe": stored.recipe.name}:
         raise SqueezekitError(f"{run.folder} was begun with other presets than {given}; start a new run for them")
     for name, value in fields.items():
-        for part in (stored.network, stored.recipe, stored.run):
-            if name not in type(part).model_fields:
-                continue
-            try:
-                again = type(part).model_validate({**part.model_dump(), name: value})
-            except ValidationError as error:
-                raise SqueezekitError(first_problem(error)) from None
-            if name not in ("device", "precision") and getattr(again, name) != getattr(part, name):
-                raise SqueezekitError(f"{run.folder} was begun with {name} = {getattr(part, name)}; start a new run to change it")
+        part: BaseModel = getattr(stored, table_of(name, type(stored.network)))
+        try:
+            again = type(part).model_validate({**part.model_dump(), name: value})
+        except ValidationError as error:
+            raise SqueezekitError(first_problem(error)) from None
+        if name not in ("device", "precision") and getattr(again, name) != getattr(part, name):
+            raise SqueezekitError(f"{run.folder} was begun with {name} = {getattr(part, name)}; start a new run to change it")
 
 
 def _batch_size(wanted: int, images: int) -> int:
