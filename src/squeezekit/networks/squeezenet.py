@@ -13,7 +13,6 @@ from squeezekit.networks.config import NetworkConfig, Share
 from squeezekit.networks.dropout import Dropout
 from squeezekit.networks.fire import Bypass, Fire, RectifiedMaxPool
 
-
 # A rectified normal value has second moment 1/2 and variance (1 - 1/π)/2.
 CENTRED_GAIN = math.sqrt(1 / (1 - 1 / math.pi))
 
