@@ -71,7 +71,7 @@ class Trainer:
         self.best: dict[str, Tensor] = {}
         self._seed, self._device = seed, device
         self._class_weights = None if class_weights is None else class_weights.to(device)
-        # Where each step's loss is looked at; on a GPU looking waits for the device.
+        # On a GPU, looking at a loss waits for the device.
         self._look_every = 1 if device.type == "cpu" else 50
 
     @property
@@ -94,25 +94,34 @@ class Trainer:
 
     def train_epoch(self, on_step: Callable[[Progress, float], bool]) -> bool:
         """Train to the end of the epoch and record it; False when `on_step` stopped it in the middle."""
-        progress = self.progress
+        progress, results = self.progress, list[tuple[Tensor, Tensor, int]]()
         self.network.train()
         clock = time.perf_counter()
         for images, labels in self.training.shuffled(progress.epoch, progress.step):
             rate = self.rate
-            loss, right = self._step(images, labels, rate)
+            results.append((*self._step(images, labels, rate), len(labels)))
             progress.step += 1
-            progress.images += len(labels)
-            if progress.step % self._look_every == 0 or progress.step == self.training.steps:
-                check_finite(loss.item(), progress.epoch + 1, progress.step, rate)
-            progress.loss_sum += loss.item() * len(labels)
-            progress.right += int(right)
+            last = progress.step == self.training.steps
+            if len(results) == self._look_every or last:
+                self._look(results, rate)
             progress.step_seconds, clock = progress.step_seconds + time.perf_counter() - clock, time.perf_counter()
-            if on_step(progress, rate) and progress.step < self.training.steps:
+            if on_step(progress, rate) and not last:
+                self._look(results, rate)
                 return False
         validation = self.measure()
         progress.seconds += progress.step_seconds + time.perf_counter() - clock
         self._record(rate, validation)
         return True
+
+    def _look(self, results: list[tuple[Tensor, Tensor, int]], rate: float) -> None:
+        """Add up the (loss, right answers, images) of the last steps, and make sure that they are numbers."""
+        progress = self.progress
+        for step, (loss, right, images) in enumerate(results, progress.step - len(results) + 1):
+            check_finite(loss.item(), progress.epoch + 1, step, rate)
+            progress.loss_sum += loss.item() * images
+            progress.right += int(right)
+            progress.images += images
+        results.clear()
 
     def _step(self, images: Tensor, labels: Tensor, rate: float) -> tuple[Tensor, Tensor]:
         for group in self.optimizer.param_groups:

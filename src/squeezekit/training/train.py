@@ -170,11 +170,7 @@ def _train(run: Run, trainer: Trainer) -> None:
             with progress_bar(title, trainer.training.steps, done=progress.step) as advance:
 
                 def on_step(progress: Progress, rate: float) -> bool:
-                    note = (
-                        f"loss {progress.loss_sum / progress.images:.4f} · accuracy "
-                        f"{progress.right / progress.images:.1%} · {progress.images / progress.step_seconds:.0f} images/s"
-                    )
-                    advance(1, note)
+                    advance(1, _note(progress))
                     return stop.is_set()
 
                 whole = trainer.train_epoch(on_step)
@@ -190,6 +186,15 @@ def _train(run: Run, trainer: Trainer) -> None:
                 raise Interrupted(f"stopped after epoch {progress.epoch}, step {progress.step}; go on with: {command}")
     run.save_checkpoint(trainer.state(), progress.history, trainer.best)
     events.close(trainer)
+
+
+def _note(progress: Progress) -> str:
+    if not progress.images:
+        return ""
+    return (
+        f"loss {progress.loss_sum / progress.images:.4f} · accuracy {progress.right / progress.images:.1%} · "
+        f"{progress.images / progress.step_seconds:.0f} images/s"
+    )
 
 
 def _line(row: dict[str, float], epochs: int, improved: bool) -> str:
