@@ -10,6 +10,8 @@ from tests.conftest import TINY
 
 from squeezekit.cli import COMMANDS, main
 from squeezekit.images.sources import load_images
+from squeezekit.networks import network_config
+from squeezekit.networks.layer_table import layer_table
 
 
 def run_json(capsys, *arguments):
@@ -46,6 +48,8 @@ def test_describe(capsys):
     assert code == 0
     assert table["parameters"] == 1_248_424
     assert round(table["ratio"], 1) == 48.8
+    code, (wider,) = run_json(capsys, "describe", "late", "--squeeze-ratio", "0.25", "--classes", "20")
+    assert wider["parameters"] == layer_table(network_config("late", squeeze_ratio=0.25, classes=20)).parameters > 729_034
     main(["describe", "report", "--csv"])
     assert capsys.readouterr().out.splitlines()[1] == 'features.0,Conv2d,32×32×3,32×32×96,2688,2654208,98304,"3×3, stride 1"'
 

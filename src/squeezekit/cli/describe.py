@@ -6,12 +6,15 @@ import argparse
 import csv as csvlib
 import json as jsonlib
 import sys
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from squeezekit.cli.fields import add_fields
 from squeezekit.networks.catalogue import NETWORKS, network_config
 from squeezekit.networks.layer_table import LayerTable, Shape, layer_table
+from squeezekit.networks.squeezenet import SqueezeNetConfig
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,18 +22,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = """examples:
   squeezekit describe report
   squeezekit describe v1.0 --compare alexnet
-  squeezekit describe late --classes 100 --image-size 64 --json"""
+  squeezekit describe late --classes 100 --image-size 64 --json
+  squeezekit describe late --squeeze-ratio 0.25 --bypass simple"""
     parser.add_argument("network", metavar="NETWORK", help=", ".join(NETWORKS))
-    parser.add_argument("--classes", metavar="N", type=int, help="number of classes")
-    parser.add_argument("--image-size", metavar="N", type=int, help="side of an image in pixels")
     parser.add_argument("--compare", metavar="NETWORK", help="say how many times fewer parameters than this one")
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print as JSON")
     output.add_argument("--csv", action="store_true", help="print the layers as CSV")
+    add_fields(parser, "network", SqueezeNetConfig, leave={"name", "mean", "std"})
     parser.set_defaults(run=run)
 
 
-def run(*, network: str, compare: str | None = None, json: bool = False, csv: bool = False, **fields: int) -> int:
+def run(*, network: str, compare: str | None = None, json: bool = False, csv: bool = False, **fields: Any) -> int:
     """Print the layer table."""
     table = layer_table(network_config(network, **fields))
     other = layer_table(network_config(compare)) if compare else None

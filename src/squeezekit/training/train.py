@@ -23,8 +23,8 @@ from squeezekit.networks.weights import load_weights
 from squeezekit.randomness import derived_seed
 from squeezekit.screen import progress_bar, say
 from squeezekit.training.loop import WEIGHTS, Progress, Trainer
+from squeezekit.training.machine import chosen_device, chosen_precision, keep_freed_memory
 from squeezekit.training.measure import measure
-from squeezekit.training.memory import keep_freed_memory
 from squeezekit.training.run_folder import Run
 from squeezekit.training.settings import RunConfig, build_config, resolve, table_of
 from squeezekit.training.summary import summarise
@@ -87,8 +87,8 @@ def _start(folder: Path, network: dict[str, Any], recipe: dict[str, Any], run: d
     )
     if draft.recipe.normalisation == "standardise" and not {"mean", "std"} & set(network):
         network["mean"], network["std"] = channel_statistics(images, split.training)
-    run["device"] = str(_device(draft.run.device))
-    recipe["precision"] = _precision(draft.recipe.precision, torch.device(run["device"]))
+    run["device"] = str(chosen_device(draft.run.device))
+    recipe["precision"] = chosen_precision(draft.recipe.precision, torch.device(run["device"]))
     facts = {
         "source": draft.run.data,
         "classes": list(images.classes),
@@ -238,26 +238,6 @@ def _batch_size(wanted: int, images: int) -> int:
     while wanted > 1 and images <= 7 * wanted:
         wanted //= 2
     return wanted
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise SqueezekitError(f"device '{name}' cannot be used ({str(error).splitlines()[0]}); try --device cpu") from None
-    return device
-
-
-def _precision(wanted: str, device: torch.device) -> str:
-    if wanted != "auto":
-        return wanted
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    # Without instructions for it, bf16 is emulated and ten times slower than fp32.
-    return "bf16" if torch.cpu.get_capabilities().get("avx512_bf16") else "fp32"
 
 
 def _new_folder() -> Path:
