@@ -43,5 +43,6 @@ def keep_freed_memory() -> None:
     """
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
-        for threshold in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
-            mallopt(threshold, 2**30)
+        # Older versions refuse more than 32 MiB.
+        if mallopt(M_MMAP_THRESHOLD, 2**30) or mallopt(M_MMAP_THRESHOLD, 2**25):
+            mallopt(M_TRIM_THRESHOLD, 2**30)
