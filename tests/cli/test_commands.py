@@ -87,3 +87,57 @@ def test_help_does_not_wait_for_torch():
         "import sys; from squeezekit.cli import main\ntry: main(['--help'])\nexcept SystemExit: sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode == 0
+
+
+def test_predict_goes_on_after_an_empty_folder(tiny_run, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    Image.new("L", (32, 32)).save(tmp_path / "ok.png")
+    assert main(["predict", str(tiny_run.folder), str(tmp_path / "empty"), str(tmp_path / "ok.png")]) == 1
+    printed = capsys.readouterr()
+    assert "holds no pictures" in printed.err
+    assert "ok.png: " in printed.out
+
+
+@pytest.mark.parametrize("arguments", [["trian"], ["train", "--lim", "3"], ["train", "--epochs", "many"], ["predict"]])
+def test_wrong_usage_is_one_sentence_and_2(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert len(error.strip().splitlines()) == 1
+    assert "--help" in error
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(tiny_run, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main(["evaluate", str(tiny_run.folder), "--pictures", str(tmp_path / "file")]) == 1
+    assert str(tmp_path / "file") in capsys.readouterr().err
+
+
+def test_class_names_are_shown_as_they_are(tmp_path, capsys):
+    import numpy as np
+
+    for label, name in enumerate(("[cat]", "$x_$")):
+        (tmp_path / "all" / name).mkdir(parents=True)
+        for number in range(30):
+            pixels = np.random.default_rng(100 * label + number).integers(0, 256, (9, 9, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "all" / name / f"{number}.png")
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
+    assert main(["train", "--data", str(tmp_path / "all"), "--out", str(tmp_path / "run"), "--epochs", "1", *flags]) == 0
+    assert main(["evaluate", str(tmp_path / "run")]) == 0
+    assert "[cat]" in capsys.readouterr().out
+
+
+def test_many_classes_are_drawn_in_seconds():
+    import io
+    import time
+
+    import numpy as np
+
+    from squeezekit.training.confusion import confusion_figure
+
+    begin = time.perf_counter()
+    figure = confusion_figure(np.eye(200, dtype=np.int64), [f"class {number}" for number in range(200)])
+    figure.savefig(io.BytesIO(), format="png")
+    assert max(figure.get_size_inches()) <= 16
+    assert time.perf_counter() - begin < 10

@@ -49,3 +49,15 @@ def test_calibration_error():
 def test_a_missing_model_is_named(tmp_path):
     with pytest.raises(SqueezekitError, match="does not exist"):
         Classifier.load(tmp_path / "nothing")
+
+
+def test_a_split_that_does_not_exist_is_named(tiny_run):
+    with pytest.raises(SqueezekitError, match="choose test or validation"):
+        evaluate(tiny_run.folder, split="training")
+
+
+def test_the_callers_picture_stays_as_it_is(tiny_run, tmp_path):
+    Image.new("RGB", (800, 600), "red").save(tmp_path / "large.jpg")
+    with Image.open(tmp_path / "large.jpg") as picture:
+        Classifier.load(tiny_run.folder)(picture)
+        assert picture.size == (800, 600)

@@ -105,6 +105,68 @@ def plain_fire(fire, x):
     return torch.cat([fire.expand1x1(squeezed).relu(), fire.expand3x3(squeezed).relu()], 1)
 
 
+@pytest.mark.parametrize(
+    ("name", "order"),
+    [
+        ("v1.0", ["pool", 3, 4, 5, "pool", 7, 8, 9, 10, "pool", 12]),
+        ("v1.1", ["pool", 3, 4, "pool", 6, 7, "pool", 9, 10, 11, 12]),
+    ],
+)
+def test_v1_computes_what_the_paper_and_torchvision_do(name, order):
+    """Written out from the published layer lists, with the weights found by torchvision's names."""
+    torch.manual_seed(0)
+    network = network_config(name).build().double().eval()
+    weights = network.state_dict()
+
+    def convolution(x, where, **options):
+        return nn.functional.conv2d(x, weights[f"{where}.weight"], weights[f"{where}.bias"], **options).relu()
+
+    x = torch.randn(2, 3, 99, 99, dtype=torch.float64)
+    y = convolution(x, "features.0", stride=2)
+    for layer in order:
+        if layer == "pool":
+            y = nn.functional.max_pool2d(y, 3, 2, ceil_mode=True)
+        else:
+            squeezed = convolution(y, f"features.{layer}.squeeze")
+            wide = convolution(squeezed, f"features.{layer}.expand3x3", padding=1)
+            y = torch.cat([convolution(squeezed, f"features.{layer}.expand1x1"), wide], 1)
+    logits = convolution(y, "classifier.1").mean((2, 3))
+    assert logits.abs().max() > 1e-6
+    assert torch.allclose(network(x), logits)
+
+
+@pytest.mark.parametrize("name", ["report", "late"])
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("bypass", ["none", "simple", "complex"])
+def test_activations_neither_vanish_nor_explode(name, batch_norm, bypass):
+    torch.manual_seed(0)
+    network = network_config(name, batch_norm=batch_norm, bypass=bypass).build()
+    deviation = network.features(torch.rand(16, 3, 32, 32)).std().item()
+    assert 0.05 < deviation < 12
+
+
+@pytest.mark.parametrize("name", ["v1.0", "v1.1", "report"])
+def test_images_that_are_too_small_are_refused(name):
+    fields = {"pool_before": (1, 2, 3, 4, 5, 6), "depth": 7} if name == "report" else {}
+    for size in range(8, 60):
+        try:
+            network = network_config(name, image_size=size, **fields).build().eval()
+        except SqueezekitError as error:
+            assert "too small" in str(error)
+            with torch.no_grad(), pytest.raises(RuntimeError):
+                large = network_config(name, image_size=224, **fields).build().eval()
+                large(torch.zeros(1, 3, size, size))
+        else:
+            with torch.no_grad():
+                assert network(torch.zeros(1, 3, size, size)).shape == (1, network.config.classes)
+
+
+def test_mean_and_std_are_one_number_or_one_a_channel():
+    assert network_config("report", mean=(0.5,), std=(0.2, 0.2, 0.2)).mean == (0.5,)
+    with pytest.raises(SqueezekitError, match="mean must be one number"):
+        network_config("report", channels=1, mean=(0.5, 0.5))
+
+
 def test_bypass_adds_the_input():
     torch.manual_seed(0)
     plain, simple = Fire(8, 2, 4, 4), Fire(8, 2, 4, 4, bypass="identity")

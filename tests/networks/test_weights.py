@@ -48,3 +48,18 @@ def test_training_goes_on_from_a_run(tiny_run, tmp_path):
     weights = str(tiny_run.folder / "best.safetensors")
     run = train("digits", out=tmp_path / "x", weights=weights, epochs=1, learning_rate=1e-4, **TINY)
     assert run.checkpoint()["progress"]["untrained_loss"] < 1.5
+
+
+def test_batch_normalisation_that_differs_is_named(tmp_path):
+    torch.save(network_config("report").build().state_dict(), tmp_path / "w.pth")
+    with pytest.raises(SqueezekitError, match="--no-batch-norm"):
+        load_weights(network_config("report", batch_norm=True).build(), tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("content", [b"", b"weights", b"PK\x03\x04cut", b"\x80\x02}q\x00(X"])
+def test_damaged_files_are_one_sentence(tmp_path, suffix, content):
+    path = tmp_path / f"w{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(SqueezekitError, match="cannot be read"):
+        load_weights(network_config("report").build(), path)

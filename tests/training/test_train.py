@@ -4,12 +4,14 @@ import csv
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tests.conftest import TINY
 
-from squeezekit import RunFailed, SqueezekitError, train
+from squeezekit import RunFailed, SqueezekitError, evaluate, train
 from squeezekit.images.batches import Batches
 from squeezekit.images.sources import load_images
 from squeezekit.images.splits import split_training
@@ -107,7 +109,8 @@ def test_one_hot_targets_give_the_same_loss():
         ({"network": "vgg"}, "choose one of report"),
         ({"classes": 7}, "10 classes, not 7"),
         ({"learning_rate": -1}, "learning_rate"),
-        ({"device": "abacus"}, "--device cpu"),
+        ({"device": "abacus"}, "choose cpu, cuda or auto"),
+        ({"device": "cuda:99"}, "--device cpu"),
     ],
 )
 def test_wrong_settings_are_named_and_leave_nothing(tmp_path, fields, message):
@@ -163,9 +166,80 @@ def test_weights_that_are_missing_leave_nothing(tmp_path):
     assert not (tmp_path / "x").exists()
 
 
-def test_determinism_ends_with_the_training(tmp_path):
-    train("digits", out=tmp_path / "x", epochs=1, deterministic=True, test=False, **TINY)
-    assert not torch.are_deterministic_algorithms_enabled()
+def test_a_config_of_another_network_or_recipe_is_refused(tiny_run, tmp_path):
+    for given in ({"network": "late"}, {"recipe": "report"}):
+        with pytest.raises(SqueezekitError, match="leave out one of the two names"):
+            train(config=tiny_run.folder / "config.toml", out=tmp_path / "x", **given)
+    (tmp_path / "a.toml").write_text('network = "late"')
+    with pytest.raises(SqueezekitError, match="must be a table"):
+        train("digits", config=tmp_path / "a.toml", out=tmp_path / "x")
+    (tmp_path / "b.toml").write_text('[network]\nname = ["late"]')
+    with pytest.raises(SqueezekitError, match="choose one of"):
+        train("digits", config=tmp_path / "b.toml", out=tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_place_that_cannot_hold_a_run_is_found_first(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("squeezekit.training.train.load_images", lambda *_, **__: pytest.fail("images were loaded"))
+    with pytest.raises(SqueezekitError, match="choose another --out"):
+        train("digits", out=tmp_path / "file" / "run")
+
+
+def test_resuming_needs_a_folder_and_heeds_file_device_and_presets(tiny_run, tmp_path):
+    with pytest.raises(SqueezekitError, match="--resume needs --out"):
+        train("digits", resume=True)
+    for given, message in (
+        ({"config": tmp_path / "nowhere.toml"}, r"nowhere\.toml"),
+        ({"device": "abacus"}, "choose cpu"),
+        ({"network": "late"}, "begun with --network report, not late"),
+    ):
+        with pytest.raises(SqueezekitError, match=message):
+            train(out=tiny_run.folder, resume=True, **given)
+    again = train("digits", out=tiny_run.folder, resume=True, config=tiny_run.folder / "config.toml", device="cpu")
+    assert again.summary == tiny_run.summary
+
+
+def test_a_run_finds_its_images_from_any_folder_and_after_they_moved(tmp_path, monkeypatch):
+    write_classes(tmp_path / "here")
+    monkeypatch.chdir(tmp_path)
+    before = train("here", out="run", epochs=1, **TINY).summary
+    monkeypatch.chdir("/")
+    assert evaluate(tmp_path / "run").accuracy == before["test"]["accuracy"]
+    (tmp_path / "here").rename(tmp_path / "there")
+    (tmp_path / "run" / "summary.json").unlink()
+    assert train(tmp_path / "there", out=tmp_path / "run", resume=True).summary["test"] == before["test"]
+
+
+def test_images_that_changed_are_not_measured_unawares(tmp_path):
+    write_classes(tmp_path / "all")
+    run = train(tmp_path / "all", out=tmp_path / "run", epochs=1, **TINY)
+    write_classes(tmp_path / "all", first=40, count=8)
+    with pytest.raises(SqueezekitError, match="no longer the images"):
+        evaluate(run.folder)
+    assert len(evaluate(run.folder, data=tmp_path / "all").images) == 14
+    (run.folder / "summary.json").unlink()
+    with pytest.raises(SqueezekitError, match="have changed"):
+        train(out=run.folder, resume=True)
+
+
+def write_classes(root, first=0, count=40):
+    for label, name in enumerate(("cats", "dogs")):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for number in range(first, first + count):
+            pixels = np.random.default_rng(1000 * label + number).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{number}.png")
+
+
+def test_networks_keep_their_own_image_size(tmp_path):
+    run = train("digits", out=tmp_path / "x", network="v1.1", epochs=1, limit=120, base_e=8, incr_e=8, stem_width=8, test=False)
+    assert run.config.network.image_size == 224
+
+
+def test_every_bypass_trains(tmp_path):
+    for bypass in ("simple", "complex"):
+        run = train("digits", out=tmp_path / bypass, bypass=bypass, epochs=3, **TINY)
+        assert run.summary["validation"]["loss"] < 3
 
 
 def test_a_field_that_does_not_exist_is_named_on_resuming_too(tiny_run):
@@ -174,6 +248,11 @@ def test_a_field_that_does_not_exist_is_named_on_resuming_too(tiny_run):
 
 
 def test_the_baselines_train(tmp_path):
-    for network in ("alexnet-cifar", "resnet8"):
-        run = train("digits", out=tmp_path / network, network=network, epochs=3, limit=500)
-        assert run.summary["validation"]["loss"] < math.log(10)
+    for network, options in {
+        "alexnet-cifar": {"recipe": "report", "epochs": 2, "batch_norm": True, "dropout": 0},
+        "resnet8": {"recipe": "modern", "epochs": 8},
+        "mobilenetv2-0.5": {"recipe": "modern", "epochs": 8},
+    }.items():
+        run = train("digits", out=tmp_path / network, network=network, limit=500, test=False, **options)
+        rows = list(csv.DictReader((run.folder / "metrics.csv").open()))
+        assert float(rows[-1]["training_loss"]) < 1.8

@@ -6,8 +6,21 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from squeezekit.errors import SqueezekitError
+
+
+class Parser(argparse.ArgumentParser):
+    """Errors are one sentence; flags are given whole, so that a new one never changes what an old script means."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Exit code 2."""
+        self.exit(2, f"squeezekit: {message}; see {self.prog} --help\n")
+
 
 COMMANDS = {
     "train": "train a network on images and test it",
@@ -21,7 +34,7 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0 done, 1 failed, 2 wrong usage or input, 130 interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="squeezekit",
         description="Train, search, squeeze and ship image classifiers under half a megabyte.",
         epilog="example: squeezekit train --data digits --out runs/digits",
@@ -33,7 +46,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             name,
             help=summary,
             description=summary[0].upper() + summary[1:] + ".",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
             argument_default=argparse.SUPPRESS,
         )
         if name in given[:1]:
@@ -50,6 +62,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"squeezekit: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
+        print("squeezekit: stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:
+        return 1
+    except OSError as error:
+        if debug:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"squeezekit: {place}{error.strerror or error}; check path, permissions and free space", file=sys.stderr)
         return 1

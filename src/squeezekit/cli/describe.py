@@ -24,12 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   squeezekit describe v1.0 --compare alexnet
   squeezekit describe late --classes 100 --image-size 64 --json
   squeezekit describe late --squeeze-ratio 0.25 --bypass simple"""
+    parser.usage = "%(prog)s NETWORK [--classes N] [--image-size N] [--compare NETWORK] [--json | --csv] [any field below]"
     parser.add_argument("network", metavar="NETWORK", help=", ".join(NETWORKS))
     parser.add_argument("--compare", metavar="NETWORK", help="say how many times fewer parameters than this one")
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print as JSON")
     output.add_argument("--csv", action="store_true", help="print the layers as CSV")
-    add_fields(parser, "network", SqueezeNetConfig, leave={"name", "mean", "std"})
+    add_fields(parser, "network (defaults: those of report)", SqueezeNetConfig, leave={"name", "mean", "std"})
     parser.set_defaults(run=run)
 
 

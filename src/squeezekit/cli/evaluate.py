@@ -7,6 +7,7 @@ import json as jsonlib
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from squeezekit.screen import say
@@ -40,7 +41,7 @@ def run(*, model: str, json: bool = False, pictures: str | None = None, **option
         return 0
     table = Table("class", *(("precision", "recall", "f1", "images")))
     for name, row in evaluation.per_class.items():
-        table.add_row(name, *(f"{row[k]:.3f}" for k in ("precision", "recall", "f1")), str(row["images"]))
+        table.add_row(escape(name), *(f"{row[k]:.3f}" for k in ("precision", "recall", "f1")), str(row["images"]))
     Console(highlight=False).print(table)
     print(
         f"accuracy {evaluation.accuracy:.2%} (balanced {evaluation.balanced_accuracy:.2%}, top-5 "

@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import argparse
 import types
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
 
-def add_fields(parser: argparse.ArgumentParser, title: str, model: type[BaseModel], leave: Collection[str] = ()) -> None:
-    """Add a flag for each field of `model` but those in `leave`. Values stay text: the model validates them."""
+def add_fields(
+    parser: argparse.ArgumentParser,
+    title: str,
+    model: type[BaseModel],
+    *,
+    leave: Collection[str] = (),
+    presets: Mapping[str, BaseModel] | None = None,
+) -> None:
+    """Add a flag for each field of `model` but those in `leave`; the help shows its default, or that of each preset.
+
+    Values stay text: the model validates them.
+    """
     group = parser.add_argument_group(title)
     for name, field in model.model_fields.items():
         if name in leave:
             continue
         flag, kind = f"--{name.replace('_', '-')}", _plain(field.annotation)
-        text = _help(field).replace("%", "%%")
+        text = _help(name, field, presets or {}).replace("%", "%%")
         if kind is bool:
             group.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
         elif get_origin(kind) is tuple:
-            group.add_argument(flag, nargs="*", metavar="N", type=_number, help=text)
+            group.add_argument(flag, nargs="+" if name in ("mean", "std") else "*", metavar="N", type=_number, help=text)
         elif get_origin(kind) is Literal:
             group.add_argument(flag, choices=get_args(kind), type=type(get_args(kind)[0]), help=text)
         else:
@@ -35,8 +46,20 @@ def _plain(annotation: Any) -> Any:
     return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
-def _help(field: FieldInfo) -> str:
-    return field.description or ""
+def _help(name: str, field: FieldInfo, presets: Mapping[str, BaseModel]) -> str:
+    values = {preset: getattr(fields, name) for preset, fields in presets.items()}
+    if len(set(values.values())) > 1:
+        shown = ", ".join(f"{preset}: {value}" for preset, value in values.items())
+    else:
+        default = field.default if not values else next(iter(values.values()))
+        shown = "" if default in ("", PydanticUndefined) else f"default {_shown(default)}"
+    return f"{field.description} ({shown})" if shown else field.description or ""
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    return " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
 
 
 def _number(text: str) -> float | int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json as jsonlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from squeezekit.errors import SqueezekitError
@@ -35,7 +34,13 @@ def run(*, model: str, pictures: list[str], top: int = 1, json: bool = False) ->
         raise SqueezekitError(f"--top {top}: must be at least 1")
     classifier = Classifier.load(model)
     config = classifier.config
-    paths, unreadable = list(_files(pictures)), 0
+    paths, unreadable = [], 0
+    for name in pictures:
+        found = _files(name)
+        if not found:
+            unreadable += 1
+            say(f"{name}: holds no pictures ({', '.join(PICTURE_SUFFIXES)})")
+        paths += found
     for start in range(0, len(paths), BATCH):
         readable, pixels = [], []
         for path in paths[start : start + BATCH]:
@@ -55,15 +60,9 @@ def run(*, model: str, pictures: list[str], top: int = 1, json: bool = False) ->
     return 1 if unreadable else 0
 
 
-def _files(names: list[str]) -> Iterator[Path]:
-    for name in names:
-        path = Path(name)
-        if not path.is_dir():
-            yield path
-            continue
-        found = sorted(
-            Path(folder) / file for folder, _, files in os.walk(path) for file in files if file.lower().endswith(PICTURE_SUFFIXES)
-        )
-        if not found:
-            raise SqueezekitError(f"{name}: holds no pictures ({', '.join(PICTURE_SUFFIXES)})")
-        yield from found
+def _files(name: str) -> list[Path]:
+    """A file itself; of a folder, every picture in it and below."""
+    if not Path(name).is_dir():
+        return [Path(name)]
+    tree = ((Path(folder), files) for folder, _, files in os.walk(name))
+    return sorted(folder / file for folder, files in tree for file in files if file.lower().endswith(PICTURE_SUFFIXES))

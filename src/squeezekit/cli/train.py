@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   squeezekit train --data photos/ --network late --epochs 40 --out runs/photos
   squeezekit train --data photos/ --recipe report --squeeze-ratio 0.25 --learning-rate 0.0005
   squeezekit train --resume --out runs/photos"""
+    parser.usage = "%(prog)s --data DATA [--network NAME] [--recipe NAME] [--out DIR] [any field below]"
     parser.add_argument("--network", metavar="NAME", help=f"preset: {', '.join(NETWORKS)} (default report)")
     parser.add_argument("--recipe", metavar="NAME", help=f"preset: {', '.join(RECIPES)} (default modern)")
     parser.add_argument("--config", metavar="FILE", help="TOML file with tables [network], [recipe], [run]; flags win")
@@ -29,8 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--no-test", dest="test", action="store_false", help="leave the test images alone")
     add_fields(parser, "run", RunSettings, leave={"test"})
-    add_fields(parser, "network", SqueezeNetConfig, leave={"name"})
-    add_fields(parser, "recipe", Recipe, leave={"name"})
+    add_fields(parser, "network (defaults: those of report)", SqueezeNetConfig, leave={"name"})
+    add_fields(parser, "recipe", Recipe, leave={"name"}, presets=RECIPES)
     parser.set_defaults(run=run)
 
 

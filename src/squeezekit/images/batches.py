@@ -19,6 +19,7 @@ Augmentation = Literal["none", "shift", "shift-flip"]
 Batch = tuple[Tensor, Tensor]
 
 SHUFFLE, AUGMENT = 0, 1
+STATISTICS_BYTES = 2**22
 
 
 class Batches:
@@ -59,8 +60,15 @@ class Batches:
 
     @property
     def steps(self) -> int:
-        """Number of batches; the last may be short."""
-        return math.ceil(len(self) / self.batch_size)
+        """Number of batches of an epoch. The last may be short, but a single image goes to the batch before it."""
+        return len(self._sizes())
+
+    def _sizes(self) -> list[int]:
+        sizes = [min(self.batch_size, len(self) - start) for start in range(0, len(self), self.batch_size)]
+        if len(sizes) > 1 and sizes[-1] == 1 < self.batch_size:
+            # Batch normalisation has nothing to say of one value.
+            sizes[-2:] = [sizes[-2] + 1]
+        return sizes
 
     def in_order(self) -> Iterator[Batch]:
         """Every image once, in order, as it is."""
@@ -70,7 +78,7 @@ class Batches:
     def shuffled(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         """Every image once, in the order and with the augmentation of `epoch`, from batch `first_step` on."""
         order = self.indices[torch.randperm(len(self), generator=generator(self._seed, SHUFFLE, epoch))]
-        for step, indices in enumerate(torch.split(order, self.batch_size)):
+        for step, indices in enumerate(torch.split(order, self._sizes())):
             if step >= first_step:
                 yield self._augmented(indices, epoch, step), self._labels_of(indices)
 
@@ -105,7 +113,8 @@ def channel_statistics(images: ImageSet, indices: NDArray[np.int64]) -> tuple[tu
     """Mean and standard deviation of each channel over the chosen images, pixels scaled to 0…1."""
     total = np.zeros(images.channels, np.float64)
     squares = np.zeros(images.channels, np.float64)
-    for chunk in np.array_split(indices, math.ceil(len(indices) / 1024)):
+    bytes_each = images.image_size**2 * images.channels
+    for chunk in np.array_split(indices, math.ceil(len(indices) * bytes_each / STATISTICS_BYTES)):
         pixels = images.images[chunk].reshape(-1, images.channels) / 255
         total += pixels.sum(0)
         squares += (pixels**2).sum(0)

@@ -41,7 +41,7 @@ def read_picture(source: Picture, image_size: int, channels: int) -> NDArray[np.
     grey). Raises SqueezekitError, naming the file, when it cannot be read or is a decompression bomb.
     """
     check_shape(image_size, channels)
-    with _opened(source) as image:
+    with _opened(source, image_size) as image:
         return _pixels(image, image_size, channels)
 
 
@@ -54,7 +54,7 @@ def check_shape(image_size: int, channels: int) -> None:
 
 
 @contextmanager
-def _opened(source: Picture) -> Iterator[Image.Image]:
+def _opened(source: Picture, image_size: int) -> Iterator[Image.Image]:
     name = "the picture"
     try:
         if isinstance(source, Image.Image):
@@ -64,6 +64,8 @@ def _opened(source: Picture) -> Iterator[Image.Image]:
         else:
             name = str(source if isinstance(source, str | Path) else getattr(source, "name", name))
             with Image.open(source, formats=FORMATS) as image:
+                # A JPEG may be decoded at 1/2, 1/4 or 1/8; twice the target still leaves the filter something to average.
+                image.draft(None, (2 * image_size, 2 * image_size))
                 yield image
     except SqueezekitError:
         raise
@@ -81,8 +83,6 @@ def _reason(error: Exception) -> str:
 
 
 def _pixels(image: Image.Image, image_size: int, channels: int) -> NDArray[np.uint8]:
-    # A JPEG may be decoded at 1/2, 1/4 or 1/8; twice the target still leaves the filter something to average.
-    image.draft(None, (2 * image_size, 2 * image_size))
     image = _flat(_upright(image))
     image = _in_mode(_eight_bits(image), "L" if channels == 1 else "RGB")
     if image.size != (image_size, image_size):

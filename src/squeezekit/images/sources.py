@@ -14,6 +14,14 @@ from squeezekit.images.image_set import ImageSource
 CHOICES = "'digits', 'cifar10', the path of a CIFAR-10 archive, or a folder with one folder of pictures for each class"
 
 
+BUNDLED = ("digits", "cifar10")
+
+
+def settled(data: str) -> str:
+    """`data` so that it means the same from any folder: a bundled name as it is, a path made absolute."""
+    return data if data in BUNDLED or not data else str(Path(data).expanduser().absolute())
+
+
 def load_images(
     data: str | Path, *, image_size: int | None = None, channels: int | None = None, strict: bool = False
 ) -> ImageSource:

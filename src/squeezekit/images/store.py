@@ -88,7 +88,7 @@ def key_of(*parts: object) -> str:
 def recall(listing: str) -> Stored | None:
     """What a source with that listing was decoded to, or None when that is unknown, gone or damaged."""
     try:
-        known = json.loads((cache_folder() / "listings" / f"{listing}.json").read_text())
+        known = json.loads((cache_folder() / "listings" / f"{listing}.json").read_text(encoding="utf-8"))
         key, unreadable = known["store"], tuple((path, reason) for path, reason in known["unreadable"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -107,7 +107,7 @@ def open_store(key: str) -> tuple[Stored, About] | None:
     """Map a store, or None when it is absent or damaged (numpy refuses a file that is shorter than it declares)."""
     folder = cache_folder() / "decoded" / key
     try:
-        fields = json.loads((folder / "about.json").read_text())
+        fields = json.loads((folder / "about.json").read_text(encoding="utf-8"))
         about = About(tuple(fields.pop("classes")), fingerprints=tuple(fields.pop("fingerprints")), **fields)
         images = np.load(folder / "images.npy", mmap_mode="r")
         labels = np.load(folder / "labels.npy")

@@ -16,7 +16,7 @@ from squeezekit.images.batches import Batches
 from squeezekit.images.image_set import ImageSet
 from squeezekit.images.picture import Picture, read_picture
 from squeezekit.networks.config import NetworkConfig
-from squeezekit.training.measure import logits_of
+from squeezekit.training.measure import images_at_once, logits_of
 from squeezekit.training.run_folder import Run
 
 
@@ -65,7 +65,7 @@ class Classifier:
     def classify_pixels(self, pixels: NDArray[np.uint8]) -> list[Prediction]:
         """Classify images that already have the network's size: uint8 [n, image_size, image_size, channels]."""
         images = ImageSet(pixels, np.zeros(len(pixels), np.int64), self.classes, "", mirrorable=False)
-        batches = Batches(images, batch_size=250, mean=self.config.mean, std=self.config.std)
+        batches = Batches(images, batch_size=images_at_once(self.config.image_size), mean=self.config.mean, std=self.config.std)
         logits, _ = logits_of(self.network, batches)
         probabilities, order = torch.softmax(logits, 1).sort(1, descending=True)
         return [

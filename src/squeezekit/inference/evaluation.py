@@ -14,7 +14,7 @@ from squeezekit.errors import SqueezekitError
 from squeezekit.images.batches import Batches
 from squeezekit.images.image_set import ImageSet
 from squeezekit.images.sources import load_images
-from squeezekit.training.measure import logits_of, measurement
+from squeezekit.training.measure import images_at_once, logits_of, measurement
 from squeezekit.training.run_folder import Run
 
 
@@ -46,20 +46,23 @@ class Evaluation:
 def evaluate(model: str | Path, data: str | Path | None = None, split: Literal["test", "validation"] = "test") -> Evaluation:
     """Evaluate a run on its own test or validation images, or on the test images of other `data`.
 
-    Raises SqueezekitError when the classes differ, or the validation images are no longer those of the run.
+    Raises SqueezekitError when the classes differ, or the run's own images are no longer what they were: a folder that
+    has grown may have moved images it was trained on to its test part.
     """
+    if split not in ("test", "validation"):
+        raise SqueezekitError(f"split '{split}' is unknown; choose test or validation")
     run = Run(Path(model).expanduser())
     config = run.config.network
     source = load_images(data or run.config.run.data, image_size=config.image_size, channels=config.channels)
     if list(source.training.classes) != run.data["classes"]:
         raise SqueezekitError(f"{source.name} holds other classes than {run.folder} was trained on; give its own --data")
-    if split == "test":
-        images = source.test
-    elif source.training.fingerprint != run.data["fingerprint"]:
-        raise SqueezekitError(f"{source.name}: not the images that {run.folder} was split from; use --split test")
-    else:
-        images = source.training.subset(run.split.validation)
-    logits, labels = logits_of(run.network(), Batches(images, batch_size=250, mean=config.mean, std=config.std))
+    own = (source.training.fingerprint, source.test.fingerprint) == run.fingerprints
+    if not own and (data is None or split == "validation"):
+        advice = "use --split test" if data else "name them with --data to measure their test part all the same"
+        raise SqueezekitError(f"{source.name}: no longer the images that {run.folder} was made from; {advice}")
+    images = source.test if split == "test" else source.training.subset(run.split.validation)
+    size = images_at_once(config.image_size)
+    logits, labels = logits_of(run.network(), Batches(images, batch_size=size, mean=config.mean, std=config.std))
     return _evaluation(logits, labels, images)
 
 

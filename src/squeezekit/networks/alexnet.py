@@ -26,7 +26,7 @@ class AlexNetCifarConfig(NetworkConfig):
 
     image_size: int = Field(32, ge=32, le=1024, description="side of an image in pixels")
     dropout: Share = Field(0.5, description="dropout before the first two fully connected layers")
-    batch_norm: bool = Field(False, description="batch normalisation after every convolution, for local response normalisation")
+    batch_norm: bool = Field(False, description="batch normalisation of every hidden layer, for local response normalisation")
 
     def build(self) -> AlexNet:
         """The untrained network."""
@@ -57,11 +57,9 @@ class AlexNet(nn.Module):
             side = (side - 3) // 2 + 1
         self.classifier = nn.Sequential(
             nn.Flatten(),
-            nn.Linear(256 * side * side, hidden),
-            nn.ReLU(inplace=True),
+            *_rectified(nn.Linear(256 * side * side, hidden), batch_norm),
             Dropout(dropout),
-            nn.Linear(hidden, hidden),
-            nn.ReLU(inplace=True),
+            *_rectified(nn.Linear(hidden, hidden), batch_norm),
             Dropout(dropout),
             nn.Linear(hidden, config.classes),
         )
@@ -76,8 +74,10 @@ class AlexNet(nn.Module):
         return logits
 
 
-def _rectified(convolution: nn.Conv2d, batch_norm: bool, *, local: bool = False) -> list[nn.Module]:
-    """A convolution, ReLU and either batch normalisation or, where AlexNet has it, the local one of section 3.3."""
-    if batch_norm:
-        return [convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU(inplace=True)]
-    return [convolution, nn.ReLU(inplace=True), *([nn.LocalResponseNorm(5)] if local else [])]
+def _rectified(layer: nn.Conv2d | nn.Linear, batch_norm: bool, *, local: bool = False) -> list[nn.Module]:
+    """A layer, ReLU and either batch normalisation or, where AlexNet has it, the local one of section 3.3."""
+    if not batch_norm:
+        return [layer, nn.ReLU(inplace=True), *([nn.LocalResponseNorm(5)] if local else [])]
+    if isinstance(layer, nn.Linear):
+        return [layer, nn.BatchNorm1d(layer.out_features), nn.ReLU(inplace=True)]
+    return [layer, nn.BatchNorm2d(layer.out_channels), nn.ReLU(inplace=True)]

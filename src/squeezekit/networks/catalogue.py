@@ -33,7 +33,7 @@ NETWORKS: dict[str, tuple[type[NetworkConfig], dict[str, Any]]] = {
 
 def network_class(name: str) -> type[NetworkConfig]:
     """The class of the configuration of a named network; raises SqueezekitError for an unknown name."""
-    if name not in NETWORKS:
+    if not isinstance(name, str) or name not in NETWORKS:
         raise SqueezekitError(f"network '{name}' is unknown; choose one of {', '.join(NETWORKS)}")
     return NETWORKS[name][0]
 

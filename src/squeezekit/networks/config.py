@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -16,11 +16,18 @@ class NetworkConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field("report", description="name of the preset")
-    classes: int = Field(10, ge=2, description="number of classes")
-    channels: int = Field(3, ge=1, le=4, description="channels of an image: 1 grey, 3 colour")
+    classes: int = Field(10, ge=2, description="number of classes; training takes those of the images")
+    channels: int = Field(3, ge=1, le=4, description="channels of an image, 1 grey, 3 colour; training takes those of the images")
     image_size: int = Field(32, ge=8, le=1024, description="side of an image in pixels")
     mean: tuple[float, ...] = Field((0.0,), description="subtracted from pixels scaled to 0…1, for all or each channel")
     std: tuple[Annotated[float, Field(gt=0)], ...] = Field((1.0,), description="divides them after that")
+
+    @model_validator(mode="after")
+    def _one_number_a_channel(self) -> Self:
+        for name, numbers in (("mean", self.mean), ("std", self.std)):
+            if len(numbers) not in (1, self.channels):
+                raise ValueError(f"{name} must be one number, or one for each of the {self.channels} channels")
+        return self
 
     def build(self) -> nn.Module:
         """The untrained network; its weights are drawn from torch's global generator."""

@@ -45,7 +45,7 @@ class Fire(nn.Module):
         self.expand1x1 = nn.Conv2d(squeeze, expand1x1, 1, bias=bias)
         self.expand3x3 = nn.Conv2d(squeeze, expand3x3, 3, padding=1, bias=bias)
         self.expand_norm = nn.BatchNorm2d(out_channels) if batch_norm else nn.Identity()
-        self.bypass = _bypass(bypass, in_channels, out_channels)
+        self.bypass = _bypass(bypass, in_channels, out_channels, batch_norm=batch_norm)
 
     def forward(self, x: Tensor) -> Tensor:
         squeezed = F.relu(self.squeeze_norm(self.squeeze(x)), inplace=True)
@@ -56,10 +56,13 @@ class Fire(nn.Module):
         return out if self.bypass is None else out + self.bypass(x)
 
 
-def _bypass(kind: Bypass, in_channels: int, out_channels: int) -> nn.Module | None:
+def _bypass(kind: Bypass, in_channels: int, out_channels: int, *, batch_norm: bool) -> nn.Module | None:
     if kind == "none":
         return None
-    return nn.Identity() if kind == "identity" else nn.Conv2d(in_channels, out_channels, 1)
+    if kind == "identity":
+        return nn.Identity()
+    convolution = nn.Conv2d(in_channels, out_channels, 1, bias=not batch_norm)
+    return nn.Sequential(convolution, nn.BatchNorm2d(out_channels)) if batch_norm else convolution
 
 
 class RectifiedMaxPool(nn.MaxPool2d):

@@ -11,6 +11,7 @@ from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
 from squeezekit.networks.config import NetworkConfig
+from squeezekit.networks.dropout import Dropout
 from squeezekit.networks.fire import Fire, RectifiedMaxPool
 from squeezekit.networks.squeezenet import Head
 
@@ -51,7 +52,7 @@ class LayerTable:
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        return isinstance(module, Head | RectifiedMaxPool) or super().is_leaf_module(module, name)
+        return isinstance(module, Head | RectifiedMaxPool | Dropout) or super().is_leaf_module(module, name)
 
 
 def layer_table(config: NetworkConfig) -> LayerTable:

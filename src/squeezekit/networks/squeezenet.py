@@ -45,6 +45,18 @@ class SqueezeNetConfig(NetworkConfig):
             raise ValueError(f"pool_before must rise and name modules from 1 to depth, {self.depth}")
         return self
 
+    @model_validator(mode="after")
+    def _images_are_large_enough(self) -> Self:
+        padding = self.stem_kernel // 2 if self.stem_stride == 1 else 0
+        side = (self.image_size + 2 * padding - self.stem_kernel) // self.stem_stride + 1
+        for _pool in self.pool_before:
+            side = -(-(side - self.pool_size) // 2) + 1
+            if side < 1:
+                raise ValueError(
+                    f"image_size {self.image_size} is too small for {len(self.pool_before)} poolings; choose a larger one"
+                )
+        return self
+
     def fire_widths(self) -> list[tuple[int, int, int]]:
         """(squeeze, expand 1×1, expand 3×3) of each Fire module (section 5.1).
 
@@ -139,21 +151,24 @@ def _bypass(config: SqueezeNetConfig, in_channels: int, out_channels: int) -> By
 
 
 def _initialise(network: SqueezeNet) -> None:
-    """He-normal filters, centred; zero biases; a last layer so small that the untrained loss is ln(classes).
+    """He-normal filters, zero biases; a last layer so small that the untrained loss is ln(classes).
 
     Glorot-uniform filters without batch normalisation leave the loss at ln(classes) for ever, and He-normal ones do
     for half of the seeds: inputs are never negative, so what all images share drowns what tells them apart, and
     Adam's first steps switch whole squeeze layers off. Filters of mean zero cancel that share; the gain makes up for
-    what it carried (Brock et al., 2021, arXiv 2101.08692, section 4, here at the start only).
+    what it carried (Brock et al., 2021, arXiv 2101.08692, section 4, here at the start only). Batch normalisation
+    takes the share away by itself, and small networks then learn worse from centred filters.
     """
-    for module in network.modules():
+    for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            # Nothing rectifies a bypass.
+            nn.init.kaiming_normal_(module.weight, nonlinearity="linear" if "bypass" in name else "relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-            with torch.no_grad():
-                module.weight -= module.weight.mean((1, 2, 3), keepdim=True)
-                module.weight *= CENTRED_GAIN
+            if not network.config.batch_norm:
+                with torch.no_grad():
+                    module.weight -= module.weight.mean((1, 2, 3), keepdim=True)
+                    module.weight *= CENTRED_GAIN
     nn.init.normal_(torch.as_tensor(network.classifier[1].weight), std=0.01)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -20,6 +20,10 @@ def load_weights(network: nn.Module, path: Path) -> list[str]:
     names are returned. Anything else that is missing, unknown or of another shape raises SqueezekitError.
     """
     given, own = _read(path), network.state_dict()
+    normalised = [any("norm" in name for name in names) for names in (given, own)]
+    if normalised[0] != normalised[1]:
+        flag = "--batch-norm" if normalised[0] else "--no-batch-norm"
+        raise SqueezekitError(f"{path}: the weights and this network differ in batch normalisation; use {flag}")
     if unknown := set(given) - set(own):
         raise SqueezekitError(f"{path}: holds '{min(unknown)}', which this network has not; choose the --network it is for")
     if missing := set(own) - set(given):
@@ -34,15 +38,21 @@ def load_weights(network: nn.Module, path: Path) -> list[str]:
     return differing
 
 
+def read_saved(path: Path) -> Any:
+    """What `torch.save` wrote of tensors and plain data; nothing in it is executed. Raises ValueError, in half a sentence."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    # Broken files make the reader raise nearly anything: UnpicklingError, RuntimeError, KeyError, struct.error …
+    except Exception as error:
+        raise ValueError(" ".join(str(error).split(". ")[0].split()) or type(error).__name__) from None
+
+
 def _read(path: Path) -> dict[str, Tensor]:
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        problem = str(error).splitlines()[0]
+        content = load_file(path) if path.suffix == ".safetensors" else read_saved(path)
+    except (OSError, SafetensorError, ValueError) as error:
         raise SqueezekitError(
-            f"{path}: weights cannot be read ({problem}); give a .safetensors file or a .pth of tensors"
+            f"{path}: weights cannot be read ({error}); give a .safetensors file or a .pth of tensors"
         ) from None
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise SqueezekitError(f"{path}: not a dictionary of tensors; save the network's state_dict()")

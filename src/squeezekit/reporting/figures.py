@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 
 from squeezekit import durable
 from squeezekit.inference.evaluation import Evaluation
+from squeezekit.training.confusion import confusion_figure
 
 
 def draw_curves(run_folder: Path) -> Path:
@@ -25,7 +27,7 @@ def draw_curves(run_folder: Path) -> Path:
             axis.plot(epochs, [row[f"{part}_{what}"] for row in rows], label=part, marker="." if len(rows) < 40 else "")
         axis.set(xlabel="epoch", title=what)
         axis.grid(alpha=0.3)
-    best = min(rows, key=lambda row: row["validation_loss"])
+    best = min(rows, key=lambda row: math.inf if math.isnan(row["validation_loss"]) else row["validation_loss"])
     axes[0].axvline(best["epoch"], color="grey", linestyle=":", label="lowest validation loss")
     axes[0].legend()
     axes[1].legend()
@@ -34,13 +36,7 @@ def draw_curves(run_folder: Path) -> Path:
 
 def draw_confusion(evaluation: Evaluation, path: Path) -> Path:
     """The confusion matrix, in images; returns `path`."""
-    from sklearn.metrics import ConfusionMatrixDisplay  # slow to import
-
-    classes = evaluation.images.classes
-    side = max(4.0, 0.55 * len(classes) + 2)
-    figure = Figure(figsize=(side, side), layout="constrained")
-    display = ConfusionMatrixDisplay(np.array(evaluation.confusion), display_labels=classes)
-    display.plot(ax=figure.subplots(), cmap="Blues", xticks_rotation="vertical", colorbar=False)
+    figure = confusion_figure(np.array(evaluation.confusion), evaluation.images.classes)
     figure.suptitle(f"accuracy {evaluation.accuracy:.1%} of {len(evaluation.images)} images")
     return _save(figure, path)
 
@@ -59,7 +55,7 @@ def draw_mistakes(evaluation: Evaluation, path: Path, count: int = 24) -> Path:
     for axis, i in zip(axes.flat, worst, strict=False):
         axis.imshow(images.images[i].squeeze(), cmap="gray", vmin=0, vmax=255)
         taken, true = images.classes[predicted[i]], images.classes[images.labels[i]]
-        axis.set_title(f"{taken} {confidence[i]:.0%}\nis {true}", fontsize=8)
+        axis.set_title(f"{taken} {confidence[i]:.0%}\nis {true}", fontsize=8, parse_math=False)
     return _save(figure, path)
 
 

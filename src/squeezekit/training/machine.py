@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import platform
+import re
 
 import torch
 
@@ -17,12 +18,13 @@ def chosen_device(name: str) -> torch.device:
     """The device of that name; `auto` is a GPU where there is one. Raises SqueezekitError for one that cannot be used."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise SqueezekitError(f"device '{name}' is unknown; choose cpu, cuda or auto")
     try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=name)
     except (RuntimeError, AssertionError) as error:
         raise SqueezekitError(f"device '{name}' cannot be used ({str(error).splitlines()[0]}); try --device cpu") from None
-    return device
+    return torch.device(name)
 
 
 def chosen_precision(wanted: str, device: torch.device) -> str:

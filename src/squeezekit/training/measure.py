@@ -20,12 +20,17 @@ class Measurement:
     balanced_accuracy: float
 
 
+def images_at_once(image_size: int) -> int:
+    """How many images to measure in one batch: 250 of 32 × 32, fewer of larger ones, so that memory stays the same."""
+    return max(min(250 * 32**2 // image_size**2, 250), 1)
+
+
 def logits_of(network: nn.Module, batches: Batches) -> tuple[Tensor, Tensor]:
-    """Logits, float [n, classes], and labels, int64 [n], in the order of the images; dropout off."""
+    """Logits, float [n, classes], and labels, int64 [n], in the order of the images, on the CPU; dropout off."""
     network.eval()
     with torch.inference_mode():
         parts = [(network(images).float(), labels) for images, labels in batches.in_order()]
-    return torch.cat([logits for logits, _ in parts]), torch.cat([labels for _, labels in parts])
+    return torch.cat([logits for logits, _ in parts]).cpu(), torch.cat([labels for _, labels in parts]).cpu()
 
 
 def measure(network: nn.Module, batches: Batches) -> Measurement:

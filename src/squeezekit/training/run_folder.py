@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from squeezekit import durable
 from squeezekit.errors import SqueezekitError
 from squeezekit.images.splits import Split
+from squeezekit.networks.weights import read_saved
 from squeezekit.training.settings import RunConfig, read_config
 
 METRICS = (
@@ -64,6 +64,12 @@ class Run:
         return self._json("data.json")
 
     @property
+    def fingerprints(self) -> tuple[str, str]:
+        """Of the training images (validation included) and of the test images."""
+        data = self.data
+        return data["fingerprint"], data["test_fingerprint"]
+
+    @property
     def summary(self) -> dict[str, Any] | None:
         """The results of a finished run."""
         return self._json("summary.json") if (self.folder / "summary.json").exists() else None
@@ -94,10 +100,9 @@ class Run:
         if not path.exists():
             return None
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
-        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-            problem = str(error).splitlines()[0]
-            raise SqueezekitError(f"{path}: damaged ({problem}); delete it to start this run over") from None
+            return read_saved(path)  # type: ignore[no-any-return]
+        except ValueError as error:
+            raise SqueezekitError(f"{path}: damaged ({error}); delete it to start this run over") from None
 
     def save_checkpoint(self, state: dict[str, Any], history: list[dict[str, float]], best: dict[str, Tensor]) -> None:
         """Keep the state to go on from, then what follows from it."""
@@ -127,7 +132,7 @@ class Run:
 
     def _json(self, name: str) -> dict[str, Any]:
         try:
-            content: dict[str, Any] = json.loads((self.folder / name).read_text())
+            content: dict[str, Any] = json.loads((self.folder / name).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise SqueezekitError(f"{self.folder / name}: cannot be read ({error}); train again") from None
         return content

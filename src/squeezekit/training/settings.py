@@ -15,6 +15,8 @@ from squeezekit.networks.catalogue import first_problem, network_class, network_
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.training.recipe import NETWORK_DEFAULTS, Recipe, named_recipe
 
+TABLES = ("network", "recipe", "run")
+
 
 class RunSettings(BaseModel):
     """What training depends on beside network and recipe."""
@@ -60,10 +62,20 @@ def read_config(path: Path) -> RunConfig:
         raise SqueezekitError(f"{path}: {problem}") from None
 
 
+def read_tables(path: Path) -> dict[str, dict[str, Any]]:
+    """The tables [network], [recipe] and [run] of a TOML file, empty where it has none; raises SqueezekitError."""
+    tables = read_toml(path)
+    if unknown := set(tables) - set(TABLES):
+        raise SqueezekitError(f"{path}: unknown table [{unknown.pop()}]; use [network], [recipe] and [run]")
+    if wrong := [name for name, table in tables.items() if not isinstance(table, dict)]:
+        raise SqueezekitError(f"{path}: '{wrong[0]}' must be a table; write [{wrong[0]}] and its fields below")
+    return {name: dict(tables.get(name, {})) for name in TABLES}
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file's tables; raises SqueezekitError."""
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SqueezekitError(f"{path}: cannot be read ({error.strerror}); give the path of a TOML file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -78,12 +90,16 @@ def resolve(
     Later ones win: the named presets, what the recipe sets for networks, the file's tables, the single fields.
     Raises SqueezekitError for names and fields that do not exist.
     """
-    tables = read_toml(config) if config else {}
-    if unknown := set(tables) - {"network", "recipe", "run"}:
-        raise SqueezekitError(f"{config}: unknown table [{unknown.pop()}]; use [network], [recipe] and [run]")
-    in_file = {name: dict(tables.get(name, {})) for name in ("network", "recipe", "run")}
-    network = network or in_file["network"].get("name", "report")
-    recipe = recipe or in_file["recipe"].get("name", "modern")
+    in_file = read_tables(config) if config else {name: {} for name in TABLES}
+    presets = {"network": network, "recipe": recipe}
+    for table, given in presets.items():
+        stored = in_file[table].pop("name", None)
+        if given and stored and given != stored:
+            raise SqueezekitError(
+                f"{config}: its [{table}] is that of '{stored}', not of '{given}'; leave out one of the two names"
+            )
+        presets[table] = given or stored
+    network, recipe = presets["network"] or "report", presets["recipe"] or "modern"
     preset, network_type = named_recipe(recipe), network_class(network)
     for name, value in fields.items():
         in_file[table_of(name, network_type)][name] = value

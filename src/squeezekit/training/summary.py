@@ -10,26 +10,28 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from squeezekit.training.loop import Progress
+from squeezekit.training.loop import Trainer
 from squeezekit.training.measure import Measurement
 from squeezekit.training.run_folder import Run
 
 
-def summarise(run: Run, progress: Progress, validation: Measurement, test: Measurement | None) -> dict[str, Any]:
+def summarise(
+    run: Run, network: nn.Module, trainer: Trainer, validation: Measurement, test: Measurement | None
+) -> dict[str, Any]:
     """`seconds` is all of the training, validation after each epoch included; `images_per_s` an epoch's training alone."""
-    history = progress.history
-    best = min(history, key=lambda row: row["validation_loss"])
+    history = trainer.progress.history
     return {
         "run": str(run.folder),
         "network": run.config.network.name,
         "recipe": run.config.recipe.name,
-        "parameters": sum(p.numel() for p in run.network().parameters()),
+        "parameters": sum(p.numel() for p in network.parameters()),
         "epochs": len(history),
-        "best_epoch": best["epoch"],
+        "best_epoch": trainer.stopping.best_epoch,
         "seconds": history[-1]["seconds"],
         "images_per_s": statistics.median(row["images_per_s"] for row in history),
-        "untrained_loss": progress.untrained_loss,
+        "untrained_loss": trainer.progress.untrained_loss,
         "validation": vars(validation),
         **({"test": vars(test)} if test else {}),
         "data": run.data["source"],

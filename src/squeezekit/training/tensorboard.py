@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from matplotlib.figure import Figure
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from squeezekit.images.batches import Batches
+from squeezekit.training.confusion import confusion_figure
 from squeezekit.training.loop import Trainer
-from squeezekit.training.measure import logits_of
+from squeezekit.training.measure import Measurement, logits_of
 from squeezekit.training.run_folder import Run
 
 
@@ -37,17 +38,23 @@ class EventLog:
                 self._scalar(f"gradient norm/{name}", float(parameter.grad.norm()), epoch)
         self._writer.flush()
 
-    def close(self, trainer: Trainer) -> None:
-        """Hyperparameters with the best validation figures, and the end of the file."""
-        best = min(trainer.progress.history, key=lambda row: row["validation_loss"])
+    def results(self, trainer: Trainer, network: nn.Module, test: Measurement | None) -> None:
+        """Of the network with its best weights: hyperparameters with final figures, and the confusion matrix."""
+        best = trainer.progress.history[trainer.stopping.best_epoch - 1]
         fields = {**self._config.network.model_dump(mode="json"), **self._config.recipe.model_dump(mode="json")}
         plain = {k: v if isinstance(v, int | float | str | bool) else str(v) for k, v in fields.items()}
         metrics = {f"best/{name}": best[name] for name in ("validation_loss", "validation_accuracy")}
+        if test:
+            metrics |= {"test/loss": test.loss, "test/accuracy": test.accuracy}
         self._writer.add_hparams(plain, metrics, run_name=".")
-        logits, labels = logits_of(trainer.network, trainer.validation)
-        self._writer.add_figure(
-            "confusion of validation images", _confusion(logits, labels, self._classes), len(trainer.progress.history)
-        )
+        logits, labels = logits_of(network, trainer.validation)
+        count = len(self._classes)
+        confusion = torch.bincount(labels * count + logits.argmax(1), minlength=count**2).view(count, count)
+        figure = confusion_figure(confusion.numpy(), self._classes)
+        self._writer.add_figure("confusion of validation images", figure, len(trainer.progress.history))
+
+    def close(self) -> None:
+        """The end of the file."""
         self._writer.close()
 
     def _scalar(self, name: str, value: float, epoch: int) -> None:
@@ -59,20 +66,3 @@ def _as_seen(batches: Batches) -> Tensor:
     images, _ = next(batches.shuffled(0))
     images = images[:32]
     return ((images - images.min()) / (images.max() - images.min())).cpu()
-
-
-def _confusion(logits: Tensor, labels: Tensor, classes: list[str]) -> Figure:
-    from sklearn.metrics import ConfusionMatrixDisplay  # slow to import
-
-    figure = Figure(figsize=(8, 8), layout="constrained")
-    ConfusionMatrixDisplay.from_predictions(
-        labels.cpu().numpy(),
-        logits.argmax(1).cpu().numpy(),
-        labels=range(len(classes)),
-        display_labels=classes,
-        ax=figure.subplots(),
-        cmap="Blues",
-        xticks_rotation="vertical",
-        colorbar=False,
-    )
-    return figure

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ValidationError
 
-from squeezekit.errors import RunFailed, SqueezekitError
+from squeezekit.errors import SqueezekitError
 from squeezekit.images.batches import Batches, channel_statistics
 from squeezekit.images.image_set import ImageSet, ImageSource
-from squeezekit.images.sources import load_images
-from squeezekit.images.splits import Split, split_training
-from squeezekit.networks.catalogue import first_problem
+from squeezekit.images.sources import load_images, settled
+from squeezekit.images.splits import split_training
 from squeezekit.networks.weights import load_weights
 from squeezekit.randomness import derived_seed
 from squeezekit.screen import progress_bar, say
 from squeezekit.training.loop import WEIGHTS, Progress, Trainer
 from squeezekit.training.machine import chosen_device, chosen_precision, keep_freed_memory
-from squeezekit.training.measure import measure
+from squeezekit.training.measure import images_at_once, measure
+from squeezekit.training.resume import taken_up
 from squeezekit.training.run_folder import Run
-from squeezekit.training.settings import RunConfig, build_config, resolve, table_of
+from squeezekit.training.settings import RunConfig, build_config, resolve
 from squeezekit.training.summary import summarise
 from squeezekit.training.tensorboard import EventLog
 from squeezekit.training.watch import Interrupted, not_learning, stop_requests
@@ -53,26 +53,34 @@ def train(
     """
     if data is not None:
         fields["data"] = str(data)
-    folder = Path(out) if out else _new_folder()
+    if resume and not out:
+        raise SqueezekitError("--resume needs --out DIR, the run to go on with")
+    folder = Path(out).expanduser() if out else _new_folder()
+    config = Path(config).expanduser() if config else None
     if folder.exists() and not resume:
         raise SqueezekitError(f"{folder}: exists already; choose another --out, or go on with --resume")
     if (folder / "config.toml").exists():
-        run = Run(folder)
-        _check_same(run, network, recipe, fields)
-        if run.summary is None:
-            _finish(run, _source(run.config))
-        return run
-    gathered = resolve(network=network, recipe=recipe, config=Path(config) if config else None, fields=fields)
-    run, source = _start(folder, *gathered)
-    _finish(run, source)
+        run = taken_up(folder, network=network, recipe=recipe, config=config, fields=fields)
+        source = None if run.summary else _source(run.config)
+    else:
+        _check_can_be_made(folder)
+        run, source = _start(folder, *resolve(network=network, recipe=recipe, config=config, fields=fields))
+    if source:
+        try:
+            _finish(run, source)
+        except KeyboardInterrupt:
+            raise Interrupted(f"stopped; go on with: {_resume_command(run)}") from None
     return run
 
 
 def _start(folder: Path, network: dict[str, Any], recipe: dict[str, Any], run: dict[str, Any]) -> tuple[Run, ImageSource]:
     """Settle what depends on the images and the machine, and make the run folder."""
+    for field in ("data", "weights"):
+        if run.get(field):
+            run[field] = settled(run[field])
     draft = build_config(network, recipe, run)
-    wanted = network.get("channels")
-    source = load_images(draft.run.data, image_size=network.get("image_size"), channels=wanted, strict=draft.run.strict)
+    size, channels = draft.network.image_size, network.get("channels")
+    source = load_images(draft.run.data, image_size=size, channels=channels, strict=draft.run.strict)
     images = source.training
     classes = len(images.classes)
     if network.get("classes", classes) != classes:
@@ -99,29 +107,32 @@ def _start(folder: Path, network: dict[str, Any], recipe: dict[str, Any], run: d
     config = build_config(network, recipe, run)
     if config.run.weights:
         # Here too, so that weights which do not fit are found before a folder is made.
-        load_weights(config.network.build(), Path(config.run.weights).expanduser())
+        load_weights(config.network.build(), Path(config.run.weights))
     return Run.create(folder, config, facts, split), source
 
 
 def _finish(run: Run, source: ImageSource) -> None:
     """Train to the end, or go on from the last checkpoint; then measure once and write the summary."""
     config = run.config
-    if run.data["fingerprint"] != source.training.fingerprint:
+    if run.fingerprints != (source.training.fingerprint, source.test.fingerprint):
         raise SqueezekitError(f"{config.run.data}: the images have changed since {run.folder} began; start a new run")
     keep_freed_memory()
     trainer = _trainer(run, source.training)
-    with _determinism(config.run.deterministic):
-        _train(run, trainer)
-    network = run.network().to(config.run.device)
-    split = run.split
-    validation = measure(network, _batches(config, source.training, split.validation))
-    test = measure(network, _batches(config, source.test)) if config.run.test else None
-    run.write_summary(summarise(run, trainer.progress, validation, test))
+    with _determinism(config.run.deterministic), closing(EventLog(run, first_epoch=trainer.progress.epoch)) as events:
+        _train(run, trainer, events)
+        network = run.network().to(config.run.device)
+        validation = measure(network, trainer.validation)
+        test = measure(network, _batches(config, source.test)) if config.run.test else None
+        events.results(trainer, network, test)
+    run.write_summary(summarise(run, network, trainer, validation, test))
 
 
 @contextmanager
 def _determinism(wanted: bool) -> Iterator[None]:
     before = torch.are_deterministic_algorithms_enabled()
+    if wanted:
+        # What cuBLAS asks for.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(wanted or before)
     try:
         yield
@@ -153,18 +164,17 @@ def _trainer(run: Run, images: ImageSet) -> Trainer:
     if state is not None:
         trainer.restore(state)
     elif config.run.weights:
-        fresh = load_weights(trainer.network, Path(config.run.weights).expanduser())
+        fresh = load_weights(trainer.network, Path(config.run.weights))
         if fresh:
             say(f"fresh, because the number of classes differs: {', '.join(fresh)}")
     return trainer
 
 
-def _train(run: Run, trainer: Trainer) -> None:
+def _train(run: Run, trainer: Trainer, events: EventLog) -> None:
     progress = trainer.progress
-    if progress.epoch == progress.step == 0:
-        progress.untrained_loss = trainer.measure().loss
-    events = EventLog(run, first_epoch=progress.epoch)
     with stop_requests() as stop:
+        if progress.epoch == progress.step == 0:
+            progress.untrained_loss = trainer.measure().loss
         while not trainer.finished:
             title = f"epoch {progress.epoch + 1}/{trainer.recipe.epochs}"
             with progress_bar(title, trainer.training.steps, done=progress.step) as advance:
@@ -182,10 +192,9 @@ def _train(run: Run, trainer: Trainer) -> None:
                 events.epoch(trainer)
             run.save_checkpoint(trainer.state(), progress.history, trainer.best)
             if stop.is_set() and not trainer.finished:
-                command = shlex.join(["squeezekit", "train", "--resume", "--out", str(run.folder)])
-                raise Interrupted(f"stopped after epoch {progress.epoch}, step {progress.step}; go on with: {command}")
+                place = f"epoch {progress.epoch}, step {progress.step}"
+                raise Interrupted(f"stopped after {place}; go on with: {_resume_command(run)}")
     run.save_checkpoint(trainer.state(), progress.history, trainer.best)
-    events.close(trainer)
 
 
 def _note(progress: Progress) -> str:
@@ -208,7 +217,7 @@ def _line(row: dict[str, float], epochs: int, improved: bool) -> str:
 
 def _batches(config: RunConfig, images: ImageSet, indices: Any = None, **options: Any) -> Batches:
     network = config.network
-    options = {"batch_size": 250, **options}
+    options = {"batch_size": images_at_once(network.image_size), **options}
     device = torch.device(config.run.device)
     return Batches(images, indices, mean=network.mean, std=network.std, seed=config.run.seed, device=device, **options)
 
@@ -216,22 +225,6 @@ def _batches(config: RunConfig, images: ImageSet, indices: Any = None, **options
 def _source(config: RunConfig) -> ImageSource:
     network = config.network
     return load_images(config.run.data, image_size=network.image_size, channels=network.channels, strict=config.run.strict)
-
-
-def _check_same(run: Run, network: str | None, recipe: str | None, fields: dict[str, Any]) -> None:
-    """A resumed run keeps its settings: what is given again must be what it has."""
-    stored = run.config
-    given = {"network": network or stored.network.name, "recipe": recipe or stored.recipe.name}
-    if given != {"network": stored.network.name, "recipe": stored.recipe.name}:
-        raise SqueezekitError(f"{run.folder} was begun with other presets than {given}; start a new run for them")
-    for name, value in fields.items():
-        part: BaseModel = getattr(stored, table_of(name, type(stored.network)))
-        try:
-            again = type(part).model_validate({**part.model_dump(), name: value})
-        except ValidationError as error:
-            raise SqueezekitError(first_problem(error)) from None
-        if name not in ("device", "precision") and getattr(again, name) != getattr(part, name):
-            raise SqueezekitError(f"{run.folder} was begun with {name} = {getattr(part, name)}; start a new run to change it")
 
 
 def _batch_size(wanted: int, images: int) -> int:
@@ -245,4 +238,12 @@ def _new_folder() -> Path:
     return Path("runs") / stamp
 
 
-__all__ = ["RunFailed", "Split", "train"]
+def _check_can_be_made(folder: Path) -> None:
+    """Before hours of work: whether there is a place for the run folder."""
+    nearest = next(place for place in folder.absolute().parents if place.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise SqueezekitError(f"{folder}: cannot be made, since {nearest} is not a folder to write in; choose another --out")
+
+
+def _resume_command(run: Run) -> str:
+    return shlex.join(["squeezekit", "train", "--resume", "--out", str(run.folder)])

@@ -44,7 +44,7 @@ def check_finite(loss: float, epoch: int, step: int, rate: float) -> None:
     if not math.isfinite(loss):
         raise RunFailed(
             f"the training loss became {loss} at epoch {epoch}, step {step}, learning rate {rate:.3g}: "
-            "the run diverged; lower --learning-rate, or use --batch-norm"
+            "the run diverged; lower --learning-rate, or train with --batch-norm if it is off"
         )
 
 
@@ -55,5 +55,5 @@ def not_learning(loss: float, classes: int) -> str | None:
         return None
     return (
         f"the training loss stayed at {loss:.4f}, within 1 % of ln({classes}) = {guess:.4f}: the network is not "
-        "learning and guesses; try --batch-norm, or another --learning-rate"
+        "learning and guesses; try another --learning-rate, or --batch-norm if it is off"
     )

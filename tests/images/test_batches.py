@@ -1,0 +1,75 @@
+"""Batches: order, augmentation, sizes, normalisation."""
+
+import numpy as np
+import pytest
+import torch
+
+from squeezekit.images.batches import Batches, channel_statistics
+from squeezekit.images.image_set import ImageSet
+
+
+def image_set(count=20, side=16, channels=3, mirrorable=True):
+    randomness = np.random.default_rng(0)
+    images = randomness.integers(0, 256, (count, side, side, channels), dtype=np.uint8)
+    return ImageSet(images, np.arange(count, dtype=np.int64), tuple(map(str, range(count))), "", mirrorable)
+
+
+def variants(image, reach, mirrored):
+    """Every shift of an image, edges reflected, and of its mirror image, as bytes."""
+    sides = (image, image[:, ::-1]) if mirrored else (image,)
+    side, found = len(image), set()
+    for one in sides:
+        padded = np.pad(one, ((reach, reach), (reach, reach), (0, 0)), mode="reflect")
+        for row in range(2 * reach + 1):
+            for column in range(2 * reach + 1):
+                found.add(padded[row : row + side, column : column + side].tobytes())
+    return found
+
+
+def as_bytes(image):
+    return (image.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy().tobytes()
+
+
+@pytest.mark.parametrize(("augmentation", "mirrorable"), [("shift", True), ("shift-flip", True), ("shift-flip", False)])
+def test_augmented_images_are_shifted_and_mirrored_where_they_may_be(augmentation, mirrorable):
+    images = image_set(mirrorable=mirrorable)
+    batches = Batches(images, batch_size=8, augmentation=augmentation)
+    seen, mirrored = set(), 0
+    for epoch in range(4):
+        for pixels, labels in batches.shuffled(epoch):
+            for image, label in zip(pixels, labels, strict=True):
+                original = images.images[label]
+                seen.add((int(label), as_bytes(image)))
+                straight = as_bytes(image) in variants(original, 2, False)
+                assert straight or as_bytes(image) in variants(original, 2, True)
+                mirrored += not straight
+    assert len(seen) > 60
+    assert (mirrored > 20) == (augmentation == "shift-flip" and mirrorable)
+
+
+def test_every_image_comes_once_an_epoch_in_another_order_and_can_be_taken_up_at_a_step():
+    batches = Batches(image_set(), batch_size=8, augmentation="shift", seed=3)
+    first, second = ([labels for _, labels in batches.shuffled(epoch)] for epoch in (0, 1))
+    assert sorted(torch.cat(first).tolist()) == list(range(20))
+    assert torch.cat(first).tolist() != torch.cat(second).tolist()
+    later = list(batches.shuffled(0, first_step=1))
+    assert all(torch.equal(a[0], b[0]) for a, b in zip(list(batches.shuffled(0))[1:], later, strict=True))
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(17, [8, 9]), (18, [8, 8, 2]), (16, [8, 8]), (1, [1])])
+def test_a_single_image_never_makes_a_batch_of_its_own(count, sizes):
+    batches = Batches(image_set(count), batch_size=8)
+    assert [len(labels) for _, labels in batches.shuffled(0)] == sizes
+    assert batches.steps == len(sizes)
+
+
+def test_normalisation():
+    images = image_set()
+    mean, std = channel_statistics(images, np.arange(20))
+    direct = images.images.reshape(-1, 3) / 255
+    assert mean == pytest.approx(direct.mean(0), abs=1e-4)
+    assert std == pytest.approx(direct.std(0), abs=1e-4)
+    pixels = torch.cat([pixels for pixels, _ in Batches(images, batch_size=8, mean=mean, std=std).in_order()])
+    assert pixels.mean((0, 2, 3)).tolist() == pytest.approx([0, 0, 0], abs=1e-3)
+    assert pixels.std((0, 2, 3)).tolist() == pytest.approx([1, 1, 1], abs=1e-3)
+    assert pixels.is_contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,119 @@
+"""The trainer: schedules, best weights, class weights, label smoothing, device and precision."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from tests.conftest import TINY
+
+from squeezekit import train
+from squeezekit.images.batches import Batches
+from squeezekit.images.digits import load_digits
+from squeezekit.networks import network_config
+from squeezekit.training.loop import Trainer
+from squeezekit.training.measure import Measurement
+from squeezekit.training.recipe import RECIPES
+from squeezekit.training.schedule import rate_at
+
+
+def trainer(recipe="report", images=64, **fields):
+    digits = load_digits(image_size=32, channels=1).training
+    torch.manual_seed(0)
+    sizes = {name: value for name, value in TINY.items() if name != "limit"}
+    network = network_config("report", channels=1, dropout=0, **sizes).build()
+    batches = Batches(digits, np.arange(images), batch_size=16)
+    class_weights = fields.pop("class_weights", None)
+    settings = RECIPES[recipe].model_copy(update=fields)
+    return Trainer(network, settings, batches, batches, seed=0, device=torch.device("cpu"), class_weights=class_weights)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        ("constant", [1, 1, 1, 1]),
+        ("cosine", [1, (1 + math.sqrt(0.5)) / 2, 0.5, 0]),
+        ("one-cycle", [0, 1, 0.5 / 0.75, 0]),
+    ],
+)
+def test_rates(schedule, rates):
+    recipe = RECIPES["modern"].model_copy(update={"schedule": schedule, "learning_rate": 1.0, "warmup": 0.25})
+    assert [rate_at(recipe, progress) for progress in (0, 0.25, 0.5, 1)] == pytest.approx(rates, abs=1e-9)
+
+
+def test_the_rate_halves_when_validation_stagnates(monkeypatch):
+    one = trainer(epochs=9)
+    monkeypatch.setattr(one, "measure", lambda: Measurement(1.0, 0.5, 0.5))
+    while not one.finished:
+        one.train_epoch(lambda progress, rate: False)
+    # The first epoch is the best; five without a lower loss follow.
+    assert [row["learning_rate"] for row in one.progress.history] == [0.001] * 6 + [0.0005] * 3
+    assert one.optimizer.param_groups[0]["lr"] == 0.0005
+
+
+def test_the_weights_of_the_lowest_validation_loss_are_kept_and_patience_ends(monkeypatch):
+    one = trainer(epochs=20, patience=3)
+    losses, weights = iter([3.0, 1.0, 2.0, 2.0, 2.0]), []
+
+    def measure():
+        weights.append(one.network.state_dict()["features.0.weight"].clone())
+        return Measurement(next(losses), 0.5, 0.5)
+
+    monkeypatch.setattr(one, "measure", measure)
+    while not one.finished:
+        one.train_epoch(lambda progress, rate: False)
+    assert len(one.progress.history) == 5
+    assert torch.equal(one.best["features.0.weight"], weights[1])
+    assert not torch.equal(weights[1], weights[4])
+
+
+def test_class_weights_and_label_smoothing_reach_the_loss():
+    digits = load_digits(image_size=32, channels=1).training
+    weights = torch.linspace(0.1, 2, 10)
+    one = trainer(images=16, epochs=1, label_smoothing=0.2, class_weights=weights)
+    pixels, labels = next(one.training.shuffled(0))
+    logits = one.network.train()(pixels)
+    smooth = torch.nn.functional.one_hot(labels, 10) * 0.8 + 0.02
+    expected = -(weights * smooth * logits.log_softmax(1)).sum() / weights[labels].sum()
+    one.train_epoch(lambda progress, rate: False)
+    assert one.progress.history[0]["training_loss"] == pytest.approx(expected.item(), rel=1e-4)
+    assert len(digits.classes) == 10
+
+
+def test_balanced_class_weights_are_inverse_to_frequency(tmp_path, monkeypatch):
+    seen = []
+    import squeezekit.training.train as module
+
+    class Spy(Trainer):
+        def __init__(self, *arguments, **options):
+            seen.append(options["class_weights"])
+            super().__init__(*arguments, **options)
+
+    monkeypatch.setattr(module, "Trainer", Spy)
+    run = train("digits", out=tmp_path / "x", epochs=1, class_weights="balanced", test=False, **TINY)
+    labels = load_digits(image_size=32, channels=1).training.labels[run.split.training]
+    counts = np.bincount(labels, minlength=10)
+    assert seen[0].tolist() == pytest.approx((len(labels) / (10 * counts)).tolist(), rel=1e-5)
+
+
+def test_bf16_trains(tmp_path):
+    run = train("digits", out=tmp_path / "x", epochs=1, precision="bf16", test=False, **TINY)
+    assert run.config.recipe.precision == "bf16"
+    assert {tensor.dtype for tensor in run.network().parameters()} == {torch.float32}
+    assert math.isfinite(run.summary["validation"]["loss"])
+
+
+def test_deterministic_is_switched_on_while_training(tmp_path, monkeypatch):
+    seen = set()
+    step = Trainer._step
+
+    def watched(self, *arguments):
+        seen.add(torch.are_deterministic_algorithms_enabled())
+        return step(self, *arguments)
+
+    monkeypatch.setattr(Trainer, "_step", watched)
+    for number, deterministic in enumerate((True, False)):
+        train("digits", out=tmp_path / str(number), epochs=1, deterministic=deterministic, test=False, **TINY)
+        assert seen == {deterministic}
+        seen.clear()
+    assert not torch.are_deterministic_algorithms_enabled()
