@@ -250,8 +250,8 @@ def test_a_field_that_does_not_exist_is_named_on_resuming_too(tiny_run):
 def test_the_baselines_train(tmp_path):
     for network, options in {
         "alexnet-cifar": {"recipe": "report", "epochs": 2, "batch_norm": True, "dropout": 0},
-        "resnet8": {"recipe": "modern", "epochs": 8},
-        "mobilenetv2-0.5": {"recipe": "modern", "epochs": 8},
+        "resnet8": {"recipe": "report", "epochs": 6, "learning_rate": 0.01},
+        "mobilenetv2-0.5": {"recipe": "report", "epochs": 6, "learning_rate": 0.01},
     }.items():
         run = train("digits", out=tmp_path / network, network=network, limit=500, test=False, **options)
         rows = list(csv.DictReader((run.folder / "metrics.csv").open()))
