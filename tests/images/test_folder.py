@@ -58,7 +58,6 @@ def test_parts_of_its_own_are_kept(parted):
         for label, name in enumerate(images.classes):
             ours = {image.tobytes() for image in images.images[images.labels == label]}
             assert ours == expected((parted / part / name).iterdir())
-    assert source.training.mirrorable
     assert source.unreadable == ()
     assert source.name == str(parted)
 
