@@ -139,7 +139,7 @@ def test_summary_is_plain_json(tiny_run):
 
 
 def test_real_images_are_learnt_without_batch_normalisation(real_images):
-    """R6: training loss below 1.9 after 300 steps of 64. From this seed, He-normal filters not centred stay at 2.3027."""
+    """R6: training loss below 1.9 after 300 steps of 64. Glorot-uniform filters stay at 2.3027."""
     images = load_images(str(real_images)).training
     split = split_training(images.labels, classes=images.classes, seed=0, validation_share=0.1, limit=None)
     training, validation = (
