@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -24,8 +25,12 @@ PATIENCE = 0.5
 
 
 def console() -> Console:
-    """The console on standard error; names and paths are never wrapped or cut when it is not a terminal."""
-    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    """The console on standard error; names and paths are never wrapped or cut when it is not a terminal.
+
+    Of several processes that torchrun has started, only the first one speaks.
+    """
+    quiet = os.environ.get("RANK", "0") != "0"
+    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty(), quiet=quiet)
 
 
 def say(message: str) -> None:

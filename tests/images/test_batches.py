@@ -73,3 +73,30 @@ def test_normalisation():
     assert pixels.mean((0, 2, 3)).tolist() == pytest.approx([0, 0, 0], abs=1e-3)
     assert pixels.std((0, 2, 3)).tolist() == pytest.approx([1, 1, 1], abs=1e-3)
     assert pixels.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_an_image_is_mirrored_in_every_other_epoch():
+    images = image_set(count=40)
+    sides = []
+    for epoch in range(4):
+        batches = Batches(images, batch_size=8, augmentation="shift-flip", shift=0)
+        straight = torch.zeros(40, dtype=torch.bool)
+        for pixels, labels in batches.shuffled(epoch):
+            straight[labels] = torch.tensor(
+                [as_bytes(p) == images.images[n].tobytes() for p, n in zip(pixels, labels, strict=True)]
+            )
+        sides.append(straight)
+    assert 8 < sides[0].sum() < 32
+    assert torch.equal(sides[0], ~sides[1]) and torch.equal(sides[0], sides[2]) and torch.equal(sides[1], sides[3])
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_the_parts_of_several_processes_are_the_batches_of_one(ranks):
+    options = {"batch_size": 8, "augmentation": "shift-flip"}
+    alone = Batches(image_set(18), **options)
+    parts = [Batches(image_set(18), rank=rank, ranks=ranks, **options) for rank in range(ranks)]
+    for (pixels, labels), *shares in zip(alone.shuffled(1), *(part.shuffled(1) for part in parts), strict=True):
+        assert torch.equal(torch.cat([share[0] for share in shares]), pixels)
+        assert torch.equal(torch.cat([share[1] for share in shares]), labels)
+    assert torch.equal(torch.cat([labels for part in parts for _, labels in part.in_order()]), torch.arange(18))
+    assert [part.elsewhere(2) for part in parts] == ([(0, 1), (1, 0)] if ranks == 2 else [(0, 2), (0, 1), (1, 0)])

@@ -105,13 +105,13 @@ def test_bf16_trains(tmp_path):
 
 def test_deterministic_is_switched_on_while_training(tmp_path, monkeypatch):
     seen = set()
-    step = Trainer._step
+    step = Trainer.step
 
     def watched(self, *arguments):
         seen.add(torch.are_deterministic_algorithms_enabled())
         return step(self, *arguments)
 
-    monkeypatch.setattr(Trainer, "_step", watched)
+    monkeypatch.setattr(Trainer, "step", watched)
     for number, deterministic in enumerate((True, False)):
         train("digits", out=tmp_path / str(number), epochs=1, deterministic=deterministic, test=False, **TINY)
         assert seen == {deterministic}

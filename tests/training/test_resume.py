@@ -70,14 +70,15 @@ def test_ctrl_c_saves_the_step_and_says_how_to_go_on(tmp_path, unbroken):
 
 def test_a_run_stopped_in_the_middle_of_an_epoch_goes_on_from_that_step(tmp_path, unbroken):
     from squeezekit.images.sources import load_images
+    from squeezekit.training.processes import Processes
     from squeezekit.training.settings import build_config, resolve
     from squeezekit.training.train import _finish, _start, _trainer
 
     gathered = resolve(network=None, recipe=None, config=None, fields={**FIELDS, "data": "digits"})
     assert build_config(*gathered)
     run, source = _start(tmp_path / "run", *gathered)
-    trainer = _trainer(run, source.training)
+    trainer = _trainer(run, source.training, Processes())
     assert not trainer.train_epoch(lambda progress, rate: progress.step == 3)
     run.save_checkpoint(trainer.state(), [], {})
-    _finish(Run(run.folder), load_images("digits"))
+    _finish(Run(run.folder), load_images("digits"), Processes())
     assert same(run, unbroken)

@@ -19,6 +19,8 @@ Augmentation = Literal["none", "shift", "shift-flip"]
 Batch = tuple[Tensor, Tensor]
 
 SHUFFLE, AUGMENT = 0, 1
+# 2 and 3 are dropout and weights, in training.
+MIRROR = 4
 STATISTICS_BYTES = 2**22
 
 
@@ -26,7 +28,8 @@ class Batches:
     """A part of an image set as batches of (float [n, c, h, w] channels-last, int64 labels [n]) on `device`.
 
     Pixels are scaled to 0…1, then `mean` is subtracted and `std` divided, for all or each channel. Sets that are
-    memory-mapped stay so on a CPU; on another device the whole set is copied there once.
+    memory-mapped stay so on a CPU; on another device the whole set is copied there once. Of several processes, each
+    gets its part of every batch (`rank` of `ranks`): the same images, augmented alike, as one process would get.
     """
 
     def __init__(
@@ -38,8 +41,11 @@ class Batches:
         mean: tuple[float, ...] = (0.0,),
         std: tuple[float, ...] = (1.0,),
         augmentation: Augmentation = "none",
+        shift: float = 0.125,
         seed: int = 0,
         device: torch.device | None = None,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
         device = device or torch.device("cpu")
         with warnings.catch_warnings():
@@ -47,10 +53,11 @@ class Batches:
             self._images = torch.from_numpy(images.images).to(device)
         self._labels = torch.from_numpy(np.array(images.labels)).to(device)
         self.indices = torch.from_numpy(np.arange(len(images)) if indices is None else np.array(indices))
-        self.batch_size = batch_size
+        self.batch_size, self.rank, self.ranks = batch_size, rank, ranks
         self.mirror = augmentation == "shift-flip" and images.mirrorable
-        self.reach = 0 if augmentation == "none" else max(images.image_size // 8, 1)
+        self.reach = 0 if augmentation == "none" else round(shift * images.image_size)
         self._seed = seed
+        self._mirrored_first = torch.rand(len(images), generator=generator(seed, MIRROR)) < 0.5
         self._scale = 1 / (255 * torch.tensor(std, device=device))
         self._offset = -torch.tensor(mean, device=device) / torch.tensor(std, device=device)
 
@@ -71,38 +78,61 @@ class Batches:
         return sizes
 
     def in_order(self) -> Iterator[Batch]:
-        """Every image once, in order, as it is."""
-        for indices in torch.split(self.indices, self.batch_size):
+        """Every image of this process's part once, in order, as it is."""
+        for indices in torch.split(self.indices[self._part(len(self))], self.batch_size):
             yield self._normalised(self._images[indices.to(self._images.device)]), self._labels_of(indices)
 
+    def sample(self, count: int) -> Tensor:
+        """About so many images as they are, from all over the set, the same in every process: float [n, c, h, w]."""
+        chosen = self.indices[:: max(len(self) // count, 1)]
+        return self._normalised(self._images[chosen.to(self._images.device)])
+
     def shuffled(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
-        """Every image once, in the order and with the augmentation of `epoch`, from batch `first_step` on."""
+        """Every image once, in the order and with the augmentation of `epoch`, from batch `first_step` on.
+
+        A process's part of a last batch that is smaller than their number may be empty.
+        """
         order = self.indices[torch.randperm(len(self), generator=generator(self._seed, SHUFFLE, epoch))]
         for step, indices in enumerate(torch.split(order, self._sizes())):
             if step >= first_step:
-                yield self._augmented(indices, epoch, step), self._labels_of(indices)
+                part = self._part(len(indices))
+                shifts = self._shifts(len(indices), generator(self._seed, AUGMENT, epoch, step))[:, part]
+                yield self._augmented(indices[part], shifts, epoch), self._labels_of(indices[part])
+
+    def elsewhere(self, step: int) -> tuple[int, int]:
+        """How many images of that batch other processes have, before and after this one's part."""
+        count = self._sizes()[step]
+        part = self._part(count)
+        return part.start, count - part.stop
+
+    def _part(self, count: int) -> slice:
+        return slice(self.rank * count // self.ranks, (self.rank + 1) * count // self.ranks)
 
     def _labels_of(self, indices: Tensor) -> Tensor:
         return self._labels[indices.to(self._labels.device)]
 
-    def _augmented(self, indices: Tensor, epoch: int, step: int) -> Tensor:
-        """Shift by up to `reach` pixels, edges reflected, and mirror half of the images.
+    def _shifts(self, count: int, random: torch.Generator) -> Tensor:
+        """Rows and columns to move by: [2, count, 1]."""
+        return torch.randint(-self.reach, self.reach + 1, (2, count, 1), generator=random)
 
-        Where each pixel comes from is computed first, so that both cost one gather from the whole set.
+    def _augmented(self, indices: Tensor, shifts: Tensor, epoch: int) -> Tensor:
+        """Shift images, edges reflected, and mirror half of them.
+
+        Each image is mirrored in every other epoch, so that two epochs show both of its sides (Jordan, 2024,
+        arXiv 2404.00498, section 3.6). Where each pixel comes from is computed first: both cost one gather from the set.
         """
-        if not self.reach:
-            return self._normalised(self._images[indices.to(self._images.device)])
-        count, (height, width) = len(indices), self._images.shape[1:3]
-        random = generator(self._seed, AUGMENT, epoch, step)
-        shifts = torch.randint(-self.reach, self.reach + 1, (2, count, 1), generator=random)
+        device = self._images.device
+        if not (self.reach or self.mirror):
+            return self._normalised(self._images[indices.to(device)])
+        height, width = self._images.shape[1:3]
         rows = _reflected(torch.arange(height) + shifts[0], height)
         columns = _reflected(torch.arange(width) + shifts[1], width)
         if self.mirror:
-            mirrored = torch.rand(count, 1, generator=random) < 0.5
-            columns = torch.where(mirrored, width - 1 - columns, columns)
-        source = (indices[:, None, None] * height + rows[:, :, None]) * width + columns[:, None, :]
-        pixels = self._images.view(-1, self._images.shape[3])
-        return self._normalised(pixels[source.to(pixels.device)])
+            mirrored = self._mirrored_first[indices] ^ (epoch % 2 == 1)
+            columns = torch.where(mirrored[:, None], width - 1 - columns, columns)
+        images, rows, columns = (index.to(device) for index in (indices, rows, columns))
+        source = (images[:, None, None] * height + rows[:, :, None]) * width + columns[:, None, :]
+        return self._normalised(self._images.view(-1, self._images.shape[3])[source])
 
     def _normalised(self, pixels: Tensor) -> Tensor:
         # [n, h, w, c] in memory is [n, c, h, w] in channels-last: no copy.

@@ -12,8 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from squeezekit.images.batches import Batches
+from squeezekit.networks.dropout import Dropout
 from squeezekit.randomness import derived_seed
 from squeezekit.training.measure import Measurement, measure
+from squeezekit.training.optimizers import optimizer_for
+from squeezekit.training.processes import Processes
 from squeezekit.training.recipe import Recipe
 from squeezekit.training.schedule import Plateau, rate_at
 from squeezekit.training.stopping import EarlyStopping
@@ -54,10 +57,14 @@ class Trainer:
         seed: int,
         device: torch.device,
         class_weights: Tensor | None = None,
+        processes: Processes | None = None,
     ) -> None:
+        self.processes = processes or Processes()
         self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._replica = self.processes.replica(self.network)
         self.recipe, self.training, self.validation = recipe, training, validation
-        self.optimizer = _optimizer(self.network, recipe)
+        self.optimizer = optimizer_for(self.network, recipe)
+        self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self.stopping = EarlyStopping(recipe.patience)
         self.plateau = Plateau(
             recipe.learning_rate,
@@ -69,7 +76,7 @@ class Trainer:
         )
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
-        self._seed, self._device = seed, device
+        self._seed, self.device = seed, device
         self._class_weights = None if class_weights is None else class_weights.to(device)
         # On a GPU, looking at a loss waits for the device.
         self._look_every = 1 if device.type == "cpu" else 50
@@ -94,46 +101,64 @@ class Trainer:
 
     def train_epoch(self, on_step: Callable[[Progress, float], bool]) -> bool:
         """Train to the end of the epoch and record it; False when `on_step` stopped it in the middle."""
-        progress, results = self.progress, list[tuple[Tensor, Tensor, int]]()
+        progress, results = self.progress, list[Tensor]()
         self.network.train()
         clock = time.perf_counter()
         for images, labels in self.training.shuffled(progress.epoch, progress.step):
             rate = self.rate
-            results.append((*self._step(images, labels, rate), len(labels)))
+            self._drop_as_one_process()
+            results.append(self.step(images, labels, rate))
             progress.step += 1
             last = progress.step == self.training.steps
             if len(results) == self._look_every or last:
                 self._look(results, rate)
             progress.step_seconds, clock = progress.step_seconds + time.perf_counter() - clock, time.perf_counter()
-            if on_step(progress, rate) and not last:
-                self._look(results, rate)
+            asked = on_step(progress, rate)
+            # All processes stop after the same step, one at which they look at losses anyway.
+            if not results and not last and self.processes.any(asked, self.device):
                 return False
         validation = self.measure()
         progress.seconds += progress.step_seconds + time.perf_counter() - clock
         self._record(rate, validation)
         return True
 
-    def _look(self, results: list[tuple[Tensor, Tensor, int]], rate: float) -> None:
-        """Add up the (loss, right answers, images) of the last steps, and make sure that they are numbers."""
+    def _look(self, results: list[Tensor], rate: float) -> None:
+        """Add up what the last steps returned, and make sure that it is numbers."""
         progress = self.progress
-        for step, (loss, right, images) in enumerate(results, progress.step - len(results) + 1):
-            check_finite(loss.item(), progress.epoch + 1, step, rate)
-            progress.loss_sum += loss.item() * images
+        for step, result in enumerate(results, progress.step - len(results) + 1):
+            loss, right, images = result.tolist()
+            check_finite(loss, progress.epoch + 1, step, rate)
+            progress.loss_sum += loss * images
             progress.right += int(right)
-            progress.images += images
+            progress.images += int(images)
         results.clear()
 
-    def _step(self, images: Tensor, labels: Tensor, rate: float) -> tuple[Tensor, Tensor]:
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+    def step(self, images: Tensor, labels: Tensor, rate: float) -> Tensor:
+        """One step on this process's images [n, c, h, w] and labels [n].
+
+        Returns float64 [3] of the whole batch: its mean loss before the step, how many were right, how many there are.
+        """
+        for group, highest in zip(self.optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = highest * (rate / self.recipe.learning_rate)
         torch.manual_seed(derived_seed(self._seed, DROPOUT, self.progress.epoch, self.progress.step))
         with self._autocast():
-            logits = self.network(images).float()
-        loss = F.cross_entropy(logits, labels, weight=self._class_weights, label_smoothing=self.recipe.label_smoothing)
+            logits = self._replica(images).float()
+        smoothing, weights = self.recipe.label_smoothing, self._class_weights
+        loss = F.cross_entropy(logits, labels, weight=weights, label_smoothing=smoothing, reduction="sum")
+        right, count = (logits.argmax(1) == labels).sum(), torch.full_like(loss, len(labels))
+        weight = count if weights is None else weights[labels].sum()
+        sums = self.processes.total(torch.stack([loss.detach(), weight, right, count]).double())
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        # The mean over the whole batch, of which the gradients will be averaged over the processes.
+        (loss * (self.processes.count / sums[1])).backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
-        return loss.detach(), (logits.detach().argmax(1) == labels).sum()
+        return torch.stack([sums[0] / sums[1], sums[2], sums[3]])
+
+    def _drop_as_one_process(self) -> None:
+        before, after = self.training.elsewhere(self.progress.step)
+        for module in self.network.modules():
+            if isinstance(module, Dropout):
+                module.before, module.after = before, after
 
     def _record(self, rate: float, validation: Measurement) -> None:
         progress = self.progress
@@ -178,15 +203,4 @@ class Trainer:
         self.progress = Progress(**state["progress"])
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(self._device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16")
-
-
-def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    # Only filters decay: biases and batch normalisation have nothing to shrink.
-    filters = [p for p in network.parameters() if p.ndim > 1]
-    rest = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [{"params": filters, "weight_decay": recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}]
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(groups, recipe.learning_rate, recipe.momentum, nesterov=recipe.momentum > 0, fused=True)
-    kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
-    return kind(groups, recipe.learning_rate, fused=True)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -26,11 +28,19 @@ def images_at_once(image_size: int) -> int:
 
 
 def logits_of(network: nn.Module, batches: Batches) -> tuple[Tensor, Tensor]:
-    """Logits, float [n, classes], and labels, int64 [n], in the order of the images, on the CPU; dropout off."""
+    """Logits, float [n, classes], and labels, int64 [n], in the order of the images, on the CPU; dropout off.
+
+    Where several processes share the images, each computes its part and gets all.
+    """
     network.eval()
     with torch.inference_mode():
         parts = [(network(images).float(), labels) for images, labels in batches.in_order()]
-    return torch.cat([logits for logits, _ in parts]).cpu(), torch.cat([labels for _, labels in parts]).cpu()
+    logits, labels = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
+    if batches.ranks > 1:
+        shares: list[Any] = [None] * batches.ranks
+        dist.all_gather_object(shares, (logits, labels))
+        logits, labels = (torch.cat(part) for part in zip(*shares, strict=True))
+    return logits, labels
 
 
 def measure(network: nn.Module, batches: Batches) -> Measurement:

@@ -18,9 +18,14 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = "report"
-    optimizer: Literal["adam", "adamw", "sgd"] = Field("adam", description="sgd has Nesterov momentum")
+    optimizer: Literal["adam", "adamw", "sgd", "muon"] = Field(
+        "adam",
+        description="sgd: with Nesterov momentum; muon: orthogonal updates where batch normalisation follows, sgd elsewhere",
+    )
     learning_rate: float = Field(1e-3, gt=0, description="the rate at the start; the highest one for one-cycle")
     momentum: Fraction = Field(0.9, description="momentum of sgd")
+    muon_rate: float = Field(0.2, gt=0, description="learning rate of muon's filters, which moves as the other does")
+    muon_momentum: Fraction = Field(0.6, description="momentum of muon's filters")
     weight_decay: float = Field(0.0, ge=0, description="on filters only, not on biases or batch normalisation")
     batch_size: int = Field(64, ge=1, description="images a step; small sets use fewer, so that an epoch has eight steps")
     epochs: int = Field(100, ge=1, description="most epochs to train")
@@ -33,7 +38,9 @@ class Recipe(BaseModel):
     plateau_min_rate: float = Field(0.0, ge=0, description="the rate never falls below")
     warmup: Fraction = Field(0.2, description="share of one-cycle's steps in which the rate rises")
     label_smoothing: Fraction = Field(0.0, description="share of the target spread over all classes")
-    augmentation: Augmentation = Field("none", description="shifts by an eighth of the side, mirroring where the data allow it")
+    augmentation: Augmentation = Field("none", description="shifts, and mirroring where the data allow it")
+    shift: float = Field(0.125, ge=0, le=0.5, description="furthest shift, as a share of the side")
+    whitened_stem: bool = Field(False, description="a fixed first layer that whitens patches of the training images")
     class_weights: Literal["none", "balanced"] = Field("none", description="weight classes by 1 ÷ frequency in the loss")
     normalisation: Literal["unit", "standardise"] = Field(
         "unit", description="pixels to 0…1 (R2), or also to mean 0 and deviation 1 for each channel"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from squeezekit.images.batches import Batches
 from squeezekit.training.confusion import confusion_figure
 from squeezekit.training.loop import Trainer
-from squeezekit.training.measure import Measurement, logits_of
+from squeezekit.training.measure import Measurement
 from squeezekit.training.run_folder import Run
 
 
@@ -38,8 +38,8 @@ class EventLog:
                 self._scalar(f"gradient norm/{name}", float(parameter.grad.norm()), epoch)
         self._writer.flush()
 
-    def results(self, trainer: Trainer, network: nn.Module, test: Measurement | None) -> None:
-        """Of the network with its best weights: hyperparameters with final figures, and the confusion matrix."""
+    def results(self, trainer: Trainer, logits: Tensor, labels: Tensor, test: Measurement | None) -> None:
+        """Hyperparameters with final figures, and the confusion matrix of the best weights' validation logits."""
         best = trainer.progress.history[trainer.stopping.best_epoch - 1]
         fields = {**self._config.network.model_dump(mode="json"), **self._config.recipe.model_dump(mode="json")}
         plain = {k: v if isinstance(v, int | float | str | bool) else str(v) for k, v in fields.items()}
@@ -47,7 +47,6 @@ class EventLog:
         if test:
             metrics |= {"test/loss": test.loss, "test/accuracy": test.accuracy}
         self._writer.add_hparams(plain, metrics, run_name=".")
-        logits, labels = logits_of(network, trainer.validation)
         count = len(self._classes)
         confusion = torch.bincount(labels * count + logits.argmax(1), minlength=count**2).view(count, count)
         figure = confusion_figure(confusion.numpy(), self._classes)

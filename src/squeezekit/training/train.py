@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,15 @@ from squeezekit.randomness import derived_seed
 from squeezekit.screen import progress_bar, say
 from squeezekit.training.loop import WEIGHTS, Progress, Trainer
 from squeezekit.training.machine import chosen_device, chosen_precision, keep_freed_memory
-from squeezekit.training.measure import images_at_once, measure
+from squeezekit.training.measure import images_at_once, logits_of, measure, measurement
+from squeezekit.training.processes import Processes, joined, restarted
 from squeezekit.training.resume import taken_up
 from squeezekit.training.run_folder import Run
 from squeezekit.training.settings import RunConfig, build_config, resolve
 from squeezekit.training.summary import summarise
 from squeezekit.training.tensorboard import EventLog
 from squeezekit.training.watch import Interrupted, not_learning, stop_requests
+from squeezekit.training.whitening import whiten_stem
 
 
 def train(
@@ -49,28 +51,61 @@ def train(
     a TOML file with tables [network], [recipe] and [run]; fields win over it. `out` is the run folder, which must not
     exist unless `resume` is set; then a missing one is started, a finished one returned as it is.
 
+    Under torchrun, its processes train one network together, with the weights that one process would get, up to
+    rounding; `batch_size` is that of all of them. Every process returns the run, the first one writes it.
+
     Raises SqueezekitError for wrong input, RunFailed for a diverged run, Interrupted after Ctrl-C.
     """
     if data is not None:
         fields["data"] = str(data)
+    with joined() as processes:
+        run, source = _led(
+            processes,
+            lambda: _open(
+                Path(out).expanduser() if out else None,
+                resume=resume or restarted(),
+                network=network,
+                recipe=recipe,
+                config=Path(config).expanduser() if config else None,
+                fields=fields,
+            ),
+        )
+        if run.summary is None:
+            try:
+                _finish(run, source or _source(run.config), processes)
+            except KeyboardInterrupt:
+                raise Interrupted(f"stopped; go on with: {_resume_command(run)}") from None
+    return run
+
+
+def _led(processes: Processes, make: Callable[[], tuple[Run, ImageSource | None]]) -> tuple[Run, ImageSource | None]:
+    """What the first process makes; the others get the run from it, and read the images themselves."""
+    if not processes.first:
+        followed: Run | None = processes.agreed(None)
+        if followed is None:
+            raise SqueezekitError("stopped, for the reason that the first process gives")
+        return followed, None
+    try:
+        run, source = make()
+    except BaseException:
+        processes.agreed(None)
+        raise
+    return processes.agreed(run), source
+
+
+def _open(
+    out: Path | None, *, resume: bool, network: str | None, recipe: str | None, config: Path | None, fields: dict[str, Any]
+) -> tuple[Run, ImageSource | None]:
+    """The run to train, new or taken up, with its images where they had to be read."""
     if resume and not out:
         raise SqueezekitError("--resume needs --out DIR, the run to go on with")
-    folder = Path(out).expanduser() if out else _new_folder()
-    config = Path(config).expanduser() if config else None
+    folder = out or _new_folder()
     if folder.exists() and not resume:
         raise SqueezekitError(f"{folder}: exists already; choose another --out, or go on with --resume")
     if (folder / "config.toml").exists():
-        run = taken_up(folder, network=network, recipe=recipe, config=config, fields=fields)
-        source = None if run.summary else _source(run.config)
-    else:
-        _check_can_be_made(folder)
-        run, source = _start(folder, *resolve(network=network, recipe=recipe, config=config, fields=fields))
-    if source:
-        try:
-            _finish(run, source)
-        except KeyboardInterrupt:
-            raise Interrupted(f"stopped; go on with: {_resume_command(run)}") from None
-    return run
+        return taken_up(folder, network=network, recipe=recipe, config=config, fields=fields), None
+    _check_can_be_made(folder)
+    return _start(folder, *resolve(network=network, recipe=recipe, config=config, fields=fields))
 
 
 def _start(folder: Path, network: dict[str, Any], recipe: dict[str, Any], run: dict[str, Any]) -> tuple[Run, ImageSource]:
@@ -111,20 +146,34 @@ def _start(folder: Path, network: dict[str, Any], recipe: dict[str, Any], run: d
     return Run.create(folder, config, facts, split), source
 
 
-def _finish(run: Run, source: ImageSource) -> None:
+def _finish(run: Run, source: ImageSource, processes: Processes) -> None:
     """Train to the end, or go on from the last checkpoint; then measure once and write the summary."""
     config = run.config
     if run.fingerprints != (source.training.fingerprint, source.test.fingerprint):
         raise SqueezekitError(f"{config.run.data}: the images have changed since {run.folder} began; start a new run")
     keep_freed_memory()
-    trainer = _trainer(run, source.training)
-    with _determinism(config.run.deterministic), closing(EventLog(run, first_epoch=trainer.progress.epoch)) as events:
+    trainer = _trainer(run, source.training, processes)
+    with _determinism(config.run.deterministic), _events(run, trainer) as events:
         _train(run, trainer, events)
-        network = run.network().to(config.run.device)
-        validation = measure(network, trainer.validation)
-        test = measure(network, _batches(config, source.test)) if config.run.test else None
-        events.results(trainer, network, test)
-    run.write_summary(summarise(run, network, trainer, validation, test))
+        # The others read what the first has written.
+        processes.wait()
+        network = run.network().to(trainer.device)
+        validation = logits_of(network, trainer.validation)
+        test = measure(network, _batches(config, source.test, processes)) if config.run.test else None
+        if events:
+            events.results(trainer, *validation, test)
+            run.write_summary(summarise(run, network, trainer, measurement(*validation), test))
+    processes.wait()
+
+
+@contextmanager
+def _events(run: Run, trainer: Trainer) -> Iterator[EventLog | None]:
+    """None in all processes but the first, which alone writes."""
+    if not trainer.processes.first:
+        yield None
+        return
+    with closing(EventLog(run, first_epoch=trainer.progress.epoch)) as events:
+        yield events
 
 
 @contextmanager
@@ -140,25 +189,30 @@ def _determinism(wanted: bool) -> Iterator[None]:
         torch.use_deterministic_algorithms(before)
 
 
-def _trainer(run: Run, images: ImageSet) -> Trainer:
+def _trainer(run: Run, images: ImageSet, processes: Processes) -> Trainer:
     config, split, recipe = run.config, run.split, run.config.recipe
     size = _batch_size(recipe.batch_size, len(split.training))
     if size < recipe.batch_size:
         say(f"batch size {size} instead of {recipe.batch_size}, so that an epoch has at least eight steps")
-    training = _batches(config, images, split.training, batch_size=size, augmentation=recipe.augmentation)
+    options = {"batch_size": size, "augmentation": recipe.augmentation, "shift": recipe.shift}
+    training = _batches(config, images, processes, split.training, **options)
     weights = None
     if recipe.class_weights == "balanced":
         counts = np.bincount(images.labels[split.training], minlength=len(images.classes))
         weights = torch.from_numpy(len(split.training) / (len(counts) * counts)).float()
     torch.manual_seed(derived_seed(config.run.seed, WEIGHTS))
+    network = config.network.build()
+    if recipe.whitened_stem:
+        whiten_stem(network, training)
     trainer = Trainer(
-        config.network.build(),
+        network,
         recipe,
         training,
-        _batches(config, images, split.validation),
+        _batches(config, images, processes, split.validation),
         seed=config.run.seed,
-        device=torch.device(config.run.device),
+        device=processes.device(torch.device(config.run.device)),
         class_weights=weights,
+        processes=processes,
     )
     state = run.checkpoint()
     if state is not None:
@@ -170,7 +224,7 @@ def _trainer(run: Run, images: ImageSet) -> Trainer:
     return trainer
 
 
-def _train(run: Run, trainer: Trainer, events: EventLog) -> None:
+def _train(run: Run, trainer: Trainer, events: EventLog | None) -> None:
     progress = trainer.progress
     with stop_requests() as stop:
         if progress.epoch == progress.step == 0:
@@ -189,12 +243,15 @@ def _train(run: Run, trainer: Trainer, events: EventLog) -> None:
                 say(_line(row, trainer.recipe.epochs, trainer.stopping.improved))
                 if warning := not_learning(row["training_loss"], run.config.network.classes):
                     say(f"warning: {warning}")
-                events.epoch(trainer)
-            run.save_checkpoint(trainer.state(), progress.history, trainer.best)
-            if stop.is_set() and not trainer.finished:
+                if events:
+                    events.epoch(trainer)
+            if events:
+                run.save_checkpoint(trainer.state(), progress.history, trainer.best)
+            if not whole:
                 place = f"epoch {progress.epoch}, step {progress.step}"
                 raise Interrupted(f"stopped after {place}; go on with: {_resume_command(run)}")
-    run.save_checkpoint(trainer.state(), progress.history, trainer.best)
+    if events:
+        run.save_checkpoint(trainer.state(), progress.history, trainer.best)
 
 
 def _note(progress: Progress) -> str:
@@ -215,11 +272,11 @@ def _line(row: dict[str, float], epochs: int, improved: bool) -> str:
     )
 
 
-def _batches(config: RunConfig, images: ImageSet, indices: Any = None, **options: Any) -> Batches:
+def _batches(config: RunConfig, images: ImageSet, processes: Processes, indices: Any = None, **options: Any) -> Batches:
     network = config.network
-    options = {"batch_size": images_at_once(network.image_size), **options}
-    device = torch.device(config.run.device)
-    return Batches(images, indices, mean=network.mean, std=network.std, seed=config.run.seed, device=device, **options)
+    options = {"batch_size": images_at_once(network.image_size), "mean": network.mean, "std": network.std, **options}
+    options |= {"device": processes.device(torch.device(config.run.device)), "rank": processes.rank, "ranks": processes.count}
+    return Batches(images, indices, seed=config.run.seed, **options)
 
 
 def _source(config: RunConfig) -> ImageSource:

@@ -1,0 +1,47 @@
+"""The optimiser that a recipe asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from squeezekit.errors import SqueezekitError
+from squeezekit.training.muon import Muon
+from squeezekit.training.recipe import Recipe
+
+
+def optimizer_for(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The optimiser of the network's trainable weights, its rates the highest of the schedule; raises SqueezekitError."""
+    trainable = [p for p in network.parameters() if p.requires_grad]
+    if recipe.optimizer == "muon":
+        normed = _filters_before_a_norm(network)
+        chosen = {id(p) for p in normed}
+        rest = _groups([p for p in trainable if id(p) not in chosen], recipe)
+        return Muon(normed, rest, rate=recipe.muon_rate, momentum=recipe.muon_momentum)
+    groups = _groups(trainable, recipe)
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, momentum=recipe.momentum, nesterov=recipe.momentum > 0, fused=True)
+    return (torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW)(groups, fused=True)
+
+
+def _groups(parameters: Sequence[Tensor], recipe: Recipe) -> list[dict[str, object]]:
+    filters = [p for p in parameters if p.ndim > 1]
+    rest = [p for p in parameters if p.ndim <= 1]
+    common: dict[str, object] = {"lr": recipe.learning_rate}
+    if recipe.optimizer in ("sgd", "muon"):
+        common["momentum"] = recipe.momentum
+    # Biases and batch normalisation have nothing to shrink.
+    return [
+        {"params": filters, "weight_decay": recipe.weight_decay, **common},
+        {"params": rest, "weight_decay": 0.0, **common},
+    ]
+
+
+def _filters_before_a_norm(network: nn.Module) -> list[Tensor]:
+    # A convolution has no bias exactly where batch normalisation follows it.
+    found = [m.weight for m in network.modules() if isinstance(m, nn.Conv2d) and m.bias is None and m.weight.requires_grad]
+    if not found:
+        raise SqueezekitError("optimizer 'muon' serves filters that batch normalisation follows; train with --batch-norm")
+    return found

@@ -1,0 +1,44 @@
+"""One process of a training in float64, started by the tests, alone or under torchrun: prints each step's loss sum.
+
+python one_of_several.py NETWORK_FIELDS RECIPE_FIELDS
+"""
+
+import json
+import sys
+
+import numpy as np
+import torch
+
+from squeezekit.images.batches import Batches
+from squeezekit.images.digits import load_digits
+from squeezekit.networks import network_config
+from squeezekit.training.loop import Trainer
+from squeezekit.training.processes import joined
+from squeezekit.training.recipe import RECIPES
+
+torch.set_default_dtype(torch.float64)
+network_fields, recipe_fields = (json.loads(argument) for argument in sys.argv[1:])
+with joined() as processes:
+    digits = load_digits(image_size=16, channels=1).training
+    torch.manual_seed(0)
+    network = network_config(
+        "report", channels=1, image_size=16, base_e=8, incr_e=8, stem_width=8, depth=3, **network_fields
+    ).build()
+    # Ten batches of 32 and one of 2, of which a third process gets nothing.
+    batches = Batches(digits, np.arange(322), batch_size=32, augmentation="shift", rank=processes.rank, ranks=processes.count)
+    recipe = RECIPES["modern"].model_copy(update={"precision": "fp32", "epochs": 2, **recipe_fields})
+    weights = torch.linspace(0.5, 2, 10, dtype=torch.float32)
+    device = torch.device("cpu")
+    trainer = Trainer(network, recipe, batches, batches, seed=0, device=device, class_weights=weights, processes=processes)
+    losses = []
+
+    def on_step(progress, rate):
+        losses.append(progress.loss_sum)
+        return False
+
+    while not trainer.finished:
+        trainer.train_epoch(on_step)
+    if processes.first:
+        history = [row["validation_loss"] for row in trainer.progress.history]
+        norms = [float(tensor.double().norm()) for tensor in trainer.network.state_dict().values()]
+        print(json.dumps({"steps": losses, "validation": history, "weights": norms}))

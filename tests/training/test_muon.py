@@ -1,0 +1,60 @@
+"""Muon, and what it leaves to SGD."""
+
+import pytest
+import torch
+
+from squeezekit.errors import SqueezekitError
+from squeezekit.networks import network_config
+from squeezekit.training.muon import Muon, orthogonal
+from squeezekit.training.optimizers import optimizer_for
+from squeezekit.training.recipe import Recipe
+
+MUON = Recipe(optimizer="muon", learning_rate=0.1, muon_rate=0.2, muon_momentum=0.6, weight_decay=0.01)
+
+
+@pytest.mark.parametrize("shape", [(16, 144), (144, 16), (1, 9), (8, 8)])
+def test_singular_values_come_near_to_one_and_directions_stay(shape):
+    torch.manual_seed(0)
+    matrix = torch.randn(shape)
+    u, _, vt = torch.linalg.svd(matrix, full_matrices=False)
+    values = torch.diagonal(u.T @ orthogonal(matrix) @ vt.T)
+    # A square matrix has small singular values too, which three steps lift only in part.
+    assert values.max() < 1.25 and values.median() > 0.6
+    assert torch.allclose(orthogonal(matrix), u @ torch.diag(values) @ vt, atol=1e-4)
+
+
+def test_groups_without_orthogonal_updates_are_those_of_torchs_sgd():
+    torch.manual_seed(0)
+    start = torch.randn(5, 3)
+    ours, theirs = (start.clone().requires_grad_() for _ in range(2))
+    options = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01}
+    mine = Muon([torch.zeros(2, 2, requires_grad=True)], [{"params": [ours], **options}], rate=1, momentum=0.5)
+    torchs = torch.optim.SGD([theirs], nesterov=True, **options)
+    for _ in range(5):
+        for parameter, optimizer in ((ours, mine), (theirs, torchs)):
+            optimizer.zero_grad()
+            (parameter**3).sum().backward()
+            optimizer.step()
+    assert torch.allclose(ours, theirs, atol=1e-6)
+
+
+def test_filters_keep_their_norm_and_only_those_before_a_norm_are_muons():
+    network = network_config("report", batch_norm=True, bypass="complex", base_e=16, incr_e=16).build()
+    optimizer = optimizer_for(network, MUON)
+    muons = {id(p) for p in optimizer.param_groups[0]["params"]}
+    named = dict(network.named_parameters())
+    assert {id(named["features.0.weight"]), id(named["features.3.expand3x3.weight"])} <= muons
+    assert id(named["classifier.1.weight"]) not in muons
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(named)
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0, 0.01, 0]
+    for _ in range(2):
+        network(torch.rand(4, 3, 32, 32)).square().sum().backward()
+        optimizer.step()
+    filters = named["features.3.expand3x3.weight"]
+    # √out before the update of length 0.2 · √rank · about 1.
+    assert float(filters.detach().norm()) == pytest.approx(len(filters) ** 0.5, rel=0.2)
+
+
+def test_without_batch_normalisation_muon_is_refused():
+    with pytest.raises(SqueezekitError, match="--batch-norm"):
+        optimizer_for(network_config("report").build(), MUON)
