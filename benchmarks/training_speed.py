@@ -1,9 +1,13 @@
-"""Is an epoch of training faster than the peer's, on the same images?
+"""How fast does training go, beside the processor's own ceiling, Keras and plain PyTorch?
 
     python benchmarks/training_speed.py IMAGES [--peer-python PYTHON --peer-script keras_report.py] [--rounds 3]
 
-Measures squeezekit and the peer in turn, each in a process of its own, and prints one JSON line a measurement:
-images/s of whole epochs, data pipeline included. The first epoch of each process warms up and is left out.
+Recipe `report` on `report` and `late`, with and without batch normalisation, at several batch sizes and precisions. Each
+measurement is a process of its own, all in turn in each round, and prints one JSON line: images/s of whole epochs, data
+pipeline included (the first epoch warms up and is left out), and of a step on images that lie ready (median). `share` is
+the arithmetic of an epoch, six floating-point operations for each multiply-add of the network, ÷ what a large matrix
+product reaches in the same precision and round. The peers train without batch normalisation in batches of 64, fp32.
+Last come one line a case: medians, ranges, and ratios to the peers round by round.
 """
 
 from __future__ import annotations
@@ -15,74 +19,159 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
+from collections import defaultdict
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
+from typing import Any
 
-EPOCHS = 3
+import torch
+
+from squeezekit import train
+from squeezekit.images.batches import Batches
+from squeezekit.images.digits import load_digits
+from squeezekit.networks import network_config
+from squeezekit.networks.layer_table import layer_table
+from squeezekit.training.loop import Trainer
+from squeezekit.training.machine import chosen_precision, keep_freed_memory
+from squeezekit.training.recipe import RECIPES
+
+EPOCHS, STEPS, SIDE = 3, 12, 4096
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+PLAIN = Path(__file__).parent / "peers" / "plain_pytorch.py"
 
 
-def squeezekit_rates(images: Path, network: str, limit: int) -> list[float]:
-    """Images/s of each epoch but the first, recipe `report` (batch 64, no batch normalisation)."""
-    from squeezekit import train
+def matrix_rate(precision: str) -> float:
+    """Floating-point operations/s of a large matrix product, the best of a few."""
+    a, b = (torch.rand(SIDE, SIDE).to(PRECISIONS[precision]) for _ in range(2))
+    seconds = []
+    for _ in range(6):
+        begin = time.perf_counter()
+        a @ b
+        seconds.append(time.perf_counter() - begin)
+    return 2 * SIDE**3 / min(seconds)
 
+
+def epoch_rate(case: dict[str, Any], images: Path, limit: int) -> float:
+    """Images/s of the epochs after the first, median."""
     with tempfile.TemporaryDirectory() as folder:
-        run = train(images, out=Path(folder) / "run", network=network, recipe="report", epochs=EPOCHS, limit=limit, test=False)
+        run = train(images, out=Path(folder) / "run", recipe="report", epochs=EPOCHS, limit=limit, test=False, **case)
         state = run.checkpoint()
         assert state is not None
-        return [row["images_per_s"] for row in state["progress"]["history"][1:]]
+        return statistics.median(row["images_per_s"] for row in state["progress"]["history"][1:])
 
 
-def peer_rates(python: str, script: str, images: Path, network: str, limit: int) -> list[float]:
-    """The same of the Keras script."""
-    command = [python, script, str(images), "--network", network, "--epochs", str(EPOCHS), "--limit", str(limit)]
-    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    return [row["images_per_s"] for row in map(json.loads, lines) if "epoch" in row][1:]
+def step_rate(case: dict[str, Any]) -> float:
+    """Images/s of a training step on a batch that lies ready, median."""
+    keep_freed_memory()
+    recipe = RECIPES["report"].model_copy(update={"batch_size": case["batch_size"], "precision": case["precision"]})
+    network = network_config(case["network"], batch_norm=case["batch_norm"]).build()
+    # The batches serve only to make a trainer; its step takes images of our own.
+    unused = Batches(load_digits(image_size=32, channels=3).training, batch_size=recipe.batch_size)
+    trainer = Trainer(network, recipe, unused, unused, seed=0, device=torch.device("cpu"))
+    trainer.network.train()
+    images = torch.rand(recipe.batch_size, 32, 32, 3).permute(0, 3, 1, 2)
+    labels = torch.randint(10, (recipe.batch_size,))
+    seconds = []
+    for _ in range(STEPS + 2):
+        begin = time.perf_counter()
+        trainer.step(images, labels, recipe.learning_rate)
+        seconds.append(time.perf_counter() - begin)
+    return recipe.batch_size / statistics.median(seconds[2:])
 
 
-def in_child(images: Path, network: str, limit: int) -> list[float]:
-    """`squeezekit_rates` in a fresh process, so that both sides start alike."""
-    command = [sys.executable, __file__, str(images), "--child", network, "--limit", str(limit)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    rates: list[float] = json.loads(done.stdout.splitlines()[-1])
-    return rates
+def measured_here(case: dict[str, Any], images: Path, limit: int) -> dict[str, float]:
+    """Everything about one case of ours, or about a precision's matrix product."""
+    if "network" not in case:
+        return {"operations_per_s": matrix_rate(case["precision"])}
+    return {"step": round(step_rate(case), 1), "epoch": round(epoch_rate(case, images, limit), 1)}
 
 
-def rounds(arguments: argparse.Namespace) -> Iterator[dict[str, object]]:
-    """The two in turn, then medians and their ratio round by round."""
-    for network in arguments.networks:
-        ours, theirs = [], []
-        for number in range(arguments.rounds):
-            ours.append(statistics.median(in_child(arguments.images, network, arguments.limit)))
-            yield {"round": number, "network": network, "who": "squeezekit", "images_per_s": ours[-1]}
-            if arguments.peer_python:
-                peer = peer_rates(arguments.peer_python, arguments.peer_script, arguments.images, network, arguments.limit)
-                theirs.append(statistics.median(peer))
-                yield {"round": number, "network": network, "who": "keras", "images_per_s": theirs[-1]}
-        if theirs:
-            ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
-            yield {
-                "network": network,
-                "batch_size": 64,
-                "cores": os.cpu_count(),
-                "squeezekit": statistics.median(ours),
-                "keras": statistics.median(theirs),
-                "ratio": round(statistics.median(ratios), 2),
-                "ratios": [round(ratio, 2) for ratio in ratios],
-            }
+def in_child(case: dict[str, Any], images: Path, limit: int) -> dict[str, float]:
+    """`measured_here` in a fresh process, so that all start alike."""
+    command = [sys.executable, __file__, str(images), "--child", json.dumps(case), "--limit", str(limit)]
+    result: dict[str, float] = json.loads(_output(command)[-1])
+    return result
+
+
+def peer_rate(command: list[str], network: str, images: Path, limit: int) -> float:
+    """Images/s of the epochs after the first of a peer's script, median."""
+    lines = _output([*command, str(images), "--network", network, "--epochs", str(EPOCHS), "--limit", str(limit)])
+    return statistics.median([row["images_per_s"] for row in map(json.loads, lines) if "epoch" in row][1:])
+
+
+def _output(command: list[str]) -> list[str]:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
+    return done.stdout.splitlines()
+
+
+def rows(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """A row a measurement, all in turn in each round."""
+    peers = {"plain PyTorch": [sys.executable, str(PLAIN)]}
+    if arguments.peer_python:
+        peers["Keras"] = [arguments.peer_python, arguments.peer_script]
+    grid = list(product(arguments.batch_norm, arguments.batch_sizes, arguments.precisions))
+    for number in range(arguments.rounds):
+        ceiling = {}
+        for precision in arguments.precisions:
+            ceiling[precision] = in_child({"precision": precision}, arguments.images, arguments.limit)["operations_per_s"]
+            yield {"round": number, "who": "matrix product", "precision": precision, "gflops": round(ceiling[precision] / 1e9, 1)}
+        for network in arguments.networks:
+            macs = layer_table(network_config(network)).macs
+            for batch_norm, batch_size, precision in grid:
+                case = {"network": network, "batch_norm": batch_norm, "batch_size": batch_size, "precision": precision}
+                rates = in_child(case, arguments.images, arguments.limit)
+                share = round(6 * macs * rates["epoch"] / ceiling[precision], 3)
+                yield {"round": number, "who": "squeezekit", "macs": macs, **case, **rates, "share": share}
+            for who, command in peers.items():
+                rate = peer_rate(command, network, arguments.images, arguments.limit)
+                case = {"network": network, "batch_norm": False, "batch_size": 64, "precision": "fp32"}
+                yield {"round": number, "who": who, "macs": macs, **case, "epoch": rate}
+
+
+def summary(measured: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """A row a case: the median of its rounds, their range, and the ratio to each peer, round by round."""
+    cases = defaultdict(list)
+    for row in measured:
+        if "network" in row:
+            cases[row["who"], row["network"], row["batch_norm"], row["batch_size"], row["precision"]].append(row)
+    for (who, network, batch_norm, batch_size, precision), found in cases.items():
+        epochs = [row["epoch"] for row in found]
+        line = {"who": who, "network": network, "batch_norm": batch_norm, "batch_size": batch_size, "precision": precision}
+        line |= {"epoch": statistics.median(epochs), "epoch_range": [min(epochs), max(epochs)]}
+        if who == "squeezekit":
+            line |= {key: statistics.median(row[key] for row in found) for key in ("step", "share")}
+            if not batch_norm:
+                for peer in ("Keras", "plain PyTorch"):
+                    theirs = [row["epoch"] for row in cases.get((peer, network, False, 64, "fp32"), [])]
+                    ratios = [round(ours / other, 2) for ours, other in zip(epochs, theirs, strict=False)]
+                    line |= {f"times {peer}": {"median": statistics.median(ratios), "rounds": ratios}} if ratios else {}
+        yield {"cores": os.cpu_count(), **line}
 
 
 if __name__ == "__main__":
+    native = chosen_precision("auto", torch.device("cpu"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", type=Path, help="a folder with train/<class>/… and test/<class>/…")
     parser.add_argument("--peer-python", help="the interpreter that has Keras")
-    parser.add_argument("--peer-script", help="the peer's script")
+    parser.add_argument("--peer-script", help="the Keras script")
     parser.add_argument("--networks", nargs="+", default=["report", "late"], choices=["report", "late"])
+    parser.add_argument("--batch-norm", nargs="+", type=json.loads, default=[False, True], help="false, true or both")
+    parser.add_argument("--batch-sizes", nargs="+", type=int, default=[64, 256, 512])
+    parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"] if native == "bf16" else ["fp32"], choices=PRECISIONS)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--limit", type=int, default=5000, help="training images")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
+    parser.add_argument("--child", type=json.loads, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        print(json.dumps(squeezekit_rates(arguments.images, arguments.child, arguments.limit)))
+        print(json.dumps(measured_here(arguments.child, arguments.images, arguments.limit)))
     else:
-        for line in rounds(arguments):
-            print(json.dumps(line), flush=True)
+        found = []
+        for row in rows(arguments):
+            found.append(row)
+            print(json.dumps(row), flush=True)
+        for row in summary(found):
+            print(json.dumps(row), flush=True)
