@@ -1,4 +1,4 @@
-"""How long does recipe `fast` train until a given test accuracy?
+"""How long do network and recipe `fast` train until a given test accuracy?
 
     python benchmarks/time_to_accuracy.py IMAGES --out FOLDER [--targets 0.639 0.80 0.85 0.90] [--epochs 1 2 3 …]
 
@@ -32,13 +32,14 @@ class Ladder:
     def run(self, epochs: int, seed: int) -> dict[str, Any]:
         """The summary of one run."""
         folder = self.out / f"{epochs}-epochs-seed-{seed}"
-        run = train(self.images, out=folder, recipe="fast", epochs=epochs, seed=seed, test=False, resume=True, **self.fields)
+        fixed: dict[str, Any] = {"network": "fast", "recipe": "fast", "test": False, "resume": True}
+        run = train(self.images, out=folder, epochs=epochs, seed=seed, **fixed, **self.fields)
         assert run.summary is not None
         return run.summary
 
     def test_accuracy(self, epochs: int, seed: int) -> float:
         """Of a run's best weights."""
-        return evaluate(self.out / f"{epochs}-epochs-seed-{seed}", data=self.images).accuracy
+        return evaluate(self.out / f"{epochs}-epochs-seed-{seed}").accuracy
 
 
 def rows(ladder: Ladder, targets: list[float], schedules: list[int], seeds: int) -> Iterator[dict[str, Any]]:
@@ -54,16 +55,17 @@ def rows(ladder: Ladder, targets: list[float], schedules: list[int], seeds: int)
             if max(accuracies) < missing[0] - 0.01:
                 break
         while missing and len(runs) == seeds and statistics.mean(accuracies) >= missing[0]:
+            target = missing.pop(0)
             tests = [ladder.test_accuracy(epochs, seed) for seed in range(seeds)]
             seconds = [run["seconds"] for run in runs]
             yield {
-                "target": missing[0],
+                "target": target,
                 "epochs": epochs,
                 "parameters": runs[0]["parameters"],
                 "validation": accuracies,
                 "test": tests,
                 "mean_test": round(statistics.mean(tests), 4),
-                "reached": statistics.mean(tests) >= missing.pop(0),
+                "reached": statistics.mean(tests) >= target,
                 "median_seconds": statistics.median(seconds),
                 "seconds": seconds,
                 "precision": runs[0]["precision"],

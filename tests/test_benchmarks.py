@@ -1,10 +1,17 @@
 """The benchmarks measure what they say."""
 
 import importlib.util
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
+
+from squeezekit.images.digits import load_digits
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -14,6 +21,26 @@ def script(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def lines(*command):
+    environment = {**os.environ, "PYTHON": sys.executable}
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+@pytest.fixture(scope="module")
+def digit_folder(tmp_path_factory):
+    """The digits as folders of pictures, as the benchmarks want their images."""
+    folder = tmp_path_factory.mktemp("digits")
+    source = load_digits(image_size=32, channels=3)
+    for part, images, limit in (("train", source.training, 400), ("test", source.test, 60)):
+        for number in range(limit):
+            place = folder / part / f"digit-{images.labels[number]}"
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(images.images[number]).save(place / f"{number}.png")
+    return folder
 
 
 @pytest.mark.parametrize("saving", script("savings").SAVINGS)
@@ -27,3 +54,49 @@ def test_a_network_without_a_saving_computes_the_same(saving):
     kinds = [[type(module) for module in network.modules()] for network in networks]
     in_the_network = saving in ("random bytes", "pooling before ReLU", "average before convolution")
     assert (kinds[0] != kinds[1]) == in_the_network
+
+
+def test_plain_pytorch_is_the_same_network_as_ours():
+    from squeezekit.networks import network_config
+
+    plain = script("peers/plain_pytorch")
+    for name, layout in plain.NETWORKS.items():
+        theirs = plain.build(layout, 10, norm=False).eval()
+        ours = network_config(name).build().eval()
+        # The same layers in the same order: ours are squeeze, expand 1×1, expand 3×3 too.
+        pairs = zip(ours.parameters(), theirs.parameters(), strict=True)
+        with torch.no_grad():
+            for mine, other in pairs:
+                mine.copy_(other)
+        x = torch.rand(2, 3, 32, 32)
+        assert torch.allclose(ours(x), theirs(x), atol=1e-5), name
+
+
+def test_training_speed_measures_ours_and_the_plain_peer(digit_folder):
+    flags = ["--networks", "report", "--batch-norm", "false", "--batch-sizes", "64", "--precisions", "fp32", "--rounds", "1"]
+    found = lines(sys.executable, BENCHMARKS / "training_speed.py", digit_folder, *flags, "--limit", 300)
+    assert [row.get("who") for row in found] == ["matrix product", "squeezekit", "plain PyTorch", "squeezekit", "plain PyTorch"]
+    ceiling, ours, plain, summary, _ = found
+    assert ours["share"] == pytest.approx(6 * ours["macs"] * ours["epoch"] / (1e9 * ceiling["gflops"]), abs=2e-3)
+    assert summary["times plain PyTorch"]["rounds"] == [round(ours["epoch"] / plain["epoch"], 2)]
+
+
+def test_data_parallel_counts_the_bytes_of_an_all_reduce():
+    found = lines(sys.executable, BENCHMARKS / "data_parallel.py", "--networks", "report", "--rounds", "1", "--steps", "2")
+    summary = next(row for row in found if "bytes_a_step" in row)
+    # Two processes each send half of the gradient twice.
+    assert 1 < summary["bytes_a_step"] / summary["gradient_bytes"] < 1.3
+    computed = [row for row in found if "computed_workers" in row]
+    assert [(row["computed_workers"], row["gigabits_per_s"]) for row in computed] == [(8, 1), (8, 10), (64, 1), (64, 10)]
+    assert computed[0]["exchange_seconds"] == pytest.approx(2 * 7 / 8 * 8 * summary["gradient_bytes"] / 1e9, rel=1e-2)
+
+
+def test_the_gpu_script_runs_dry_on_a_cpu(digit_folder, tmp_path):
+    found = lines(BENCHMARKS / "gpu.sh", digit_folder, tmp_path, "--dry-run")
+    assert {row["device"] for row in found} == {"dry run"}
+    target = next(row for row in found if "target" in row)
+    assert len(target["test"]) == 2 and target["reached"] == (sum(target["test"]) / 2 >= target["target"])
+    assert sorted(path.name for path in tmp_path.glob("*.safetensors")) == ["fast-1.safetensors", "modern-1.safetensors"]
+    assert len([row for row in found if "step_ms" in row]) == 4
+    again = lines(BENCHMARKS / "gpu.sh", digit_folder, tmp_path, "--dry-run")
+    assert next(row for row in again if "target" in row) == target

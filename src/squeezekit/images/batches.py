@@ -82,11 +82,6 @@ class Batches:
         for indices in torch.split(self.indices[self._part(len(self))], self.batch_size):
             yield self._normalised(self._images[indices.to(self._images.device)]), self._labels_of(indices)
 
-    def sample(self, count: int) -> Tensor:
-        """About so many images as they are, from all over the set, the same in every process: float [n, c, h, w]."""
-        chosen = self.indices[:: max(len(self) // count, 1)]
-        return self._normalised(self._images[chosen.to(self._images.device)])
-
     def shuffled(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         """Every image once, in the order and with the augmentation of `epoch`, from batch `first_step` on.
 

@@ -16,11 +16,23 @@ from squeezekit.networks.squeezenet import SqueezeNetConfig
 # `report` is R6. Its rows that the report elides, and the place of the dropout, are our reading: the paper's own
 # progression. `late` is v1.0's Fire modules for 32 × 32.
 _V1_0 = {"start": 0, "depth": 8, "pool_before": (1, 4, 8)}
+# Maps shrink early, and width grows with them: most accurate for the seconds that training takes (docs/LOG.md).
+_FAST = {
+    "start": 0,
+    "depth": 8,
+    "base_e": 64,
+    "incr_e": 96,
+    "squeeze_ratio": 0.25,
+    "pool_before": (1, 2, 4),
+    "bypass": "simple",
+    "stem_width": 32,
+}
 _IMAGENET = {"classes": 1000, "image_size": 224, "stem_stride": 2, "pool_size": 3, "head_relu": True}
 
 NETWORKS: dict[str, tuple[type[NetworkConfig], dict[str, Any]]] = {
     "report": (SqueezeNetConfig, {}),
     "late": (SqueezeNetConfig, _V1_0),
+    "fast": (SqueezeNetConfig, _FAST),
     "v1.0": (SqueezeNetConfig, {**_V1_0, **_IMAGENET, "stem_kernel": 7}),
     "v1.1": (SqueezeNetConfig, {**_V1_0, **_IMAGENET, "stem_width": 64, "pool_before": (1, 3, 5)}),
     "resnet8": (ResNet8Config, {}),

@@ -40,7 +40,6 @@ class Recipe(BaseModel):
     label_smoothing: Fraction = Field(0.0, description="share of the target spread over all classes")
     augmentation: Augmentation = Field("none", description="shifts, and mirroring where the data allow it")
     shift: float = Field(0.125, ge=0, le=0.5, description="furthest shift, as a share of the side")
-    whitened_stem: bool = Field(False, description="a fixed first layer that whitens patches of the training images")
     class_weights: Literal["none", "balanced"] = Field("none", description="weight classes by 1 ÷ frequency in the loss")
     normalisation: Literal["unit", "standardise"] = Field(
         "unit", description="pixels to 0…1 (R2), or also to mean 0 and deviation 1 for each channel"
@@ -52,6 +51,7 @@ class Recipe(BaseModel):
 NETWORK_DEFAULTS: dict[str, dict[str, Any]] = {
     "report": {},
     "modern": {"batch_norm": True, "dropout": 0.0},
+    "fast": {"batch_norm": True, "dropout": 0.0},
 }
 
 RECIPES: dict[str, Recipe] = {
@@ -67,6 +67,21 @@ RECIPES: dict[str, Recipe] = {
         schedule="one-cycle",
         label_smoothing=0.1,
         augmentation="shift-flip",
+        normalisation="standardise",
+    ),
+    "fast": Recipe(
+        name="fast",
+        optimizer="muon",
+        learning_rate=0.1,
+        momentum=0.85,
+        weight_decay=1e-3,
+        batch_size=512,
+        epochs=8,
+        patience=0,
+        schedule="one-cycle",
+        label_smoothing=0.1,
+        augmentation="shift-flip",
+        shift=0.0625,
         normalisation="standardise",
     ),
 }

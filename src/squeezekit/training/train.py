@@ -31,7 +31,6 @@ from squeezekit.training.settings import RunConfig, build_config, resolve
 from squeezekit.training.summary import summarise
 from squeezekit.training.tensorboard import EventLog
 from squeezekit.training.watch import Interrupted, not_learning, stop_requests
-from squeezekit.training.whitening import whiten_stem
 
 
 def train(
@@ -201,11 +200,8 @@ def _trainer(run: Run, images: ImageSet, processes: Processes) -> Trainer:
         counts = np.bincount(images.labels[split.training], minlength=len(images.classes))
         weights = torch.from_numpy(len(split.training) / (len(counts) * counts)).float()
     torch.manual_seed(derived_seed(config.run.seed, WEIGHTS))
-    network = config.network.build()
-    if recipe.whitened_stem:
-        whiten_stem(network, training)
     trainer = Trainer(
-        network,
+        config.network.build(),
         recipe,
         training,
         _batches(config, images, processes, split.validation),
