@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -76,7 +77,9 @@ def joined() -> Iterator[Processes]:
     if count == 1:
         yield Processes()
         return
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    backends = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    # The others wait while the first decodes the images.
+    dist.init_process_group(backends, timeout=timedelta(days=1))
     try:
         yield Processes(dist.get_rank(), count, int(os.environ["LOCAL_RANK"]))
     except RuntimeError as error:
