@@ -71,7 +71,7 @@ def measure_steps(network: str, steps: int) -> None:
 
 
 def size_of(network: nn.Module) -> dict[str, int]:
-    """Its trainable parameters."""
+    """Its parameters."""
     return {"parameters": sum(p.numel() for p in network.parameters())}
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -49,23 +48,23 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-def median_seconds(work: Any, times: int, device: torch.device) -> float:
-    """Of one call, after a few to warm up."""
-    seconds = []
-    for _ in range(times + 3):
-        wait(device)
-        begin = time.perf_counter()
+def seconds_of(work: Callable[[], object], times: int, device: torch.device) -> float:
+    """Of one call: the mean of many in a row, as training makes them, after a few to warm up."""
+    for _ in range(3):
         work()
-        wait(device)
-        seconds.append(time.perf_counter() - begin)
-    return statistics.median(seconds[3:])
+    wait(device)
+    begin = time.perf_counter()
+    for _ in range(times):
+        work()
+    wait(device)
+    return (time.perf_counter() - begin) / times
 
 
 def matrix_rate(plan: Plan) -> float:
     """Floating-point operations/s of a large matrix product."""
     dtype = torch.bfloat16 if plan.precision == "bf16" else torch.float32
     a, b = (torch.rand(plan.side, plan.side, device=plan.device).to(dtype) for _ in range(2))
-    return 2 * plan.side**3 / median_seconds(lambda: a @ b, plan.steps, plan.device)
+    return 2 * plan.side**3 / seconds_of(lambda: a @ b, plan.steps, plan.device)
 
 
 def step_rates(plan: Plan, ceiling: float) -> Iterator[dict[str, Any]]:
@@ -77,10 +76,11 @@ def step_rates(plan: Plan, ceiling: float) -> Iterator[dict[str, Any]]:
         trainer = Trainer(config.build(), recipe, unused, unused, seed=0, device=plan.device)
         trainer.network.train()
         if compiled:
-            trainer.network.compile(mode="reduce-overhead")
+            torch.compiler.reset()
+            trainer.network.compile(mode="reduce-overhead", dynamic=False)
         images = torch.rand(batch_size, 32, 32, 3, device=plan.device).permute(0, 3, 1, 2)
         labels = torch.randint(10, (batch_size,), device=plan.device)
-        seconds = median_seconds(lambda: trainer.step(images, labels, 0.01), plan.steps, plan.device)  # noqa: B023
+        seconds = seconds_of(lambda: trainer.step(images, labels, 0.01), plan.steps, plan.device)  # noqa: B023
         macs = layer_table(config).macs
         yield {
             "network": network,
@@ -97,10 +97,10 @@ def step_rates(plan: Plan, ceiling: float) -> Iterator[dict[str, Any]]:
 def long_trainings(plan: Plan, images: Path, out: Path) -> Iterator[dict[str, Any]]:
     """Accuracy of `late` with `modern` after many epochs; its weights are kept."""
     for epochs in plan.long:
-        run = train(
-            images, out=out / "runs" / f"modern-{epochs}", network="late", recipe="modern", epochs=epochs,
-            resume=True, device=plan.device.type, **plan.fields,
-        )  # fmt: skip
+        # Large batches, at the rate that goes with them, since a GPU is hardly filled by 64 images.
+        fields = {"batch_size": 512, "learning_rate": 0.4, "device": plan.device.type, **plan.fields}
+        place = out / "runs" / f"modern-{epochs}"
+        run = train(images, out=place, network="late", recipe="modern", epochs=epochs, resume=True, **fields)
         shutil.copy(run.folder / "best.safetensors", out / f"modern-{epochs}.safetensors")
         yield {"recipe": "modern", **(run.summary or {})}
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything worth measuring on a GPU, in one call of under ten minutes; one JSON line a measurement.
+# Everything worth measuring on a GPU, in one call meant for ten minutes; one JSON line a measurement.
 #
 #   benchmarks/gpu.sh IMAGES OUT [--wheels FOLDER] [--dry-run]
 #
@@ -31,4 +31,4 @@ if [ -n "$wheels" ]; then
     "$python" -m pip install --quiet --no-index --no-deps --upgrade --target "$out/packages" "$wheels"/*.whl
     export PYTHONPATH="$PYTHONPATH:$out/packages"
 fi
-"$python" benchmarks/gpu.py "$images" --out "$out" "${options[@]}" | tee "$out/gpu.jsonl"
+"$python" benchmarks/gpu.py "$images" --out "$out" "${options[@]}" | tee -a "$out/gpu.jsonl"

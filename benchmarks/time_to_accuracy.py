@@ -2,11 +2,12 @@
 
     python benchmarks/time_to_accuracy.py IMAGES --out FOLDER [--targets 0.639 0.80 0.85 0.90] [--epochs 1 2 3 …]
 
-For each target: the shortest of the schedules whose validation accuracy, the mean of all seeds, reaches it. Only then are
-the test images measured, once for each seed, and the line says whether their mean reaches the target too. Seconds are those
-of training with the validation after each epoch; decoding (once, then cached), start-up and the test are not in them.
+For each target: the shortest of the schedules whose validation accuracy, the mean of all seeds, reaches it; one whose first
+seeds all miss it by more than a point is not tried further. Only then are the test images measured, once for each seed,
+and the line says whether their mean reaches the target too. Seconds are those of training with the validation after each
+epoch; decoding (once, then cached), start-up and the test are not in them.
 Runs are kept in FOLDER, so that a stopped measurement goes on where it was. Prints one JSON line a run and a target;
-what stands behind `--` goes to squeezekit.train as fields, `-- base_e=96`.
+`--fields base_e=96 seed=1` go to squeezekit.train.
 """
 
 from __future__ import annotations
@@ -51,7 +52,6 @@ def rows(ladder: Ladder, targets: list[float], schedules: list[int], seeds: int)
             runs.append(ladder.run(epochs, seed))
             accuracies = [run["validation"]["accuracy"] for run in runs]
             yield {"epochs": epochs, "seed": seed, "validation": accuracies[-1], "seconds": runs[-1]["seconds"]}
-            # What one seed misses by more than a point, the mean of several will miss too.
             if max(accuracies) < missing[0] - 0.01:
                 break
         while missing and len(runs) == seeds and statistics.mean(accuracies) >= missing[0]:
@@ -82,7 +82,7 @@ if __name__ == "__main__":
     parser.add_argument("--targets", nargs="+", type=float, default=[0.639, 0.80, 0.85, 0.90])
     parser.add_argument("--epochs", nargs="+", type=int, default=EPOCHS)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("fields", nargs="*", help="fields of network, recipe or run, as name=value (JSON)")
+    parser.add_argument("--fields", nargs="*", default=[], help="fields of network, recipe or run, as name=value (JSON)")
     arguments = parser.parse_args()
     fields = {name: json.loads(value) for name, value in (field.split("=", 1) for field in arguments.fields)}
     for row in rows(Ladder(arguments.images, arguments.out, fields), arguments.targets, arguments.epochs, arguments.seeds):

@@ -35,7 +35,7 @@ def digit_folder(tmp_path_factory):
     """The digits as folders of pictures, as the benchmarks want their images."""
     folder = tmp_path_factory.mktemp("digits")
     source = load_digits(image_size=32, channels=3)
-    for part, images, limit in (("train", source.training, 400), ("test", source.test, 60)):
+    for part, images, limit in (("train", source.training, 600), ("test", source.test, 60)):
         for number in range(limit):
             place = folder / part / f"digit-{images.labels[number]}"
             place.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def test_plain_pytorch_is_the_same_network_as_ours():
 
 def test_training_speed_measures_ours_and_the_plain_peer(digit_folder):
     flags = ["--networks", "report", "--batch-norm", "false", "--batch-sizes", "64", "--precisions", "fp32", "--rounds", "1"]
-    found = lines(sys.executable, BENCHMARKS / "training_speed.py", digit_folder, *flags, "--limit", 300)
+    found = lines(sys.executable, BENCHMARKS / "training_speed.py", digit_folder, *flags, "--limit", 600)
     assert [row.get("who") for row in found] == ["matrix product", "squeezekit", "plain PyTorch", "squeezekit", "plain PyTorch"]
     ceiling, ours, plain, summary, _ = found
     assert ours["share"] == pytest.approx(6 * ours["macs"] * ours["epoch"] / (1e9 * ceiling["gflops"]), abs=2e-3)

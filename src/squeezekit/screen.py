@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -21,6 +20,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from squeezekit import launch
+
 PATIENCE = 0.5
 
 
@@ -29,8 +30,7 @@ def console() -> Console:
 
     Of several processes that torchrun has started, only the first one speaks.
     """
-    quiet = os.environ.get("RANK", "0") != "0"
-    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty(), quiet=quiet)
+    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty(), quiet=launch.rank() > 0)
 
 
 def say(message: str) -> None:

@@ -117,3 +117,10 @@ def test_deterministic_is_switched_on_while_training(tmp_path, monkeypatch):
         assert seen == {deterministic}
         seen.clear()
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_stop_request_is_heard_at_once_where_losses_are_looked_at_rarely():
+    one = trainer(epochs=2)
+    one._look_every = 50
+    assert not one.train_epoch(lambda progress, rate: progress.step == 2)
+    assert (one.progress.epoch, one.progress.step, one.progress.images) == (0, 2, 32)

@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import Any
 
+from squeezekit import launch
 from squeezekit.cli.fields import add_fields
 from squeezekit.networks.catalogue import NETWORKS
 from squeezekit.networks.squeezenet import SqueezeNetConfig
@@ -41,6 +42,8 @@ def run(*, json: bool = False, **settings: Any) -> int:
     from squeezekit.training.train import train
 
     finished = train(**settings)
+    if launch.rank() > 0:
+        return 0
     curves = draw_curves(finished.folder)
     summary = finished.summary or {}
     if json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -27,7 +28,8 @@ STATISTICS_BYTES = 2**22
 class Batches:
     """A part of an image set as batches of (float [n, c, h, w] channels-last, int64 labels [n]) on `device`.
 
-    Pixels are scaled to 0…1, then `mean` is subtracted and `std` divided, for all or each channel. Sets that are
+    Pixels are scaled to 0…1, then `mean` is subtracted and `std` divided, for all or each channel. `shift` is the
+    furthest that augmentation moves an image, as a share of its side. Sets that are
     memory-mapped stay so on a CPU; on another device the whole set is copied there once. Of several processes, each
     gets its part of every batch (`rank` of `ranks`): the same images, augmented alike, as one process would get.
     """
@@ -54,6 +56,7 @@ class Batches:
         self._labels = torch.from_numpy(np.array(images.labels)).to(device)
         self.indices = torch.from_numpy(np.arange(len(images)) if indices is None else np.array(indices))
         self.batch_size, self.rank, self.ranks = batch_size, rank, ranks
+        self.sizes = self._sizes()
         self.mirror = augmentation == "shift-flip" and images.mirrorable
         self.reach = 0 if augmentation == "none" else round(shift * images.image_size)
         self._seed = seed
@@ -68,7 +71,7 @@ class Batches:
     @property
     def steps(self) -> int:
         """Number of batches of an epoch. The last may be short, but a single image goes to the batch before it."""
-        return len(self._sizes())
+        return len(self.sizes)
 
     def _sizes(self) -> list[int]:
         sizes = [min(self.batch_size, len(self) - start) for start in range(0, len(self), self.batch_size)]
@@ -80,53 +83,60 @@ class Batches:
     def in_order(self) -> Iterator[Batch]:
         """Every image of this process's part once, in order, as it is."""
         for indices in torch.split(self.indices[self._part(len(self))], self.batch_size):
-            yield self._normalised(self._images[indices.to(self._images.device)]), self._labels_of(indices)
+            here = self._moved(indices)
+            yield self._normalised(self._images[here]), self._labels[here]
 
     def shuffled(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
-        """Every image once, in the order and with the augmentation of `epoch`, from batch `first_step` on.
+        """This process's part of each batch, from batch `first_step` on, shuffled and augmented for `epoch`.
 
-        A process's part of a last batch that is smaller than their number may be empty.
+        An epoch has every image once. A process's part of a last batch that is smaller than their number may be empty.
         """
         order = self.indices[torch.randperm(len(self), generator=generator(self._seed, SHUFFLE, epoch))]
-        for step, indices in enumerate(torch.split(order, self._sizes())):
+        for step, indices in enumerate(torch.split(order, self.sizes)):
             if step >= first_step:
                 part = self._part(len(indices))
                 shifts = self._shifts(len(indices), generator(self._seed, AUGMENT, epoch, step))[:, part]
-                yield self._augmented(indices[part], shifts, epoch), self._labels_of(indices[part])
+                here = self._moved(indices[part])
+                yield self._augmented(indices[part], here, shifts, epoch), self._labels[here]
 
     def elsewhere(self, step: int) -> tuple[int, int]:
         """How many images of that batch other processes have, before and after this one's part."""
-        count = self._sizes()[step]
-        part = self._part(count)
-        return part.start, count - part.stop
+        part = self._part(self.sizes[step])
+        return part.start, self.sizes[step] - part.stop
+
+    def shares(self) -> list[int]:
+        """How many images each process gets from `in_order`."""
+        borders = [rank * len(self) // self.ranks for rank in range(self.ranks + 1)]
+        return [end - begin for begin, end in pairwise(borders)]
 
     def _part(self, count: int) -> slice:
         return slice(self.rank * count // self.ranks, (self.rank + 1) * count // self.ranks)
 
-    def _labels_of(self, indices: Tensor) -> Tensor:
-        return self._labels[indices.to(self._labels.device)]
+    def _moved(self, index: Tensor) -> Tensor:
+        """To where the images are, without waiting for a GPU."""
+        device = self._images.device
+        return index.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else index
 
     def _shifts(self, count: int, random: torch.Generator) -> Tensor:
         """Rows and columns to move by: [2, count, 1]."""
         return torch.randint(-self.reach, self.reach + 1, (2, count, 1), generator=random)
 
-    def _augmented(self, indices: Tensor, shifts: Tensor, epoch: int) -> Tensor:
+    def _augmented(self, indices: Tensor, here: Tensor, shifts: Tensor, epoch: int) -> Tensor:
         """Shift images, edges reflected, and mirror half of them.
 
         Each image is mirrored in every other epoch, so that two epochs show both of its sides (Jordan, 2024,
         arXiv 2404.00498, section 3.6). Where each pixel comes from is computed first: both cost one gather from the set.
         """
-        device = self._images.device
         if not (self.reach or self.mirror):
-            return self._normalised(self._images[indices.to(device)])
+            return self._normalised(self._images[here])
         height, width = self._images.shape[1:3]
         rows = _reflected(torch.arange(height) + shifts[0], height)
         columns = _reflected(torch.arange(width) + shifts[1], width)
         if self.mirror:
             mirrored = self._mirrored_first[indices] ^ (epoch % 2 == 1)
             columns = torch.where(mirrored[:, None], width - 1 - columns, columns)
-        images, rows, columns = (index.to(device) for index in (indices, rows, columns))
-        source = (images[:, None, None] * height + rows[:, :, None]) * width + columns[:, None, :]
+        rows, columns = self._moved(rows), self._moved(columns)
+        source = (here[:, None, None] * height + rows[:, :, None]) * width + columns[:, None, :]
         return self._normalised(self._images.view(-1, self._images.shape[3])[source])
 
     def _normalised(self, pixels: Tensor) -> Tensor:

@@ -19,9 +19,8 @@ class Dropout(nn.Dropout):
     before = after = 0
 
     def forward(self, x: Tensor) -> Tensor:
-        alone = self.before == self.after == 0
-        if not self.training or self.p == 0 or (alone and x.device.type != "cpu"):
-            return super().forward(x)
+        if not self.training or self.p == 0:
+            return x
         kept = max(round(256 * (1 - self.p)), 1)
         each = x[:1].numel() if len(x) else 0
         values = each * (self.before + len(x) + self.after)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from squeezekit.networks.config import NetworkConfig
+from squeezekit.networks.dropout import Dropout
 
 # Expansion, channels at full width, blocks, stride of the first: the paper's table with the first two strides at 1,
 # as is usual for 32 × 32.
@@ -32,7 +33,7 @@ class MobileNetV2(nn.Module):
                 layers.append(InvertedResidual(width, _width(channels), expansion, stride if block == 0 else 1))
                 width = _width(channels)
         self.features = nn.Sequential(*layers, _convolution(width, 1280, 1))
-        self.dropout = nn.Dropout(0.2)
+        self.dropout = Dropout(0.2)
         self.classifier = nn.Linear(1280, config.classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

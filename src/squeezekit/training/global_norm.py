@@ -7,27 +7,34 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
-class GlobalBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation with mean and variance of the batches of all processes together, on a CPU.
+class GlobalBatchNorm(_BatchNorm):
+    """Batch normalisation with mean and variance of the batches of all processes together.
 
-    torch's SyncBatchNorm, which does the same, refuses CPUs. Shapes: [n, c, h, w] -> [n, c, h, w], n may differ and be 0.
+    torch's SyncBatchNorm does the same, but refuses CPUs and waits for the GPU at every call. Shapes: [n, c, …] ->
+    [n, c, …]; n may differ between processes, and be 0.
     """
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        pass
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        places = wide.new_tensor([x.numel() / x.shape[1]])
-        sums = over_processes(torch.cat([wide.sum((0, 2, 3)), places]))
+        others = [0, *range(2, x.ndim)]
+        channels = [1, -1] + [1] * (x.ndim - 2)
+        places = wide.new_full((1,), x.numel() / x.shape[1])
+        sums = over_processes(torch.cat([wide.sum(others), places]))
         count = sums[-1]
         mean = sums[:-1] / count
-        centred = wide - mean[:, None, None]
-        variance = over_processes(centred.square().sum((0, 2, 3))) / count
+        centred = wide - mean.view(channels)
+        variance = over_processes(centred.square().sum(others)) / count
         self._remember(mean.detach(), (variance * count / (count - 1)).detach())
         scale = (variance + self.eps).rsqrt() * self.weight
-        normalised: Tensor = centred * scale[:, None, None] + self.bias[:, None, None]
+        normalised: Tensor = centred * scale.view(channels) + self.bias.view(channels)
         return normalised.to(x.dtype)
 
     def _remember(self, mean: Tensor, variance: Tensor) -> None:
@@ -64,8 +71,6 @@ def over_processes(x: Tensor) -> Tensor:
 
 def use_global_statistics(network: nn.Module) -> None:
     """Make every batch normalisation of `network` one over all processes; parameters and their names stay."""
-    if next(network.parameters()).is_cuda:
-        nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
     for module in network.modules():
-        if type(module) is nn.BatchNorm2d:
+        if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d):
             module.__class__ = GlobalBatchNorm

@@ -106,21 +106,28 @@ class Trainer:
         clock = time.perf_counter()
         for images, labels in self.training.shuffled(progress.epoch, progress.step):
             rate = self.rate
-            self._drop_as_one_process()
+            if self.processes.count > 1:
+                self._drop_as_one_process()
             results.append(self.step(images, labels, rate))
             progress.step += 1
             last = progress.step == self.training.steps
             if len(results) == self._look_every or last:
                 self._look(results, rate)
             progress.step_seconds, clock = progress.step_seconds + time.perf_counter() - clock, time.perf_counter()
-            asked = on_step(progress, rate)
-            # All processes stop after the same step, one at which they look at losses anyway.
-            if not results and not last and self.processes.any(asked, self.device):
+            if self._stops(on_step(progress, rate), results, rate) and not last:
                 return False
         validation = self.measure()
         progress.seconds += progress.step_seconds + time.perf_counter() - clock
         self._record(rate, validation)
         return True
+
+    def _stops(self, asked: bool, results: list[Tensor], rate: float) -> bool:
+        """Whether to stop now; several processes stop after the same step, one at which they look at losses anyway."""
+        if self.processes.count > 1:
+            return not results and self.processes.any(asked)
+        if asked:
+            self._look(results, rate)
+        return asked
 
     def _look(self, results: list[Tensor], rate: float) -> None:
         """Add up what the last steps returned, and make sure that it is numbers."""

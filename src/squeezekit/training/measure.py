@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from squeezekit.images.batches import Batches
+from squeezekit.training.processes import gathered
 
 
 @dataclass(frozen=True)
@@ -35,12 +34,10 @@ def logits_of(network: nn.Module, batches: Batches) -> tuple[Tensor, Tensor]:
     network.eval()
     with torch.inference_mode():
         parts = [(network(images).float(), labels) for images, labels in batches.in_order()]
-    logits, labels = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
+    logits, labels = (torch.cat(part) for part in zip(*parts, strict=True))
     if batches.ranks > 1:
-        shares: list[Any] = [None] * batches.ranks
-        dist.all_gather_object(shares, (logits, labels))
-        logits, labels = (torch.cat(part) for part in zip(*shares, strict=True))
-    return logits, labels
+        logits, labels = (gathered(share, batches.shares()) for share in (logits, labels))
+    return logits.cpu(), labels.cpu()
 
 
 def measure(network: nn.Module, batches: Batches) -> Measurement:

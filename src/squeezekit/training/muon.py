@@ -17,9 +17,9 @@ STEPS = 3
 class Muon(Optimizer):
     """Momentum whose update is made orthogonal (Jordan et al., 2024, “Muon: an optimizer for hidden layers”).
 
-    `filters` [out, in, k, k] are seen as matrices [out, in·k²], and kept at Frobenius norm √out, which changes nothing
-    where batch normalisation follows, and only there. `groups` are parameter groups, as torch's, for SGD with Nesterov
-    momentum and weight decay.
+    `filters` [out, in, k, k] are seen as matrices [out, in·k²], and brought to Frobenius norm √out before each update,
+    which changes nothing where batch normalisation follows, and only there. `groups` are parameter groups, as torch's,
+    for SGD with Nesterov momentum and weight decay.
     """
 
     def __init__(self, filters: Iterable[Tensor], groups: list[dict[str, Any]], *, rate: float, momentum: float) -> None:
@@ -42,7 +42,7 @@ class Muon(Optimizer):
             updates = list(torch._foreach_add(gradients, momenta, alpha=group["momentum"]))
             if group["orthogonal"]:
                 for parameter in parameters:
-                    parameter.mul_(len(parameter) ** 0.5 / parameter.norm())
+                    parameter.mul_(len(parameter) ** 0.5 / (parameter.norm() + 1e-7))
                 updates = [orthogonal(update.flatten(1)).view_as(update) for update in updates]
             torch._foreach_add_(parameters, updates, alpha=-group["lr"])
 

@@ -14,13 +14,13 @@ from squeezekit.training.recipe import Recipe
 
 def optimizer_for(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """The optimiser of the network's trainable weights, its rates the highest of the schedule; raises SqueezekitError."""
-    trainable = [p for p in network.parameters() if p.requires_grad]
+    parameters = list(network.parameters())
     if recipe.optimizer == "muon":
         normed = _filters_before_a_norm(network)
         chosen = {id(p) for p in normed}
-        rest = _groups([p for p in trainable if id(p) not in chosen], recipe)
+        rest = _groups([p for p in parameters if id(p) not in chosen], recipe)
         return Muon(normed, rest, rate=recipe.muon_rate, momentum=recipe.muon_momentum)
-    groups = _groups(trainable, recipe)
+    groups = _groups(parameters, recipe)
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, momentum=recipe.momentum, nesterov=recipe.momentum > 0, fused=True)
     return (torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW)(groups, fused=True)
@@ -40,8 +40,11 @@ def _groups(parameters: Sequence[Tensor], recipe: Recipe) -> list[dict[str, obje
 
 
 def _filters_before_a_norm(network: nn.Module) -> list[Tensor]:
-    # A convolution has no bias exactly where batch normalisation follows it.
-    found = [m.weight for m in network.modules() if isinstance(m, nn.Conv2d) and m.bias is None and m.weight.requires_grad]
+    # The families here leave a convolution's bias out where batch normalisation follows it.
+    found = [module.weight for module in network.modules() if isinstance(module, nn.Conv2d) and module.bias is None]
     if not found:
-        raise SqueezekitError("optimizer 'muon' serves filters that batch normalisation follows; train with --batch-norm")
+        raise SqueezekitError(
+            "optimizer 'muon' serves convolutions without bias, before batch normalisation, and this network has none; "
+            "train a SqueezeNet with --batch-norm, or choose --optimizer sgd"
+        )
     return found

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
-from squeezekit.errors import RunFailed
+from squeezekit import launch
+from squeezekit.errors import RunFailed, SqueezekitError
 from squeezekit.training.global_norm import use_global_statistics
 
-Value = TypeVar("Value")
+# The others wait while the first decodes the images.
+TIMEOUT = timedelta(hours=6)
 
 
 @dataclass(frozen=True)
@@ -34,9 +38,13 @@ class Processes:
         return self.rank == 0
 
     def device(self, chosen: torch.device) -> torch.device:
-        """This process's own GPU where a GPU was chosen."""
+        """This process's own GPU where a GPU was chosen; raises SqueezekitError when there are too few."""
         if chosen.type == "cpu" or self.count == 1:
             return chosen
+        if self.local_rank >= torch.cuda.device_count():
+            raise SqueezekitError(
+                f"{torch.cuda.device_count()} GPUs are here for more processes; lower torchrun's --nproc-per-node"
+            )
         torch.cuda.set_device(self.local_rank)
         return torch.device("cuda", self.local_rank)
 
@@ -45,43 +53,60 @@ class Processes:
         if self.count == 1:
             return network
         use_global_statistics(network)
-        return DistributedDataParallel(network, forward_sync_buffers=False)
+        with warnings.catch_warnings():
+            # Its newer name does not exist in older versions.
+            warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")
+            return DistributedDataParallel(network, broadcast_buffers=False)
 
     def total(self, values: Tensor) -> Tensor:
-        """The sum over all processes."""
+        """`values` as their sum over all processes, in place."""
         if self.count > 1:
             dist.all_reduce(values)
         return values
 
-    def any(self, wish: bool, device: torch.device) -> bool:
+    def any(self, wish: bool) -> bool:
         """Whether any process wishes it."""
-        return wish if self.count == 1 else bool(self.total(torch.tensor(float(wish), device=device)) > 0)
+        return bool(self.total(torch.tensor(float(wish))) > 0)
 
     def wait(self) -> None:
         """Until all processes are here."""
-        self.agreed(None)
+        self.any(False)
 
-    def agreed(self, value: Value) -> Value:
-        """The first process's value, for all."""
+    def told(self, text: str) -> str:
+        """The first process's text, for all."""
         if self.count == 1:
-            return value
-        box: list[Any] = [value]
-        dist.broadcast_object_list(box)
-        return box[0]  # type: ignore[no-any-return]
+            return text
+        length = torch.tensor(len(text.encode()))
+        dist.broadcast(length, 0)
+        letters = torch.zeros(int(length), dtype=torch.uint8)
+        if self.first:
+            letters = torch.tensor(list(text.encode()), dtype=torch.uint8)
+        dist.broadcast(letters, 0)
+        return bytes(letters.tolist()).decode()
+
+
+def gathered(share: Tensor, sizes: list[int]) -> Tensor:
+    """The shares [sizes[rank], …] of all processes, one after the other: [sum of sizes, …]."""
+    padded = F.pad(share, [0, 0] * (share.ndim - 1) + [0, max(sizes) - len(share)])
+    shares = [torch.empty_like(padded) for _ in sizes]
+    dist.all_gather(shares, padded)
+    return torch.cat([one[:size] for one, size in zip(shares, sizes, strict=True)])
 
 
 @contextmanager
 def joined() -> Iterator[Processes]:
     """All processes that torchrun started, or this one alone; raises RunFailed when another one ends before its time."""
-    count = int(os.environ.get("WORLD_SIZE", "1"))
+    count = launch.processes()
     if count == 1:
         yield Processes()
         return
     backends = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    # The others wait while the first decodes the images.
-    dist.init_process_group(backends, timeout=timedelta(days=1))
+    store, rank, _ = next(rendezvous("env://", timeout=TIMEOUT))
+    # torchrun keeps its store when it restarts: addresses of the dead must not be found again.
+    store = PrefixStore(f"attempt {launch.attempt()}", store)
+    dist.init_process_group(backends, store=store, rank=rank, world_size=count, timeout=TIMEOUT)
     try:
-        yield Processes(dist.get_rank(), count, int(os.environ["LOCAL_RANK"]))
+        yield Processes(rank, count, launch.local_rank())
     except RuntimeError as error:
         if not _is_about_communication(error):
             raise
@@ -90,11 +115,6 @@ def joined() -> Iterator[Processes]:
         ) from error
     finally:
         dist.destroy_process_group()
-
-
-def restarted() -> bool:
-    """Whether torchrun has started this process anew after a failure."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
 def _is_about_communication(error: RuntimeError) -> bool:

@@ -26,7 +26,7 @@ class Recipe(BaseModel):
     momentum: Fraction = Field(0.9, description="momentum of sgd")
     muon_rate: float = Field(0.2, gt=0, description="learning rate of muon's filters, which moves as the other does")
     muon_momentum: Fraction = Field(0.6, description="momentum of muon's filters")
-    weight_decay: float = Field(0.0, ge=0, description="on filters only, not on biases or batch normalisation")
+    weight_decay: float = Field(0.0, ge=0, description="on filters only, not on biases, batch normalisation or muon's filters")
     batch_size: int = Field(64, ge=1, description="images a step; small sets use fewer, so that an epoch has eight steps")
     epochs: int = Field(100, ge=1, description="most epochs to train")
     patience: int = Field(10, ge=0, description="epochs without a lower validation loss before training stops; 0: never")

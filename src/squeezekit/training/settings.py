@@ -50,7 +50,11 @@ class RunConfig(BaseModel):
 
 def read_config(path: Path) -> RunConfig:
     """The configuration that a run folder holds; raises SqueezekitError."""
-    tables = read_toml(path)
+    return config_from(read_toml(path), path)
+
+
+def config_from(tables: dict[str, Any], path: Path) -> RunConfig:
+    """The configuration in the tables of `config.toml`, whose `path` errors name; raises SqueezekitError."""
     try:
         table = tables.pop("network")
         network = network_class(table["name"]).model_validate(table)

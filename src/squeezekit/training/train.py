@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from squeezekit import launch
 from squeezekit.errors import SqueezekitError
 from squeezekit.images.batches import Batches, channel_statistics
 from squeezekit.images.image_set import ImageSet, ImageSource
@@ -24,10 +26,10 @@ from squeezekit.screen import progress_bar, say
 from squeezekit.training.loop import WEIGHTS, Progress, Trainer
 from squeezekit.training.machine import chosen_device, chosen_precision, keep_freed_memory
 from squeezekit.training.measure import images_at_once, logits_of, measure, measurement
-from squeezekit.training.processes import Processes, joined, restarted
+from squeezekit.training.processes import Processes, joined
 from squeezekit.training.resume import taken_up
 from squeezekit.training.run_folder import Run
-from squeezekit.training.settings import RunConfig, build_config, resolve
+from squeezekit.training.settings import RunConfig, build_config, config_from, resolve
 from squeezekit.training.summary import summarise
 from squeezekit.training.tensorboard import EventLog
 from squeezekit.training.watch import Interrupted, not_learning, stop_requests
@@ -62,7 +64,7 @@ def train(
             processes,
             lambda: _open(
                 Path(out).expanduser() if out else None,
-                resume=resume or restarted(),
+                resume=resume,
                 network=network,
                 recipe=recipe,
                 config=Path(config).expanduser() if config else None,
@@ -78,33 +80,43 @@ def train(
 
 
 def _led(processes: Processes, make: Callable[[], tuple[Run, ImageSource | None]]) -> tuple[Run, ImageSource | None]:
-    """What the first process makes; the others get the run from it, and read the images themselves."""
+    """What the first process makes; the others are told which run it is, and read the images themselves."""
     if not processes.first:
-        followed: Run | None = processes.agreed(None)
-        if followed is None:
+        told = processes.told("")
+        if not told:
             raise SqueezekitError("stopped, for the reason that the first process gives")
-        return followed, None
+        folder, _, text = told.partition("\n")
+        run = Run(Path(folder))
+        # Not as on disk: where images lie may be given anew.
+        run.config = config_from(tomllib.loads(text), run.folder)
+        return run, None
     try:
         run, source = make()
     except BaseException:
-        processes.agreed(None)
+        processes.told("")
         raise
-    return processes.agreed(run), source
+    processes.told(f"{run.folder.absolute()}\n{run.config.to_toml()}")
+    return run, source
 
 
 def _open(
     out: Path | None, *, resume: bool, network: str | None, recipe: str | None, config: Path | None, fields: dict[str, Any]
 ) -> tuple[Run, ImageSource | None]:
     """The run to train, new or taken up, with its images where they had to be read."""
-    if resume and not out:
-        raise SqueezekitError("--resume needs --out DIR, the run to go on with")
+    if not out and (resume or launch.attempt() > 0):
+        raise SqueezekitError("--resume, and torchrun's --max-restarts, need --out DIR, the run to go on with")
     folder = out or _new_folder()
-    if folder.exists() and not resume:
+    if folder.exists() and not resume and not _was_begun_by_this_launch(folder):
         raise SqueezekitError(f"{folder}: exists already; choose another --out, or go on with --resume")
     if (folder / "config.toml").exists():
         return taken_up(folder, network=network, recipe=recipe, config=config, fields=fields), None
     _check_can_be_made(folder)
     return _start(folder, *resolve(network=network, recipe=recipe, config=config, fields=fields))
+
+
+def _was_begun_by_this_launch(folder: Path) -> bool:
+    """Whether torchrun has started these processes anew after a failure, and the run is theirs."""
+    return launch.attempt() > 0 and (folder / "config.toml").exists() and Run(folder).data.get("launch") == launch.launch()
 
 
 def _start(folder: Path, network: dict[str, Any], recipe: dict[str, Any], run: dict[str, Any]) -> tuple[Run, ImageSource]:
@@ -137,6 +149,7 @@ def _start(folder: Path, network: dict[str, Any], recipe: dict[str, Any], run: d
         "fingerprint": images.fingerprint,
         "test_fingerprint": source.test.fingerprint,
         "unreadable": list(source.unreadable),
+        "launch": launch.launch(),
     }
     config = build_config(network, recipe, run)
     if config.run.weights:
@@ -191,6 +204,8 @@ def _determinism(wanted: bool) -> Iterator[None]:
 def _trainer(run: Run, images: ImageSet, processes: Processes) -> Trainer:
     config, split, recipe = run.config, run.split, run.config.recipe
     size = _batch_size(recipe.batch_size, len(split.training))
+    if size < processes.count:
+        raise SqueezekitError(f"{processes.count} processes are too many for batches of {size} images; start fewer")
     if size < recipe.batch_size:
         say(f"batch size {size} instead of {recipe.batch_size}, so that an epoch has at least eight steps")
     options = {"batch_size": size, "augmentation": recipe.augmentation, "shift": recipe.shift}
@@ -241,12 +256,14 @@ def _train(run: Run, trainer: Trainer, events: EventLog | None) -> None:
                     say(f"warning: {warning}")
                 if events:
                     events.epoch(trainer)
-            if events:
+            if trainer.processes.first:
                 run.save_checkpoint(trainer.state(), progress.history, trainer.best)
-            if not whole:
+            if not whole or (not trainer.finished and trainer.processes.any(stop.is_set())):
+                # The others must not end before the first has saved.
+                trainer.processes.wait()
                 place = f"epoch {progress.epoch}, step {progress.step}"
                 raise Interrupted(f"stopped after {place}; go on with: {_resume_command(run)}")
-    if events:
+    if trainer.processes.first:
         run.save_checkpoint(trainer.state(), progress.history, trainer.best)
 
 

@@ -20,14 +20,17 @@ class Interrupted(RunFailed):
 
 @contextmanager
 def stop_requests() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets; a second Ctrl-C ends at once. Only the main thread can listen."""
+    """An event that Ctrl-C or SIGTERM sets; a second Ctrl-C ends at once. Only the main thread can listen.
+
+    torchrun sends SIGTERM to processes that the terminal has sent Ctrl-C: that one is no second wish.
+    """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
 
     def request(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
+        if stop.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
         stop.set()
 
