@@ -18,6 +18,7 @@ from squeezekit.networks.squeezenet import Head
     [
         ("report", 716_602, 50_429_952),
         ("late", 729_034, 52_543_488),
+        ("fast", 723_210, 17_866_752),
         ("v1.0", 1_248_424, None),
         ("v1.1", 1_235_496, None),
         ("resnet8", 77_946, 12_501_632),

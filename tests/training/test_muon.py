@@ -1,8 +1,11 @@
 """Muon, and what it leaves to SGD."""
 
+import copy
+
 import pytest
 import torch
 
+from squeezekit import train
 from squeezekit.errors import SqueezekitError
 from squeezekit.networks import network_config
 from squeezekit.training.muon import Muon, orthogonal
@@ -53,6 +56,32 @@ def test_filters_keep_their_norm_and_only_those_before_a_norm_are_muons():
     filters = named["features.3.expand3x3.weight"]
     # √out before the update of length 0.2 · √rank · about 1.
     assert float(filters.detach().norm()) == pytest.approx(len(filters) ** 0.5, rel=0.2)
+
+
+def test_its_momentum_goes_with_its_state():
+    network = network_config("report", batch_norm=True, base_e=16, incr_e=16).build()
+    optimizer = optimizer_for(network, MUON)
+
+    def step(network, optimizer):
+        torch.manual_seed(0)
+        optimizer.zero_grad()
+        network(torch.rand(4, 3, 32, 32)).square().sum().backward()
+        optimizer.step()
+
+    step(network, optimizer)
+    twin = copy.deepcopy(network)
+    resumed, fresh = optimizer_for(twin, MUON), copy.deepcopy(network)
+    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    for one, its in ((network, optimizer), (twin, resumed), (fresh, optimizer_for(fresh, MUON))):
+        step(one, its)
+    weights = [one.features[0].weight for one in (network, twin, fresh)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_recipe_fast_learns_the_digits(tmp_path):
+    run = train("digits", out=tmp_path / "run", network="fast", recipe="fast", epochs=8, limit=800, test=False)
+    assert run.summary["validation"]["accuracy"] > 0.8
 
 
 def test_without_batch_normalisation_muon_is_refused():
