@@ -104,7 +104,8 @@ def _open(
 ) -> tuple[Run, ImageSource | None]:
     """The run to train, new or taken up, with its images where they had to be read."""
     if not out and (resume or launch.attempt() > 0):
-        raise SqueezekitError("--resume, and torchrun's --max-restarts, need --out DIR, the run to go on with")
+        asking = "--resume" if resume else "torchrun's --max-restarts"
+        raise SqueezekitError(f"{asking} needs --out DIR, the run to go on with")
     folder = out or _new_folder()
     if folder.exists() and not resume and not _was_begun_by_this_launch(folder):
         raise SqueezekitError(f"{folder}: exists already; choose another --out, or go on with --resume")
