@@ -1,0 +1,60 @@
+"""Batch normalisation, as it is in use, as part of the convolution before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from squeezekit.networks.fire import Fire
+from squeezekit.networks.squeezenet import SqueezeNet
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution and what follows it: its output channels are multiplied by `gain` [out], then `shift` [out] is added.
+
+    `name` is that of the convolution in the same network without batch normalisation.
+    """
+
+    name: str
+    module: nn.Conv2d
+    gain: Tensor
+    shift: Tensor
+
+
+def convolutions(network: SqueezeNet) -> list[Convolution]:
+    """Every convolution, in the order in which they compute, with the batch normalisation behind it or its own bias."""
+    found: list[Convolution] = []
+    for name, module in network.features.named_children():
+        if isinstance(module, nn.Conv2d):
+            found.append(_convolution(f"features.{name}", module, getattr(network.features, "norm", None)))
+        elif isinstance(module, Fire):
+            found += _of_fire(f"features.{name}", module)
+    head = network.classifier[1]
+    assert isinstance(head, nn.Conv2d)
+    return [*found, _convolution("classifier.1", head, None)]
+
+
+def _of_fire(name: str, fire: Fire) -> Iterator[Convolution]:
+    yield _convolution(f"{name}.squeeze", fire.squeeze, fire.squeeze_norm)
+    narrow = fire.expand1x1.out_channels
+    yield _convolution(f"{name}.expand1x1", fire.expand1x1, fire.expand_norm, slice(0, narrow))
+    yield _convolution(f"{name}.expand3x3", fire.expand3x3, fire.expand_norm, slice(narrow, None))
+    if isinstance(fire.bypass, nn.Conv2d):
+        yield _convolution(f"{name}.bypass", fire.bypass, None)
+    elif isinstance(fire.bypass, nn.Sequential):
+        convolution, norm = fire.bypass
+        assert isinstance(convolution, nn.Conv2d)
+        yield _convolution(f"{name}.bypass", convolution, norm)
+
+
+def _convolution(name: str, module: nn.Conv2d, norm: nn.Module | None, part: slice = slice(None)) -> Convolution:
+    if not isinstance(norm, nn.BatchNorm2d):
+        shift = torch.zeros(module.out_channels) if module.bias is None else module.bias.detach()
+        return Convolution(name, module, torch.ones(module.out_channels), shift)
+    assert norm.running_mean is not None and norm.running_var is not None
+    gain = norm.weight.detach() / (norm.running_var + norm.eps).sqrt()
+    return Convolution(name, module, gain[part], (norm.bias.detach() - norm.running_mean * gain)[part])

@@ -1,0 +1,179 @@
+"""The `.sqz` file: everything needed to classify, and where it came from.
+
+Layout (docs/sqz-format.md): magic, version, sections, SHA-256 of all that. A section has a tag of four letters; an upper-case
+first letter says that no reader can do without it, a lower-case one that a reader may skip it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+
+from squeezekit import durable
+from squeezekit.compression.arithmetic import decoder, encoder, exhausted, finished
+from squeezekit.compression.fields import Fields
+from squeezekit.compression.forms import Quantised
+from squeezekit.compression.octets import MOST_BYTES, code_text, fresh_text
+from squeezekit.compression.tensors import BITS_PER_BYTE, FREE_BITS, Array, decode_parts, encode_tensors
+from squeezekit.errors import SqueezekitError
+from squeezekit.networks.catalogue import first_problem, network_class
+from squeezekit.networks.config import NetworkConfig
+
+MAGIC = b"SQZ\x1a"
+VERSION = 1
+DIGEST_BYTES = 32
+NETWORK, WEIGHTS = "Netw", "Wght"
+MOST_SECTIONS = 256
+# The one rule for pictures, that of images/picture.py.
+RESIZE = "centre square, antialiased bilinear"
+
+
+@dataclass(frozen=True)
+class Sqz:
+    """What a `.sqz` file holds.
+
+    `weights` are those of `network`, by their names; `sections` are optional ones, JSON by tag; what this version does not
+    know stays in them as bytes.
+    """
+
+    network: NetworkConfig
+    classes: tuple[str, ...]
+    weights: Mapping[str, Array | Quantised]
+    sections: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_bytes(self) -> bytes:
+        """The file; the same content gives the same bytes."""
+        about = {"network": self.network.model_dump(mode="json"), "classes": list(self.classes), "resize": RESIZE}
+        sections = {NETWORK: _json_bytes(about), WEIGHTS: encode_tensors(self.weights)}
+        for tag, content in self.sections.items():
+            sections[tag] = content if isinstance(content, bytes) else _json_bytes(content)
+        fields = Fields(MAGIC, len(MAGIC))
+        fields.write_integer(VERSION)
+        fields.write_integer(len(sections))
+        for tag, data in sections.items():
+            fields.write(tag.encode("ascii"))
+            fields.write_integer(len(data))
+            fields.write(data)
+        return bytes(fields) + hashlib.sha256(bytes(fields)).digest()
+
+    def write(self, path: Path) -> int:
+        """Write the file, all or nothing; returns its size in bytes."""
+        data = self.to_bytes()
+        durable.write_bytes(path, data)
+        return len(data)
+
+    def build(self) -> torch.nn.Module:
+        """The network with its weights, ready for use."""
+        network = self.network.build()
+        network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in self.arrays().items()})
+        return network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    def arrays(self) -> dict[str, Array]:
+        """The weights as float32 arrays."""
+        return {name: part.dequantised() if isinstance(part, Quantised) else part for name, part in self.weights.items()}
+
+
+def read_sqz(path: Path) -> Sqz:
+    """Read a file; raises SqueezekitError, naming it, for one that is not a whole `.sqz` of this version."""
+    try:
+        return from_bytes(path.read_bytes())
+    except OSError as error:
+        raise SqueezekitError(f"{path}: cannot be read ({error.strerror}); give a .sqz file") from None
+    except SqueezekitError as error:
+        raise SqueezekitError(f"{path}: {error}") from None
+
+
+def from_bytes(data: bytes) -> Sqz:
+    """The content of a file; raises SqueezekitError."""
+    sections = _sections(data)
+    about = _json(sections.pop(NETWORK))
+    network, classes = _about(about)
+    weights = decode_parts(sections.pop(WEIGHTS))
+    _check_weights(network, weights)
+    return Sqz(network, classes, weights, {tag: _json(part) if tag in JSON_SECTIONS else part for tag, part in sections.items()})
+
+
+# Optional sections that hold JSON: the stages of compression, where the network came from, what calibration found,
+# and inputs with their logits.
+JSON_SECTIONS = ("stor", "orig", "conf", "chck")
+
+
+def _sections(data: bytes) -> dict[str, bytes]:
+    if not data.startswith(MAGIC):
+        raise SqueezekitError("not a .sqz file; give one that squeezekit compress has made")
+    fields = Fields(data[:-DIGEST_BYTES], len(MAGIC))
+    version = fields.read_integer()
+    if version != VERSION:
+        raise SqueezekitError(f"a .sqz file of version {version}; this squeezekit reads version {VERSION}, install a newer one")
+    if hashlib.sha256(data[:-DIGEST_BYTES]).digest() != data[-DIGEST_BYTES:]:
+        raise SqueezekitError("damaged: its digest is not that of its content; get the file again")
+    sections: dict[str, bytes] = {}
+    for _ in range(fields.read_integer()):
+        tag = fields.read(4).decode("latin-1")
+        if not (tag.isascii() and tag.isalpha()) or tag in sections or len(sections) == MOST_SECTIONS:
+            raise SqueezekitError("damaged: its sections make no sense; get the file again")
+        sections[tag] = fields.read(fields.read_integer())
+        if tag[0].isupper() and tag not in (NETWORK, WEIGHTS):
+            raise SqueezekitError(f"needs a reader that knows its section '{tag}'; install a newer squeezekit")
+    if not fields.at_end or not {NETWORK, WEIGHTS} <= set(sections):
+        raise SqueezekitError("damaged: its sections are not all there; get the file again")
+    return sections
+
+
+def _about(about: Any) -> tuple[NetworkConfig, tuple[str, ...]]:
+    try:
+        network = network_class(about["network"]["name"]).model_validate(about["network"])
+        classes = tuple(about["classes"])
+    except ValidationError as error:
+        raise SqueezekitError(f"its network: {first_problem(error)}; get the file again") from None
+    except (KeyError, TypeError, RecursionError):
+        raise SqueezekitError("damaged: it does not say which network it holds; get the file again") from None
+    if not all(isinstance(name, str) for name in classes) or not len(set(classes)) == len(classes) == network.classes:
+        raise SqueezekitError("damaged: its classes are not those of its network; get the file again")
+    if about.get("resize") != RESIZE:
+        raise SqueezekitError("resizes pictures in a way that this squeezekit does not know; install a newer one")
+    return network, classes
+
+
+def _check_weights(network: NetworkConfig, weights: Mapping[str, Array | Quantised]) -> None:
+    # Without memory: a small file can name a huge network.
+    with torch.device("meta"):
+        expected = {name: tuple(tensor.shape) for name, tensor in network.build().state_dict().items()}
+    if {name: tuple(part.shape) for name, part in weights.items()} != expected:
+        raise SqueezekitError("damaged: its weights are not those of its network; get the file again")
+    if any(not isinstance(part, Quantised) and part.dtype != np.float32 for part in weights.values()):
+        raise SqueezekitError("damaged: its weights are no float32; get the file again")
+
+
+def _json_bytes(content: Any) -> bytes:
+    """JSON in UTF-8, compact, keys in order, coded as text."""
+    text = json.dumps(content, separators=(",", ":"), sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
+    coder = encoder(MOST_BYTES * len(text))
+    code_text(coder, *fresh_text(), np.frombuffer(text, np.uint8).copy())
+    fields = Fields()
+    fields.write_integer(len(text))
+    fields.write(finished(coder))
+    return bytes(fields)
+
+
+def _json(data: bytes) -> Any:
+    fields = Fields(data)
+    length, budget = fields.read_integer(), FREE_BITS + BITS_PER_BYTE * len(data)
+    if 8 * length > budget:
+        raise SqueezekitError("damaged: a text in it is too long; get the file again")
+    octets, coder = np.zeros(length, np.uint8), decoder(data[fields.position :], budget)
+    code_text(coder, *fresh_text(), octets)
+    if exhausted(coder):
+        raise SqueezekitError("damaged: a text in it is cut short; get the file again")
+    try:
+        return json.loads(octets.tobytes())
+    except (ValueError, RecursionError):
+        raise SqueezekitError("damaged: a text in it is not JSON; get the file again") from None

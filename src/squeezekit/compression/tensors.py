@@ -1,0 +1,135 @@
+"""Named arrays as few bytes, and back, bit for bit.
+
+    data = encode_tensors({"weight": weight, "bias": bias})
+    decode_tensors(data)["weight"]
+
+How each array is written is chosen here (`forms.py`); the layout is that of docs/sqz-format.md, section “Tensors”.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from squeezekit.compression.arithmetic import Coder, decoder, encoder, exhausted, finished
+from squeezekit.compression.fields import Fields
+from squeezekit.compression.forms import FORMS, Form, Models, Quantised, form_of
+from squeezekit.compression.octets import MOST_BYTES, code_text
+from squeezekit.errors import SqueezekitError
+
+VERSION = 1
+# What a few bytes may ask a reader to do: an encoder that needs more adds zeros.
+FREE_VALUES, VALUES_PER_BYTE = 1 << 21, 128
+FREE_BITS, BITS_PER_BYTE = 1 << 21, 128
+DTYPES = {0: np.dtype("<f2"), 1: np.dtype("<f4"), 2: np.dtype("<f8")}
+
+Array = NDArray[Any]
+
+
+def encode_tensors(tensors: Mapping[str, Array | Quantised]) -> bytes:
+    """Write arrays of float16, float32 or float64, of any shape, NaN and −0.0 included, or `Quantised` ones.
+
+    Raises SqueezekitError for other kinds of numbers.
+    """
+    header, forms = Fields(), []
+    header.write_integer(len(tensors))
+    for name, tensor in tensors.items():
+        form, dtype = form_of(tensor), _dtype_code(name, tensor)
+        header.write_text(name)
+        header.write_integer(dtype)
+        header.write_integer(len(tensor.shape))
+        for side in tensor.shape:
+            header.write_integer(side)
+        _write_form(header, form)
+        forms.append(form)
+    values = sum(prod(tensor.shape) for tensor in tensors.values())
+    return _sealed(bytes(header), forms, values)
+
+
+def _sealed(header: bytes, forms: list[Form], values: int) -> bytes:
+    models, raw = Models(), bytearray()
+    coder = encoder(MOST_BYTES * len(header) + sum(form.most_bytes() for form in forms))
+    code_text(coder, *models.text, np.frombuffer(header, np.uint8).copy())
+    for form in forms:
+        form.write(coder, models, raw)
+    stream = finished(coder)
+    start = Fields()
+    for number in (VERSION, len(header), len(stream)):
+        start.write_integer(number)
+    data = bytes(start) + stream + raw
+    needed = max((values - FREE_VALUES) / VALUES_PER_BYTE, (-int(coder.registers[4]) - FREE_BITS) / BITS_PER_BYTE)
+    return data.ljust(int(needed) + 1, b"\0")
+
+
+def decode_tensors(data: bytes) -> dict[str, Array]:
+    """The arrays that `encode_tensors` wrote; raises SqueezekitError for anything else."""
+    return {name: part.dequantised() if isinstance(part, Quantised) else part for name, part in decode_parts(data).items()}
+
+
+def decode_parts(data: bytes) -> dict[str, Array | Quantised]:
+    """Like `decode_tensors`, with arrays that were written as `Quantised` as such."""
+    start = Fields(data)
+    version, header_length, stream_length = (start.read_integer() for _ in range(3))
+    if version != VERSION:
+        raise SqueezekitError(f"tensors of version {version}; this squeezekit reads version {VERSION}, install a newer one")
+    stream, raw = data[start.position : start.position + stream_length], Fields(data, start.position + stream_length)
+    budget = FREE_BITS + BITS_PER_BYTE * len(data)
+    if start.position + stream_length > len(data) or 8 * header_length > budget:
+        raise SqueezekitError("tensors are cut short; get the file again")
+    coder, models = decoder(stream, budget), Models()
+    octets = np.zeros(header_length, np.uint8)
+    code_text(coder, *models.text, octets)
+    _check(coder)
+    tensors = _read_all(Fields(octets.tobytes()), coder, models, raw, FREE_VALUES + VALUES_PER_BYTE * len(data))
+    if data[raw.position :].strip(b"\0"):
+        raise SqueezekitError("tensors are damaged: something follows them; get the file again")
+    return tensors
+
+
+def _read_all(header: Fields, coder: Coder, models: Models, raw: Fields, left: int) -> dict[str, Array | Quantised]:
+    tensors: dict[str, Array | Quantised] = {}
+    for _ in range(header.read_integer()):
+        name, dtype = header.read_text(), DTYPES[_at_most(header.read_integer(), max(DTYPES))]
+        shape = tuple(header.read_integer() for _ in range(_at_most(header.read_integer(), 16)))
+        left -= prod(shape)
+        if left < 0 or name in tensors:
+            raise SqueezekitError("tensors are damaged: their list makes no sense; get the file again")
+        form = _read_form(header, shape, dtype)
+        tensors[name] = form.read(coder, models, raw)
+        _check(coder)
+    if not header.at_end:
+        raise SqueezekitError("tensors are damaged: their list is too long; get the file again")
+    return tensors
+
+
+def _write_form(header: Fields, form: Form) -> None:
+    header.write_integer(FORMS.index(type(form)))
+    form.describe(header)
+
+
+def _read_form(header: Fields, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Form:
+    return FORMS[_at_most(header.read_integer(), len(FORMS) - 1)].described(header, shape, dtype)
+
+
+def _dtype_code(name: str, tensor: Array | Quantised) -> int:
+    if isinstance(tensor, Quantised):
+        return 1
+    for code, dtype in DTYPES.items():
+        if tensor.dtype == dtype:
+            return code
+    raise SqueezekitError(f"tensor '{name}' holds {tensor.dtype}; give float16, float32 or float64")
+
+
+def _at_most(value: int, most: int) -> int:
+    if value > most:
+        raise SqueezekitError("tensors are damaged: a number in their list is too large; get the file again")
+    return value
+
+
+def _check(coder: Coder) -> None:
+    if exhausted(coder):
+        raise SqueezekitError("tensors are damaged or cut short; get the file again")
