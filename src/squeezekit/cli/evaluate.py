@@ -17,11 +17,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `evaluate`."""
     parser.epilog = """examples:
   squeezekit evaluate runs/digits
-  squeezekit evaluate runs/photos --split validation --json"""
-    parser.add_argument("model", metavar="MODEL", help="a run folder")
-    parser.add_argument("--data", metavar="DATA", help="other images than those of the run, with the same classes")
+  squeezekit evaluate runs/photos --split validation --json
+  squeezekit evaluate photos.sqz --data photos/"""
+    parser.add_argument("model", metavar="MODEL", help="a run folder or a .sqz file")
+    parser.add_argument(
+        "--data", metavar="DATA", help="other images than those of the run, with the same classes; a .sqz file needs it"
+    )
     parser.add_argument("--split", choices=("test", "validation"), help="which images (default test)")
-    parser.add_argument("--pictures", metavar="DIR", help="where the two pictures go (default: the run folder)")
+    parser.add_argument(
+        "--pictures", metavar="DIR", help="where the two pictures go (default: the run folder, or beside the file)"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=run)
 
@@ -32,7 +37,8 @@ def run(*, model: str, json: bool = False, pictures: str | None = None, **option
     from squeezekit.reporting.figures import draw_confusion, draw_mistakes
 
     evaluation = evaluate(model, **options)  # type: ignore[arg-type]
-    folder = Path(pictures or model).expanduser()
+    place = Path(model).expanduser()
+    folder = Path(pictures).expanduser() if pictures else place if place.is_dir() else place.parent
     folder.mkdir(parents=True, exist_ok=True)
     drawn = [draw_confusion(evaluation, folder / "confusion.png"), draw_mistakes(evaluation, folder / "mistakes.png")]
     say("pictures in " + ", ".join(str(path) for path in drawn))

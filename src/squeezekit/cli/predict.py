@@ -18,8 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `predict`."""
     parser.epilog = """examples:
   squeezekit predict runs/photos cat.jpg dog.png --top 3
-  squeezekit predict runs/photos holiday/ --json"""
-    parser.add_argument("model", metavar="MODEL", help="a run folder")
+  squeezekit predict photos.sqz holiday/ --json"""
+    parser.add_argument("model", metavar="MODEL", help="a run folder or a .sqz file")
     parser.add_argument("pictures", metavar="PICTURE", nargs="+", help="picture files, or folders of them")
     parser.add_argument("--top", metavar="N", type=int, help="show the N most probable classes (default 1)")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
@@ -54,9 +54,10 @@ def run(*, model: str, pictures: list[str], top: int = 1, json: bool = False) ->
             best = prediction.probabilities[:top]
             if json:
                 ranked = [{"label": label, "probability": p} for label, p in best]
-                print(jsonlib.dumps({"path": str(path), **ranked[0], "top": ranked}))
+                print(jsonlib.dumps({"path": str(path), **ranked[0], "unsure": prediction.unsure, "top": ranked}))
             else:
-                print(f"{path}: " + ", ".join(f"{label} {p:.1%}" for label, p in best))
+                unsure = "unsure, perhaps " if prediction.unsure else ""
+                print(f"{path}: {unsure}" + ", ".join(f"{label} {p:.1%}" for label, p in best))
     return 1 if unreadable else 0
 
 

@@ -112,7 +112,7 @@ class Planes(Form):
     def bits(self) -> float:
         """About how many bits this needs."""
         entropies = [max(_entropy(plane), LEAST_BITS) if self.coded >> i & 1 else 8 for i, plane in enumerate(self.planes)]
-        return float(sum(entropies)) * self.planes.shape[1]
+        return float(sum(entropies) * self.planes.shape[1])
 
     def write(self, coder: Coder, models: Models, raw: bytearray) -> None:
         for i, plane in enumerate(self.planes):

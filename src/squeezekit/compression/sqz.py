@@ -15,13 +15,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import nn
 
 from squeezekit import durable
 from squeezekit.compression.arithmetic import decoder, encoder, exhausted, finished
+from squeezekit.compression.confidence import Confidence
 from squeezekit.compression.fields import Fields
 from squeezekit.compression.forms import Quantised
 from squeezekit.compression.octets import MOST_BYTES, code_text, fresh_text
+from squeezekit.compression.origin import Origin
+from squeezekit.compression.self_check import SelfCheck
 from squeezekit.compression.tensors import BITS_PER_BYTE, FREE_BITS, Array, decode_parts, encode_tensors
 from squeezekit.errors import SqueezekitError
 from squeezekit.networks.catalogue import first_problem, network_class
@@ -31,32 +35,51 @@ MAGIC = b"SQZ\x1a"
 VERSION = 1
 DIGEST_BYTES = 32
 NETWORK, WEIGHTS = "Netw", "Wght"
+STAGES, ORIGIN, CONFIDENCE, SELF_CHECK = "stag", "orig", "conf", "chck"
 MOST_SECTIONS = 256
 # The one rule for pictures, that of images/picture.py.
 RESIZE = "centre square, antialiased bilinear"
+
+
+class Stage(BaseModel):
+    """One step of compression: how small and how good the network was after it.
+
+    `density` is the share of weights that are not zero, `bits` those of the file divided by the number of weights, `accuracy`
+    that on the validation images, 0…1.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    bytes: int
+    density: float
+    bits: float
+    accuracy: float
 
 
 @dataclass(frozen=True)
 class Sqz:
     """What a `.sqz` file holds.
 
-    `weights` are those of `network`, by their names; `sections` are optional ones, JSON by tag; what this version does not
-    know stays in them as bytes.
+    `weights` are those of `network`, by their names. The rest is optional; `others` are sections that this version does not
+    know, by tag, kept as they are.
     """
 
     network: NetworkConfig
     classes: tuple[str, ...]
     weights: Mapping[str, Array | Quantised]
-    sections: Mapping[str, Any] = field(default_factory=dict)
+    stages: tuple[Stage, ...] = ()
+    origin: Origin | None = None
+    confidence: Confidence | None = None
+    self_check: SelfCheck | None = None
+    others: Mapping[str, bytes] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """The file; the same content gives the same bytes."""
         about = {"network": self.network.model_dump(mode="json"), "classes": list(self.classes), "resize": RESIZE}
-        sections = {NETWORK: _json_bytes(about), WEIGHTS: encode_tensors(self.weights)}
-        for tag, content in self.sections.items():
-            sections[tag] = content if isinstance(content, bytes) else _json_bytes(content)
         fields = Fields(MAGIC, len(MAGIC))
         fields.write_integer(VERSION)
+        sections = {NETWORK: write_json(about), WEIGHTS: encode_tensors(self.weights), **self._known(), **self.others}
         fields.write_integer(len(sections))
         for tag, data in sections.items():
             fields.write(tag.encode("ascii"))
@@ -64,13 +87,22 @@ class Sqz:
             fields.write(data)
         return bytes(fields) + hashlib.sha256(bytes(fields)).digest()
 
+    def _known(self) -> dict[str, bytes]:
+        contents = {
+            STAGES: [stage.model_dump() for stage in self.stages] or None,
+            ORIGIN: self.origin and self.origin.model_dump(mode="json"),
+            CONFIDENCE: self.confidence and self.confidence.model_dump(),
+            SELF_CHECK: self.self_check and self.self_check.model_dump(mode="json"),
+        }
+        return {tag: write_json(content) for tag, content in contents.items() if content is not None}
+
     def write(self, path: Path) -> int:
         """Write the file, all or nothing; returns its size in bytes."""
         data = self.to_bytes()
         durable.write_bytes(path, data)
         return len(data)
 
-    def build(self) -> torch.nn.Module:
+    def build(self) -> nn.Module:
         """The network with its weights, ready for use."""
         network = self.network.build()
         network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in self.arrays().items()})
@@ -93,20 +125,32 @@ def read_sqz(path: Path) -> Sqz:
 
 def from_bytes(data: bytes) -> Sqz:
     """The content of a file; raises SqueezekitError."""
-    sections = _sections(data)
-    about = _json(sections.pop(NETWORK))
-    network, classes = _about(about)
+    sections = sections_of(data)
+    network, classes = _about(read_json(sections.pop(NETWORK)))
     weights = decode_parts(sections.pop(WEIGHTS))
     _check_weights(network, weights)
-    return Sqz(network, classes, weights, {tag: _json(part) if tag in JSON_SECTIONS else part for tag, part in sections.items()})
+    known = {tag: read_json(sections.pop(tag)) for tag in (STAGES, ORIGIN, CONFIDENCE, SELF_CHECK) if tag in sections}
+    return Sqz(
+        network,
+        classes,
+        weights,
+        stages=_stages(known[STAGES]) if STAGES in known else (),
+        origin=Origin.read(known[ORIGIN]) if ORIGIN in known else None,
+        confidence=Confidence.read(known[CONFIDENCE]) if CONFIDENCE in known else None,
+        self_check=SelfCheck.read(known[SELF_CHECK], len(classes)) if SELF_CHECK in known else None,
+        others=sections,
+    )
 
 
-# Optional sections that hold JSON: the stages of compression, where the network came from, what calibration found,
-# and inputs with their logits.
-JSON_SECTIONS = ("stor", "orig", "conf", "chck")
+def _stages(content: Any) -> tuple[Stage, ...]:
+    try:
+        return tuple(Stage.model_validate(stage) for stage in content)
+    except (ValidationError, TypeError):
+        raise SqueezekitError("damaged: its stages make no sense; get the file again") from None
 
 
-def _sections(data: bytes) -> dict[str, bytes]:
+def sections_of(data: bytes) -> dict[str, bytes]:
+    """The bytes of each section, by tag; raises SqueezekitError for what is no whole `.sqz` of this version."""
     if not data.startswith(MAGIC):
         raise SqueezekitError("not a .sqz file; give one that squeezekit compress has made")
     fields = Fields(data[:-DIGEST_BYTES], len(MAGIC))
@@ -131,14 +175,14 @@ def _sections(data: bytes) -> dict[str, bytes]:
 def _about(about: Any) -> tuple[NetworkConfig, tuple[str, ...]]:
     try:
         network = network_class(about["network"]["name"]).model_validate(about["network"])
-        classes = tuple(about["classes"])
+        classes, resize = tuple(about["classes"]), about["resize"]
     except ValidationError as error:
         raise SqueezekitError(f"its network: {first_problem(error)}; get the file again") from None
     except (KeyError, TypeError, RecursionError):
         raise SqueezekitError("damaged: it does not say which network it holds; get the file again") from None
     if not all(isinstance(name, str) for name in classes) or not len(set(classes)) == len(classes) == network.classes:
         raise SqueezekitError("damaged: its classes are not those of its network; get the file again")
-    if about.get("resize") != RESIZE:
+    if resize != RESIZE:
         raise SqueezekitError("resizes pictures in a way that this squeezekit does not know; install a newer one")
     return network, classes
 
@@ -153,7 +197,7 @@ def _check_weights(network: NetworkConfig, weights: Mapping[str, Array | Quantis
         raise SqueezekitError("damaged: its weights are no float32; get the file again")
 
 
-def _json_bytes(content: Any) -> bytes:
+def write_json(content: Any) -> bytes:
     """JSON in UTF-8, compact, keys in order, coded as text."""
     text = json.dumps(content, separators=(",", ":"), sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
     coder = encoder(MOST_BYTES * len(text))
@@ -164,7 +208,8 @@ def _json_bytes(content: Any) -> bytes:
     return bytes(fields)
 
 
-def _json(data: bytes) -> Any:
+def read_json(data: bytes) -> Any:
+    """What `write_json` wrote; raises SqueezekitError."""
     fields = Fields(data)
     length, budget = fields.read_integer(), FREE_BITS + BITS_PER_BYTE * len(data)
     if 8 * length > budget:

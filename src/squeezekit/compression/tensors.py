@@ -25,7 +25,7 @@ VERSION = 1
 # What a few bytes may ask a reader to do: an encoder that needs more adds zeros.
 FREE_VALUES, VALUES_PER_BYTE = 1 << 21, 128
 FREE_BITS, BITS_PER_BYTE = 1 << 21, 128
-DTYPES = {0: np.dtype("<f2"), 1: np.dtype("<f4"), 2: np.dtype("<f8")}
+DTYPES: dict[int, np.dtype[Any]] = {0: np.dtype("<f2"), 1: np.dtype("<f4"), 2: np.dtype("<f8")}
 
 Array = NDArray[Any]
 

@@ -9,22 +9,23 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from squeezekit.errors import SqueezekitError
 from squeezekit.images.batches import Batches
 from squeezekit.images.image_set import ImageSet
 from squeezekit.images.picture import Picture, read_picture
-from squeezekit.networks.config import NetworkConfig
+from squeezekit.inference.model import Model, load_model
 from squeezekit.training.measure import images_at_once, logits_of
-from squeezekit.training.run_folder import Run
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one picture: `probabilities` of all classes, 0…1, most probable first."""
+    """The answer for one picture: `probabilities` of all classes, 0…1, most probable first.
+
+    `unsure` says that the network would rather not answer: its probability is below what calibration found for right ones.
+    """
 
     probabilities: tuple[tuple[str, float], ...]
+    unsure: bool = False
 
     @property
     def label(self) -> str:
@@ -40,17 +41,13 @@ class Prediction:
 class Classifier:
     """A network with its classes: `Classifier.load("runs/x")("cat.jpg").label`."""
 
-    def __init__(self, network: nn.Module, config: NetworkConfig, classes: tuple[str, ...]) -> None:
-        self.network, self.config, self.classes = network, config, classes
+    def __init__(self, model: Model) -> None:
+        self.model, self.network, self.config, self.classes = model, model.network, model.config, model.classes
 
     @classmethod
     def load(cls, model: str | Path) -> Classifier:
-        """Load a MODEL: a run folder. Raises SqueezekitError."""
-        folder = Path(model).expanduser()
-        if not folder.exists():
-            raise SqueezekitError(f"{model}: does not exist; give the folder of a run that train has made")
-        run = Run(folder)
-        return cls(run.network(), run.config.network, tuple(run.data["classes"]))
+        """Load a MODEL: a run folder or a `.sqz` file. Raises SqueezekitError."""
+        return cls(load_model(model))
 
     def __call__(self, picture: Picture) -> Prediction:
         """Classify one picture: a path, an open file, a PIL image, or uint8 [h, w] or [h, w, 3]."""
@@ -67,8 +64,10 @@ class Classifier:
         images = ImageSet(pixels, np.zeros(len(pixels), np.int64), self.classes, "", mirrorable=False)
         batches = Batches(images, batch_size=images_at_once(self.config.image_size), mean=self.config.mean, std=self.config.std)
         logits, _ = logits_of(self.network, batches)
-        probabilities, order = torch.softmax(logits, 1).sort(1, descending=True)
+        probabilities, order = torch.softmax(logits / self.model.temperature, 1).sort(1, descending=True)
         return [
-            Prediction(tuple((self.classes[i], p) for i, p in zip(indices, values, strict=True)))
+            Prediction(
+                tuple((self.classes[i], p) for i, p in zip(indices, values, strict=True)), values[0] < self.model.threshold
+            )
             for indices, values in zip(order.tolist(), probabilities.tolist(), strict=True)
         ]

@@ -14,8 +14,8 @@ from squeezekit.errors import SqueezekitError
 from squeezekit.images.batches import Batches
 from squeezekit.images.image_set import ImageSet
 from squeezekit.images.sources import load_images
+from squeezekit.inference.model import load_model
 from squeezekit.training.measure import images_at_once, logits_of, measurement
-from squeezekit.training.run_folder import Run
 
 
 @dataclass(frozen=True)
@@ -44,26 +44,30 @@ class Evaluation:
 
 
 def evaluate(model: str | Path, data: str | Path | None = None, split: Literal["test", "validation"] = "test") -> Evaluation:
-    """Evaluate a run on its own test or validation images, or on the test images of other `data`.
+    """Evaluate a run or a `.sqz` file on its own test or validation images, or on the test images of other `data`.
 
-    Raises SqueezekitError when the classes differ, or the run's own images are no longer what they were: a folder that
+    A file does not say where its images are: `data` names them.
+
+    Raises SqueezekitError when the classes differ, or the model's own images are no longer what they were: a folder that
     has grown may have moved images it was trained on to its test part.
     """
     if split not in ("test", "validation"):
         raise SqueezekitError(f"split '{split}' is unknown; choose test or validation")
-    run = Run(Path(model).expanduser())
-    config = run.config.network
-    source = load_images(data or run.config.run.data, image_size=config.image_size, channels=config.channels)
-    if list(source.training.classes) != run.data["classes"]:
-        raise SqueezekitError(f"{source.name} holds other classes than {run.folder} was trained on; give its own --data")
-    own = (source.training.fingerprint, source.test.fingerprint) == run.fingerprints
+    loaded = load_model(model)
+    config = loaded.config
+    if not (data or loaded.data):
+        raise SqueezekitError(f"{loaded.name}: holds no images; name them with --data")
+    source = load_images(str(data or loaded.data), image_size=config.image_size, channels=config.channels)
+    if source.training.classes != loaded.classes:
+        raise SqueezekitError(f"{source.name} holds other classes than {loaded.name} was trained on; give its own --data")
+    own = (source.training.fingerprint, source.test.fingerprint) == loaded.fingerprints
     if not own and (data is None or split == "validation"):
         advice = "use --split test" if data else "name them with --data to measure their test part all the same"
-        raise SqueezekitError(f"{source.name}: no longer the images that {run.folder} was made from; {advice}")
-    images = source.test if split == "test" else source.training.subset(run.split.validation)
+        raise SqueezekitError(f"{source.name}: no longer the images that {loaded.name} was made from; {advice}")
+    images = source.test if split == "test" else source.training.subset(loaded.validation(source.training))
     size = images_at_once(config.image_size)
-    logits, labels = logits_of(run.network(), Batches(images, batch_size=size, mean=config.mean, std=config.std))
-    return _evaluation(logits, labels, images)
+    logits, labels = logits_of(loaded.network, Batches(images, batch_size=size, mean=config.mean, std=config.std))
+    return _evaluation(logits / loaded.temperature, labels, images)
 
 
 def _evaluation(logits: torch.Tensor, labels: torch.Tensor, images: ImageSet) -> Evaluation:

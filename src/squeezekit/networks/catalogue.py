@@ -16,16 +16,16 @@ from squeezekit.networks.squeezenet import SqueezeNetConfig
 # `report` is R6. Its rows that the report elides, and the place of the dropout, are our reading: the paper's own
 # progression. `late` is v1.0's Fire modules for 32 × 32.
 _V1_0 = {"start": 0, "depth": 8, "pool_before": (1, 4, 8)}
-# Maps shrink early, and width grows with them: most accurate for the seconds that training takes (docs/LOG.md).
+# Few and wide modules on maps that shrink early: most accurate for the seconds that training takes (docs/LOG.md).
 _FAST = {
     "start": 0,
-    "depth": 8,
-    "base_e": 64,
+    "depth": 5,
+    "base_e": 192,
     "incr_e": 64,
-    "squeeze_ratio": 0.5,
+    "squeeze_ratio": 0.375,
     "pool_before": (1, 2, 4),
     "bypass": "simple",
-    "stem_width": 32,
+    "stem_width": 48,
 }
 _IMAGENET = {"classes": 1000, "image_size": 224, "stem_stride": 2, "pool_size": 3, "head_relu": True}
 

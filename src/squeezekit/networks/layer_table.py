@@ -34,7 +34,9 @@ class Layer:
 
 @dataclass(frozen=True)
 class LayerTable:
-    """`activation_bytes` is the peak of what one image keeps in memory at one byte a value.
+    """`macs` are those of one image, twice the layers' sum where a network also looks at its mirror image.
+
+    `activation_bytes` is the peak of what one image keeps in memory at one byte a value.
 
     Each value lives from the operation that makes it to the last that reads it, in the order of the network;
     concatenation, normalisation, ReLU and dropout work in place.
@@ -57,7 +59,8 @@ class _Tracer(fx.Tracer):
 
 def layer_table(config: NetworkConfig) -> LayerTable:
     """Describe the network of a configuration, for one image, without training anything."""
-    network = config.build().eval()
+    passes = 2 if getattr(config, "mirrored", False) else 1
+    network = config.model_copy(update={"mirrored": False}).build().eval() if passes == 2 else config.build().eval()
     graph = _Tracer().trace(network)
     traced = fx.GraphModule(network, graph)
     with torch.no_grad():
@@ -67,7 +70,7 @@ def layer_table(config: NetworkConfig) -> LayerTable:
         if node.op == "call_module":
             layers += _rows(network, node, layers)
     parameters = sum(p.numel() for p in network.parameters())
-    return LayerTable(layers, parameters, sum(layer.macs for layer in layers), _peak(graph))
+    return LayerTable(layers, parameters, passes * sum(layer.macs for layer in layers), _peak(graph))
 
 
 def _rows(network: nn.Module, node: fx.Node, before: list[Layer]) -> list[Layer]:

@@ -38,6 +38,7 @@ class SqueezeNetConfig(NetworkConfig):
     pool_size: Literal[2, 3] = Field(2, description="side of the max-pooling, of stride 2")
     dropout: Share = Field(0.5, description="dropout before the last convolution")
     head_relu: bool = Field(False, description="ReLU after the last convolution, as in v1.0 and v1.1")
+    mirrored: bool = Field(False, description="in use, average the logits of an image and of its mirror image, at twice the work")
 
     @model_validator(mode="after")
     def _pools_stand_before_modules(self) -> Self:
@@ -79,7 +80,8 @@ class SqueezeNet(nn.Module):
     """Stem, Fire modules with max-pooling between them, dropout, 1×1 convolution to the classes, average.
 
     Shapes: float [n, channels, image_size, image_size], normalised -> logits [n, classes]. Parameter names and
-    shapes of v1.0 and v1.1 are those of torchvision.
+    shapes of v1.0 and v1.1 are those of torchvision. `mirrored` works in evaluation mode only (Krizhevsky et al., 2012,
+    section 4.1, average over reflections).
     """
 
     def __init__(self, config: SqueezeNetConfig) -> None:
@@ -92,6 +94,8 @@ class SqueezeNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.classifier(self.features(x))
+        if self.config.mirrored and not self.training:
+            logits = (logits + self.classifier(self.features(x.flip(3)))) / 2
         return logits
 
 

@@ -51,7 +51,7 @@ class Recipe(BaseModel):
 NETWORK_DEFAULTS: dict[str, dict[str, Any]] = {
     "report": {},
     "modern": {"batch_norm": True, "dropout": 0.0},
-    "fast": {"batch_norm": True, "dropout": 0.0},
+    "fast": {"batch_norm": True, "dropout": 0.0, "mirrored": True},
 }
 
 RECIPES: dict[str, Recipe] = {

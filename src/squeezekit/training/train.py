@@ -133,6 +133,9 @@ def _start(folder: Path, network: dict[str, Any], recipe: dict[str, Any], run: d
     if network.get("classes", classes) != classes:
         raise SqueezekitError(f"{draft.run.data} holds {classes} classes, not {network['classes']}; leave out --classes")
     network |= {"classes": classes, "channels": images.channels, "image_size": images.image_size}
+    if network.get("mirrored") and not images.mirrorable:
+        # A mirrored digit is another sign.
+        network["mirrored"] = False
     split = split_training(
         images.labels,
         classes=images.classes,

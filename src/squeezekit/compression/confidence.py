@@ -1,0 +1,60 @@
+"""When to believe a network: a temperature for its probabilities and a threshold below which it is unsure."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
+
+from squeezekit.errors import SqueezekitError
+from squeezekit.networks.catalogue import first_problem
+
+# Of the right answers on the validation images.
+KEPT = 0.95
+
+
+class Confidence(BaseModel):
+    """The section `conf`: logits are divided by `temperature`; an answer less probable than `threshold` is unsure."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    temperature: float = Field(1.0, gt=0, lt=1e6)
+    threshold: float = Field(0.0, ge=0, le=1)
+
+    @classmethod
+    def calibrated(cls, logits: Tensor, labels: Tensor) -> Confidence:
+        """From the logits [n, classes] of validation images.
+
+        The temperature of least cross-entropy (Guo et al., 2017, section 4.2), and the threshold that keeps 95 % of the
+        right answers.
+        """
+        temperature = _temperature(logits, labels)
+        confidence, answers = torch.softmax(logits.double() / temperature, 1).max(1)
+        right = confidence[answers == labels].sort().values
+        threshold = float(right[int((1 - KEPT) * len(right))]) if len(right) else 0.0
+        return cls(temperature=round(temperature, 4), threshold=round(threshold, 4))
+
+    @classmethod
+    def read(cls, section: object) -> Confidence:
+        """What a file says; raises SqueezekitError."""
+        try:
+            return cls.model_validate(section)
+        except ValidationError as error:
+            raise SqueezekitError(f"damaged: its confidence: {first_problem(error)}; get the file again") from None
+
+
+def _temperature(logits: Tensor, labels: Tensor) -> float:
+    """The loss is convex in 1 ÷ temperature: a golden-section search over its logarithm finds the least."""
+    low, high, ratio = -3.0, 3.0, (5**0.5 - 1) / 2
+
+    def loss(power: float) -> float:
+        return float(F.cross_entropy(logits.double() / 2.718281828**power, labels))
+
+    for _ in range(40):
+        first, second = high - ratio * (high - low), low + ratio * (high - low)
+        if loss(first) < loss(second):
+            high = second
+        else:
+            low = first
+    return float(2.718281828 ** ((low + high) / 2))

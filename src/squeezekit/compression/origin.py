@@ -1,0 +1,84 @@
+"""Where a compressed network came from: the images, how they were divided, the recipe, the accuracy."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from squeezekit.errors import SqueezekitError
+from squeezekit.images.image_set import ImageSet
+from squeezekit.images.splits import Split, split_training
+from squeezekit.networks.catalogue import first_problem
+from squeezekit.training.run_folder import Run
+
+
+class SplitRule(BaseModel):
+    """What `split_training` needs to divide the same images again, and a digest of what comes out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int
+    validation_share: float
+    limit: int
+    digest: str
+
+
+class Origin(BaseModel):
+    """The section `orig`. Fingerprints are those of `ImageSet`; accuracies are 0…1, by name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    squeezekit: str
+    fingerprint: str
+    test_fingerprint: str
+    split: SplitRule
+    recipe: dict[str, Any]
+    accuracy: dict[str, float]
+
+    @classmethod
+    def of(cls, run: Run, accuracy: dict[str, float]) -> Origin:
+        """Of a network that was compressed from a run."""
+        settings = run.config.run
+        rule = SplitRule(
+            seed=settings.seed, validation_share=settings.validation_share, limit=settings.limit, digest=_digest(run.split)
+        )
+        return cls(
+            squeezekit=importlib.metadata.version("squeezekit"),
+            fingerprint=run.fingerprints[0],
+            test_fingerprint=run.fingerprints[1],
+            split=rule,
+            recipe=run.config.recipe.model_dump(mode="json"),
+            accuracy=accuracy,
+        )
+
+    @classmethod
+    def read(cls, section: Any) -> Origin:
+        """What a file says; raises SqueezekitError."""
+        try:
+            return cls.model_validate(section)
+        except ValidationError as error:
+            raise SqueezekitError(f"damaged: where it came from: {first_problem(error)}; get the file again") from None
+
+    def validation(self, images: ImageSet) -> NDArray[np.int64]:
+        """Indices of the validation images among the training images; raises SqueezekitError."""
+        rule = self.split
+        split = split_training(
+            images.labels,
+            classes=images.classes,
+            seed=rule.seed,
+            validation_share=rule.validation_share,
+            limit=rule.limit or None,
+        )
+        if _digest(split) != rule.digest:
+            raise SqueezekitError("this squeezekit divides the images in another way than the file's; use --split test")
+        return split.validation
+
+
+def _digest(split: Split) -> str:
+    parts = (split.training, split.validation)
+    return hashlib.sha256(b"".join(part.astype("<i8").tobytes() + b"|" for part in parts)).hexdigest()[:16]

@@ -1,0 +1,278 @@
+"""A `.sqz` file holds everything, says when it does not, and believes nothing."""
+
+import hashlib
+import json
+import time
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from squeezekit import Classifier, SqueezekitError, evaluate
+from squeezekit.compression import sqz as format
+from squeezekit.compression.confidence import Confidence
+from squeezekit.compression.fields import Fields
+from squeezekit.compression.folding import convolutions
+from squeezekit.compression.octaves import from_octaves, nearest_octave, to_octaves
+from squeezekit.compression.origin import Origin
+from squeezekit.compression.self_check import TOLERANCE, SelfCheck, check_image
+from squeezekit.compression.sqz import Sqz, Stage, from_bytes, read_sqz
+from squeezekit.images.sources import load_images
+from squeezekit.networks import network_config
+from squeezekit.training.run_folder import Run
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A network with batch normalisation and both kinds of bypass, folded."""
+    torch.manual_seed(0)
+    config = network_config("report", base_e=8, incr_e=8, stem_width=8, depth=4, bypass="complex", batch_norm=True)
+    network = config.build()
+    network.train()
+    for _ in range(3):
+        network(torch.rand(8, 3, 32, 32))
+    network.eval()
+    weights = {}
+    for convolution in convolutions(network):
+        folded = convolution.module.weight * convolution.gain[:, None, None, None]
+        weights[f"{convolution.name}.weight"] = folded.detach().contiguous().numpy()
+        weights[f"{convolution.name}.bias"] = convolution.shift.numpy()
+    names = tuple(f"class {i}" for i in range(10))
+    return network, Sqz(config.model_copy(update={"batch_norm": False}), names, weights)
+
+
+def test_folding_changes_nothing(small):
+    network, sqz = small
+    images = torch.rand(4, 3, 32, 32)
+    assert torch.allclose(network(images), from_bytes(sqz.to_bytes()).build()(images), atol=1e-5)
+
+
+def whole(small):
+    network, sqz = small
+    logits, labels = torch.randn(200, 10) * 5, torch.randint(10, (200,))
+    rule = {"seed": 1, "validation_share": 0.1, "limit": 0, "digest": "0" * 16}
+    origin = {"squeezekit": "0", "fingerprint": "a", "test_fingerprint": "b", "split": rule, "recipe": {}, "accuracy": {}}
+    return Sqz(
+        sqz.network,
+        sqz.classes,
+        sqz.weights,
+        stages=(Stage(name="quantised", bytes=1000, density=0.5, bits=2.0, accuracy=0.9),),
+        origin=Origin.read(origin),
+        confidence=Confidence.calibrated(logits, labels),
+        self_check=SelfCheck.of(network, sqz.network),
+        others={"zzzz": b"from the future"},
+    )
+
+
+def test_everything_comes_back_and_gives_the_same_bytes(small):
+    written = whole(small)
+    data = written.to_bytes()
+    read = from_bytes(data)
+    assert read.to_bytes() == data
+    for name in ("network", "classes", "stages", "origin", "confidence", "self_check", "others"):
+        assert getattr(read, name) == getattr(written, name)
+    assert read.self_check.difference(read.build(), read.network) < TOLERANCE
+
+
+def test_a_changed_weight_fails_the_self_check(small):
+    read = from_bytes(whole(small).to_bytes())
+    network = read.build()
+    with torch.no_grad():
+        network.features[0].weight[0] += 1
+    assert read.self_check.difference(network, read.network) > TOLERANCE
+
+
+def resealed(data):
+    return data + hashlib.sha256(data).digest()
+
+
+def with_section(data, tag, content):
+    sections = {**format.sections_of(data), tag: content}
+    fields = Fields(format.MAGIC, len(format.MAGIC))
+    fields.write_integer(format.VERSION)
+    fields.write_integer(len(sections))
+    for name, part in sections.items():
+        fields.write(name.encode())
+        fields.write_integer(len(part))
+        fields.write(part)
+    return resealed(bytes(fields))
+
+
+def test_an_unknown_section_is_skipped_or_refused(small):
+    data = small[1].to_bytes()
+    assert from_bytes(with_section(data, "xtra", b"1")).others == {"xtra": b"1"}
+    with pytest.raises(SqueezekitError, match="'Xtra'"):
+        from_bytes(with_section(data, "Xtra", b"1"))
+
+
+def test_a_later_version_asks_for_a_newer_squeezekit(small):
+    data = bytearray(small[1].to_bytes()[:-32])
+    data[4] = 2
+    with pytest.raises(SqueezekitError, match="version 2.*newer"):
+        from_bytes(resealed(bytes(data)))
+
+
+def test_a_file_of_something_else_is_named(tmp_path):
+    (tmp_path / "cat.sqz").write_bytes(b"\x89PNG\r\n")
+    with pytest.raises(SqueezekitError, match=r"cat.sqz: not a .sqz file"):
+        read_sqz(tmp_path / "cat.sqz")
+    with pytest.raises(SqueezekitError, match="cannot be read"):
+        read_sqz(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        [],
+        {},
+        {"network": {"name": "report"}},
+        {"network": {"name": "nothing"}, "classes": ["a"], "resize": format.RESIZE},
+        {"network": {"name": "report", "depth": 10**9}, "classes": [], "resize": format.RESIZE},
+        {"network": {"name": "report"}, "classes": ["a"] * 10, "resize": format.RESIZE},
+        {"network": {"name": "report"}, "classes": list(range(10)), "resize": format.RESIZE},
+        {"network": {"name": "report"}, "classes": list("abcdefghij"), "resize": "nearest"},
+        {
+            "network": {"name": "report", "base_e": 4096, "depth": 64, "pool_before": [1]},
+            "classes": list("abcdefghij"),
+            "resize": format.RESIZE,
+        },
+    ],
+)
+def test_a_network_that_does_not_fit_is_refused(small, about):
+    data = with_section(small[1].to_bytes(), format.NETWORK, format.write_json(about))
+    begin = time.perf_counter()
+    with pytest.raises(SqueezekitError):
+        from_bytes(data)
+    assert time.perf_counter() - begin < 1
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[" * 100_000, b"\xff\xfe", b'{"a": NaN}', b"1e999"])
+def test_json_that_is_none_is_refused(small, text):
+    content = format.write_json("x" * len(text))
+    # The same length, other bytes: what a hostile writer would do.
+    fields = Fields()
+    fields.write_integer(len(text))
+    fields.write(content[2:])
+    for tag in (format.NETWORK, format.STAGES, format.CONFIDENCE, format.ORIGIN, format.SELF_CHECK):
+        with pytest.raises(SqueezekitError):
+            from_bytes(with_section(small[1].to_bytes(), tag, bytes(fields)))
+
+
+@pytest.mark.parametrize("tag", [format.STAGES, format.CONFIDENCE, format.ORIGIN, format.SELF_CHECK])
+@pytest.mark.parametrize("content", [1, [], {"a": 1}, [[]], "text", {"temperature": 0}, {"seeds": [1], "logits": [[1]]}])
+def test_a_known_section_with_other_content_is_refused(small, tag, content):
+    data = with_section(small[1].to_bytes(), tag, format.write_json(content))
+    if (tag, content) == (format.STAGES, []):
+        assert from_bytes(data).stages == ()
+        return
+    with pytest.raises(SqueezekitError):
+        from_bytes(data)
+
+
+def test_cut_short_or_changed_anywhere(small):
+    data = whole(small).to_bytes()
+    for length in range(0, len(data), 97):
+        with pytest.raises(SqueezekitError):
+            from_bytes(data[:length])
+    for place in range(0, len(data), 89):
+        changed = bytearray(data)
+        changed[place] ^= 4
+        with pytest.raises(SqueezekitError):
+            from_bytes(bytes(changed))
+
+
+@settings(deadline=None, max_examples=200)
+@given(data=st.data())
+def test_a_hostile_writer_who_knows_the_digest(small, data):
+    content = bytearray(small[1].to_bytes()[:-32])
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    begin = time.perf_counter()
+    try:
+        from_bytes(resealed(bytes(content)))
+    except SqueezekitError as error:
+        assert "\n" not in str(error)
+    assert time.perf_counter() - begin < 1
+
+
+def test_octaves_are_exact_and_near():
+    exponents = np.arange(2033)
+    scales = from_octaves(exponents)
+    assert (to_octaves(scales) == exponents).all()
+    assert np.allclose(np.log2(scales.astype(np.float64)), exponents / 16 - 64, atol=1e-6)
+    numbers = np.random.default_rng(0).lognormal(size=1000, sigma=5).astype(np.float32)
+    assert np.abs(np.log2(nearest_octave(numbers) / numbers)).max() < 1 / 32 + 1e-5
+    assert to_octaves(np.float32([0.1])) is None
+    assert to_octaves(np.float32([np.inf])) is None and to_octaves(np.float32([-1])) is None
+
+
+def test_the_temperature_undoes_what_was_multiplied():
+    torch.manual_seed(0)
+    logits = torch.randn(4000, 5)
+    labels = torch.distributions.Categorical(logits=logits).sample()
+    confidence = Confidence.calibrated(3 * logits, labels)
+    assert confidence.temperature == pytest.approx(3, rel=0.1)
+    probabilities, answers = torch.softmax(3 * logits / confidence.temperature, 1).max(1)
+    kept = (probabilities[answers == labels] >= confidence.threshold).double().mean()
+    assert kept == pytest.approx(0.95, abs=0.002)
+
+
+def test_check_images_are_what_the_format_says():
+    image = check_image(1, 32, 3)
+    x = (1664525 * 1 + 1013904223) % 2**32
+    assert image[0, 0, 0] == image[3, 3, 0] == x >> 24
+    assert image[0, 0, 1] == (1664525 * x + 1013904223) % 2**32 >> 24
+    assert check_image(1, 10, 1).shape == (10, 10, 1)
+
+
+@pytest.fixture(scope="module")
+def digits_file(tiny_run, tmp_path_factory):
+    network, config = tiny_run.network(), tiny_run.config.network
+    weights = {name: tensor.contiguous().numpy() for name, tensor in network.state_dict().items()}
+    images = load_images("digits", image_size=config.image_size, channels=config.channels).training
+    path = tmp_path_factory.mktemp("sqz") / "digits.sqz"
+    plain = Run(tiny_run.folder)
+    sqz = Sqz(config, images.classes, weights, origin=Origin.of(plain, {}), confidence=Confidence(temperature=2, threshold=0.5))
+    if config.batch_norm:
+        folded = {}
+        for convolution in convolutions(network):
+            folded[f"{convolution.name}.weight"] = (
+                (convolution.module.weight * convolution.gain[:, None, None, None]).detach().contiguous().numpy()
+            )
+            folded[f"{convolution.name}.bias"] = convolution.shift.numpy()
+        sqz = Sqz(
+            config.model_copy(update={"batch_norm": False}), images.classes, folded, origin=sqz.origin, confidence=sqz.confidence
+        )
+    sqz.write(path)
+    return path
+
+
+def test_a_file_serves_wherever_a_run_does(tiny_run, digits_file):
+    for split in ("test", "validation"):
+        assert evaluate(digits_file, "digits", split).accuracy == evaluate(tiny_run.folder, split=split).accuracy
+    pixels = list(load_images("digits").test.images[:40])
+    by_file, by_run = Classifier.load(digits_file).classify(pixels), Classifier.load(tiny_run.folder).classify(pixels)
+    assert [answer.label for answer in by_file] == [answer.label for answer in by_run]
+    assert [answer.unsure for answer in by_file] == [answer.probability < 0.5 for answer in by_file]
+    assert not any(answer.unsure for answer in by_run)
+
+
+def test_a_file_needs_images_to_be_evaluated(digits_file):
+    with pytest.raises(SqueezekitError, match="--data"):
+        evaluate(digits_file)
+
+
+def test_validation_images_that_are_others_are_refused(digits_file, tmp_path):
+    read = read_sqz(digits_file)
+    rule = read.origin.split.model_copy(update={"seed": 5})
+    changed = Sqz(read.network, read.classes, read.weights, origin=read.origin.model_copy(update={"split": rule}))
+    changed.write(tmp_path / "other.sqz")
+    with pytest.raises(SqueezekitError, match="divides the images in another way"):
+        evaluate(tmp_path / "other.sqz", "digits", "validation")
+
+
+def test_json_is_compact():
+    content = {"network": network_config("report").model_dump(mode="json")}
+    assert len(format.write_json(content)) < 0.8 * len(json.dumps(content, separators=(",", ":")))
