@@ -24,8 +24,10 @@ class Parser(argparse.ArgumentParser):
 
 COMMANDS = {
     "train": "train a network on images and test it",
+    "compress": "make a trained network as small as its promise allows",
     "evaluate": "measure a trained network, class by class",
     "predict": "classify pictures",
+    "inspect": "what is in a .sqz file, layer by layer, and where its bytes go",
     "describe": "the layer table of a network: shapes, parameters, multiply-adds, memory",
     "tensorboard": "watch the curves of a run",
 }

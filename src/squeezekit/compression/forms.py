@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,8 @@ class Models:
 class Form:
     """One way to write an array: `describe` to the list, `write` to the stream; `described` and `read` back."""
 
+    title: ClassVar[str]
+
     def describe(self, header: Fields) -> None:
         """Write what a reader must know first."""
         raise NotImplementedError
@@ -83,6 +85,7 @@ class Form:
 class Planes(Form):
     """Any numbers: their bytes, sign last and highest first, as planes; `coded` says which of them are foretold."""
 
+    title = "plain"
     planes: NDArray[np.uint8]
     coded: int
     shape: Shape
@@ -139,6 +142,7 @@ class Planes(Form):
 class Codebook(Form):
     """Few distinct numbers: the numbers themselves, in order, and for each place which, counted from `centre`."""
 
+    title = "codebook"
     entries: Array
     indices: Integers
     centre: int
@@ -193,6 +197,7 @@ class Codebook(Form):
 class Grid(Form):
     """Multiples of one float32 step, as uniform quantisation makes them."""
 
+    title = "grid"
     integers: Integers
     step: np.float32
     longest: int
@@ -249,6 +254,7 @@ class Grid(Form):
 class Rows(Form):
     """`Quantised`: the exponents of the scales, counted from one of them, then the integers."""
 
+    title = "grid a row"
     part: Quantised
     centre: int
     longest: tuple[int, int]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from squeezekit.compression.arithmetic import Bits, Coder, Integers, Mix, adaptive, fresh_bits, fresh_mix, mixed
+from squeezekit.compression.arithmetic import BUDGET, Bits, Coder, Integers, Mix, adaptive, fresh_bits, fresh_mix, mixed
 
 LONGEST = 24  # Bits of a magnitude.
 LEVELS = 20  # Steps that averages of magnitudes are told apart by.
@@ -91,7 +91,7 @@ def code_integers(coder: Coder, model: Weights, values: Integers, longest: int) 
         for c in range(columns):
             filter_sum = 0
             for t in range(taps):
-                if coder.decoding and coder.registers[4] < 0:
+                if coder.decoding and coder.registers[BUDGET] < 0:
                     return
                 above = values[r - 1, c, t] if r else 0
                 before = values[r, c, t - 1] if t else 0

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from squeezekit.compression.arithmetic import Bits, Coder, Mix, adaptive, fresh_bits, fresh_mix, mixed
+from squeezekit.compression.arithmetic import BUDGET, Bits, Coder, Mix, adaptive, fresh_bits, fresh_mix, mixed
 
 ORDERS = 4  # Contexts of 0 to 3 bytes before.
 SLOTS = 1 << 16  # Of each order; contexts of 2 and 3 bytes share them by a hash.
@@ -25,7 +25,7 @@ def code_text(coder: Coder, bits: Bits, mix: Mix, octets: NDArray[np.uint8]) -> 
     slots = mix.slots
     history = 0
     for position in range(len(octets)):
-        if coder.decoding and coder.registers[4] < 0:
+        if coder.decoding and coder.registers[BUDGET] < 0:
             return
         octet, node = octets[position], 1
         for place in range(8):
@@ -43,7 +43,7 @@ def code_text(coder: Coder, bits: Bits, mix: Mix, octets: NDArray[np.uint8]) -> 
 def code_plane(coder: Coder, bits: Bits, octets: NDArray[np.uint8]) -> None:
     """Write bytes, or fill them, each foretold from how often it came before; `bits` has 256 slots."""
     for position in range(len(octets)):
-        if coder.decoding and coder.registers[4] < 0:
+        if coder.decoding and coder.registers[BUDGET] < 0:
             return
         node = 1
         for place in range(7, -1, -1):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from squeezekit.compression.arithmetic import Coder, decoder, encoder, exhausted, finished
+from squeezekit.compression.arithmetic import BUDGET, POSITION, Coder, decoder, encoder, exhausted, finished
 from squeezekit.compression.fields import Fields
 from squeezekit.compression.forms import FORMS, Form, Models, Quantised, form_of
 from squeezekit.compression.octets import MOST_BYTES, code_text
@@ -35,6 +35,15 @@ def encode_tensors(tensors: Mapping[str, Array | Quantised]) -> bytes:
 
     Raises SqueezekitError for other kinds of numbers.
     """
+    return _encoded(tensors)[0]
+
+
+def costs(tensors: Mapping[str, Array | Quantised]) -> dict[str, int]:
+    """How many of the bytes of `encode_tensors` each array needs; what is left is the list of them."""
+    return dict(zip(tensors, _encoded(tensors)[1], strict=True))
+
+
+def _encoded(tensors: Mapping[str, Array | Quantised]) -> tuple[bytes, list[int]]:
     header, forms = Fields(), []
     header.write_integer(len(tensors))
     for name, tensor in tensors.items():
@@ -50,19 +59,21 @@ def encode_tensors(tensors: Mapping[str, Array | Quantised]) -> bytes:
     return _sealed(bytes(header), forms, values)
 
 
-def _sealed(header: bytes, forms: list[Form], values: int) -> bytes:
-    models, raw = Models(), bytearray()
+def _sealed(header: bytes, forms: list[Form], values: int) -> tuple[bytes, list[int]]:
+    models, raw, each = Models(), bytearray(), list[int]()
     coder = encoder(MOST_BYTES * len(header) + sum(form.most_bytes() for form in forms))
     code_text(coder, *models.text, np.frombuffer(header, np.uint8).copy())
     for form in forms:
+        before = coder.registers[POSITION] + len(raw)
         form.write(coder, models, raw)
+        each.append(int(coder.registers[POSITION] + len(raw) - before))
     stream = finished(coder)
     start = Fields()
     for number in (VERSION, len(header), len(stream)):
         start.write_integer(number)
     data = bytes(start) + stream + raw
-    needed = max((values - FREE_VALUES) / VALUES_PER_BYTE, (-int(coder.registers[4]) - FREE_BITS) / BITS_PER_BYTE)
-    return data.ljust(int(needed) + 1, b"\0")
+    needed = max((values - FREE_VALUES) / VALUES_PER_BYTE, (-int(coder.registers[BUDGET]) - FREE_BITS) / BITS_PER_BYTE)
+    return data.ljust(int(needed) + 1, b"\0"), each
 
 
 def decode_tensors(data: bytes) -> dict[str, Array]:

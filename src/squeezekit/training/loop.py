@@ -15,7 +15,7 @@ from squeezekit.images.batches import Batches
 from squeezekit.networks.dropout import Dropout
 from squeezekit.randomness import derived_seed
 from squeezekit.training.measure import Measurement, measure
-from squeezekit.training.optimizers import optimizer_for
+from squeezekit.training.optimizers import StepsWeights, optimizer_for
 from squeezekit.training.processes import Processes
 from squeezekit.training.recipe import Recipe
 from squeezekit.training.schedule import Plateau, rate_at
@@ -44,7 +44,8 @@ class Progress:
 class Trainer:
     """A network on its way: takes steps, measures, and can be put away and taken up again at any step.
 
-    `on_step` is told of every step (progress, learning rate) and answers True to stop after it.
+    `on_step` is told of every step (progress, learning rate) and answers True to stop after it. `optimizer` is by default the
+    recipe's, of the whole network.
     """
 
     def __init__(
@@ -58,12 +59,13 @@ class Trainer:
         device: torch.device,
         class_weights: Tensor | None = None,
         processes: Processes | None = None,
+        optimizer: StepsWeights | None = None,
     ) -> None:
         self.processes = processes or Processes()
         self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._replica = self.processes.replica(self.network)
         self.recipe, self.training, self.validation = recipe, training, validation
-        self.optimizer = optimizer_for(self.network, recipe)
+        self.optimizer = optimizer or optimizer_for(self.network, recipe)
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self.stopping = EarlyStopping(recipe.patience)
         self.plateau = Plateau(

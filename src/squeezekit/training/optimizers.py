@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,21 @@ from torch import Tensor, nn
 from squeezekit.errors import SqueezekitError
 from squeezekit.training.muon import Muon
 from squeezekit.training.recipe import Recipe
+
+
+class StepsWeights(Protocol):
+    """What the training loop needs of an optimiser; torch's have it."""
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]: ...
+
+    def zero_grad(self) -> None: ...
+
+    def step(self) -> None: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
 def optimizer_for(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

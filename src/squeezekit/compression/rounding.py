@@ -1,0 +1,48 @@
+"""From a network on grids to the arrays of a `.sqz` file: batch normalisation folded, everything in few bits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from squeezekit.compression.folding import convolutions
+from squeezekit.compression.forms import Quantised
+from squeezekit.compression.octaves import nearest_octave
+from squeezekit.compression.quantised_training import GridWeight
+from squeezekit.compression.tensors import Array
+from squeezekit.networks.squeezenet import SqueezeNet
+
+# Steps of a bias in the root mean square of its layer's.
+BIAS_STEPS = 16
+LEAST_GAIN = 1e-6
+
+
+def rounded(network: SqueezeNet, grids: Sequence[GridWeight]) -> dict[str, Array | Quantised]:
+    """The weights of the network without batch normalisation, by name.
+
+    Each output channel's grid is that of its filter, times what batch normalisation multiplies it by; the sign of that goes
+    to the integers.
+    """
+    grid_of: Mapping[int, GridWeight] = {id(grid.weight): grid for grid in grids}
+    weights: dict[str, Array | Quantised] = {}
+    with torch.no_grad():
+        for convolution in convolutions(network):
+            grid = grid_of[id(convolution.module.weight)]
+            scales = convolution.gain * grid.step
+            integers = grid.integers() * scales.sign().reshape(-1, 1, 1, 1)
+            weights[f"{convolution.name}.weight"] = Quantised(
+                integers.contiguous().numpy().astype(np.int64), nearest_octave(scales.abs().clamp(min=LEAST_GAIN).numpy())
+            )
+            weights[f"{convolution.name}.bias"] = _on_grid(convolution.shift.numpy())
+    return weights
+
+
+def _on_grid(bias: NDArray[np.float32]) -> NDArray[np.float32]:
+    step = np.float32(np.sqrt(np.mean(np.square(bias, dtype=np.float64))) / BIAS_STEPS)
+    if step < np.finfo(np.float32).tiny * 2**20:
+        return np.zeros_like(bias)
+    # Adding zero makes -0 a 0.
+    return (np.rint(bias / step) + 0).astype(np.float32) * step
