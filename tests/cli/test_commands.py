@@ -38,9 +38,37 @@ def test_train_evaluate_predict(tmp_path, capsys):
     assert code == 1
     assert "broken.png" in printed.err
     (row,) = [json.loads(line) for line in printed.out.splitlines()]
-    assert set(row) == {"path", "label", "probability", "top"}
+    assert set(row) == {"path", "label", "probability", "unsure", "top"}
     assert len(row["top"]) == 3
     assert row["label"] == row["top"][0]["label"]
+
+
+def test_compress_and_inspect(tiny_run, tmp_path, capsys):
+    file = tmp_path / "digits.sqz"
+    code, (result,) = run_json(capsys, "compress", str(tiny_run.folder), "-o", str(file), "--max-drop", "3", "--epochs", "1")
+    assert code == 0
+    assert result["kept"]
+    assert result["bytes"] == file.stat().st_size
+    assert {"bytes", "ratio", "validation", "stages"} <= set(result)
+    assert result["validation"]["after"] > result["validation"]["before"] - 0.03
+    code, (found,) = run_json(capsys, "inspect", str(file))
+    assert code == 0
+    assert found["self_check"] is True
+    assert found["stages"] == result["stages"]
+    assert sum(part["bytes"] for part in found["parts"]) < found["sections"]["Wght"] < found["bytes"]
+    assert main(["inspect", str(file)]) == 0
+    assert "self-check passed" in capsys.readouterr().out
+    code, (evaluated,) = run_json(capsys, "evaluate", str(file), "--data", "digits")
+    assert evaluated["accuracy"] == result["test"]["after"]
+    assert (tmp_path / "confusion.png").exists()
+
+
+def test_a_promise_that_cannot_be_kept(tiny_run, tmp_path, capsys):
+    file = tmp_path / "digits.sqz"
+    arguments = ["compress", str(tiny_run.folder), "-o", str(file), "--max-bytes", "900", "--max-drop", "0", "--epochs", "1"]
+    assert main([*arguments, "--minutes", "0.001"]) == 1
+    assert "the promise is not kept" in capsys.readouterr().err
+    assert file.exists()
 
 
 def test_describe(capsys):
@@ -59,7 +87,10 @@ def test_describe(capsys):
     [
         (["train", "--data", "nowhere"], "nowhere"),
         (["train"], "--data"),
-        (["evaluate", "nowhere"], "not a run folder"),
+        (["evaluate", "nowhere"], "does not exist"),
+        (["inspect", "nowhere.sqz"], "cannot be read"),
+        (["compress", "nowhere", "-o", "x.sqz"], "not a run folder"),
+        (["compress", "nowhere"], "-o"),
         (["predict", "nowhere", "x.png"], "does not exist"),
         (["describe", "vgg"], "choose one of"),
         (["train", "--data", "digits", "--config", "nowhere.toml"], "nowhere.toml"),

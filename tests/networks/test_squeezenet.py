@@ -18,7 +18,7 @@ from squeezekit.networks.squeezenet import Head
     [
         ("report", 716_602, 50_429_952),
         ("late", 729_034, 52_543_488),
-        ("fast", 723_210, 17_866_752),
+        ("fast", 673_234, 40_232_960),
         ("v1.0", 1_248_424, None),
         ("v1.1", 1_235_496, None),
         ("resnet8", 77_946, 12_501_632),
@@ -194,3 +194,20 @@ def test_wrong_fields_are_named():
         network_config("squeezenext")
     with pytest.raises(SqueezekitError, match="pool_before"):
         network_config("report", depth=1)
+
+
+def test_mirrored_answers_are_the_mean_of_both_sides():
+    torch.manual_seed(0)
+    config = network_config("report", base_e=8, incr_e=8, stem_width=8, depth=3, mirrored=True, dropout=0.0)
+    network, images = config.build(), torch.rand(4, 3, 32, 32)
+    plain = config.model_copy(update={"mirrored": False}).build()
+    plain.load_state_dict(network.state_dict())
+    both = (plain(images) + plain(images.flip(3))) / 2
+    assert torch.allclose(network.eval()(images), both, atol=1e-6)
+    assert torch.equal(network.train()(images), plain(images))
+
+
+def test_mirrored_answers_cost_twice_as_much():
+    once, twice = (layer_table(network_config("report", mirrored=mirrored)) for mirrored in (False, True))
+    assert twice.macs == 2 * once.macs
+    assert (twice.layers, twice.activation_bytes) == (once.layers, once.activation_bytes)

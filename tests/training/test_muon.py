@@ -82,6 +82,8 @@ def test_its_momentum_goes_with_its_state():
 def test_recipe_fast_learns_the_digits(tmp_path):
     run = train("digits", out=tmp_path / "run", network="fast", recipe="fast", epochs=8, limit=800, test=False)
     assert run.summary["validation"]["accuracy"] > 0.8
+    # The recipe asks for answers from both sides, which digits do not have.
+    assert not run.config.network.mirrored
 
 
 def test_without_batch_normalisation_muon_is_refused():

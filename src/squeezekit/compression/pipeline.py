@@ -172,8 +172,8 @@ class _Task:
         """One round of training on the grid, taken up where it stopped; ends in the workshop."""
         network = self._network()
         grids = _grids(network, FIRST_STEP)
-        trainer = self._trainer(network, grids, pressure)
-        before = (self.first,)
+        trainer, optimizer = self._trainer(network, grids, pressure)
+        before: tuple[Stage, ...] = (self.first,)
         if start >= 0:
             earlier = workshop.rounds[start]
             earlier.take_up(trainer, grids)
@@ -193,7 +193,7 @@ class _Task:
                     whole = trainer.train_epoch(on_step)
                 if whole:
                     row = trainer.progress.history[-1]
-                    bits = trainer.optimizer.bits()
+                    bits = optimizer.bits()
                     say(f"{title}: validation accuracy {row['validation_accuracy']:.2%}, about {bits:.2f} bits a weight")
                 workshop.keep_checkpoint(pressure, trainer.state(), time.monotonic() - begin)
                 if not whole or stop.is_set():
@@ -217,7 +217,7 @@ class _Task:
     def _candidate(self, name: str, network: SqueezeNet, grids: list[GridWeight], before: tuple[Stage, ...]) -> Sqz:
         return candidate(name, network.eval(), grids, self.classes, self.validation, self.origin, before)
 
-    def _trainer(self, network: SqueezeNet, grids: list[GridWeight], pressure: float) -> Trainer:
+    def _trainer(self, network: SqueezeNet, grids: list[GridWeight], pressure: float) -> tuple[Trainer, GridOptimizer]:
         recipe = self.run.config.recipe.model_copy(update={**RETRAINING, "epochs": self.epochs})
         size = min(BATCH_SIZE, max(len(self.run.split.training) // 8, 1))
         training = self._batches(
@@ -228,15 +228,17 @@ class _Task:
             shift=recipe.shift,
         )
         inner = torch.optim.SGD(network.parameters(), recipe.learning_rate, recipe.momentum, nesterov=True)
-        return Trainer(
+        optimizer = GridOptimizer(inner, grids, pressure)
+        trainer = Trainer(
             network,
             recipe,
             training,
             self.validation,
             seed=self.run.config.run.seed,
             device=torch.device("cpu"),
-            optimizer=GridOptimizer(inner, grids, pressure),
+            optimizer=optimizer,
         )
+        return trainer, optimizer
 
     def _images(self, data: str | None) -> ImageSource:
         config = self.run.config

@@ -45,4 +45,5 @@ def _on_grid(bias: NDArray[np.float32]) -> NDArray[np.float32]:
     if step < np.finfo(np.float32).tiny * 2**20:
         return np.zeros_like(bias)
     # Adding zero makes -0 a 0.
-    return (np.rint(bias / step) + 0).astype(np.float32) * step
+    found: NDArray[np.float32] = (np.rint(bias / step) + 0).astype(np.float32) * step
+    return found

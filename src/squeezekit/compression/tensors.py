@@ -25,6 +25,8 @@ VERSION = 1
 # What a few bytes may ask a reader to do: an encoder that needs more adds zeros.
 FREE_VALUES, VALUES_PER_BYTE = 1 << 21, 128
 FREE_BITS, BITS_PER_BYTE = 1 << 21, 128
+FREE_LIST, LIST_PER_BYTE = 1 << 16, 4
+MOST_ARRAYS = 4096
 DTYPES: dict[int, np.dtype[Any]] = {0: np.dtype("<f2"), 1: np.dtype("<f4"), 2: np.dtype("<f8")}
 
 Array = NDArray[Any]
@@ -33,7 +35,7 @@ Array = NDArray[Any]
 def encode_tensors(tensors: Mapping[str, Array | Quantised]) -> bytes:
     """Write arrays of float16, float32 or float64, of any shape, NaN and −0.0 included, or `Quantised` ones.
 
-    Raises SqueezekitError for other kinds of numbers.
+    Raises SqueezekitError for other kinds of numbers, and for more than 4,096 arrays.
     """
     return _encoded(tensors)[0]
 
@@ -44,6 +46,8 @@ def costs(tensors: Mapping[str, Array | Quantised]) -> dict[str, int]:
 
 
 def _encoded(tensors: Mapping[str, Array | Quantised]) -> tuple[bytes, list[int]]:
+    if len(tensors) > MOST_ARRAYS:
+        raise SqueezekitError(f"{len(tensors)} arrays are too many for one file; give at most {MOST_ARRAYS}")
     header, forms = Fields(), []
     header.write_integer(len(tensors))
     for name, tensor in tensors.items():
@@ -72,7 +76,11 @@ def _sealed(header: bytes, forms: list[Form], values: int) -> tuple[bytes, list[
     for number in (VERSION, len(header), len(stream)):
         start.write_integer(number)
     data = bytes(start) + stream + raw
-    needed = max((values - FREE_VALUES) / VALUES_PER_BYTE, (-int(coder.registers[BUDGET]) - FREE_BITS) / BITS_PER_BYTE)
+    needed = max(
+        (values - FREE_VALUES) / VALUES_PER_BYTE,
+        (-int(coder.registers[BUDGET]) - FREE_BITS) / BITS_PER_BYTE,
+        (len(header) - FREE_LIST) / LIST_PER_BYTE,
+    )
     return data.ljust(int(needed) + 1, b"\0"), each
 
 
@@ -89,7 +97,7 @@ def decode_parts(data: bytes) -> dict[str, Array | Quantised]:
         raise SqueezekitError(f"tensors of version {version}; this squeezekit reads version {VERSION}, install a newer one")
     stream, raw = data[start.position : start.position + stream_length], Fields(data, start.position + stream_length)
     budget = FREE_BITS + BITS_PER_BYTE * len(data)
-    if start.position + stream_length > len(data) or 8 * header_length > budget:
+    if start.position + stream_length > len(data) or header_length > FREE_LIST + LIST_PER_BYTE * len(data):
         raise SqueezekitError("tensors are cut short; get the file again")
     coder, models = decoder(stream, budget), Models()
     octets = np.zeros(header_length, np.uint8)
@@ -103,7 +111,7 @@ def decode_parts(data: bytes) -> dict[str, Array | Quantised]:
 
 def _read_all(header: Fields, coder: Coder, models: Models, raw: Fields, left: int) -> dict[str, Array | Quantised]:
     tensors: dict[str, Array | Quantised] = {}
-    for _ in range(header.read_integer()):
+    for _ in range(_at_most(header.read_integer(), MOST_ARRAYS)):
         name, dtype = header.read_text(), DTYPES[_at_most(header.read_integer(), max(DTYPES))]
         shape = tuple(header.read_integer() for _ in range(_at_most(header.read_integer(), 16)))
         left -= prod(shape)

@@ -1,0 +1,89 @@
+"""What does a coder make of weights that are quantised already?
+
+    python benchmarks/coding.py RUN [RUN …] [--steps 0.3 0.5 0.8 1.2]
+
+Each convolution of a run is rounded to multiples of one step, that many standard deviations of its weights; nothing else
+is lost. Bytes of: the order-0 entropy of each layer with its steps at four bytes, Huffman (a code a layer, its table counted),
+xz, brotli and zstd at their highest levels (one int8 a weight, layer by layer in one stream, and the steps), and
+`encode_tensors`, everything it writes counted. Prints one JSON line a run and a step. brotli and zstandard are left out where they are not installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import lzma
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+from squeezekit.compression import decode_tensors, encode_tensors
+from squeezekit.compression.huffman import coded_bytes
+
+
+def quantised(run: Path, step: float) -> dict[str, tuple[NDArray[np.int64], np.float32]]:
+    """Integers and step of every convolution."""
+    weights = {name: array for name, array in load_file(run / "best.safetensors").items() if array.ndim == 4}
+    steps = {name: np.float32(step * array.std()) for name, array in weights.items()}
+    return {name: (np.rint(array / steps[name]).astype(np.int64), steps[name]) for name, array in weights.items()}
+
+
+def entropy_bytes(integers: NDArray[np.int64]) -> float:
+    """Order-0."""
+    counts = np.unique(integers, return_counts=True)[1]
+    return float(-(counts * np.log2(counts / integers.size)).sum() / 8)
+
+
+def row(run: Path, step: float) -> dict[str, Any]:
+    """Every coder's bytes for one run and step."""
+    layers = quantised(run, step)
+    tables = 4 * len(layers)
+    flat = b"".join(integers.astype(np.int8).tobytes() for integers, _ in layers.values())
+    arrays = {name: integers.astype(np.float32) * scale for name, (integers, scale) in layers.items()}
+    begin = time.perf_counter()
+    ours = encode_tensors(arrays)
+    written = time.perf_counter()
+    decoded = decode_tensors(ours)
+    read = time.perf_counter()
+    assert all(decoded[name].tobytes() == array.tobytes() for name, array in arrays.items())
+    entropy = sum(entropy_bytes(integers) for integers, _ in layers.values()) + tables
+    return {
+        "run": run.name,
+        "step": step,
+        "weights": sum(array.size for array in arrays.values()),
+        "entropy": round(entropy),
+        "huffman": sum(coded_bytes(Counter(integers.ravel().tolist())) for integers, _ in layers.values()) + tables,
+        "xz": len(lzma.compress(flat, preset=9 | lzma.PRESET_EXTREME)) + tables,
+        "brotli": _with("brotli", lambda brotli: brotli.compress(flat, quality=11, lgwin=24), tables),
+        "zstd": _with("zstandard", lambda zstandard: zstandard.ZstdCompressor(level=22).compress(flat), tables),
+        "squeezekit": len(ours),
+        "of_entropy": round(len(ours) / entropy, 4),
+        "write_s": round(written - begin, 3),
+        "read_s": round(read - written, 3),
+    }
+
+
+def _with(module: str, compress: Any, tables: int) -> int | None:
+    try:
+        return len(compress(importlib.import_module(module))) + tables
+    except ImportError:
+        return None
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path, help="folders of finished runs")
+    parser.add_argument("--steps", nargs="+", type=float, default=[0.3, 0.5, 0.8, 1.2])
+    arguments = parser.parse_args()
+    # So that no time below holds the compilation of the loops.
+    encode_tensors({"warm": np.arange(-2, 3, dtype=np.float32)})
+    decode_tensors(encode_tensors({"warm": np.arange(-2, 3, dtype=np.float32)}))
+    for run in arguments.runs:
+        for step in arguments.steps:
+            print(json.dumps(row(run, step)), flush=True)

@@ -1,0 +1,119 @@
+"""From a run to a file that keeps its promise, whatever happens on the way."""
+
+import shutil
+
+import pytest
+
+from squeezekit import SqueezekitError
+from squeezekit.compression.pipeline import compress
+from squeezekit.compression.promise import FIRST_PRESSURE, Promise
+from squeezekit.compression.quantised_training import GridOptimizer
+from squeezekit.compression.sqz import Stage, read_sqz
+from squeezekit.training.watch import Interrupted
+
+
+def stage(bytes, accuracy):
+    return Stage(name="x", bytes=bytes, density=1, bits=1, accuracy=accuracy)
+
+
+def test_the_smallest_file_that_keeps_its_accuracy():
+    promise = Promise(0.9, max_drop=0.5, max_bytes=None)
+    stages = [stage(1000, 0.9), stage(500, 0.8951), stage(400, 0.8949), stage(600, 0.91)]
+    assert promise.best(stages) == 1
+    assert [promise.kept(s) for s in stages] == [True, True, False, True]
+    assert promise.best([stage(10, 0.5), stage(20, 0.6)]) == 1
+
+
+def test_the_most_accurate_file_that_is_small_enough():
+    promise = Promise(0.9, max_drop=None, max_bytes=500)
+    stages = [stage(1000, 0.95), stage(500, 0.8), stage(400, 0.85)]
+    assert promise.best(stages) == 2
+    assert promise.best(stages[:1]) == 0
+    both = Promise(0.9, max_drop=1, max_bytes=500)
+    assert not both.kept(stages[2]) and both.kept(stage(450, 0.895))
+
+
+def test_pressure_doubles_until_too_far_then_halves_the_way():
+    promise = Promise(0.9, max_drop=0.5, max_bytes=None)
+    assert promise.next_pressure([]) == (FIRST_PRESSURE, -1)
+    good, bad = stage(100, 0.9), stage(50, 0.8)
+    assert promise.next_pressure([(1.0, good)]) == (2.0, 0)
+    assert promise.next_pressure([(1.0, good), (2.0, bad)]) == (pytest.approx(2**0.5), 0)
+    assert promise.next_pressure([(1.0, good), (2.0, bad), (1.4, good)]) is None
+    pressure, start = promise.next_pressure([(1.0, bad)])
+    assert (pressure, start) == (0.5, -1)
+
+
+@pytest.mark.parametrize("wrong", [{"max_drop": -1}, {"max_drop": 101}, {"max_bytes": 0}, {"epochs": 0}])
+def test_impossible_promises_are_refused(tiny_run, tmp_path, wrong):
+    with pytest.raises(SqueezekitError, match=next(iter(wrong)).replace("_", "-")):
+        compress(tiny_run.folder, tmp_path / "x.sqz", **wrong)
+
+
+def test_a_place_that_is_taken_or_missing_is_refused(tiny_run, tmp_path):
+    (tmp_path / "x.sqz").write_bytes(b"mine")
+    with pytest.raises(SqueezekitError, match="exists already"):
+        compress(tiny_run.folder, tmp_path / "x.sqz")
+    assert (tmp_path / "x.sqz").read_bytes() == b"mine"
+    with pytest.raises(SqueezekitError, match="is not a folder"):
+        compress(tiny_run.folder, tmp_path / "nowhere" / "x.sqz")
+
+
+def test_stopped_anywhere_it_ends_with_the_same_file(tiny_run, tmp_path, monkeypatch):
+    options = {"max_bytes": 4000, "epochs": 1}
+    whole = compress(tiny_run.folder, tmp_path / "whole.sqz", **options)
+    real, steps = GridOptimizer.step, []
+
+    def stops(self):
+        real(self)
+        steps.append(1)
+        if len(steps) % 7 == 0:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(GridOptimizer, "step", stops)
+    attempts = 0
+    while True:
+        try:
+            stopped = compress(tiny_run.folder, tmp_path / "stopped.sqz", resume=True, **options)
+            break
+        except (KeyboardInterrupt, Interrupted):
+            attempts += 1
+            # What a kill leaves behind: a round that is not finished begins anew.
+            if attempts == 3:
+                monkeypatch.setattr(GridOptimizer, "step", real)
+    assert attempts == 3
+    assert (tmp_path / "stopped.sqz").read_bytes() == (tmp_path / "whole.sqz").read_bytes()
+    assert stopped.stages == whole.stages
+    assert not (tmp_path / "stopped.sqz.work").exists()
+
+
+def test_other_settings_are_not_taken_up(tiny_run, tmp_path, monkeypatch):
+    def stops(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(GridOptimizer, "step", stops)
+    with pytest.raises(KeyboardInterrupt):
+        compress(tiny_run.folder, tmp_path / "x.sqz", max_drop=2)
+    with pytest.raises(SqueezekitError, match="other settings"):
+        compress(tiny_run.folder, tmp_path / "x.sqz", max_drop=3, resume=True)
+    with pytest.raises(SqueezekitError, match="exists already"):
+        compress(tiny_run.folder, tmp_path / "x.sqz", max_drop=2)
+
+
+def test_a_run_whose_images_have_changed_is_refused(tiny_run, tmp_path):
+    shutil.copytree(tiny_run.folder, tmp_path / "run")
+    data = (tmp_path / "run" / "data.json").read_text()
+    fingerprint = tiny_run.data["fingerprint"]
+    (tmp_path / "run" / "data.json").write_text(data.replace(fingerprint, "0" * len(fingerprint)))
+    with pytest.raises(SqueezekitError, match="not the images"):
+        compress(tmp_path / "run", tmp_path / "x.sqz")
+
+
+def test_the_file_tells_its_story(tiny_run, tmp_path):
+    result = compress(tiny_run.folder, tmp_path / "x.sqz", max_drop=2, epochs=1)
+    file = read_sqz(tmp_path / "x.sqz")
+    assert [s.model_dump() for s in file.stages] == result.stages
+    assert file.stages[0].name == "trained"
+    assert file.origin.accuracy["test"] == result.test["after"]
+    assert file.origin.accuracy["validation"] == result.validation["after"]
+    assert 0 < file.confidence.threshold < 1
