@@ -5,7 +5,8 @@
 Each convolution of a run is rounded to multiples of one step, that many standard deviations of its weights; nothing else
 is lost. Bytes of: the order-0 entropy of each layer with its steps at four bytes, Huffman (a code a layer, its table counted),
 xz, brotli and zstd at their highest levels (one int8 a weight, layer by layer in one stream, and the steps), and
-`encode_tensors`, everything it writes counted. Prints one JSON line a run and a step. brotli and zstandard are left out where they are not installed.
+`encode_tensors`, everything it writes counted. Prints one JSON line a run and a step. brotli and zstandard are left out where
+they are not installed.
 """
 
 from __future__ import annotations
