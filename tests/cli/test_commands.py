@@ -90,7 +90,6 @@ def test_describe(capsys):
         (["evaluate", "nowhere"], "does not exist"),
         (["inspect", "nowhere.sqz"], "cannot be read"),
         (["compress", "nowhere", "-o", "x.sqz"], "not a run folder"),
-        (["compress", "nowhere"], "-o"),
         (["predict", "nowhere", "x.png"], "does not exist"),
         (["describe", "vgg"], "choose one of"),
         (["train", "--data", "digits", "--config", "nowhere.toml"], "nowhere.toml"),
