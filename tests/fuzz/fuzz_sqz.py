@@ -17,7 +17,10 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["squeezekit.compression"]):
+# numba cannot compile what atheris has instrumented.
+COMPILED = [f"squeezekit.compression.{name}" for name in ("arithmetic", "integers", "octets")]
+
+with atheris.instrument_imports(include=["squeezekit.compression"], exclude=COMPILED):
     from squeezekit.compression import sqz
     from squeezekit.compression.forms import Quantised
     from squeezekit.compression.octaves import from_octaves
@@ -65,6 +68,8 @@ if __name__ == "__main__":
     corpus.mkdir(exist_ok=True)
     if not any(corpus.iterdir()):
         (corpus / "valid").write_bytes(valid_file())
+    # Compiles the loops and imports what is imported late.
+    sqz.from_bytes(valid_file())
     one_input(valid_file())
     atheris.Setup(sys.argv, one_input)
     atheris.Fuzz()
