@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import atheris
+import numpy as np
 
 # numba cannot compile what atheris has instrumented.
 COMPILED = [f"squeezekit.compression.{name}" for name in ("arithmetic", "integers", "octets")]
@@ -26,8 +27,6 @@ with atheris.instrument_imports(include=["squeezekit.compression"], exclude=COMP
     from squeezekit.compression.octaves import from_octaves
     from squeezekit.errors import SqueezekitError
     from squeezekit.networks import network_config
-
-import numpy as np
 
 MOST_SECONDS = 1.0
 MOST_MEGABYTES = 64
