@@ -9,6 +9,7 @@ from squeezekit.compression.pipeline import compress
 from squeezekit.compression.promise import FIRST_PRESSURE, Promise
 from squeezekit.compression.quantised_training import GridOptimizer
 from squeezekit.compression.sqz import Stage, read_sqz
+from squeezekit.compression.workshop import Workshop
 from squeezekit.training.watch import Interrupted
 
 
@@ -85,6 +86,39 @@ def test_stopped_anywhere_it_ends_with_the_same_file(tiny_run, tmp_path, monkeyp
     assert (tmp_path / "stopped.sqz").read_bytes() == (tmp_path / "whole.sqz").read_bytes()
     assert stopped.stages == whole.stages
     assert not (tmp_path / "stopped.sqz.work").exists()
+    with pytest.raises(SqueezekitError, match="is finished"):
+        compress(tiny_run.folder, tmp_path / "stopped.sqz", resume=True, **options)
+
+
+def test_the_promise_is_about_the_file_itself(tiny_run, tmp_path):
+    # The test accuracy comes to the file after its last stage was measured.
+    loose = compress(tiny_run.folder, tmp_path / "loose.sqz", max_drop=100, epochs=1, minutes=1e-9)
+    last = loose.stages[-1]["bytes"]
+    assert loose.bytes > last
+    strict = compress(tiny_run.folder, tmp_path / "strict.sqz", max_bytes=last, epochs=1, minutes=1e-9)
+    assert strict.kept == (strict.bytes <= last)
+
+
+def test_minutes_go_on_where_they_stopped(tiny_run, tmp_path, monkeypatch):
+    def stops(self):
+        raise KeyboardInterrupt
+
+    step = GridOptimizer.step
+    finished = []
+    keep = Workshop.keep_round
+
+    def kept(self, done, seconds):
+        keep(self, done, seconds + 3600)
+        finished.append(done)
+        monkeypatch.setattr(GridOptimizer, "step", stops)
+
+    monkeypatch.setattr(Workshop, "keep_round", kept)
+    options = {"max_bytes": 1, "epochs": 1, "minutes": 50}
+    with pytest.raises(KeyboardInterrupt):
+        compress(tiny_run.folder, tmp_path / "x.sqz", **options)
+    monkeypatch.setattr(GridOptimizer, "step", step)
+    compress(tiny_run.folder, tmp_path / "x.sqz", resume=True, **options)
+    assert len(finished) == 1
 
 
 def test_other_settings_are_not_taken_up(tiny_run, tmp_path, monkeypatch):

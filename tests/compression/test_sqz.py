@@ -161,7 +161,9 @@ def test_json_that_is_none_is_refused(small, text):
 
 
 @pytest.mark.parametrize("tag", [format.STAGES, format.CONFIDENCE, format.ORIGIN, format.SELF_CHECK])
-@pytest.mark.parametrize("content", [1, [], {"a": 1}, [[]], "text", {"temperature": 0}, {"seeds": [1], "logits": [[1]]}])
+@pytest.mark.parametrize(
+    "content", [1, [], {"a": 1}, [[]], "text", {"temperature": 0}, {"seeds": [1], "logits": [[1]]}, {"seeds": [], "logits": []}]
+)
 def test_a_known_section_with_other_content_is_refused(small, tag, content):
     data = with_section(small[1].to_bytes(), tag, format.write_json(content))
     if (tag, content) == (format.STAGES, []):

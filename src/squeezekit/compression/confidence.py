@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 from torch import Tensor
 
-from squeezekit.errors import SqueezekitError
-from squeezekit.networks.catalogue import first_problem
+from squeezekit.compression.section import Section
 
 # Of the right answers on the validation images.
 KEPT = 0.95
 
 
-class Confidence(BaseModel):
+class Confidence(Section):
     """The section `conf`: logits are divided by `temperature`; an answer less probable than `threshold` is unsure."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    subject = "its confidence"
 
     temperature: float = Field(1.0, gt=0, lt=1e6)
     threshold: float = Field(0.0, ge=0, le=1)
@@ -34,14 +33,6 @@ class Confidence(BaseModel):
         right = confidence[answers == labels].sort().values
         threshold = float(right[int((1 - KEPT) * len(right))]) if len(right) else 0.0
         return cls(temperature=round(temperature, 4), threshold=round(threshold, 4))
-
-    @classmethod
-    def read(cls, section: object) -> Confidence:
-        """What a file says; raises SqueezekitError."""
-        try:
-            return cls.model_validate(section)
-        except ValidationError as error:
-            raise SqueezekitError(f"damaged: its confidence: {first_problem(error)}; get the file again") from None
 
 
 def _temperature(logits: Tensor, labels: Tensor) -> float:

@@ -8,19 +8,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
 
+from squeezekit.compression.section import Section
 from squeezekit.errors import SqueezekitError
 from squeezekit.images.image_set import ImageSet
 from squeezekit.images.splits import Split, split_training
-from squeezekit.networks.catalogue import first_problem
 from squeezekit.training.run_folder import Run
 
 
-class SplitRule(BaseModel):
+class SplitRule(Section):
     """What `split_training` needs to divide the same images again, and a digest of what comes out."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    subject = "how its images were divided"
 
     seed: int
     validation_share: float
@@ -28,10 +27,10 @@ class SplitRule(BaseModel):
     digest: str
 
 
-class Origin(BaseModel):
+class Origin(Section):
     """The section `orig`. Fingerprints are those of `ImageSet`; accuracies are 0…1, by name."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    subject = "where it came from"
 
     squeezekit: str
     fingerprint: str
@@ -55,14 +54,6 @@ class Origin(BaseModel):
             recipe=run.config.recipe.model_dump(mode="json"),
             accuracy=accuracy,
         )
-
-    @classmethod
-    def read(cls, section: Any) -> Origin:
-        """What a file says; raises SqueezekitError."""
-        try:
-            return cls.model_validate(section)
-        except ValidationError as error:
-            raise SqueezekitError(f"damaged: where it came from: {first_problem(error)}; get the file again") from None
 
     def validation(self, images: ImageSet) -> NDArray[np.int64]:
         """Indices of the validation images among the training images; raises SqueezekitError."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,13 @@ from squeezekit.compression.workshop import Round, Workshop
 from squeezekit.errors import SqueezekitError
 from squeezekit.images.batches import Batches
 from squeezekit.images.image_set import ImageSource
-from squeezekit.images.sources import load_images
 from squeezekit.networks.squeezenet import SqueezeNet
 from squeezekit.screen import progress_bar, say
 from squeezekit.training.loop import Progress, Trainer
 from squeezekit.training.machine import keep_freed_memory
 from squeezekit.training.measure import images_at_once, measure
 from squeezekit.training.run_folder import Run
+from squeezekit.training.train import fitting_batch_size, images_of
 from squeezekit.training.watch import Interrupted, stop_requests
 
 # Steps of the grids that rounding alone tries, in standard deviations of a layer's weights.
@@ -99,12 +99,11 @@ def compress(
     begin = time.monotonic() - workshop.seconds
     if not workshop.rounded:
         workshop.keep_rounded(list(task.roundings()))
-    with suppress(_TimeIsUp):
-        while (following := promise.next_pressure([(r.pressure, r.file.stages[-1]) for r in workshop.rounds])) is not None:
-            if minutes and time.monotonic() - begin > 60 * minutes:
-                say(f"{minutes:g} minutes are over: no further round")
-                break
-            task.press(*following, workshop, begin)
+    while (following := promise.next_pressure([(r.pressure, r.file.stages[-1]) for r in workshop.rounds])) is not None:
+        if minutes and time.monotonic() - begin > 60 * minutes:
+            say(f"{minutes:g} minutes are over: no further round")
+            break
+        task.press(*following, workshop, begin)
     files = [*workshop.rounded, *(r.file for r in workshop.rounds)]
     return _handed_out(task, promise, files, out, workshop, time.monotonic() - begin)
 
@@ -119,7 +118,8 @@ def _handed_out(task: _Task, promise: Promise, files: list[Sqz], out: Path, work
     last = chosen.stages[-1]
     return Compressed(
         file=str(out),
-        kept=promise.kept(last),
+        # The file itself: the test accuracy has come to it.
+        kept=promise.kept(last.model_copy(update={"bytes": size})),
         bytes=size,
         ratio=round(task.float_bytes / size, 2),
         validation={"before": task.before, "after": last.accuracy},
@@ -127,10 +127,6 @@ def _handed_out(task: _Task, promise: Promise, files: list[Sqz], out: Path, work
         stages=[stage.model_dump() for stage in chosen.stages],
         seconds=round(seconds, 1),
     )
-
-
-class _TimeIsUp(Exception):
-    pass
 
 
 class _Task:
@@ -154,8 +150,6 @@ class _Task:
     @property
     def fingerprint(self) -> str:
         """Of the run's weights."""
-        import hashlib
-
         return hashlib.sha256((self.run.folder / "best.safetensors").read_bytes()).hexdigest()
 
     def roundings(self) -> Iterator[Sqz]:
@@ -199,7 +193,7 @@ class _Task:
                 if not whole or stop.is_set():
                     raise Interrupted(f"stopped in round {number}; go on with the same command and --resume")
         found = self._candidate(f"trained under pressure {pressure:.3g}", network, grids, before)
-        workshop.keep_round(Round(pressure, found, trainer.state()))
+        workshop.keep_round(Round(pressure, found, trainer.state()), time.monotonic() - begin)
         say(_line(found.stages[-1], self.before))
 
     def test(self, file: Sqz) -> dict[str, float]:
@@ -219,7 +213,7 @@ class _Task:
 
     def _trainer(self, network: SqueezeNet, grids: list[GridWeight], pressure: float) -> tuple[Trainer, GridOptimizer]:
         recipe = self.run.config.recipe.model_copy(update={**RETRAINING, "epochs": self.epochs})
-        size = min(BATCH_SIZE, max(len(self.run.split.training) // 8, 1))
+        size = fitting_batch_size(BATCH_SIZE, len(self.run.split.training))
         training = self._batches(
             self.source.training,
             self.run.split.training,
@@ -242,10 +236,8 @@ class _Task:
 
     def _images(self, data: str | None) -> ImageSource:
         config = self.run.config
-        network = config.network
-        source = load_images(
-            data or config.run.data, image_size=network.image_size, channels=network.channels, strict=config.run.strict
-        )
+        place = config.run.model_copy(update={"data": data or config.run.data})
+        source = images_of(config.model_copy(update={"run": place}))
         if (source.training.fingerprint, source.test.fingerprint) != self.run.fingerprints:
             raise SqueezekitError(f"{source.name}: not the images that {self.run.folder} was trained on; name those with --data")
         return source

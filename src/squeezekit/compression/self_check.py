@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 from torch import nn
 
+from squeezekit.compression.section import Section
 from squeezekit.errors import SqueezekitError
 from squeezekit.images.batches import Batches
 from squeezekit.images.image_set import ImageSet
-from squeezekit.networks.catalogue import first_problem
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.training.measure import logits_of
 
@@ -23,12 +23,12 @@ CELL = 4
 TOLERANCE = 1e-3
 
 
-class SelfCheck(BaseModel):
+class SelfCheck(Section):
     """The section `chck`: the logits [inputs, classes] for the inputs of `seeds`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    subject = "its self-check"
 
-    seeds: tuple[int, ...] = Field(max_length=64)
+    seeds: tuple[int, ...] = Field(min_length=1, max_length=8)
     logits: tuple[tuple[float, ...], ...]
 
     @classmethod
@@ -38,12 +38,9 @@ class SelfCheck(BaseModel):
         return cls(seeds=SEEDS, logits=tuple(tuple(float(f"{x:.5g}") for x in row) for row in answers))
 
     @classmethod
-    def read(cls, section: Any, classes: int) -> SelfCheck:
-        """What a file says; raises SqueezekitError."""
-        try:
-            found = cls.model_validate(section)
-        except ValidationError as error:
-            raise SqueezekitError(f"damaged: its self-check: {first_problem(error)}; get the file again") from None
+    def fitting(cls, content: Any, classes: int) -> SelfCheck:
+        """What a file says, for a network of so many classes; raises SqueezekitError."""
+        found = cls.read(content)
         if len(found.logits) != len(found.seeds) or any(len(row) != classes for row in found.logits):
             raise SqueezekitError("damaged: its self-check does not fit its network; get the file again")
         return found

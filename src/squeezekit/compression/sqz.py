@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from torch import nn
 
 from squeezekit import durable
@@ -25,6 +25,7 @@ from squeezekit.compression.fields import Fields
 from squeezekit.compression.forms import Quantised
 from squeezekit.compression.octets import MOST_BYTES, code_text, fresh_text
 from squeezekit.compression.origin import Origin
+from squeezekit.compression.section import Section
 from squeezekit.compression.self_check import SelfCheck
 from squeezekit.compression.tensors import BITS_PER_BYTE, FREE_BITS, Array, decode_parts, encode_tensors
 from squeezekit.errors import SqueezekitError
@@ -41,14 +42,14 @@ MOST_SECTIONS = 256
 RESIZE = "centre square, antialiased bilinear"
 
 
-class Stage(BaseModel):
+class Stage(Section):
     """One step of compression: how small and how good the network was after it.
 
     `density` is the share of weights that are not zero, `bits` those of the file divided by the number of weights, `accuracy`
     that on the validation images, 0…1.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    subject = "its stages"
 
     name: str
     bytes: int
@@ -137,16 +138,15 @@ def from_bytes(data: bytes) -> Sqz:
         stages=_stages(known[STAGES]) if STAGES in known else (),
         origin=Origin.read(known[ORIGIN]) if ORIGIN in known else None,
         confidence=Confidence.read(known[CONFIDENCE]) if CONFIDENCE in known else None,
-        self_check=SelfCheck.read(known[SELF_CHECK], len(classes)) if SELF_CHECK in known else None,
+        self_check=SelfCheck.fitting(known[SELF_CHECK], len(classes)) if SELF_CHECK in known else None,
         others=sections,
     )
 
 
 def _stages(content: Any) -> tuple[Stage, ...]:
-    try:
-        return tuple(Stage.model_validate(stage) for stage in content)
-    except (ValidationError, TypeError):
-        raise SqueezekitError("damaged: its stages make no sense; get the file again") from None
+    if not isinstance(content, list):
+        raise SqueezekitError("damaged: its stages are no list; get the file again")
+    return tuple(Stage.read(stage) for stage in content)
 
 
 def sections_of(data: bytes) -> dict[str, bytes]:

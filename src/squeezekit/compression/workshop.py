@@ -51,6 +51,8 @@ class Workshop:
         if not resume and (out.exists() or found.folder.exists()):
             there = out if out.exists() else found.folder
             raise SqueezekitError(f"{there}: exists already; choose another -o, or go on with --resume")
+        if resume and out.exists() and not found.folder.exists():
+            raise SqueezekitError(f"{out}: is finished; choose another -o to compress once more")
         if not out.parent.is_dir():
             raise SqueezekitError(f"{out}: cannot be written, since {out.parent} is not a folder; choose another -o")
         place = found.folder / "settings.json"
@@ -72,6 +74,9 @@ class Workshop:
         while (path := self.folder / f"round-{len(self.rounds)}.pt").exists():
             saved = read_saved(path)
             self.rounds.append(Round(saved["pressure"], read_sqz(path.with_suffix(".sqz")), saved["state"]))
+            self.seconds = saved["seconds"]
+        if (self.folder / "last.pt").exists():
+            self.seconds = read_saved(self.folder / "last.pt")["seconds"]
 
     def keep_rounded(self, files: Sequence[Sqz]) -> None:
         """All files of rounded weights."""
@@ -80,12 +85,12 @@ class Workshop:
         durable.write_text(self.folder / "rounded.done", "")
         self.rounded = list(files)
 
-    def keep_round(self, done: Round) -> None:
-        """A finished round."""
+    def keep_round(self, done: Round, seconds: float) -> None:
+        """A finished round, after so many seconds of compression."""
         path = self.folder / f"round-{len(self.rounds)}.pt"
         done.file.write(path.with_suffix(".sqz"))
         with durable.replacing(path) as file:
-            torch.save({"pressure": done.pressure, "state": done.state}, file)
+            torch.save({"pressure": done.pressure, "state": done.state, "seconds": seconds}, file)
         (self.folder / "last.pt").unlink(missing_ok=True)
         self.rounds.append(done)
 
@@ -102,7 +107,6 @@ class Workshop:
         saved = read_saved(path)
         if saved["pressure"] != pressure:
             return None
-        self.seconds = saved["seconds"]
         state: dict[str, Any] = saved["state"]
         return state
 

@@ -73,7 +73,7 @@ def train(
         )
         if run.summary is None:
             try:
-                _finish(run, source or _source(run.config), processes)
+                _finish(run, source or images_of(run.config), processes)
             except KeyboardInterrupt:
                 raise Interrupted(f"stopped; go on with: {_resume_command(run)}") from None
     return run
@@ -135,6 +135,7 @@ def _start(folder: Path, network: dict[str, Any], recipe: dict[str, Any], run: d
     network |= {"classes": classes, "channels": images.channels, "image_size": images.image_size}
     if network.get("mirrored") and not images.mirrorable:
         # A mirrored digit is another sign.
+        say("answers are not averaged with those for mirror images, which these images do not have")
         network["mirrored"] = False
     split = split_training(
         images.labels,
@@ -207,7 +208,7 @@ def _determinism(wanted: bool) -> Iterator[None]:
 
 def _trainer(run: Run, images: ImageSet, processes: Processes) -> Trainer:
     config, split, recipe = run.config, run.split, run.config.recipe
-    size = _batch_size(recipe.batch_size, len(split.training))
+    size = fitting_batch_size(recipe.batch_size, len(split.training))
     if size < processes.count:
         raise SqueezekitError(f"{processes.count} processes are too many for batches of {size} images; start fewer")
     if size < recipe.batch_size:
@@ -296,12 +297,14 @@ def _batches(config: RunConfig, images: ImageSet, processes: Processes, indices:
     return Batches(images, indices, seed=config.run.seed, **options)
 
 
-def _source(config: RunConfig) -> ImageSource:
+def images_of(config: RunConfig) -> ImageSource:
+    """The images that a configuration names; raises SqueezekitError."""
     network = config.network
     return load_images(config.run.data, image_size=network.image_size, channels=network.channels, strict=config.run.strict)
 
 
-def _batch_size(wanted: int, images: int) -> int:
+def fitting_batch_size(wanted: int, images: int) -> int:
+    """At most the wanted size, halved until an epoch has at least eight steps."""
     while wanted > 1 and images <= 7 * wanted:
         wanted //= 2
     return wanted
