@@ -6,10 +6,10 @@ import pytest
 
 from squeezekit import SqueezekitError
 from squeezekit.compression.pipeline import compress
-from squeezekit.compression.promise import FIRST_PRESSURE, Promise
+from squeezekit.compression.promise import Promise
 from squeezekit.compression.quantised_training import GridOptimizer
 from squeezekit.compression.sqz import Stage, read_sqz
-from squeezekit.compression.workshop import Workshop
+from squeezekit.compression.workshop import Shelf
 from squeezekit.training.watch import Interrupted
 
 
@@ -36,12 +36,16 @@ def test_the_most_accurate_file_that_is_small_enough():
 
 def test_pressure_doubles_until_too_far_then_halves_the_way():
     promise = Promise(0.9, max_drop=0.5, max_bytes=None)
-    assert promise.next_pressure([]) == (FIRST_PRESSURE, -1)
+
+    def following(*rounds):
+        return promise.next_pressure(rounds, first=0.3, growth=2.0)
+
+    assert following() == (0.3, -1)
     good, bad = stage(100, 0.9), stage(50, 0.8)
-    assert promise.next_pressure([(1.0, good)]) == (2.0, 0)
-    assert promise.next_pressure([(1.0, good), (2.0, bad)]) == (pytest.approx(2**0.5), 0)
-    assert promise.next_pressure([(1.0, good), (2.0, bad), (1.4, good)]) is None
-    pressure, start = promise.next_pressure([(1.0, bad)])
+    assert following((1.0, good)) == (2.0, 0)
+    assert following((1.0, good), (2.0, bad)) == (pytest.approx(2**0.5), 0)
+    assert following((1.0, good), (2.0, bad), (1.4, good)) is None
+    pressure, start = following((1.0, bad))
     assert (pressure, start) == (0.5, -1)
 
 
@@ -105,14 +109,17 @@ def test_minutes_go_on_where_they_stopped(tiny_run, tmp_path, monkeypatch):
 
     step = GridOptimizer.step
     finished = []
-    keep = Workshop.keep_round
+    keep = Shelf.keep
 
     def kept(self, done, seconds):
+        if self.name == "rounded":
+            keep(self, done, seconds)
+            return
         keep(self, done, seconds + 3600)
         finished.append(done)
         monkeypatch.setattr(GridOptimizer, "step", stops)
 
-    monkeypatch.setattr(Workshop, "keep_round", kept)
+    monkeypatch.setattr(Shelf, "keep", kept)
     options = {"max_bytes": 1, "epochs": 1, "minutes": 50}
     with pytest.raises(KeyboardInterrupt):
         compress(tiny_run.folder, tmp_path / "x.sqz", **options)

@@ -58,3 +58,16 @@ def _convolution(name: str, module: nn.Conv2d, norm: nn.Module | None, part: sli
     assert norm.running_mean is not None and norm.running_var is not None
     gain = norm.weight.detach() / (norm.running_var + norm.eps).sqrt()
     return Convolution(name, module, gain[part], (norm.bias.detach() - norm.running_mean * gain)[part])
+
+
+@torch.no_grad()
+def folded(network: SqueezeNet) -> SqueezeNet:
+    """The same network, in use, without batch normalisation."""
+    config = network.config.model_copy(update={"batch_norm": False})
+    plain = config.build()
+    weights = {}
+    for convolution in convolutions(network):
+        weights[f"{convolution.name}.weight"] = convolution.module.weight * convolution.gain.view(-1, 1, 1, 1)
+        weights[f"{convolution.name}.bias"] = convolution.shift
+    plain.load_state_dict(weights)
+    return plain

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from squeezekit.compression.sqz import Stage
 from squeezekit.errors import SqueezekitError
 
-FIRST_PRESSURE = 0.3
-GROWTH = 2.0
 MOST_ROUNDS = 10
 
 
@@ -51,11 +49,11 @@ class Promise:
 
         return min(range(len(stages)), key=rank)
 
-    def next_pressure(self, rounds: Sequence[tuple[float, Stage]]) -> tuple[float, int] | None:
+    def next_pressure(self, rounds: Sequence[tuple[float, Stage]], first: float, growth: float) -> tuple[float, int] | None:
         """The pressure of the next round of training and the round it starts from, -1 for the run itself; None when done.
 
-        Pressure doubles until a round goes too far: it breaks the promise of accuracy, or is small enough. Then once between
-        the two.
+        Pressure begins with `first` and grows by a factor until a round goes too far: it breaks the promise of accuracy, or is
+        small enough. Then once between the two.
         """
         far = [i for i, (_, stage) in enumerate(rounds) if self._far(stage)]
         near = [i for i in range(len(rounds)) if i not in far]
@@ -63,9 +61,9 @@ class Promise:
         if len(rounds) >= MOST_ROUNDS or (far and len(rounds) > far[0] + 1):
             return None
         if not far:
-            return (FIRST_PRESSURE if start < 0 else GROWTH * rounds[start][0]), start
+            return (first if start < 0 else growth * rounds[start][0]), start
         first_far = rounds[far[0]][0]
-        return math.sqrt(first_far * (rounds[start][0] if start >= 0 else first_far / GROWTH**2)), start
+        return math.sqrt(first_far * (rounds[start][0] if start >= 0 else first_far / growth**2)), start
 
     def _far(self, stage: Stage) -> bool:
         broken = self.max_drop is not None and self.drop(stage) > self.max_drop

@@ -1,9 +1,8 @@
-"""Training on a grid: weights are rounded in every step, and what it costs to write them down is part of the loss.
+"""Training on a grid: weights are rounded in every step, towards what is cheap to write down.
 
 The network always holds rounded weights; behind them stand unrounded ones, which get the gradient of the rounded ones
-(straight-through estimator; Bengio et al., 2013, arXiv 1308.3432) and that of their code length. With batch normalisation
-behind a filter its size does not matter, so shrinking makes its grid coarser: the pressure alone decides how many bits each
-filter keeps.
+(straight-through estimator; Bengio et al., 2013, arXiv 1308.3432). A weight is rounded away from zero only where that is worth
+the bits it costs.
 """
 
 from __future__ import annotations
@@ -15,57 +14,59 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Below this mean magnitude a zero costs next to nothing, and the pressure grows no more.
-LEAST_MEAN = 0.02
+from squeezekit.compression.code_length import SIGN, bits_a_step, code_length, mean_sizes
+from squeezekit.compression.rate_distortion import FINE_GRID
 
 
 @dataclass
 class GridWeight:
-    """A weight [out, in, ...] of the network, the step of its grid, and the unrounded weight behind it."""
+    """A weight [out, in, ...] of the network, the steps of its grid [out, 1, ...], and the unrounded weight behind it."""
 
     weight: Tensor
-    step: float
+    step: Tensor
     hidden: Tensor
 
     @classmethod
-    def of(cls, weight: Tensor, step: float) -> GridWeight:
-        """The grid of that step; the weight is rounded."""
-        found = cls(weight, step, weight.detach().clone())
-        found.round()
-        return found
-
     @torch.no_grad()
-    def round(self) -> None:
-        """Put the rounded weight into the network."""
-        self.weight.copy_(self.integers() * self.step)
+    def meaning(cls, weight: Tensor, steps: Tensor, integers: Tensor, meant: Tensor) -> GridWeight:
+        """Put integers [out, in, ...] on the grid of `steps` [out] into the network; `meant`, in steps, is what stands behind.
+
+        Where that would be rounded to something else, the rounded weight itself stands behind.
+        """
+        step = steps.view(-1, *[1] * (weight.ndim - 1))
+        weight.copy_(integers * step)
+        found = cls(weight, step, meant * step)
+        found.round(found.price())
+        kept = found.integers() == integers
+        found.hidden = torch.where(kept, found.hidden, integers * step)
+        weight.copy_(integers * step)
+        return found
 
     def integers(self) -> Tensor:
         """The rounded weight in steps."""
-        return (self.hidden / self.step).round()
+        return (self.weight.detach() / self.step).round()
 
-    def code_lengths(self) -> tuple[Tensor, Tensor]:
-        """About how many bits each weight costs, and how many more a step away from zero would.
+    def price(self) -> Tensor:
+        """Bits of a further step away from zero for each weight, as the weights are rounded now: [out, in, 1, ...]."""
+        return bits_a_step(mean_sizes(self.integers()))
 
-        Magnitudes are taken as geometrically distributed, their mean that of row and input channel, as the coder sees them.
+    @torch.no_grad()
+    def round(self, price: Tensor) -> None:
+        """Round the unrounded weight to where error and code length cost least together, into the network.
+
+        The step says what a bit is worth (`steps_for`).
         """
-        steps = (self.hidden / self.step).abs()
-        size = steps.round().flatten(2)
-        rows, columns = size.mean((1, 2), keepdim=True), size.mean((0, 2), keepdim=True)
-        mean = (rows * columns / size.mean().clamp(min=LEAST_MEAN)).clamp(min=LEAST_MEAN)
-        further = torch.log2(1 + 1 / mean).expand_as(size).reshape(steps.shape)
-        bits = steps * further + steps.clamp(max=1) + torch.log2(1 + mean).expand_as(size).reshape(steps.shape)
-        return bits, further + (steps < 1)
+        size = self.hidden.abs() / self.step
+        low = size.floor()
+        up = size - low > 0.5 + (price + SIGN * (low == 0)) / FINE_GRID
+        self.weight.copy_(torch.copysign(low + up, self.hidden) * self.step)
 
 
 class GridOptimizer:
-    """An optimiser of rounded weights around one of unrounded ones.
+    """An optimiser of rounded weights around one of unrounded ones."""
 
-    `pressure` is what a bit a weight adds to the loss, in nats.
-    """
-
-    def __init__(self, inner: torch.optim.Optimizer, weights: Sequence[GridWeight], pressure: float) -> None:
-        self.inner, self.weights, self.pressure = inner, weights, pressure
-        self._count = sum(grid.weight.numel() for grid in weights)
+    def __init__(self, inner: torch.optim.Optimizer, weights: Sequence[GridWeight], pull: float = 0.0) -> None:
+        self.inner, self.weights, self.pull = inner, weights, pull
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
@@ -78,24 +79,25 @@ class GridOptimizer:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Move the unrounded weights by the gradients of the rounded ones and of the code length; round again."""
-        for grid in self.weights:
-            assert grid.weight.grad is not None
-            slope = grid.code_lengths()[1] * grid.hidden.sign()
+        """Move the unrounded weights by the gradients of the rounded ones; round again."""
+        prices = [grid.price() for grid in self.weights]
+        for grid, price in zip(self.weights, prices, strict=True):
+            if self.pull:
+                assert grid.weight.grad is not None
+                grid.weight.grad += grid.hidden.sign() * price * (self.pull / grid.step)
             grid.weight.copy_(grid.hidden)
-            grid.weight.grad += slope * (self.pressure / self._count / grid.step)
         self.inner.step()
-        for grid in self.weights:
+        for grid, price in zip(self.weights, prices, strict=True):
             grid.hidden.copy_(grid.weight)
-            grid.round()
+            grid.round(price)
 
     @torch.no_grad()
     def bits(self) -> float:
         """About how many bits a weight costs now."""
-        return float(sum(grid.code_lengths()[0].sum() for grid in self.weights)) / self._count
+        return sum(code_length(grid.integers()) for grid in self.weights) / sum(grid.weight.numel() for grid in self.weights)
 
     def state_dict(self) -> dict[str, Any]:
-        """What `load_state_dict` needs to go on."""
+        """What `load_state_dict` needs to go on, beside the network."""
         return {"inner": self.inner.state_dict(), "hidden": [grid.hidden for grid in self.weights]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -103,4 +105,3 @@ class GridOptimizer:
         self.inner.load_state_dict(state["inner"])
         for grid, hidden in zip(self.weights, state["hidden"], strict=True):
             grid.hidden.copy_(hidden)
-            grid.round()

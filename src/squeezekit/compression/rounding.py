@@ -31,7 +31,7 @@ def rounded(network: SqueezeNet, grids: Sequence[GridWeight]) -> dict[str, Array
     with torch.no_grad():
         for convolution in convolutions(network):
             grid = grid_of[id(convolution.module.weight)]
-            scales = convolution.gain * grid.step
+            scales = convolution.gain * grid.step.flatten()
             integers = grid.integers() * scales.sign().reshape(-1, 1, 1, 1)
             weights[f"{convolution.name}.weight"] = Quantised(
                 integers.contiguous().numpy().astype(np.int64), nearest_octave(scales.abs().clamp(min=LEAST_GAIN).numpy())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,19 @@ def draw_mistakes(evaluation: Evaluation, path: Path, count: int = 24) -> Path:
         axis.imshow(images.images[i].squeeze(), cmap="gray", vmin=0, vmax=255)
         taken, true = images.classes[predicted[i]], images.classes[images.labels[i]]
         axis.set_title(f"{taken} {confidence[i]:.0%}\nis {true}", fontsize=8, parse_math=False)
+    return _save(figure, path)
+
+
+def draw_sizes(points: Mapping[str, Sequence[tuple[int, float]]], path: Path) -> Path:
+    """Bytes (logarithmic) against accuracy, a line for each method; returns `path`."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axis = figure.subplots()
+    for number, (method, found) in enumerate(points.items()):
+        sizes, accuracies = zip(*sorted(found), strict=True)
+        axis.plot(sizes, accuracies, label=method, marker="osD^v<>P*X"[number % 10], linewidth=1.2, markersize=5)
+    axis.set(xscale="log", xlabel="bytes", ylabel="test accuracy")
+    axis.grid(alpha=0.3, which="both")
+    axis.legend()
     return _save(figure, path)
 
 

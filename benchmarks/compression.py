@@ -1,0 +1,225 @@
+"""How few bytes does a trained network need, and at what accuracy?
+
+    python benchmarks/compression.py RUN --out FOLDER [--epochs 4] [--max-drop 3] [--plot PLOT.png]
+        [--nncodec-python PYTHON --nncodec-script nncodec_size.py]
+
+From one run and its images, the same starting weights for all: float32 and float16 as they are, float32 in xz, int8 in ONNX
+(where onnx, onnxscript and onnxruntime are installed), `nncodec` at several quantisation parameters (its interpreter and
+script given by flags), Deep Compression with codebooks of 8 and 6 bits in its own coding, and squeezekit, by rounding alone and
+with training. Prints one JSON line for everything that was made: bytes, and accuracy on the validation images; where that lies
+within five points of the run's, also on the test images, measured once each. Then one line for each method and promise (most
+points of validation accuracy lost): the smallest that keeps it by validation. Everything that was made is kept in FOLDER, so that
+a stopped measurement goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import lzma
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from squeezekit.compression.deep_compression import published_bytes
+from squeezekit.compression.folding import folded
+from squeezekit.compression.pipeline import METHODS, Clock, try_all
+from squeezekit.compression.promise import Promise
+from squeezekit.compression.subject import Subject
+from squeezekit.compression.workshop import Workshop
+from squeezekit.reporting.figures import draw_sizes
+from squeezekit.training.machine import keep_freed_memory
+from squeezekit.training.measure import measure
+from squeezekit.training.run_folder import Run
+
+PROMISES = (0.25, 0.5, 1.0, 2.0, 3.0)
+QUANTISATION = (-38, -32, -28, -26, -24, -22, -20, -18, -16)
+
+
+@dataclass
+class Made:
+    """A network made smaller: who made it, how, what it needs, and a way to measure it."""
+
+    method: str
+    setting: str
+    bytes: int
+    accuracy: Callable[[bool], float]
+    validation: float = 0.0
+    test: float | None = None
+
+
+class Bench:
+    """One run, and everything made from it."""
+
+    def __init__(self, run: Path, out: Path, epochs: int, max_drop: float) -> None:
+        self.run, self.out, self.epochs, self.max_drop = run, out, epochs, max_drop
+        self.subject = Subject(Run(run))
+        self.network = folded(self.subject.network().eval())
+
+    def of_network(self, method: str, setting: str, size: int, network: nn.Module) -> Made:
+        """A network that computes with the weights that a reader gets."""
+
+        def accuracy(test: bool) -> float:
+            images = self.subject.test_images if test else self.subject.validation
+            return measure(network, images).accuracy
+
+        return Made(method, setting, size, accuracy)
+
+    def plain(self) -> Iterator[Made]:
+        """Floating point, as it is and in xz."""
+        flat = np.concatenate([tensor.numpy().ravel() for tensor in self.network.state_dict().values()])
+        yield self.of_network("float32", "", flat.nbytes, self.network)
+        yield self.of_network(
+            "float32 in xz", "", len(lzma.compress(flat.tobytes(), preset=9 | lzma.PRESET_EXTREME)), self.network
+        )
+        halved = folded(self.subject.network().eval())
+        halved.load_state_dict({name: tensor.half().float() for name, tensor in halved.state_dict().items()})
+        yield self.of_network("float16", "", flat.nbytes // 2, halved)
+
+    def int8(self) -> Iterator[Made]:
+        """Static quantisation by onnxruntime: int8 weights for each channel, uint8 maps."""
+        if not all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime")):
+            return
+        path = self.out / "int8.onnx"
+        if not path.exists():
+            _quantise_onnx(self.network, [images for images, _ in self.subject.calibration], path)
+
+        def accuracy(test: bool) -> float:
+            return _onnx_accuracy(path, self.subject.test_images if test else self.subject.validation)
+
+        yield Made("int8 ONNX", "", path.stat().st_size, accuracy)
+
+    def nncodec(self, python: str, script: str) -> Iterator[Made]:
+        """The ISO standard's coder, on the network with batch normalisation, as it was trained."""
+        folder = self.out / "nncodec"
+        lines = folder / "lines.jsonl"
+        state = {name: t.numpy() for name, t in self.subject.network().state_dict().items() if t.is_floating_point()}
+        if not lines.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            np.savez(folder / "weights.npz", **state)
+            command = [python, script, str(folder / "weights.npz"), "--out", str(folder), "--qp", *map(str, QUANTISATION)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
+            lines.write_text("\n".join(line for line in done.stdout.splitlines() if line.startswith("{")))
+        for row in map(json.loads, lines.read_text().splitlines()):
+            network = self.subject.network()
+            with np.load(folder / f"qp{row['qp']}.npz") as decoded:
+                network.load_state_dict({name: torch.from_numpy(decoded[name]) for name in state}, strict=False)
+            yield self.of_network("nncodec", f"qp {row['qp']}", row["bytes"], network)
+
+    def method(self, name: str) -> Iterator[Made]:
+        """Everything that one of squeezekit's methods tries until it loses too much."""
+        workshop = Workshop.open(self.out / f"{name}.sqz", {"run": self.subject.fingerprint, "epochs": self.epochs}, resume=True)
+        promise = Promise(self.subject.before, self.max_drop, None)
+        try_all(METHODS[name](self.subject, promise, self.epochs), self.subject, workshop, Clock(time.monotonic()))
+        for trial in workshop.quick.trials:
+            yield self.of_network(f"{name}, rounding only", trial.name, trial.stage.bytes, trial.file.build())
+        for trial in workshop.rounds.trials:
+            size = published_bytes(trial.file.weights) if name == "deep-compression" else trial.stage.bytes
+            yield self.of_network(name, trial.name, size, trial.file.build())
+
+
+def _quantise_onnx(network: nn.Module, images: list[torch.Tensor], path: Path) -> None:
+    from onnxruntime.quantization import CalibrationDataReader, quantize_static
+
+    class Reader(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.left = iter([{"images": batch.contiguous().numpy()} for batch in images])
+
+        def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+            return next(self.left, None)
+
+    with tempfile.TemporaryDirectory() as folder:
+        plain = str(Path(folder) / "plain.onnx")
+        batch = {"images": {0: torch.export.Dim("batch")}}
+        # Axis 3 of channels-last images is no contiguous one: what is exported takes [n, c, h, w].
+        torch.onnx.export(
+            network,
+            (images[0].contiguous(),),
+            plain,
+            input_names=["images"],
+            dynamic_shapes=(batch["images"],),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+        quantize_static(plain, str(path), Reader(), per_channel=True)
+
+
+def _onnx_accuracy(path: Path, images: Any) -> float:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path))
+    right = count = 0
+    for batch, labels in images.in_order():
+        logits = session.run(None, {"images": batch.contiguous().numpy()})[0]
+        right, count = right + int((logits.argmax(1) == labels.numpy()).sum()), count + len(labels)
+    return right / count
+
+
+def kept(made: list[Made], before: float) -> Iterator[dict[str, Any]]:
+    """For each method and promise the smallest that keeps it."""
+    for method in dict.fromkeys(one.method for one in made):
+        for points in PROMISES:
+            keeping = [one for one in made if one.method == method and round(100 * (before - one.validation), 4) <= points]
+            if keeping:
+                best = min(keeping, key=lambda one: one.bytes)
+                yield {"promise": points, **_row(best)}
+
+
+def _row(one: Made) -> dict[str, Any]:
+    row = {"method": one.method, "setting": one.setting, "bytes": one.bytes, "validation": round(one.validation, 4)}
+    return row if one.test is None else {**row, "test": round(one.test, 4)}
+
+
+def _everything(bench: Bench, arguments: argparse.Namespace) -> Iterator[Made]:
+    yield from bench.plain()
+    yield from bench.int8()
+    if arguments.nncodec_python:
+        yield from bench.nncodec(arguments.nncodec_python, arguments.nncodec_script)
+    for name in arguments.methods:
+        yield from bench.method(name)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="the folder of a finished run")
+    parser.add_argument("--out", type=Path, required=True, help="where everything that is made is kept")
+    parser.add_argument("--epochs", type=int, default=4, help="of each round of training")
+    parser.add_argument("--max-drop", type=float, default=3.0, help="points of validation accuracy at which training stops")
+    parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--nncodec-python", help="the interpreter that has nncodec")
+    parser.add_argument("--nncodec-script", help="nncodec_size.py")
+    parser.add_argument("--plot", type=Path, help="a picture of bytes against test accuracy")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    keep_freed_memory()
+    bench = Bench(arguments.run, arguments.out, arguments.epochs, arguments.max_drop)
+    made = []
+    for one in _everything(bench, arguments):
+        one.validation = one.accuracy(False)
+        # Too far from the run's own accuracy to be of use, whatever the test says.
+        if one.validation >= bench.subject.before - 0.05:
+            one.test = one.accuracy(True)
+        made.append(one)
+        print(json.dumps({"run": arguments.run.name, **_row(one)}), flush=True)
+    for row in kept(made, bench.subject.before):
+        print(json.dumps({"run": arguments.run.name, **row}), flush=True)
+    if arguments.plot:
+        points: dict[str, list[tuple[int, float]]] = {}
+        for one in made:
+            if one.test is not None:
+                points.setdefault(one.method, []).append((one.bytes, one.test))
+        draw_sizes(points, arguments.plot)

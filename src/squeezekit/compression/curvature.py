@@ -1,0 +1,99 @@
+"""How much the loss suffers when a weight moves: the Fisher information of every convolution, factored.
+
+K-FAC for convolutions (Grosse and Martens, 2016, arXiv 1602.01407), diagonal over output channels: moving the filter of output
+channel o by d costs about ½ · outputs[o] · dᵀ · inputs · d nats an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from squeezekit.images.batches import Batch
+
+# Places of a map that the inputs' covariance is taken from: neighbours tell much the same.
+PLACES = 64
+
+
+@dataclass
+class Curvature:
+    """Of one convolution, with `fan` = in channels · places of a filter.
+
+    `inputs` [fan, fan] is the covariance of what a filter sees (a shift of its output is left to bias or batch normalisation),
+    `mean` [fan] its mean, `outputs` [out] the squared gradient of the loss at the output, summed over the map, mean of images.
+    """
+
+    inputs: Tensor
+    mean: Tensor
+    outputs: Tensor
+
+
+@dataclass
+class _Sums:
+    """What the batches of one convolution add up to."""
+
+    convolution: nn.Conv2d
+    pivot: Tensor | None = None
+    seen: Tensor = field(default_factory=lambda: torch.zeros(()))
+    squares: Tensor = field(default_factory=lambda: torch.zeros(()))
+    total: Tensor = field(default_factory=lambda: torch.zeros(()))
+    outputs: Tensor = field(default_factory=lambda: torch.zeros(()))
+    images: int = 0
+
+    def look(self, module: nn.Module, arguments: tuple[Tensor, ...], result: Tensor) -> None:
+        """A forward hook."""
+        patches = self._patches(arguments[0].detach())
+        if self.pivot is None:
+            self.pivot = patches.mean(0)
+        # So that no mean drowns the deviations.
+        patches = patches - self.pivot
+        self.squares = self.squares + patches.T @ patches
+        self.total = self.total + patches.sum(0)
+        self.seen = self.seen + len(patches)
+        self.images += len(result)
+        result.register_hook(self._look_back)  # type: ignore[no-untyped-call]
+
+    def _look_back(self, gradient: Tensor) -> None:
+        self.outputs = self.outputs + gradient.square().sum((0, 2, 3))
+
+    def _patches(self, x: Tensor) -> Tensor:
+        """What the filter sees at some places: [places, fan]."""
+        c = self.convolution
+        assert not isinstance(c.padding, str)
+        columns = F.unfold(x, c.kernel_size, c.dilation, c.padding, c.stride)
+        if columns.shape[2] > PLACES:
+            columns = columns[:, :, torch.randperm(columns.shape[2])[:PLACES]]
+        return columns.transpose(1, 2).flatten(0, 1)
+
+    def curvature(self) -> Curvature:
+        assert self.pivot is not None
+        mean = self.total / self.seen
+        return Curvature(self.squares / self.seen - torch.outer(mean, mean), self.pivot + mean, self.outputs / self.images)
+
+
+def curvatures(network: nn.Module, layers: Sequence[nn.Conv2d], batches: Sequence[Batch]) -> list[Curvature]:
+    """Of the network in use (evaluation mode), at labels drawn from its own answers; one for each of `layers`."""
+    network.eval()
+    found = [_Sums(layer) for layer in layers]
+    handles: list[Any] = [sums.convolution.register_forward_hook(sums.look) for sums in found]
+    try:
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+            torch.manual_seed(0)
+            for images, _labels in batches:
+                _backward(network, images)
+    finally:
+        for handle in handles:
+            handle.remove()
+        network.zero_grad(set_to_none=True)
+    return [sums.curvature() for sums in found]
+
+
+def _backward(network: Callable[[Tensor], Tensor], images: Tensor) -> None:
+    logits = network(images)
+    labels = logits.detach().softmax(1).multinomial(1).squeeze(1)
+    F.cross_entropy(logits, labels, reduction="sum").backward()  # type: ignore[no-untyped-call]

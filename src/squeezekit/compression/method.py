@@ -1,0 +1,56 @@
+"""What a way to compress must be able to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from squeezekit.compression.sqz import Sqz, Stage
+from squeezekit.training.loop import Trainer
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Something that was tried: its name, how hard it pressed, the file that came of it, and what others go on from."""
+
+    name: str
+    pressure: float
+    file: Sqz
+    state: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def stage(self) -> Stage:
+        """How small and how good it is."""
+        return self.file.stages[-1]
+
+
+@dataclass(frozen=True)
+class Round:
+    """A trial that needs training first: `finish` makes the file and the state when the trainer is done.
+
+    `note` says after each epoch where the network stands.
+    """
+
+    name: str
+    pressure: float
+    trainer: Trainer
+    note: Callable[[], str]
+    finish: Callable[[], tuple[Sqz, dict[str, Any]]]
+
+    def trial(self) -> Trial:
+        """What came of it."""
+        file, state = self.finish()
+        return Trial(self.name, self.pressure, file, state)
+
+
+class Method(Protocol):
+    """A way to compress a subject until a promise is kept."""
+
+    def quick(self) -> Sequence[Callable[[], Trial | None]]:
+        """Trials that need no training; None where one is not worth a file."""
+        ...
+
+    def following(self, quick: Sequence[Trial], rounds: Sequence[Trial]) -> Round | None:
+        """The next round after those, None when done."""
+        ...

@@ -1,0 +1,47 @@
+"""Means and deviations in a network whose weights have been changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from squeezekit.images.batches import Batch
+
+
+@torch.no_grad()
+def settle(network: nn.Module, batches: Sequence[Batch]) -> None:
+    """Take the statistics of batch normalisation anew, as the mean over batches; evaluation mode afterwards."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+    network.train()
+    if norms:
+        for images, _labels in batches:
+            network(images)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    network.eval()
+
+
+@torch.no_grad()
+def keep_means(network: nn.Module, wanted: Mapping[nn.Conv2d, Tensor], batches: Sequence[Batch]) -> None:
+    """Move the biases so that every output channel has the mean that is `wanted` [out], from the first layer to the last."""
+
+    def corrected(module: nn.Module, arguments: tuple[Tensor, ...], result: Tensor) -> Tensor:
+        assert isinstance(module, nn.Conv2d) and module.bias is not None
+        missing = wanted[module] - result.mean((0, 2, 3))
+        module.bias += missing
+        return result + missing.view(1, -1, 1, 1)
+
+    handles: list[Any] = [layer.register_forward_hook(corrected) for layer in wanted]
+    try:
+        network.eval()
+        network(torch.cat([images for images, _labels in batches]))
+    finally:
+        for handle in handles:
+            handle.remove()

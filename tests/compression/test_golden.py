@@ -1,0 +1,94 @@
+"""Files of version 1 as they were first written: every later squeezekit reads them, and writes the same bytes again.
+
+`python -m tests.compression.test_golden` writes what is missing; a file that is there is never written again.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from squeezekit.compression import decode_tensors, encode_tensors
+from squeezekit.compression.confidence import Confidence
+from squeezekit.compression.forms import Quantised
+from squeezekit.compression.octaves import from_octaves
+from squeezekit.compression.quantised_training import GridWeight
+from squeezekit.compression.rounding import rounded
+from squeezekit.compression.self_check import TOLERANCE, SelfCheck
+from squeezekit.compression.squeeze import layers_of
+from squeezekit.compression.sqz import Sqz, Stage, read_sqz
+from squeezekit.networks import network_config
+
+GOLDEN = Path(__file__).parent / "golden"
+TENSORS, NETWORK = GOLDEN / "tensors-1.bin", GOLDEN / "network-1.sqz"
+
+
+def arrays():
+    """Every form and kind of number, from a formula rather than a generator that may change."""
+    # Whole numbers all the way: sines are not the same on every processor.
+    wave = (np.arange(1500, dtype=np.int64) ** 3 * 40503 % 65536 - 32768) / 32768
+    special = np.array([np.nan, np.inf, -np.inf, -0.0, 0.0, 1e-45, np.finfo(np.float32).max], np.float32)
+    small = np.rint(3 * wave[:960] ** 3).astype(np.int64).reshape(8, 20, 3, 2)
+    return {
+        "plain.double": wave[:300].copy(),
+        "plain.float": wave[:600].astype(np.float32).reshape(20, 30),
+        "plain.half": wave[:100].astype(np.float16),
+        "special": special,
+        "codebook": np.array([0.3, -1.7, 0.0, 2.5], np.float32)[np.rint(1.5 + 1.5 * wave).astype(np.int64)],
+        "grid": (np.rint(4 * wave).astype(np.float32) * np.float32(0.037)).reshape(30, 50),
+        "rows": Quantised(small, from_octaves(np.arange(900, 980, 10))),
+        "scalar": np.array(2.5, np.float32),
+        "empty": np.zeros((0, 3), np.float32),
+        "ünïcode": np.zeros(5, np.float32),
+    }
+
+
+def plain(tensors):
+    return {name: part.dequantised() if isinstance(part, Quantised) else part for name, part in tensors.items()}
+
+
+def test_tensors_of_version_1():
+    data = TENSORS.read_bytes()
+    assert encode_tensors(arrays()) == data
+    found = decode_tensors(data)
+    for name, array in plain(arrays()).items():
+        assert (found[name].shape, found[name].dtype) == (array.shape, array.dtype)
+        assert found[name].tobytes() == array.tobytes()
+    assert list(found) == list(arrays())
+
+
+def test_a_network_of_version_1():
+    file = read_sqz(NETWORK)
+    assert file.to_bytes() == NETWORK.read_bytes()
+    assert file.classes == ("no", "perhaps", "yes") and file.stages[-1].name == "golden"
+    assert file.others == {"xtra": b"for a later reader"}
+    assert file.confidence == Confidence(temperature=1.5, threshold=0.4)
+    assert file.self_check.difference(file.build(), file.network) < TOLERANCE
+
+
+def network_file():
+    config = network_config("report", base_e=8, incr_e=8, stem_width=8, depth=3, classes=3, dropout=0.0)
+    network = config.build().eval()
+    with torch.no_grad():
+        for number, parameter in enumerate(network.parameters()):
+            parameter.copy_(torch.sin(torch.arange(parameter.numel()) ** 1.3 + number).view(parameter.shape) / 5)
+    grids = []
+    for layer in layers_of(network):
+        meant = layer.weight.detach() / 0.05
+        grids.append(GridWeight.meaning(layer.weight, torch.full((layer.out_channels,), 0.05), meant.round(), meant))
+    file = Sqz(
+        config,
+        ("no", "perhaps", "yes"),
+        rounded(network, grids),
+        stages=(Stage(name="golden", bytes=1, density=0.5, bits=2.5, accuracy=0.75),),
+        confidence=Confidence(temperature=1.5, threshold=0.4),
+        others={"xtra": b"for a later reader"},
+    )
+    return Sqz(**{**vars(file), "self_check": SelfCheck.of(file.build(), config)})
+
+
+if __name__ == "__main__":
+    GOLDEN.mkdir(exist_ok=True)
+    for path, make in ((TENSORS, lambda: encode_tensors(arrays())), (NETWORK, lambda: network_file().to_bytes())):
+        if not path.exists():
+            path.write_bytes(make())

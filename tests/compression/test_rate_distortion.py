@@ -1,0 +1,143 @@
+"""Rounding that knows what a bit is worth, and what it rests on."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from squeezekit.compression.balance import balance
+from squeezekit.compression.code_length import code_length
+from squeezekit.compression.curvature import Curvature, curvatures
+from squeezekit.compression.folding import folded
+from squeezekit.compression.norms import keep_means, settle
+from squeezekit.compression.rate_distortion import round_by_rate, steps_for
+from squeezekit.compression.squeeze import layers_of
+from squeezekit.networks import network_config
+
+
+def network(**fields):
+    torch.manual_seed(0)
+    fields = {"base_e": 16, "incr_e": 8, "squeeze_ratio": 0.5, "stem_width": 8, "depth": 3, "dropout": 0.0, **fields}
+    net = network_config("report", **fields).build()
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+            torch.nn.init.normal_(module.weight)
+    return net.eval()
+
+
+def batches(count=3, size=16):
+    torch.manual_seed(1)
+    return [(torch.rand(size, 3, 32, 32), torch.randint(10, (size,))) for _ in range(count)]
+
+
+def test_curvature_of_the_first_layer_and_of_the_last():
+    net, seen = network(), batches()
+    found = curvatures(net, layers_of(net), seen)
+    images = torch.cat([images for images, _ in seen])
+    head = net.classifier[1]
+    pooled = net.features(images).mean((2, 3)).detach()
+    assert torch.allclose(found[-1].inputs, torch.cov(pooled.T, correction=0), atol=1e-5)
+    assert torch.allclose(found[-1].mean, pooled.mean(0), atol=1e-5)
+    # At labels drawn from the answers the expected squared gradient at the logits is p · (1 - p).
+    shares = head(pooled[:, :, None, None]).detach().flatten(1).softmax(1)
+    assert float(found[-1].outputs.sum()) == pytest.approx(float((shares * (1 - shares)).sum(1).mean()), rel=0.1)
+    stem = F.unfold(images, 3, padding=1)
+    assert torch.allclose(found[0].mean, stem.mean((0, 2)), atol=0.05)
+    assert all(parameter.grad is None for parameter in net.parameters())
+
+
+def curvature(fan=40, out=12):
+    torch.manual_seed(2)
+    # Inputs that go together, as neighbouring pixels do.
+    factor = torch.randn(fan, fan // 2) + 1
+    return Curvature(factor @ factor.T / fan + 0.05 * torch.eye(fan), torch.zeros(fan), torch.rand(out) + 0.1)
+
+
+def loss(weight, found, bend):
+    error = (weight - found).flatten(1)
+    return float(0.5 * (bend.outputs * ((error @ bend.inputs) * error).sum(1)).sum())
+
+
+def test_what_comes_later_makes_up_for_errors():
+    bend, weight = curvature(), torch.randn(12, 40, 1, 1)
+    for price in (1e-3, 1e-2):
+        steps = steps_for(bend, price)
+        grid = steps.view(-1, 1, 1, 1)
+        integers, _ = round_by_rate(weight, steps, bend, price)
+        nearest = (weight / grid).round()
+        assert loss(weight, integers * grid, bend) < 0.7 * loss(weight, nearest * grid, bend)
+        assert code_length(integers) < 1.1 * code_length(nearest)
+
+
+def test_the_dearer_a_bit_the_fewer_and_the_greater_the_loss():
+    bend, weight = curvature(), torch.randn(12, 40, 1, 1)
+    bits, losses = [], []
+    for price in (1e-6, 1e-4, 1e-3, 1e-2, 1e-1):
+        steps = steps_for(bend, price)
+        integers, meant = round_by_rate(weight, steps, bend, price)
+        bits.append(code_length(integers))
+        losses.append(loss(weight, integers * steps.view(-1, 1, 1, 1), bend))
+        assert (meant - integers).abs().max() < 1.5
+    assert bits == sorted(bits, reverse=True) and losses == sorted(losses)
+    assert losses[0] < 1e-3
+
+
+def test_channels_that_do_nothing_are_no_trouble():
+    bend, weight = curvature(), torch.randn(12, 40, 1, 1)
+    bend.inputs[3], bend.inputs[:, 3], bend.outputs[5] = 0, 0, 0
+    steps = steps_for(bend, 1e-3)
+    integers, _ = round_by_rate(weight, steps, bend, 1e-3)
+    assert torch.isfinite(steps).all() and torch.isfinite(integers).all()
+    nothing = Curvature(torch.zeros(40, 40), torch.zeros(40), torch.zeros(12))
+    assert torch.isfinite(round_by_rate(weight, steps_for(nothing, 1e-3), nothing, 1e-3)[0]).all()
+
+
+@pytest.mark.parametrize("fields", [{"batch_norm": True}, {}, {"batch_norm": True, "bypass": "complex"}, {"bypass": "simple"}])
+def test_balancing_changes_no_answer_and_makes_inputs_alike(fields):
+    net, seen = network(**fields), batches()
+    before = copy.deepcopy(net)
+    layers = layers_of(net)
+    balance(net, dict(zip(layers, curvatures(net, layers, seen), strict=True)))
+    images = seen[0][0]
+    assert torch.allclose(net(images), before(images), atol=1e-4)
+    squeezed = [m.expand1x1 for m in net.features if hasattr(m, "expand1x1")]
+    for layer in squeezed:
+        assert not torch.equal(layer.weight, before.get_submodule(_name(net, layer)).weight)
+    deviations = curvatures(net, squeezed, seen)[0].inputs.diagonal().sqrt()
+    # Curvatures look at other places of the maps each time.
+    assert torch.allclose(deviations[deviations > 0.5], torch.ones(1), atol=0.2)
+
+
+def _name(net, layer):
+    return next(name for name, module in net.named_modules() if module is layer)
+
+
+def test_statistics_are_taken_anew():
+    net, seen = network(batch_norm=True), batches()
+    settle(net, seen)
+    with torch.no_grad():
+        stem = torch.cat([net.features[0](images) for images, _ in seen])
+    assert torch.allclose(net.features.norm.running_mean, stem.mean((0, 2, 3)), atol=1e-3)
+    assert not net.training and net.features.norm.momentum == 0.1
+
+
+def test_biases_keep_the_means():
+    net, seen = network(), batches()
+    layers = layers_of(net)
+    wanted = {layer: torch.randn(layer.out_channels) for layer in layers}
+    keep_means(net, wanted, seen)
+    found = {}
+    for layer in layers:
+        layer.register_forward_hook(lambda module, _, result: found.update({module: result.mean((0, 2, 3))}))
+    with torch.no_grad():
+        net(torch.cat([images for images, _ in seen]))
+    for layer in layers:
+        assert torch.allclose(found[layer], wanted[layer], atol=1e-3)
+
+
+def test_folded_it_answers_the_same():
+    net, images = network(batch_norm=True, bypass="complex"), batches()[0][0]
+    assert torch.allclose(folded(net)(images), net(images), atol=1e-4)
