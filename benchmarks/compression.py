@@ -124,7 +124,7 @@ class Bench:
         workshop = Workshop.open(self.out / f"{name}.sqz", {"run": self.subject.fingerprint, "epochs": self.epochs}, resume=True)
         promise = Promise(self.subject.before, self.max_drop, None)
         try_all(METHODS[name](self.subject, promise, self.epochs), self.subject, workshop, Clock(time.monotonic()))
-        for trial in workshop.quick.trials:
+        for trial in workshop.roundings.trials:
             yield self.of_network(f"{name}, rounding only", trial.name, trial.stage.bytes, trial.file.build())
         for trial in workshop.rounds.trials:
             size = published_bytes(trial.file.weights) if name == "deep-compression" else trial.stage.bytes

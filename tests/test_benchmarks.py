@@ -100,3 +100,27 @@ def test_the_gpu_script_runs_dry_on_a_cpu(digit_folder, tmp_path):
     assert len([row for row in found if "step_ms" in row]) == 4
     again = lines(BENCHMARKS / "gpu.sh", digit_folder, tmp_path, "--dry-run")
     assert next(row for row in again if "target" in row) == target
+
+
+def test_compression_measures_every_method(tiny_run, tmp_path):
+    command = (BENCHMARKS / "compression.py", tiny_run.folder, "--out", tmp_path, "--epochs", 1, "--max-drop", 30)
+    found = lines(sys.executable, *command, "--plot", tmp_path / "plot.png")
+    made = [row for row in found if "promise" not in row]
+    assert {row["method"] for row in made} >= {
+        "float32",
+        "float16",
+        "float32 in xz",
+        "squeezekit, rounding only",
+        "squeezekit",
+        "deep-compression",
+    }
+    plain = next(row for row in made if row["method"] == "float32")
+    assert plain["bytes"] == 2 * next(row for row in made if row["method"] == "float16")["bytes"]
+    assert all(0 < row["bytes"] < plain["bytes"] for row in made if row is not plain)
+    for row in found:
+        if "promise" in row:
+            assert 100 * (plain["validation"] - row["validation"]) <= row["promise"] + 0.01
+            kept = [one["bytes"] for one in made if one["method"] == row["method"] and one["setting"] == row["setting"]]
+            assert row["bytes"] in kept
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+    assert lines(sys.executable, *command) == found

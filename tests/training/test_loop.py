@@ -23,9 +23,9 @@ def trainer(recipe="report", images=64, **fields):
     sizes = {name: value for name, value in TINY.items() if name != "limit"}
     network = network_config("report", channels=1, dropout=0, **sizes).build()
     batches = Batches(digits, np.arange(images), batch_size=16)
-    class_weights = fields.pop("class_weights", None)
+    options = {name: fields.pop(name, None) for name in ("class_weights", "teacher")}
     settings = RECIPES[recipe].model_copy(update=fields)
-    return Trainer(network, settings, batches, batches, seed=0, device=torch.device("cpu"), class_weights=class_weights)
+    return Trainer(network, settings, batches, batches, seed=0, device=torch.device("cpu"), **options)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +78,24 @@ def test_class_weights_and_label_smoothing_reach_the_loss():
     one.train_epoch(lambda progress, rate: False)
     assert one.progress.history[0]["training_loss"] == pytest.approx(expected.item(), rel=1e-4)
     assert len(digits.classes) == 10
+
+
+def test_a_teacher_is_learnt_from_whatever_the_labels_say():
+    teacher = trainer().network.eval()
+    with torch.no_grad():
+        # Sure of its answers, and wrong.
+        teacher.classifier[1].bias.copy_(torch.tensor([8.0, *[0.0] * 9]))
+    before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
+    one = trainer(epochs=12, learning_rate=0.01, teacher=teacher)
+    while not one.finished:
+        one.train_epoch(lambda progress, rate: False)
+    answers = torch.cat([one.network.eval()(images).detach() for images, _ in one.training.in_order()])
+    assert (answers.argmax(1) == 0).all()
+    # The cross-entropy with the teacher's own answers is the least there can be.
+    taught = torch.cat([teacher(images).detach() for images, _ in one.training.in_order()]).softmax(1)
+    least = -(taught * taught.log()).sum(1).mean()
+    assert least - 1e-3 < one.progress.history[-1]["training_loss"] < least + 0.05
+    assert all(torch.equal(before[name], tensor) for name, tensor in teacher.state_dict().items())
 
 
 def test_balanced_class_weights_are_inverse_to_frequency(tmp_path, monkeypatch):

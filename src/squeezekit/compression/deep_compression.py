@@ -9,7 +9,7 @@ share a codebook.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,14 +46,15 @@ SHARING: dict[str, Any] = {**PRUNING, "learning_rate": 0.002, "weight_decay": 0.
 class DeepCompression:
     """The method `deep-compression`: at each density codebooks of 2⁸ and 2⁶ entries, one of them zero."""
 
+    most_roundings = 0
+
     def __init__(self, subject: Subject, promise: Promise, epochs: int) -> None:
         self.subject, self.promise, self.epochs = subject, promise, epochs
 
-    def quick(self) -> Sequence[Callable[[], Trial | None]]:
+    def rounding(self, roundings: Sequence[Trial]) -> None:
         """Nothing is tried without training."""
-        return ()
 
-    def following(self, quick: Sequence[Trial], rounds: Sequence[Trial]) -> Round | None:
+    def following(self, roundings: Sequence[Trial], rounds: Sequence[Trial]) -> Round | None:
         """Pruning, and after each pruning the codebooks, the larger ones of which say whether that was too much."""
         turn = len(rounds) % (1 + len(CODEBOOK_BITS))
         pruned, shared = rounds[:: 1 + len(CODEBOOK_BITS)], rounds[1 :: 1 + len(CODEBOOK_BITS)]

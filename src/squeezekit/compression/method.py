@@ -47,10 +47,12 @@ class Round:
 class Method(Protocol):
     """A way to compress a subject until a promise is kept."""
 
-    def quick(self) -> Sequence[Callable[[], Trial | None]]:
-        """Trials that need no training; None where one is not worth a file."""
+    most_roundings: int
+
+    def rounding(self, roundings: Sequence[Trial]) -> Trial | None:
+        """The next trial that needs no training, after those; None when there is none."""
         ...
 
-    def following(self, quick: Sequence[Trial], rounds: Sequence[Trial]) -> Round | None:
+    def following(self, roundings: Sequence[Trial], rounds: Sequence[Trial]) -> Round | None:
         """The next round after those, None when done."""
         ...

@@ -100,22 +100,18 @@ class Clock:
 
 def try_all(method: Method, subject: Subject, workshop: Workshop, clock: Clock, minutes: float = 0) -> None:
     """Everything that the method wants to try, into the workshop; after `minutes`, if given, no new round begins."""
-    quick = method.quick()
-    if not workshop.rounds.trials and quick:
-        with progress_bar("rounding", len(quick)) as advance:
-            for attempt in quick[len(workshop.quick.trials) :]:
-                trial = attempt()
-                if trial is None:
-                    break
-                workshop.quick.keep(trial, clock.seconds())
-                advance(1)
-                say(_line(trial.stage, subject.before))
-    while (following := method.following(workshop.quick.trials, workshop.rounds.trials)) is not None:
+    roundings, rounds = workshop.roundings, workshop.rounds
+    with progress_bar("rounding", method.most_roundings, done=len(roundings.trials)) as advance:
+        while not rounds.trials and (trial := method.rounding(roundings.trials)) is not None:
+            roundings.keep(trial, clock.seconds())
+            advance(1)
+            say(_line(trial.stage, subject.before))
+    while (following := method.following(roundings.trials, rounds.trials)) is not None:
         if minutes and clock.seconds() > 60 * minutes:
             say(f"{minutes:g} minutes are over: no further round")
             break
         trial = _trained(following, workshop, clock)
-        workshop.rounds.keep(trial, clock.seconds())
+        rounds.keep(trial, clock.seconds())
         say(_line(trial.stage, subject.before))
 
 
@@ -144,7 +140,7 @@ def _trained(following: Round, workshop: Workshop, clock: Clock) -> Trial:
 
 
 def _handed_out(subject: Subject, promise: Promise, out: Path, workshop: Workshop, clock: Clock) -> Compressed:
-    trials = [*workshop.quick.trials, *workshop.rounds.trials]
+    trials = [*workshop.roundings.trials, *workshop.rounds.trials]
     if not trials:
         raise SqueezekitError("nothing has been tried in that time; give it more --minutes")
     chosen = trials[promise.best([trial.stage for trial in trials])].file

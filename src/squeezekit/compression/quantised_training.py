@@ -65,8 +65,8 @@ class GridWeight:
 class GridOptimizer:
     """An optimiser of rounded weights around one of unrounded ones."""
 
-    def __init__(self, inner: torch.optim.Optimizer, weights: Sequence[GridWeight], pull: float = 0.0) -> None:
-        self.inner, self.weights, self.pull = inner, weights, pull
+    def __init__(self, inner: torch.optim.Optimizer, weights: Sequence[GridWeight]) -> None:
+        self.inner, self.weights = inner, weights
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
@@ -81,10 +81,7 @@ class GridOptimizer:
     def step(self) -> None:
         """Move the unrounded weights by the gradients of the rounded ones; round again."""
         prices = [grid.price() for grid in self.weights]
-        for grid, price in zip(self.weights, prices, strict=True):
-            if self.pull:
-                assert grid.weight.grad is not None
-                grid.weight.grad += grid.hidden.sign() * price * (self.pull / grid.step)
+        for grid in self.weights:
             grid.weight.copy_(grid.hidden)
         self.inner.step()
         for grid, price in zip(self.weights, prices, strict=True):

@@ -6,8 +6,7 @@ From it follow the step of each filter's grid and how each weight is rounded (`r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -27,16 +26,16 @@ from squeezekit.compression.subject import Subject
 from squeezekit.networks.squeezenet import SqueezeNet
 
 # Pressures that rounding alone tries, from hardly any loss to more than any network bears.
-ROUNDINGS = tuple(0.0001 * 2**i for i in range(12))
+ROUNDINGS = tuple(0.0002 * 2**i for i in range(12))
 # Rounding goes on until so many points of accuracy are lost.
-TOO_MUCH = 20
+TOO_MUCH = 10
 # Training begins where rounding alone loses more than the promise and so many points.
 TRAINING_WINS_BACK = 2.0
 GROWTH = 2.0
 # What training on a grid changes of the run's own recipe.
 RETRAINING: dict[str, Any] = {
     "optimizer": "sgd",
-    "learning_rate": 0.02,
+    "learning_rate": 0.01,
     "momentum": 0.9,
     "weight_decay": 0.0,
     "schedule": "one-cycle",
@@ -49,18 +48,25 @@ RETRAINING: dict[str, Any] = {
 class Squeeze:
     """The method `squeezekit`."""
 
+    most_roundings = len(ROUNDINGS)
+
     def __init__(self, subject: Subject, promise: Promise, epochs: int) -> None:
         self.subject, self.promise, self.epochs = subject, promise, epochs
-        self._lost_enough = False
 
-    def quick(self) -> Sequence[Callable[[], Trial | None]]:
-        """Rounding at rising pressure."""
-        return [partial(self._rounding, pressure) for pressure in ROUNDINGS]
+    def rounding(self, roundings: Sequence[Trial]) -> Trial | None:
+        """Rounding under the next pressure, until far too much is lost."""
+        if len(roundings) == len(ROUNDINGS) or (roundings and self.promise.drop(roundings[-1].stage) > TOO_MUCH):
+            return None
+        pressure = ROUNDINGS[len(roundings)]
+        network = self._begun(None)
+        grids = grids_of(network, pressure, self.subject)
+        name = f"rounded under pressure {pressure:.3g}"
+        return Trial(name, pressure, self._file(name, network, grids, (self.subject.trained,)))
 
-    def following(self, quick: Sequence[Trial], rounds: Sequence[Trial]) -> Round | None:
+    def following(self, roundings: Sequence[Trial], rounds: Sequence[Trial]) -> Round | None:
         """Training on a grid that goes on from the last one that kept the promise of accuracy."""
         tried = [(trial.pressure, trial.stage) for trial in rounds]
-        rung = self.promise.next_pressure(tried, self._first_pressure(quick), GROWTH)
+        rung = self.promise.next_pressure(tried, self._first_pressure(roundings), GROWTH)
         if rung is None:
             return None
         pressure, start = rung
@@ -69,7 +75,7 @@ class Squeeze:
         grids = grids_of(network, pressure, self.subject)
         inner = torch.optim.SGD(network.parameters(), RETRAINING["learning_rate"], RETRAINING["momentum"], nesterov=True)
         optimizer = GridOptimizer(inner, grids)
-        trainer = self.subject.trainer(network, optimizer, self.epochs, RETRAINING)
+        trainer = self.subject.trainer(network, optimizer, self.epochs, RETRAINING, taught=True)
         before = earlier.file.stages if earlier else (self.subject.trained,)
 
         def finish() -> tuple[Sqz, dict[str, Any]]:
@@ -78,24 +84,14 @@ class Squeeze:
 
         return Round(f"pressure {pressure:.3g}", pressure, trainer, lambda: f"about {optimizer.bits():.2f} bits a weight", finish)
 
-    def _rounding(self, pressure: float) -> Trial | None:
-        if self._lost_enough:
-            return None
-        network = self._begun(None)
-        grids = grids_of(network, pressure, self.subject)
-        name = f"rounded under pressure {pressure:.3g}"
-        file = self._file(name, network, grids, (self.subject.trained,))
-        self._lost_enough = self.promise.drop(file.stages[-1]) > TOO_MUCH
-        return Trial(name, pressure, file)
-
-    def _first_pressure(self, quick: Sequence[Trial]) -> float:
+    def _first_pressure(self, roundings: Sequence[Trial]) -> float:
         """Where training begins: at the bytes promised, or where rounding alone has lost what training can win back."""
-        for trial in quick:
+        for trial in roundings:
             if self.promise.max_bytes is not None and trial.stage.bytes <= self.promise.max_bytes:
                 return trial.pressure
             if self.promise.max_drop is not None and self.promise.drop(trial.stage) > self.promise.max_drop + TRAINING_WINS_BACK:
                 return trial.pressure
-        return quick[-1].pressure
+        return roundings[-1].pressure
 
     def _begun(self, earlier: Trial | None) -> SqueezeNet:
         """The run's network, balanced, with the weights that an earlier round ended with."""

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from squeezekit.compression.confidence import Confidence
+from squeezekit.compression.folding import folded
 from squeezekit.compression.forms import Array, Quantised
 from squeezekit.compression.origin import Origin
 from squeezekit.compression.self_check import SelfCheck
@@ -68,8 +69,13 @@ class Subject:
         indices = np.random.default_rng(0).permutation(self.run.split.training)[:CALIBRATION_IMAGES]
         return list(self._batches(self.source.training, indices).in_order())
 
-    def trainer(self, network: nn.Module, optimizer: StepsWeights, epochs: int, changes: Mapping[str, Any]) -> Trainer:
-        """Training of `network` on the run's training images, by the run's recipe with `changes`."""
+    def trainer(
+        self, network: nn.Module, optimizer: StepsWeights, epochs: int, changes: Mapping[str, Any], *, taught: bool = False
+    ) -> Trainer:
+        """Training of `network` on the run's training images, by the run's recipe with `changes`.
+
+        With `taught` it learns the answers of the run's own network.
+        """
         recipe: Recipe = self.run.config.recipe.model_copy(update={**changes, "epochs": epochs})
         device = torch.device("cpu")
         recipe = recipe.model_copy(update={"precision": chosen_precision(recipe.precision, device)})
@@ -81,7 +87,9 @@ class Subject:
             shift=recipe.shift,
         )
         seed = self.run.config.run.seed
-        return Trainer(network, recipe, training, self.validation, seed=seed, device=device, optimizer=optimizer)
+        # A network in use needs no batch normalisation, and is faster without.
+        teacher = folded(self.network().eval()).eval().to(memory_format=torch.channels_last) if taught else None  # type: ignore[call-overload]
+        return Trainer(network, recipe, training, self.validation, seed=seed, device=device, optimizer=optimizer, teacher=teacher)
 
     def file(self, name: str, weights: Mapping[str, Array | Quantised], before: tuple[Stage, ...]) -> Sqz:
         """The whole file of `weights` of the network without batch normalisation.

@@ -51,13 +51,13 @@ class Shelf:
 
 
 class Workshop:
-    """The folder `FILE.work`: settings, trials without and with training, and the checkpoint of a round that goes on."""
+    """The folder `FILE.work`: settings, roundings, rounds of training, and the checkpoint of a round that goes on."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.quick = Shelf.found(folder, "rounded")
+        self.roundings = Shelf.found(folder, "rounded")
         self.rounds = Shelf.found(folder, "round")
-        self.seconds = max(self.quick.seconds, self.rounds.seconds)
+        self.seconds = max(self.roundings.seconds, self.rounds.seconds)
         if self._checkpoint.exists():
             self.seconds = max(self.seconds, read_saved(self._checkpoint)["seconds"])
 

@@ -45,7 +45,8 @@ class Trainer:
     """A network on its way: takes steps, measures, and can be put away and taken up again at any step.
 
     `on_step` is told of every step (progress, learning rate) and answers True to stop after it. `optimizer` is by default the
-    recipe's, of the whole network.
+    recipe's, of the whole network. Where a `teacher` is given, its answers are learnt instead of the labels (Hinton et al., 2015,
+    arXiv 1503.02531, at temperature 1).
     """
 
     def __init__(
@@ -60,12 +61,14 @@ class Trainer:
         class_weights: Tensor | None = None,
         processes: Processes | None = None,
         optimizer: StepsWeights | None = None,
+        teacher: nn.Module | None = None,
     ) -> None:
         self.processes = processes or Processes()
         self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._replica = self.processes.replica(self.network)
         self.recipe, self.training, self.validation = recipe, training, validation
         self.optimizer = optimizer or optimizer_for(self.network, recipe)
+        self._teacher = teacher
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self.stopping = EarlyStopping(recipe.patience)
         self.plateau = Plateau(
@@ -153,7 +156,8 @@ class Trainer:
         with self._autocast():
             logits = self._replica(images).float()
         smoothing, weights = self.recipe.label_smoothing, self._class_weights
-        loss = F.cross_entropy(logits, labels, weight=weights, label_smoothing=smoothing, reduction="sum")
+        targets = labels if self._teacher is None else self._taught(images)
+        loss = F.cross_entropy(logits, targets, weight=weights, label_smoothing=smoothing, reduction="sum")
         right, count = (logits.argmax(1) == labels).sum(), torch.full_like(loss, len(labels))
         weight = count if weights is None else weights[labels].sum()
         sums = self.processes.total(torch.stack([loss.detach(), weight, right, count]).double())
@@ -162,6 +166,14 @@ class Trainer:
         (loss * (self.processes.count / sums[1])).backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         return torch.stack([sums[0] / sums[1], sums[2], sums[3]])
+
+    @torch.no_grad()
+    def _taught(self, images: Tensor) -> Tensor:
+        """The teacher's probabilities [n, classes]."""
+        assert self._teacher is not None
+        with self._autocast():
+            logits: Tensor = self._teacher(images)
+        return logits.float().softmax(1)
 
     def _drop_as_one_process(self) -> None:
         before, after = self.training.elsewhere(self.progress.step)
