@@ -15,6 +15,7 @@ a stopped measurement goes on where it was.
 from __future__ import annotations
 
 import argparse
+import copy
 import importlib.util
 import json
 import lzma
@@ -32,6 +33,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from squeezekit import durable
 from squeezekit.compression.deep_compression import published_bytes
 from squeezekit.compression.folding import folded
 from squeezekit.compression.pipeline import METHODS, Clock, try_all
@@ -63,9 +65,11 @@ class Bench:
     """One run, and everything made from it."""
 
     def __init__(self, run: Path, out: Path, epochs: int, max_drop: float) -> None:
-        self.run, self.out, self.epochs, self.max_drop = run, out, epochs, max_drop
+        self.epochs, self.max_drop = epochs, max_drop
         self.subject = Subject(Run(run))
         self.network = folded(self.subject.network().eval())
+        self.out = out / self.subject.fingerprint[:12]
+        self.out.mkdir(parents=True, exist_ok=True)
 
     def of_network(self, method: str, setting: str, size: int, network: nn.Module) -> Made:
         """A network that computes with the weights that a reader gets."""
@@ -83,7 +87,7 @@ class Bench:
         yield self.of_network(
             "float32 in xz", "", len(lzma.compress(flat.tobytes(), preset=9 | lzma.PRESET_EXTREME)), self.network
         )
-        halved = folded(self.subject.network().eval())
+        halved = copy.deepcopy(self.network)
         halved.load_state_dict({name: tensor.half().float() for name, tensor in halved.state_dict().items()})
         yield self.of_network("float16", "", flat.nbytes // 2, halved)
 
@@ -112,7 +116,7 @@ class Bench:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
-            lines.write_text("\n".join(line for line in done.stdout.splitlines() if line.startswith("{")))
+            durable.write_text(lines, "\n".join(line for line in done.stdout.splitlines() if line.startswith("{")))
         for row in map(json.loads, lines.read_text().splitlines()):
             network = self.subject.network()
             with np.load(folder / f"qp{row['qp']}.npz") as decoded:
@@ -204,7 +208,6 @@ if __name__ == "__main__":
     parser.add_argument("--nncodec-script", help="nncodec_size.py")
     parser.add_argument("--plot", type=Path, help="a picture of bytes against test accuracy")
     arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
     keep_freed_memory()
     bench = Bench(arguments.run, arguments.out, arguments.epochs, arguments.max_drop)
     made = []

@@ -14,7 +14,7 @@ from squeezekit import Classifier, SqueezekitError, evaluate
 from squeezekit.compression import sqz as format
 from squeezekit.compression.confidence import Confidence
 from squeezekit.compression.fields import Fields
-from squeezekit.compression.folding import convolutions
+from squeezekit.compression.folding import folded
 from squeezekit.compression.octaves import from_octaves, nearest_octave, to_octaves
 from squeezekit.compression.origin import Origin
 from squeezekit.compression.self_check import TOLERANCE, SelfCheck, check_image
@@ -34,11 +34,7 @@ def small():
     for _ in range(3):
         network(torch.rand(8, 3, 32, 32))
     network.eval()
-    weights = {}
-    for convolution in convolutions(network):
-        folded = convolution.module.weight * convolution.gain[:, None, None, None]
-        weights[f"{convolution.name}.weight"] = folded.detach().contiguous().numpy()
-        weights[f"{convolution.name}.bias"] = convolution.shift.numpy()
+    weights = {name: tensor.numpy() for name, tensor in folded(network).state_dict().items()}
     names = tuple(f"class {i}" for i in range(10))
     return network, Sqz(config.model_copy(update={"batch_norm": False}), names, weights)
 
@@ -238,15 +234,9 @@ def digits_file(tiny_run, tmp_path_factory):
     plain = Run(tiny_run.folder)
     sqz = Sqz(config, images.classes, weights, origin=Origin.of(plain, {}), confidence=Confidence(temperature=2, threshold=0.5))
     if config.batch_norm:
-        folded = {}
-        for convolution in convolutions(network):
-            folded[f"{convolution.name}.weight"] = (
-                (convolution.module.weight * convolution.gain[:, None, None, None]).detach().contiguous().numpy()
-            )
-            folded[f"{convolution.name}.bias"] = convolution.shift.numpy()
-        sqz = Sqz(
-            config.model_copy(update={"batch_norm": False}), images.classes, folded, origin=sqz.origin, confidence=sqz.confidence
-        )
+        plain_config = config.model_copy(update={"batch_norm": False})
+        arrays = {name: tensor.numpy() for name, tensor in folded(network.eval()).state_dict().items()}
+        sqz = Sqz(plain_config, images.classes, arrays, origin=sqz.origin, confidence=sqz.confidence)
     sqz.write(path)
     return path
 

@@ -6,8 +6,9 @@ channel o by d costs about ½ · outputs[o] · dᵀ · inputs · d nats an image
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -15,9 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from squeezekit.images.batches import Batch
+from squeezekit.networks.squeezenet import SqueezeNet
 
 # Places of a map that the inputs' covariance is taken from: neighbours tell much the same.
 PLACES = 64
+# Share of the mean variance that is added to every input's.
+DAMPING = 0.01
 
 
 @dataclass
@@ -25,12 +29,24 @@ class Curvature:
     """Of one convolution, with `fan` = in channels · places of a filter.
 
     `inputs` [fan, fan] is the covariance of what a filter sees (a shift of its output is left to bias or batch normalisation),
-    `mean` [fan] its mean, `outputs` [out] the squared gradient of the loss at the output, summed over the map, mean of images.
+    `outputs` [out] the squared gradient of the loss at the output, summed over the map, mean of images, `means` [out] the mean
+    of the output itself.
     """
 
     inputs: Tensor
-    mean: Tensor
     outputs: Tensor
+    means: Tensor
+
+    @cached_property
+    def alone(self) -> Tensor:
+        """The upper Cholesky factor [fan, fan] of the inverse covariance.
+
+        Its diagonal is 1 ÷ the deviation that an input has when those after it are known.
+        """
+        inputs = self.inputs.double()
+        inputs = inputs + (DAMPING * inputs.diagonal().mean() + 1e-12) * torch.eye(len(inputs), dtype=torch.float64)
+        upper: Tensor = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(inputs)), upper=True)
+        return upper.float()
 
 
 @dataclass
@@ -39,10 +55,11 @@ class _Sums:
 
     convolution: nn.Conv2d
     pivot: Tensor | None = None
-    seen: Tensor = field(default_factory=lambda: torch.zeros(()))
+    patches: int = 0
     squares: Tensor = field(default_factory=lambda: torch.zeros(()))
     total: Tensor = field(default_factory=lambda: torch.zeros(()))
     outputs: Tensor = field(default_factory=lambda: torch.zeros(()))
+    means: Tensor = field(default_factory=lambda: torch.zeros(()))
     images: int = 0
 
     def look(self, module: nn.Module, arguments: tuple[Tensor, ...], result: Tensor) -> None:
@@ -54,7 +71,8 @@ class _Sums:
         patches = patches - self.pivot
         self.squares = self.squares + patches.T @ patches
         self.total = self.total + patches.sum(0)
-        self.seen = self.seen + len(patches)
+        self.patches += len(patches)
+        self.means = self.means + result.detach().mean((2, 3)).sum(0)
         self.images += len(result)
         result.register_hook(self._look_back)  # type: ignore[no-untyped-call]
 
@@ -71,12 +89,15 @@ class _Sums:
         return columns.transpose(1, 2).flatten(0, 1)
 
     def curvature(self) -> Curvature:
-        assert self.pivot is not None
-        mean = self.total / self.seen
-        return Curvature(self.squares / self.seen - torch.outer(mean, mean), self.pivot + mean, self.outputs / self.images)
+        """Inputs that go together by chance, since fewer patches were seen than a filter has weights, count less."""
+        mean = self.total / self.patches
+        covariance = self.squares / self.patches - torch.outer(mean, mean)
+        trust = self.patches / (self.patches + len(mean))
+        covariance = trust * covariance + (1 - trust) * covariance.diagonal().diag()
+        return Curvature(covariance, self.outputs / self.images, self.means / self.images)
 
 
-def curvatures(network: nn.Module, layers: Sequence[nn.Conv2d], batches: Sequence[Batch]) -> list[Curvature]:
+def curvatures(network: SqueezeNet, layers: Sequence[nn.Conv2d], batches: Sequence[Batch]) -> list[Curvature]:
     """Of the network in use (evaluation mode), at labels drawn from its own answers; one for each of `layers`."""
     network.eval()
     found = [_Sums(layer) for layer in layers]
@@ -93,7 +114,8 @@ def curvatures(network: nn.Module, layers: Sequence[nn.Conv2d], batches: Sequenc
     return [sums.curvature() for sums in found]
 
 
-def _backward(network: Callable[[Tensor], Tensor], images: Tensor) -> None:
-    logits = network(images)
+def _backward(network: SqueezeNet, images: Tensor) -> None:
+    # Not the mean with the mirror image: each layer is to see an image once.
+    logits = network.classifier(network.features(images))
     labels = logits.detach().softmax(1).multinomial(1).squeeze(1)
     F.cross_entropy(logits, labels, reduction="sum").backward()  # type: ignore[no-untyped-call]

@@ -24,6 +24,7 @@ from squeezekit.compression.method import Round, Trial
 from squeezekit.compression.promise import Promise
 from squeezekit.compression.sqz import Sqz
 from squeezekit.compression.subject import Subject
+from squeezekit.training.optimizers import optimizer_for
 
 # Pressure is 1 ÷ density: half of the weights first, then fewer.
 FIRST, GROWTH = 2.0, 1.4
@@ -31,6 +32,7 @@ FIRST, GROWTH = 2.0, 1.4
 GAP_BITS = (4, 5, 8)
 CODEBOOK_BITS = (8, 6)
 KMEANS_ROUNDS = 30
+# Changes of the run's own recipe, whose weight decay stays.
 PRUNING: dict[str, Any] = {
     "optimizer": "sgd",
     "learning_rate": 0.02,
@@ -40,7 +42,7 @@ PRUNING: dict[str, Any] = {
     "patience": 0,
     "label_smoothing": 0.0,
 }
-SHARING: dict[str, Any] = {**PRUNING, "learning_rate": 0.002, "weight_decay": 0.0}
+SHARING: dict[str, Any] = {**PRUNING, "learning_rate": 0.002}
 
 
 class DeepCompression:
@@ -68,7 +70,8 @@ class DeepCompression:
         if earlier:
             network.load_state_dict(earlier.state["network"])
         weights = [convolution.module.weight for convolution in convolutions(network)]
-        optimizer = MaskedOptimizer(_sgd(network.parameters(), PRUNING), weights, [kept(w, 1 / pressure) for w in weights])
+        recipe = self.subject.recipe(self.epochs, PRUNING)
+        optimizer = MaskedOptimizer(optimizer_for(network, recipe), weights, [kept(w, 1 / pressure) for w in weights])
         before = earlier.file.stages if earlier else (self.subject.trained,)
         name = f"pruned to a density of {1 / pressure:.3f}"
 
@@ -76,8 +79,7 @@ class DeepCompression:
             arrays = {key: tensor.numpy() for key, tensor in folded(network.eval()).state_dict().items()}
             return self.subject.file(name, arrays, before), {"network": network.state_dict()}
 
-        trainer = self.subject.trainer(network, optimizer, self.epochs, PRUNING)
-        return Round(name, pressure, trainer, lambda: name, finish)
+        return Round(name, pressure, self.subject.trainer(network, optimizer, recipe), lambda: name, finish)
 
     def _sharing(self, pruned: Trial, bits: int) -> Round:
         network = self.subject.network()
@@ -86,19 +88,16 @@ class DeepCompression:
         codebooks = [Codebook.of(c.module.weight, 2**bits) for c in convolutions(network)]
         own = {id(codebook.weight) for codebook in codebooks}
         rest = [parameter for parameter in network.parameters() if id(parameter) not in own]
-        optimizer = CodebookOptimizer(_sgd([*(c.entries for c in codebooks), *rest], SHARING), codebooks)
+        recipe = self.subject.recipe(max(self.epochs // 2, 1), SHARING)
+        inner = torch.optim.SGD([*(c.entries for c in codebooks), *rest], recipe.learning_rate, recipe.momentum, nesterov=True)
+        optimizer = CodebookOptimizer(inner, codebooks)
         name = f"codebooks of {bits} bits at a density of {1 / pruned.pressure:.3f}"
 
         def finish() -> tuple[Sqz, dict[str, Any]]:
             arrays = {key: tensor.numpy() for key, tensor in network.eval().state_dict().items()}
             return self.subject.file(name, arrays, pruned.file.stages), {}
 
-        trainer = self.subject.trainer(network, optimizer, max(self.epochs // 2, 1), SHARING)
-        return Round(name, pruned.pressure, trainer, lambda: name, finish)
-
-
-def _sgd(parameters: Any, changes: Mapping[str, Any]) -> torch.optim.SGD:
-    return torch.optim.SGD(parameters, changes["learning_rate"], changes["momentum"], nesterov=True)
+        return Round(name, pruned.pressure, self.subject.trainer(network, optimizer, recipe), lambda: name, finish)
 
 
 def kept(weight: Tensor, density: float) -> Tensor:

@@ -14,7 +14,8 @@ from squeezekit.networks.squeezenet import SqueezeNet
 
 @dataclass(frozen=True)
 class Convolution:
-    """A convolution and what follows it: its output channels are multiplied by `gain` [out], then `shift` [out] is added.
+    """A convolution and what follows it: from its output channels `mean` [out] is taken, what is left multiplied by `gain` [out],
+    then `bias` [out] is added.
 
     `name` is that of the convolution in the same network without batch normalisation.
     """
@@ -22,7 +23,12 @@ class Convolution:
     name: str
     module: nn.Conv2d
     gain: Tensor
-    shift: Tensor
+    mean: Tensor
+    bias: Tensor
+
+    def shift(self, gain: Tensor) -> Tensor:
+        """What is added in the end, where filters are multiplied by `gain` [out], its own or one near to it."""
+        return self.bias - self.mean * gain
 
 
 def convolutions(network: SqueezeNet) -> list[Convolution]:
@@ -53,11 +59,11 @@ def _of_fire(name: str, fire: Fire) -> Iterator[Convolution]:
 
 def _convolution(name: str, module: nn.Conv2d, norm: nn.Module | None, part: slice = slice(None)) -> Convolution:
     if not isinstance(norm, nn.BatchNorm2d):
-        shift = torch.zeros(module.out_channels) if module.bias is None else module.bias.detach()
-        return Convolution(name, module, torch.ones(module.out_channels), shift)
+        zeros = torch.zeros(module.out_channels)
+        return Convolution(name, module, zeros + 1, zeros, zeros if module.bias is None else module.bias.detach())
     assert norm.running_mean is not None and norm.running_var is not None
     gain = norm.weight.detach() / (norm.running_var + norm.eps).sqrt()
-    return Convolution(name, module, gain[part], (norm.bias.detach() - norm.running_mean * gain)[part])
+    return Convolution(name, module, gain[part], norm.running_mean[part], norm.bias.detach()[part])
 
 
 @torch.no_grad()
@@ -68,6 +74,6 @@ def folded(network: SqueezeNet) -> SqueezeNet:
     weights = {}
     for convolution in convolutions(network):
         weights[f"{convolution.name}.weight"] = convolution.module.weight * convolution.gain.view(-1, 1, 1, 1)
-        weights[f"{convolution.name}.bias"] = convolution.shift
+        weights[f"{convolution.name}.bias"] = convolution.shift(convolution.gain)
     plain.load_state_dict(weights)
-    return plain
+    return plain.eval()

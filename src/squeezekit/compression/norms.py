@@ -9,27 +9,28 @@ import torch
 from torch import Tensor, nn
 
 from squeezekit.images.batches import Batch
+from squeezekit.networks.squeezenet import SqueezeNet
 
 
 @torch.no_grad()
-def settle(network: nn.Module, batches: Sequence[Batch]) -> None:
-    """Take the statistics of batch normalisation anew, as the mean over batches; evaluation mode afterwards."""
+def settle(network: SqueezeNet, batches: Sequence[Batch]) -> None:
+    """Take the statistics of batch normalisation anew, as the mean over all images; evaluation mode afterwards."""
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None
     network.train()
-    if norms:
-        for images, _labels in batches:
-            network(images)
+    seen = 0
+    for images, _labels in batches if norms else ():
+        seen += len(images)
+        for norm in norms:
+            norm.momentum = len(images) / seen
+        network(images)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     network.eval()
 
 
 @torch.no_grad()
-def keep_means(network: nn.Module, wanted: Mapping[nn.Conv2d, Tensor], batches: Sequence[Batch]) -> None:
+def keep_means(network: SqueezeNet, wanted: Mapping[nn.Conv2d, Tensor], batches: Sequence[Batch]) -> None:
     """Move the biases so that every output channel has the mean that is `wanted` [out], from the first layer to the last."""
 
     def corrected(module: nn.Module, arguments: tuple[Tensor, ...], result: Tensor) -> Tensor:
@@ -41,7 +42,8 @@ def keep_means(network: nn.Module, wanted: Mapping[nn.Conv2d, Tensor], batches: 
     handles: list[Any] = [layer.register_forward_hook(corrected) for layer in wanted]
     try:
         network.eval()
-        network(torch.cat([images for images, _labels in batches]))
+        # All at once, since each layer's correction needs the mean of those before it; and no mirror images.
+        network.classifier(network.features(torch.cat([images for images, _labels in batches])))
     finally:
         for handle in handles:
             handle.remove()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -106,13 +106,14 @@ def try_all(method: Method, subject: Subject, workshop: Workshop, clock: Clock, 
             roundings.keep(trial, clock.seconds())
             advance(1)
             say(_line(trial.stage, subject.before))
-    while (following := method.following(roundings.trials, rounds.trials)) is not None:
-        if minutes and clock.seconds() > 60 * minutes:
-            say(f"{minutes:g} minutes are over: no further round")
-            break
+    while not (minutes and clock.seconds() > 60 * minutes and not workshop.begun):
+        following = method.following(roundings.trials, rounds.trials)
+        if following is None:
+            return
         trial = _trained(following, workshop, clock)
         rounds.keep(trial, clock.seconds())
         say(_line(trial.stage, subject.before))
+    say(f"{minutes:g} minutes are over: no further round")
 
 
 def _trained(following: Round, workshop: Workshop, clock: Clock) -> Trial:
@@ -145,14 +146,12 @@ def _handed_out(subject: Subject, promise: Promise, out: Path, workshop: Worksho
         raise SqueezekitError("nothing has been tried in that time; give it more --minutes")
     chosen = trials[promise.best([trial.stage for trial in trials])].file
     test = subject.test(chosen)
-    assert chosen.origin is not None
-    accuracy = {**chosen.origin.accuracy, **({"test": test["after"]} if test else {})}
-    size = replace(chosen, origin=chosen.origin.model_copy(update={"accuracy": accuracy})).write(out)
+    size = (chosen.with_accuracy("test", test["after"]) if test else chosen).write(out)
     workshop.clear()
     last = chosen.stages[-1]
     return Compressed(
         file=str(out),
-        # The file itself: the test accuracy has come to it.
+        # The file itself: another test accuracy than was reckoned with may need a byte more.
         kept=promise.kept(last.model_copy(update={"bytes": size})),
         bytes=size,
         ratio=round(subject.float_bytes / size, 2),

@@ -95,10 +95,11 @@ class GridOptimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` needs to go on, beside the network."""
-        return {"inner": self.inner.state_dict(), "hidden": [grid.hidden for grid in self.weights]}
+        grids = [(grid.step, grid.hidden) for grid in self.weights]
+        return {"inner": self.inner.state_dict(), "grids": grids}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what `state_dict` put away."""
         self.inner.load_state_dict(state["inner"])
-        for grid, hidden in zip(self.weights, state["hidden"], strict=True):
-            grid.hidden.copy_(hidden)
+        for grid, (step, hidden) in zip(self.weights, state["grids"], strict=True):
+            grid.step, grid.hidden = step.clone(), hidden.clone()

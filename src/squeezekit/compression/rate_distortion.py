@@ -14,11 +14,10 @@ from torch import Tensor
 
 from squeezekit.compression.code_length import SIGN, bits_a_step, mean_sizes
 from squeezekit.compression.curvature import Curvature
+from squeezekit.compression.octaves import nearest_octave
 
 # The square of a step in units of what a bit is worth, where errors step² ÷ 12 fall fourfold for a bit more (fine grids).
 FINE_GRID = 12 / math.log(2)
-# Share of the mean variance that is added to every input's.
-DAMPING = 0.01
 # No channel counts less than this share of the mean.
 LEAST_IMPORTANCE = 1e-3
 # The code length of a weight depends on how its neighbours are rounded.
@@ -26,10 +25,14 @@ PASSES = 2
 
 
 def steps_for(curvature: Curvature, price: float) -> Tensor:
-    """The step of each output channel's grid [out] when a bit is worth `price` nats of an image's loss."""
-    inputs = 1 / _alone(curvature).diagonal().square()
+    """The step of each output channel's grid [out] when a bit is worth `price` nats of an image's loss.
+
+    They are scales of `octaves.py`, so that nothing moves when they are written.
+    """
+    inputs = 1 / curvature.alone.diagonal().square()
     outputs = curvature.outputs.clamp(min=LEAST_IMPORTANCE * float(curvature.outputs.mean()) + 1e-12)
-    return (FINE_GRID * price / (outputs * inputs.log().mean().exp())).sqrt()
+    steps = (FINE_GRID * price / (outputs * inputs.log().mean().exp())).sqrt()
+    return torch.from_numpy(nearest_octave(steps.numpy()))
 
 
 def round_by_rate(weight: Tensor, steps: Tensor, curvature: Curvature, price: float) -> tuple[Tensor, Tensor]:
@@ -38,22 +41,13 @@ def round_by_rate(weight: Tensor, steps: Tensor, curvature: Curvature, price: fl
     Also what was rounded to them: the weight, with what makes up for the errors before it, in steps.
     """
     matrix = weight.detach().flatten(1) / steps[:, None]
-    alone = _alone(curvature)
     # What an error of one step costs, in bits: [out, fan].
-    loss = (curvature.outputs * steps.square())[:, None] / alone.diagonal().square() / (2 * price)
+    loss = (curvature.outputs * steps.square())[:, None] / curvature.alone.diagonal().square() / (2 * price)
     integers = matrix.round()
     for _ in range(PASSES):
         each = bits_a_step(mean_sizes(integers.view(weight.shape))).expand(weight.shape).flatten(1)
-        integers, meant = _rounded(matrix.clone(), alone, loss, each)
+        integers, meant = _rounded(matrix.clone(), curvature.alone, loss, each)
     return integers.view(weight.shape), meant.view(weight.shape)
-
-
-def _alone(curvature: Curvature) -> Tensor:
-    """The upper Cholesky factor of the inverse covariance: its diagonal is 1 ÷ the deviation that an input has for itself."""
-    inputs = curvature.inputs.double()
-    inputs = inputs + (DAMPING * inputs.diagonal().mean() + 1e-12) * torch.eye(len(inputs), dtype=torch.float64)
-    upper: Tensor = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(inputs)), upper=True)
-    return upper.float()
 
 
 def _rounded(matrix: Tensor, alone: Tensor, loss: Tensor, each: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,6 @@ from squeezekit.networks.squeezenet import SqueezeNet
 
 # Steps of a bias in the root mean square of its layer's.
 BIAS_STEPS = 16
-LEAST_GAIN = 1e-6
 
 
 def rounded(network: SqueezeNet, grids: Sequence[GridWeight]) -> dict[str, Array | Quantised]:
@@ -31,12 +30,14 @@ def rounded(network: SqueezeNet, grids: Sequence[GridWeight]) -> dict[str, Array
     with torch.no_grad():
         for convolution in convolutions(network):
             grid = grid_of[id(convolution.module.weight)]
-            scales = convolution.gain * grid.step.flatten()
-            integers = grid.integers() * scales.sign().reshape(-1, 1, 1, 1)
-            weights[f"{convolution.name}.weight"] = Quantised(
-                integers.contiguous().numpy().astype(np.int64), nearest_octave(scales.abs().clamp(min=LEAST_GAIN).numpy())
-            )
-            weights[f"{convolution.name}.bias"] = _on_grid(convolution.shift.numpy())
+            steps = grid.step.flatten()
+            scales = nearest_octave((convolution.gain * steps).abs().numpy())
+            signs = convolution.gain.sign()
+            integers = grid.integers() * signs.reshape(-1, 1, 1, 1)
+            weights[f"{convolution.name}.weight"] = Quantised(integers.contiguous().numpy().astype(np.int64), scales)
+            # A scale that was rounded up moves the mean as well.
+            gain = torch.where(signs == 0, 0, signs * torch.from_numpy(scales) / steps)
+            weights[f"{convolution.name}.bias"] = _on_grid(convolution.shift(gain).numpy())
     return weights
 
 

@@ -6,14 +6,15 @@ From it follow the step of each filter's grid and how each weight is rounded (`r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
-import torch
 from torch import nn
 
 from squeezekit.compression.balance import balance
-from squeezekit.compression.curvature import curvatures
+from squeezekit.compression.curvature import Curvature, curvatures
 from squeezekit.compression.folding import convolutions
 from squeezekit.compression.method import Round, Trial
 from squeezekit.compression.norms import keep_means, settle
@@ -24,11 +25,14 @@ from squeezekit.compression.rounding import rounded
 from squeezekit.compression.sqz import Sqz, Stage
 from squeezekit.compression.subject import Subject
 from squeezekit.networks.squeezenet import SqueezeNet
+from squeezekit.training.optimizers import optimizer_for
 
-# Pressures that rounding alone tries, from hardly any loss to more than any network bears.
-ROUNDINGS = tuple(0.0002 * 2**i for i in range(12))
-# Rounding goes on until so many points of accuracy are lost.
-TOO_MUCH = 10
+# The first pressure that rounding alone tries; it doubles until far too much is lost, and is divided where more is lost than
+# promised from the start.
+FIRST_ROUNDING, GENTLER = 0.0004, 8.0
+MOST_ROUNDINGS = 14
+# Points of accuracy.
+FAR_TOO_MUCH = 10
 # Training begins where rounding alone loses more than the promise and so many points.
 TRAINING_WINS_BACK = 2.0
 GROWTH = 2.0
@@ -48,20 +52,31 @@ RETRAINING: dict[str, Any] = {
 class Squeeze:
     """The method `squeezekit`."""
 
-    most_roundings = len(ROUNDINGS)
+    most_roundings = MOST_ROUNDINGS
 
     def __init__(self, subject: Subject, promise: Promise, epochs: int) -> None:
         self.subject, self.promise, self.epochs = subject, promise, epochs
 
     def rounding(self, roundings: Sequence[Trial]) -> Trial | None:
-        """Rounding under the next pressure, until far too much is lost."""
-        if len(roundings) == len(ROUNDINGS) or (roundings and self.promise.drop(roundings[-1].stage) > TOO_MUCH):
+        """Rounding under the next pressure; None when there is nothing between too little and far too much left to try."""
+        pressure = self._next_rounding({trial.pressure: self.promise.drop(trial.stage) for trial in roundings})
+        if pressure is None or len(roundings) == MOST_ROUNDINGS:
             return None
-        pressure = ROUNDINGS[len(roundings)]
-        network = self._begun(None)
-        grids = grids_of(network, pressure, self.subject)
+        network, bends = copy.deepcopy(self._start), self._curvatures
+        grids = grids_of(network, bends, pressure, self.subject)
         name = f"rounded under pressure {pressure:.3g}"
         return Trial(name, pressure, self._file(name, network, grids, (self.subject.trained,)))
+
+    def _next_rounding(self, drops: Mapping[float, float]) -> float | None:
+        if not drops:
+            return FIRST_ROUNDING
+        lowest, highest = min(drops), max(drops)
+        if (
+            drops[lowest] > (0.5 if self.promise.max_drop is None else self.promise.max_drop)
+            and lowest > FIRST_ROUNDING / GENTLER**4
+        ):
+            return lowest / GENTLER
+        return None if drops[highest] > FAR_TOO_MUCH else GROWTH * highest
 
     def following(self, roundings: Sequence[Trial], rounds: Sequence[Trial]) -> Round | None:
         """Training on a grid that goes on from the last one that kept the promise of accuracy."""
@@ -71,11 +86,14 @@ class Squeeze:
             return None
         pressure, start = rung
         earlier = rounds[start] if start >= 0 else None
-        network = self._begun(earlier)
-        grids = grids_of(network, pressure, self.subject)
-        inner = torch.optim.SGD(network.parameters(), RETRAINING["learning_rate"], RETRAINING["momentum"], nesterov=True)
-        optimizer = GridOptimizer(inner, grids)
-        trainer = self.subject.trainer(network, optimizer, self.epochs, RETRAINING, taught=True)
+        network, bends = copy.deepcopy(self._start), self._curvatures
+        if earlier:
+            network.load_state_dict(earlier.state["network"])
+            bends = curvatures(network, layers_of(network), self.subject.calibration)
+        grids = grids_of(network, bends, pressure, self.subject)
+        recipe = self.subject.recipe(self.epochs, RETRAINING)
+        optimizer = GridOptimizer(optimizer_for(network, recipe), grids)
+        trainer = self.subject.trainer(network, optimizer, recipe, taught=True)
         before = earlier.file.stages if earlier else (self.subject.trained,)
 
         def finish() -> tuple[Sqz, dict[str, Any]]:
@@ -84,24 +102,27 @@ class Squeeze:
 
         return Round(f"pressure {pressure:.3g}", pressure, trainer, lambda: f"about {optimizer.bits():.2f} bits a weight", finish)
 
+    @cached_property
+    def _start(self) -> SqueezeNet:
+        """The run's network, balanced."""
+        network = self.subject.network()
+        layers = layers_of(network)
+        balance(network, dict(zip(layers, curvatures(network, layers, self.subject.calibration), strict=True)))
+        return network
+
+    @cached_property
+    def _curvatures(self) -> list[Curvature]:
+        return curvatures(self._start, layers_of(self._start), self.subject.calibration)
+
     def _first_pressure(self, roundings: Sequence[Trial]) -> float:
         """Where training begins: at the bytes promised, or where rounding alone has lost what training can win back."""
-        for trial in roundings:
+        rising = sorted(roundings, key=lambda trial: trial.pressure)
+        for trial in rising:
             if self.promise.max_bytes is not None and trial.stage.bytes <= self.promise.max_bytes:
                 return trial.pressure
             if self.promise.max_drop is not None and self.promise.drop(trial.stage) > self.promise.max_drop + TRAINING_WINS_BACK:
                 return trial.pressure
-        return roundings[-1].pressure
-
-    def _begun(self, earlier: Trial | None) -> SqueezeNet:
-        """The run's network, balanced, with the weights that an earlier round ended with."""
-        network = self.subject.network()
-        if earlier:
-            network.load_state_dict(earlier.state["network"])
-        else:
-            layers = layers_of(network)
-            balance(network, dict(zip(layers, curvatures(network, layers, self.subject.calibration), strict=True)))
-        return network
+        return rising[-1].pressure
 
     def _file(self, name: str, network: SqueezeNet, grids: Sequence[GridWeight], before: tuple[Stage, ...]) -> Sqz:
         return self.subject.file(name, rounded(network.eval(), grids), before)
@@ -112,21 +133,16 @@ def layers_of(network: SqueezeNet) -> list[nn.Conv2d]:
     return [convolution.module for convolution in convolutions(network)]
 
 
-def grids_of(network: SqueezeNet, pressure: float, subject: Subject) -> list[GridWeight]:
+def grids_of(network: SqueezeNet, bends: Sequence[Curvature], pressure: float, subject: Subject) -> list[GridWeight]:
     """Every convolution rounded under that pressure; what follows them is corrected for it."""
     layers = layers_of(network)
     price = pressure / sum(layer.weight.numel() for layer in layers)
-    bends = curvatures(network, layers, subject.calibration)
-    # Without batch normalisation, which takes its statistics anew, biases do it.
-    means = {
-        layer: (layer.weight.flatten(1) @ bend.mean + layer.bias).detach()
-        for layer, bend in zip(layers, bends, strict=True)
-        if layer.bias is not None
-    }
     grids = []
     for layer, bend in zip(layers, bends, strict=True):
         steps = steps_for(bend, price)
         grids.append(GridWeight.meaning(layer.weight, steps, *round_by_rate(layer.weight, steps, bend, price)))
     settle(network, subject.calibration)
+    # Where no batch normalisation follows, which takes its statistics anew, biases keep the means.
+    means = {layer: bend.means for layer, bend in zip(layers, bends, strict=True) if layer.bias is not None}
     keep_means(network, means, subject.calibration)
     return grids

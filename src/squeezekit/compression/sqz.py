@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,12 @@ class Sqz:
             SELF_CHECK: self.self_check and self.self_check.model_dump(mode="json"),
         }
         return {tag: write_json(content) for tag, content in contents.items() if content is not None}
+
+    def with_accuracy(self, name: str, accuracy: float) -> Sqz:
+        """With one more accuracy, 0…1, in what is known of its origin."""
+        assert self.origin is not None
+        origin = self.origin.model_copy(update={"accuracy": {**self.origin.accuracy, name: accuracy}})
+        return replace(self, origin=origin)
 
     def write(self, path: Path) -> int:
         """Write the file, all or nothing; returns its size in bytes."""

@@ -28,9 +28,10 @@ from squeezekit.training.measure import images_at_once, logits_of, measure, meas
 from squeezekit.training.optimizers import StepsWeights
 from squeezekit.training.recipe import Recipe
 from squeezekit.training.run_folder import Run
-from squeezekit.training.train import fitting_batch_size, images_of
+from squeezekit.training.train import class_weights_of, fitting_batch_size, images_of
 
-CALIBRATION_IMAGES = 1024
+# Calibration images: as many, and of large ones fewer, so that they fit into memory at once.
+CALIBRATION_IMAGES, CALIBRATION_PIXELS = 1024, 2**22
 BATCH_SIZE = 128
 
 
@@ -65,31 +66,37 @@ class Subject:
 
     @cached_property
     def calibration(self) -> list[Batch]:
-        """Some training images of all classes, as they are."""
-        indices = np.random.default_rng(0).permutation(self.run.split.training)[:CALIBRATION_IMAGES]
-        return list(self._batches(self.source.training, indices).in_order())
+        """Some training images of all classes, as they are, in batches of about the same size."""
+        count = min(CALIBRATION_IMAGES, max(CALIBRATION_PIXELS // self.run.config.network.image_size**2, 2))
+        indices = np.random.default_rng(0).permutation(self.run.split.training)[:count]
+        parts = np.array_split(indices, max(len(indices) // BATCH_SIZE, 1))
+        return [next(self._batches(self.source.training, part, batch_size=len(part)).in_order()) for part in parts]
 
-    def trainer(
-        self, network: nn.Module, optimizer: StepsWeights, epochs: int, changes: Mapping[str, Any], *, taught: bool = False
-    ) -> Trainer:
-        """Training of `network` on the run's training images, by the run's recipe with `changes`.
+    def recipe(self, epochs: int, changes: Mapping[str, Any]) -> Recipe:
+        """The run's own, with `changes`, in a precision that this processor computes in."""
+        recipe = self.run.config.recipe
+        # A run that was trained elsewhere may name one that is slow here.
+        precision = chosen_precision("auto" if recipe.precision == "bf16" else recipe.precision, torch.device("cpu"))
+        changed: Recipe = recipe.model_copy(update={**changes, "epochs": epochs, "precision": precision})
+        return changed
 
-        With `taught` it learns the answers of the run's own network.
-        """
-        recipe: Recipe = self.run.config.recipe.model_copy(update={**changes, "epochs": epochs})
-        device = torch.device("cpu")
-        recipe = recipe.model_copy(update={"precision": chosen_precision(recipe.precision, device)})
-        training = self._batches(
-            self.source.training,
-            self.run.split.training,
-            batch_size=fitting_batch_size(BATCH_SIZE, len(self.run.split.training)),
-            augmentation=recipe.augmentation,
-            shift=recipe.shift,
+    def trainer(self, network: nn.Module, optimizer: StepsWeights, recipe: Recipe, *, taught: bool = False) -> Trainer:
+        """Training of `network` on the run's training images; with `taught` it learns the answers of the run's own network."""
+        images, indices = self.source.training, self.run.split.training
+        size = fitting_batch_size(BATCH_SIZE, len(indices))
+        options = {"batch_size": size, "augmentation": recipe.augmentation, "shift": recipe.shift}
+        return Trainer(
+            network,
+            recipe,
+            self._batches(images, indices, **options),
+            self.validation,
+            seed=self.run.config.run.seed,
+            device=torch.device("cpu"),
+            class_weights=class_weights_of(recipe, images, indices),
+            optimizer=optimizer,
+            # A network in use needs no batch normalisation, and is faster without.
+            teacher=folded(self.network().eval()).to(memory_format=torch.channels_last) if taught else None,  # type: ignore[call-overload]
         )
-        seed = self.run.config.run.seed
-        # A network in use needs no batch normalisation, and is faster without.
-        teacher = folded(self.network().eval()).eval().to(memory_format=torch.channels_last) if taught else None  # type: ignore[call-overload]
-        return Trainer(network, recipe, training, self.validation, seed=seed, device=device, optimizer=optimizer, teacher=teacher)
 
     def file(self, name: str, weights: Mapping[str, Array | Quantised], before: tuple[Stage, ...]) -> Sqz:
         """The whole file of `weights` of the network without batch normalisation.
@@ -101,27 +108,33 @@ class Subject:
         found = from_bytes(bare.to_bytes()).build()
         logits, labels = logits_of(found, self.validation)
         accuracy = round(measurement(logits, labels).accuracy, 6)
-        filters = [part.integers if isinstance(part, Quantised) else part for part in weights.values()]
-        filters = [part for part in filters if part.ndim > 1]
+        filters = [part.integers if isinstance(part, Quantised) else part for part in weights.values() if len(part.shape) > 1]
         numbers = sum(part.size for part in filters)
         density = sum(int(np.count_nonzero(part)) for part in filters) / numbers
-        stage = Stage(name=name, bytes=0, density=round(density, 4), bits=0, accuracy=accuracy)
         whole = replace(
             bare,
-            stages=(*before, stage),
             origin=Origin.of(self.run, {"validation before": self.before, "validation": accuracy}),
             confidence=Confidence.calibrated(logits, labels),
             self_check=SelfCheck.of(found, config),
         )
-        size = len(whole.to_bytes())
-        return replace(whole, stages=(*before, stage.model_copy(update={"bytes": size, "bits": round(8 * size / numbers, 4)})))
+        stage = Stage(name=name, bytes=0, density=round(density, 4), bits=0, accuracy=accuracy)
+        # Once more, since the size is part of what is written.
+        for _ in range(2):
+            size = self._final_size(replace(whole, stages=(*before, stage)))
+            stage = stage.model_copy(update={"bytes": size, "bits": round(8 * size / numbers, 4)})
+        return replace(whole, stages=(*before, stage))
+
+    def _final_size(self, file: Sqz) -> int:
+        """In bytes, with a test accuracy as long as the one that will come to it in the end."""
+        return len((file.with_accuracy("test", 0.1234) if len(self.source.test) else file).to_bytes())
 
     def test(self, file: Sqz) -> dict[str, float]:
         """Accuracy on the test images of the run's network and of the file's; empty where there are none."""
         if not len(self.source.test):
             return {}
         images = self.test_images
-        return {"before": measure(self.network(), images).accuracy, "after": measure(file.build(), images).accuracy}
+        before, after = (measure(network, images).accuracy for network in (self.network(), file.build()))
+        return {"before": round(before, 4), "after": round(after, 4)}
 
     @property
     def test_images(self) -> Batches:

@@ -84,6 +84,12 @@ class Workshop:
     def _checkpoint(self) -> Path:
         return self.folder / "last.pt"
 
+    @property
+    def begun(self) -> bool:
+        """Whether a round has been begun and not finished."""
+        done = [trial.name for trial in self.rounds.trials]
+        return self._checkpoint.exists() and read_saved(self._checkpoint)["name"] not in done
+
     def keep_checkpoint(self, name: str, state: dict[str, Any], seconds: float) -> None:
         """The trainer of the round that goes on."""
         with durable.replacing(self._checkpoint) as file:
@@ -99,4 +105,7 @@ class Workshop:
 
     def clear(self) -> None:
         """Everything is done."""
-        shutil.rmtree(self.folder)
+        # At once: half of it would be taken up as the whole.
+        aside = self.folder.with_name(self.folder.name + ".done")
+        self.folder.rename(aside)
+        shutil.rmtree(aside)

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from squeezekit import launch
 from squeezekit.errors import SqueezekitError
@@ -27,6 +29,7 @@ from squeezekit.training.loop import WEIGHTS, Progress, Trainer
 from squeezekit.training.machine import chosen_device, chosen_precision, keep_freed_memory
 from squeezekit.training.measure import images_at_once, logits_of, measure, measurement
 from squeezekit.training.processes import Processes, joined
+from squeezekit.training.recipe import Recipe
 from squeezekit.training.resume import taken_up
 from squeezekit.training.run_folder import Run
 from squeezekit.training.settings import RunConfig, build_config, config_from, resolve
@@ -215,10 +218,6 @@ def _trainer(run: Run, images: ImageSet, processes: Processes) -> Trainer:
         say(f"batch size {size} instead of {recipe.batch_size}, so that an epoch has at least eight steps")
     options = {"batch_size": size, "augmentation": recipe.augmentation, "shift": recipe.shift}
     training = _batches(config, images, processes, split.training, **options)
-    weights = None
-    if recipe.class_weights == "balanced":
-        counts = np.bincount(images.labels[split.training], minlength=len(images.classes))
-        weights = torch.from_numpy(len(split.training) / (len(counts) * counts)).float()
     torch.manual_seed(derived_seed(config.run.seed, WEIGHTS))
     trainer = Trainer(
         config.network.build(),
@@ -227,7 +226,7 @@ def _trainer(run: Run, images: ImageSet, processes: Processes) -> Trainer:
         _batches(config, images, processes, split.validation),
         seed=config.run.seed,
         device=processes.device(torch.device(config.run.device)),
-        class_weights=weights,
+        class_weights=class_weights_of(recipe, images, split.training),
         processes=processes,
     )
     state = run.checkpoint()
@@ -301,6 +300,14 @@ def images_of(config: RunConfig) -> ImageSource:
     """The images that a configuration names; raises SqueezekitError."""
     network = config.network
     return load_images(config.run.data, image_size=network.image_size, channels=network.channels, strict=config.run.strict)
+
+
+def class_weights_of(recipe: Recipe, images: ImageSet, indices: NDArray[np.int64]) -> Tensor | None:
+    """What the recipe weighs the classes of these images by: float [classes], or None."""
+    if recipe.class_weights == "none":
+        return None
+    counts = np.bincount(images.labels[indices], minlength=len(images.classes))
+    return torch.from_numpy(len(indices) / (len(counts) * counts)).float()
 
 
 def fitting_batch_size(wanted: int, images: int) -> int:
