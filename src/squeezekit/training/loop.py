@@ -45,8 +45,8 @@ class Trainer:
     """A network on its way: takes steps, measures, and can be put away and taken up again at any step.
 
     `on_step` is told of every step (progress, learning rate) and answers True to stop after it. `optimizer` is by default the
-    recipe's, of the whole network. Where a `teacher` is given, its answers are learnt instead of the labels (Hinton et al., 2015,
-    arXiv 1503.02531, at temperature 1).
+    recipe's, of the whole network. Where a `teacher` is given (on the device, in evaluation mode), its answers are learnt
+    instead of the labels (Hinton et al., 2015, arXiv 1503.02531, at temperature 1).
     """
 
     def __init__(
