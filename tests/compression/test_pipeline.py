@@ -156,6 +156,6 @@ def test_the_file_tells_its_story(tiny_run, tmp_path):
     file = read_sqz(tmp_path / "x.sqz")
     assert [s.model_dump() for s in file.stages] == result.stages
     assert file.stages[0].name == "trained"
-    assert file.origin.accuracy["test"] == result.test["after"]
+    assert file.origin.accuracy["test"] == round(result.test["after"], 4)
     assert file.origin.accuracy["validation"] == result.validation["after"]
     assert 0 < file.confidence.threshold < 1

@@ -248,7 +248,7 @@ def start(target, *addresses):
 
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_download_goes_on_where_it_was(kill, fetch):
-    with serving({"/a": slow(CONTENT, 20_000, 0.1)}) as (address, _):
+    with serving({"/a": slow(CONTENT, 20_000, 0.4)}) as (address, _):
         process = start(fetch.target, address + "/a")
         while not (partial_of(fetch.target).exists() and partial_of(fetch.target).stat().st_size > 50_000):
             time.sleep(0.02)

@@ -146,7 +146,7 @@ def _handed_out(subject: Subject, promise: Promise, out: Path, workshop: Worksho
         raise SqueezekitError("nothing has been tried in that time; give it more --minutes")
     chosen = trials[promise.best([trial.stage for trial in trials])].file
     test = subject.test(chosen)
-    size = (chosen.with_accuracy("test", test["after"]) if test else chosen).write(out)
+    size = (chosen.with_accuracy("test", round(test["after"], 4)) if test else chosen).write(out)
     workshop.clear()
     last = chosen.stages[-1]
     return Compressed(

@@ -133,8 +133,7 @@ class Subject:
         if not len(self.source.test):
             return {}
         images = self.test_images
-        before, after = (measure(network, images).accuracy for network in (self.network(), file.build()))
-        return {"before": round(before, 4), "after": round(after, 4)}
+        return {"before": measure(self.network(), images).accuracy, "after": measure(file.build(), images).accuracy}
 
     @property
     def test_images(self) -> Batches:
