@@ -234,8 +234,11 @@ def test_a_full_disk_is_not_blamed_on_the_servers(fetch, monkeypatch):
 
 
 PROGRAM = """
+import signal
 import sys
 from pathlib import Path
+# A shell lets what it starts in the background ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from squeezekit.images.download import Patience, download
 target, size, md5, *addresses = sys.argv[1:]
 download(Path(target), addresses, size=int(size), md5=md5, patience=Patience(slowest=0))
