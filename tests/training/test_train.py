@@ -28,8 +28,7 @@ def test_a_run_folder_holds_everything(tiny_run):
     assert [int(row["epoch"]) for row in rows] == list(range(1, 11))
     assert summary["epochs"] == 10
     assert summary["untrained_loss"] == pytest.approx(math.log(10), abs=0.05)
-    # A guess is right one time in ten; how much more, after so little, depends on the machine's precision.
-    assert summary["test"]["accuracy"] > 0.3
+    assert summary["test"]["accuracy"] > 0.5
     assert set(summary) >= {"run", "network", "parameters", "epochs", "seconds", "images_per_s", "validation", "test"}
     assert summary["parameters"] == sum(p.numel() for p in tiny_run.network().parameters())
 

@@ -21,6 +21,7 @@ from squeezekit.compression.folding import convolutions, folded
 from squeezekit.compression.forms import Array, Quantised
 from squeezekit.compression.huffman import coded_bytes
 from squeezekit.compression.method import Round, Trial
+from squeezekit.compression.optimizer_around import OptimizerAround
 from squeezekit.compression.promise import Promise
 from squeezekit.compression.sqz import Sqz
 from squeezekit.compression.subject import Subject
@@ -106,21 +107,13 @@ def kept(weight: Tensor, density: float) -> Tensor:
     return weight.detach().abs() >= size.kthvalue(len(size) - max(round(density * len(size)), 1) + 1).values
 
 
-class MaskedOptimizer:
+class MaskedOptimizer(OptimizerAround):
     """An optimiser under which pruned weights stay zero."""
 
     def __init__(self, inner: torch.optim.Optimizer, weights: Sequence[Tensor], masks: Sequence[Tensor]) -> None:
-        self.inner, self.weights, self.masks = inner, weights, masks
+        super().__init__(inner)
+        self.weights, self.masks = weights, masks
         self._prune()
-
-    @property
-    def param_groups(self) -> list[dict[str, Any]]:
-        """Those of the inner optimiser."""
-        return self.inner.param_groups
-
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
-        self.inner.zero_grad()
 
     def step(self) -> None:
         """Move the weights, and prune again."""
@@ -134,11 +127,11 @@ class MaskedOptimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` needs to go on, beside the network."""
-        return {"inner": self.inner.state_dict(), "masks": list(self.masks)}
+        return {**super().state_dict(), "masks": list(self.masks)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what `state_dict` put away."""
-        self.inner.load_state_dict(state["inner"])
+        super().load_state_dict(state)
         self.masks = state["masks"]
 
 
@@ -181,20 +174,16 @@ def _nearest(values: Tensor, entries: Tensor) -> Tensor:
     return torch.bucketize(values, (entries[1:] + entries[:-1]) / 2)
 
 
-class CodebookOptimizer:
+class CodebookOptimizer(OptimizerAround):
     """An optimiser of codebooks (parameters of the inner one) and of everything that has none."""
 
     def __init__(self, inner: torch.optim.Optimizer, codebooks: Sequence[Codebook]) -> None:
-        self.inner, self.codebooks = inner, codebooks
-
-    @property
-    def param_groups(self) -> list[dict[str, Any]]:
-        """Those of the inner optimiser."""
-        return self.inner.param_groups
+        super().__init__(inner)
+        self.codebooks = codebooks
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
-        self.inner.zero_grad()
+        super().zero_grad()
         for codebook in self.codebooks:
             codebook.weight.grad = None
 
@@ -209,12 +198,12 @@ class CodebookOptimizer:
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` needs to go on, beside the network."""
         books = [(codebook.indices, codebook.entries.detach()) for codebook in self.codebooks]
-        return {"inner": self.inner.state_dict(), "codebooks": books}
+        return {**super().state_dict(), "codebooks": books}
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what `state_dict` put away."""
-        self.inner.load_state_dict(state["inner"])
+        super().load_state_dict(state)
         for codebook, (indices, entries) in zip(self.codebooks, state["codebooks"], strict=True):
             codebook.indices = indices
             codebook.entries.copy_(entries)

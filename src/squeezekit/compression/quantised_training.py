@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from squeezekit.compression.code_length import SIGN, bits_a_step, code_length, mean_sizes
+from squeezekit.compression.optimizer_around import OptimizerAround
 from squeezekit.compression.rate_distortion import FINE_GRID
 
 
@@ -62,20 +63,12 @@ class GridWeight:
         self.weight.copy_(torch.copysign(low + up, self.hidden) * self.step)
 
 
-class GridOptimizer:
+class GridOptimizer(OptimizerAround):
     """An optimiser of rounded weights around one of unrounded ones."""
 
     def __init__(self, inner: torch.optim.Optimizer, weights: Sequence[GridWeight]) -> None:
-        self.inner, self.weights = inner, weights
-
-    @property
-    def param_groups(self) -> list[dict[str, Any]]:
-        """Those of the inner optimiser."""
-        return self.inner.param_groups
-
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
-        self.inner.zero_grad()
+        super().__init__(inner)
+        self.weights = weights
 
     @torch.no_grad()
     def step(self) -> None:
@@ -95,11 +88,10 @@ class GridOptimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` needs to go on, beside the network."""
-        grids = [(grid.step, grid.hidden) for grid in self.weights]
-        return {"inner": self.inner.state_dict(), "grids": grids}
+        return {**super().state_dict(), "grids": [(grid.step, grid.hidden) for grid in self.weights]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what `state_dict` put away."""
-        self.inner.load_state_dict(state["inner"])
+        super().load_state_dict(state)
         for grid, (step, hidden) in zip(self.weights, state["grids"], strict=True):
             grid.step, grid.hidden = step.clone(), hidden.clone()

@@ -107,5 +107,7 @@ class Workshop:
         """Everything is done."""
         # At once: half of it would be taken up as the whole.
         aside = self.folder.with_name(self.folder.name + ".done")
+        # What an earlier kill left of it.
+        shutil.rmtree(aside, ignore_errors=True)
         self.folder.rename(aside)
         shutil.rmtree(aside)
