@@ -129,9 +129,9 @@ class Bench:
         promise = Promise(self.subject.before, self.max_drop, None)
         try_all(METHODS[name](self.subject, promise, self.epochs), self.subject, workshop, Clock(time.monotonic()))
         for trial in workshop.roundings.trials:
-            yield self.of_network(f"{name}, rounding only", trial.name, trial.stage.bytes, trial.file.build())
+            yield self.of_network(f"{name}, rounding only", trial.name, len(trial.file.to_bytes()), trial.file.build())
         for trial in workshop.rounds.trials:
-            size = published_bytes(trial.file.weights) if name == "deep-compression" else trial.stage.bytes
+            size = published_bytes(trial.file.weights) if name == "deep-compression" else len(trial.file.to_bytes())
             yield self.of_network(name, trial.name, size, trial.file.build())
 
 

@@ -179,7 +179,7 @@ class Codebook(Form):
 
     def bits(self) -> float:
         """About how many bits this needs."""
-        return 8 * self.entries.nbytes + _entropy(self.indices) * self.indices.size
+        return 8 * self.entries.nbytes + _integer_bits(self.indices)
 
     def write(self, coder: Coder, models: Models, raw: bytearray) -> None:
         _code(coder, models, self.indices, self.longest)
@@ -239,6 +239,10 @@ class Grid(Form):
 
     def most_bytes(self) -> int:
         return _most_bytes(self.integers, self.longest)
+
+    def bits(self) -> float:
+        """About how many bits this needs."""
+        return 8 * self.step.nbytes + _integer_bits(self.integers)
 
     def write(self, coder: Coder, models: Models, raw: bytearray) -> None:
         _code(coder, models, self.integers, self.longest)
@@ -304,12 +308,8 @@ def form_of(tensor: Array | Quantised) -> Form:
     if isinstance(tensor, Quantised):
         return Rows.of(tensor)
     tensor = np.ascontiguousarray(tensor).reshape(tensor.shape)
-    planes, codebook = Planes.of(tensor), Codebook.of(tensor)
-    if codebook is None or planes.bits() <= codebook.bits():
-        return planes
-    grid = Grid.of(tensor)
-    # A grid with wide gaps is better told as a list.
-    return grid if grid and grid.longest <= codebook.longest + 2 else codebook
+    found = [form for form in (Planes.of(tensor), Codebook.of(tensor), Grid.of(tensor)) if form is not None]
+    return min(found, key=lambda form: form.bits())
 
 
 def _code(coder: Coder, models: Models, integers: Integers, longest: int) -> None:
@@ -347,6 +347,15 @@ def _in_order(array: Array) -> Array:
 def _from_order(ordered: Array, dtype: np.dtype[Any]) -> Array:
     top = ordered.dtype.type(1 << (8 * dtype.itemsize - 1))
     return np.where(ordered & top, ordered ^ top, ~ordered).astype(ordered.dtype).view(dtype)
+
+
+def _integer_bits(integers: Integers) -> float:
+    """As they are coded: bit lengths, then, for those that have any, lower bits and a sign; less where few recur."""
+    lengths = np.ceil(np.log2(np.abs(integers.ravel()) + 1)).astype(np.uint8)
+    distinct = np.unique(integers)
+    met_first = float(np.ceil(np.log2(np.abs(distinct) + 1)).sum())
+    one_by_one = _entropy(lengths) * lengths.size + float(lengths.sum(dtype=np.int64))
+    return float(min(one_by_one, _entropy(integers) * integers.size + met_first))
 
 
 def _entropy(values: Array) -> float:
