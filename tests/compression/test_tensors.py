@@ -186,7 +186,7 @@ def test_something_behind_the_end_is_refused():
 def test_a_few_multiples_of_a_step_are_a_grid():
     # Biases: few, hardly two of them alike, so that neither bytes nor a codebook foretell anything.
     random = np.random.default_rng(0)
-    bias = np.rint(random.normal(scale=16, size=64)).astype(np.float32) * np.float32(0.0371)
+    bias = (np.rint(random.normal(scale=16, size=64)) + 0).astype(np.float32) * np.float32(0.0371)
     data = encode_tensors({"bias": bias})
     assert len(data) < 64 + 20
     assert decode_tensors(data)["bias"].tobytes() == bias.tobytes()
