@@ -89,7 +89,7 @@ def test_a_killed_process_ends_all_and_torchruns_restart_goes_on(tmp_path):
         os.kill(int(children(job)[-1]), signal.SIGKILL)
         assert job.wait(120) == 0, log.read_text()
     text = log.read_text()
-    assert "another of the 2 processes has ended" in text
+    assert "another of the 2 processes has ended" in text, text
     assert text.count("epoch 1/8") == text.count("epoch 8/8") == 1
     assert Run(out).summary["epochs"] == 8
 
