@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 
 from squeezekit import Classifier, SqueezekitError, evaluate
 from squeezekit.compression import sqz as format
+from squeezekit.compression.activation_ranges import ActivationRanges
+from squeezekit.compression.arithmetic import encoder, finished
 from squeezekit.compression.confidence import Confidence
 from squeezekit.compression.fields import Fields
 from squeezekit.compression.folding import folded
 from squeezekit.compression.octaves import from_octaves, nearest_octave, to_octaves
+from squeezekit.compression.octets import MOST_BYTES, code_text, fresh_text
 from squeezekit.compression.origin import Origin
 from squeezekit.compression.self_check import TOLERANCE, SelfCheck, check_image
 from squeezekit.compression.sqz import Sqz, Stage, from_bytes, read_sqz
@@ -58,6 +61,7 @@ def whole(small):
         origin=Origin.read(origin),
         confidence=Confidence.calibrated(logits, labels),
         self_check=SelfCheck.of(network, sqz.network),
+        ranges=ActivationRanges.of(sqz.build(), [(torch.rand(8, 3, 32, 32), torch.zeros(8))]),
         others={"zzzz": b"from the future"},
     )
 
@@ -67,7 +71,7 @@ def test_everything_comes_back_and_gives_the_same_bytes(small):
     data = written.to_bytes()
     read = from_bytes(data)
     assert read.to_bytes() == data
-    for name in ("network", "classes", "stages", "origin", "confidence", "self_check", "others"):
+    for name in ("network", "classes", "stages", "origin", "confidence", "self_check", "ranges", "others"):
         assert getattr(read, name) == getattr(written, name)
     assert read.self_check.difference(read.build(), read.network) < TOLERANCE
 
@@ -78,6 +82,22 @@ def test_a_changed_weight_fails_the_self_check(small):
     with torch.no_grad():
         network.features[0].weight[0] += 1
     assert read.self_check.difference(network, read.network) > TOLERANCE
+
+
+def test_ranges_are_those_of_the_convolutions_in_the_order_of_the_file(small):
+    _, sqz = small
+    images = [torch.rand(8, 3, 32, 32), torch.rand(5, 3, 32, 32) * 2]
+    found = ActivationRanges.of(sqz.build(), [(batch, torch.zeros(len(batch))) for batch in images])
+    names = [name for name, part in sqz.weights.items() if part.ndim == 4]
+    assert len(found.low) == len(names) and not sqz.build().features[0]._forward_hooks
+    plain = sqz.build()
+    with torch.inference_mode():
+        stem = torch.cat([plain.features[0](batch) for batch in images])
+        logits = torch.cat([plain(batch) for batch in images])
+    for name, outputs in {"features.0.weight": stem, "classifier.1.weight": logits}.items():
+        place = names.index(name)
+        assert found.low[place] == pytest.approx(float(outputs.min()), rel=6e-3)
+        assert found.high[place] == pytest.approx(float(outputs.max()), rel=6e-3)
 
 
 def resealed(data):
@@ -94,6 +114,16 @@ def with_section(data, tag, content):
         fields.write_integer(len(part))
         fields.write(part)
     return resealed(bytes(fields))
+
+
+def coded(text):
+    """Coded as text, whatever it says."""
+    coder = encoder(MOST_BYTES * len(text))
+    code_text(coder, *fresh_text(), np.frombuffer(text, np.uint8).copy())
+    fields = Fields()
+    fields.write_integer(len(text))
+    fields.write(finished(coder))
+    return bytes(fields)
 
 
 def test_an_unknown_section_is_skipped_or_refused(small):
@@ -146,19 +176,34 @@ def test_a_network_that_does_not_fit_is_refused(small, about):
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[" * 100_000, b"\xff\xfe", b'{"a": NaN}', b"1e999"])
 def test_json_that_is_none_is_refused(small, text):
-    content = format.write_json("x" * len(text))
-    # The same length, other bytes: what a hostile writer would do.
-    fields = Fields()
-    fields.write_integer(len(text))
-    fields.write(content[2:])
-    for tag in (format.NETWORK, format.STAGES, format.CONFIDENCE, format.ORIGIN, format.SELF_CHECK):
+    for tag in (format.NETWORK, format.STAGES, format.CONFIDENCE, format.ORIGIN, format.SELF_CHECK, format.RANGES):
         with pytest.raises(SqueezekitError):
-            from_bytes(with_section(small[1].to_bytes(), tag, bytes(fields)))
+            from_bytes(with_section(small[1].to_bytes(), tag, coded(text)))
 
 
-@pytest.mark.parametrize("tag", [format.STAGES, format.CONFIDENCE, format.ORIGIN, format.SELF_CHECK])
+@pytest.mark.parametrize("number", [b"1e999", b"-1e999", b"NaN", b"Infinity"])
+def test_numbers_that_are_none_are_refused_wherever_they_stand(number):
+    assert format.read_json(coded(b'{"x": [0.5]}')) == {"x": [0.5]}
+    with pytest.raises(SqueezekitError, match="not JSON"):
+        format.read_json(coded(b'{"x": [' + number + b"]}"))
+
+
+@pytest.mark.parametrize("tag", [format.STAGES, format.CONFIDENCE, format.ORIGIN, format.SELF_CHECK, format.RANGES])
 @pytest.mark.parametrize(
-    "content", [1, [], {"a": 1}, [[]], "text", {"temperature": 0}, {"seeds": [1], "logits": [[1]]}, {"seeds": [], "logits": []}]
+    "content",
+    [
+        1,
+        [],
+        {"a": 1},
+        [[]],
+        "text",
+        {"temperature": 0},
+        {"seeds": [1], "logits": [[1]]},
+        {"seeds": [], "logits": []},
+        {"low": [0], "high": [1]},
+        {"low": [1] * 16, "high": [0] * 16},
+        {"low": [0] * 16, "high": [1] * 15},
+    ],
 )
 def test_a_known_section_with_other_content_is_refused(small, tag, content):
     data = with_section(small[1].to_bytes(), tag, format.write_json(content))

@@ -30,7 +30,9 @@ class Part:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A file. `sections` are bytes by tag; `self_check` says whether the network answers as expected, None without one."""
+    """A file. `sections` are bytes by tag; `self_check` says whether the network answers as expected, None without one;
+    `ranges` are the least and the largest output of each convolution, by name.
+    """
 
     bytes: int
     numbers: int
@@ -43,6 +45,7 @@ class Inspection:
     origin: dict[str, Any] | None
     confidence: dict[str, float] | None
     self_check: bool | None
+    ranges: dict[str, tuple[float, float]] | None
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -68,7 +71,15 @@ def inspect(path: str | Path) -> Inspection:
         origin=sqz.origin.model_dump(mode="json") if sqz.origin else None,
         confidence=sqz.confidence.model_dump() if sqz.confidence else None,
         self_check=sqz.self_check.difference(sqz.build(), sqz.network) < TOLERANCE if sqz.self_check else None,
+        ranges=_ranges(sqz),
     )
+
+
+def _ranges(sqz: Sqz) -> dict[str, tuple[float, float]] | None:
+    if sqz.ranges is None:
+        return None
+    names = [name.removesuffix(".weight") for name, part in sqz.weights.items() if len(part.shape) == 4]
+    return dict(zip(names, zip(sqz.ranges.low, sqz.ranges.high, strict=True), strict=True))
 
 
 def _parts(sqz: Sqz) -> list[Part]:

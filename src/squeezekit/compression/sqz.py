@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from squeezekit import durable
+from squeezekit.compression.activation_ranges import ActivationRanges
 from squeezekit.compression.arithmetic import decoder, encoder, exhausted, finished
 from squeezekit.compression.confidence import Confidence
 from squeezekit.compression.fields import Fields
@@ -36,7 +38,7 @@ MAGIC = b"SQZ\x1a"
 VERSION = 1
 DIGEST_BYTES = 32
 NETWORK, WEIGHTS = "Netw", "Wght"
-STAGES, ORIGIN, CONFIDENCE, SELF_CHECK = "stag", "orig", "conf", "chck"
+STAGES, ORIGIN, CONFIDENCE, SELF_CHECK, RANGES = "stag", "orig", "conf", "chck", "rang"
 MOST_SECTIONS = 256
 # The one rule for pictures, that of images/picture.py.
 RESIZE = "centre square, antialiased bilinear"
@@ -73,6 +75,7 @@ class Sqz:
     origin: Origin | None = None
     confidence: Confidence | None = None
     self_check: SelfCheck | None = None
+    ranges: ActivationRanges | None = None
     others: Mapping[str, bytes] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
@@ -94,6 +97,7 @@ class Sqz:
             ORIGIN: self.origin and self.origin.model_dump(mode="json"),
             CONFIDENCE: self.confidence and self.confidence.model_dump(),
             SELF_CHECK: self.self_check and self.self_check.model_dump(mode="json"),
+            RANGES: self.ranges and self.ranges.model_dump(mode="json"),
         }
         return {tag: write_json(content) for tag, content in contents.items() if content is not None}
 
@@ -136,7 +140,7 @@ def from_bytes(data: bytes) -> Sqz:
     network, classes = _about(read_json(sections.pop(NETWORK)))
     weights = decode_parts(sections.pop(WEIGHTS))
     _check_weights(network, weights)
-    known = {tag: read_json(sections.pop(tag)) for tag in (STAGES, ORIGIN, CONFIDENCE, SELF_CHECK) if tag in sections}
+    known = {tag: read_json(sections.pop(tag)) for tag in (STAGES, ORIGIN, CONFIDENCE, SELF_CHECK, RANGES) if tag in sections}
     return Sqz(
         network,
         classes,
@@ -145,6 +149,7 @@ def from_bytes(data: bytes) -> Sqz:
         origin=Origin.read(known[ORIGIN]) if ORIGIN in known else None,
         confidence=Confidence.read(known[CONFIDENCE]) if CONFIDENCE in known else None,
         self_check=SelfCheck.fitting(known[SELF_CHECK], len(classes)) if SELF_CHECK in known else None,
+        ranges=ActivationRanges.fitting(known[RANGES], weights) if RANGES in known else None,
         others=sections,
     )
 
@@ -225,6 +230,14 @@ def read_json(data: bytes) -> Any:
     if exhausted(coder):
         raise SqueezekitError("damaged: a text in it is cut short; get the file again")
     try:
-        return json.loads(octets.tobytes())
+        return json.loads(octets.tobytes(), parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError):
         raise SqueezekitError("damaged: a text in it is not JSON; get the file again") from None
+
+
+def _finite(text: str) -> float:
+    """JSON has no other numbers, and they could not be written again."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number

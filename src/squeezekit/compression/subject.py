@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from squeezekit.compression.activation_ranges import ActivationRanges
 from squeezekit.compression.confidence import Confidence
 from squeezekit.compression.folding import folded
 from squeezekit.compression.forms import Array, Quantised
@@ -116,6 +117,7 @@ class Subject:
             origin=Origin.of(self.run, {"validation before": self.before, "validation": accuracy}),
             confidence=Confidence.calibrated(logits, labels),
             self_check=SelfCheck.of(found, config),
+            ranges=ActivationRanges.of(found, self.calibration),
         )
         stage = Stage(name=name, bytes=0, density=round(density, 4), bits=0, accuracy=accuracy)
         # Once more, since the size is part of what is written.
