@@ -1,11 +1,13 @@
 """What does a coder make of weights that are quantised already?
 
     python benchmarks/coding.py RUN [RUN …] [--steps 0.3 0.5 0.8 1.2]
+        [--nncodec-python PYTHON --nncodec-script nncodec_size.py]
 
 Each convolution of a run is rounded to multiples of one step, that many standard deviations of its weights; nothing else
 is lost. Bytes of: the order-0 entropy of each layer with its steps at four bytes, Huffman (a code a layer, its table counted),
-xz, brotli and zstd at their highest levels (one int8 a weight, layer by layer in one stream, and the steps), and
-`encode_tensors`, everything it writes counted. Prints one JSON line a run and a step. brotli and zstandard are left out where
+xz, brotli and zstd at their highest levels (one int8 a weight, layer by layer in one stream, and the steps), the coder of
+`nncodec` without dependent quantisation (its interpreter and script given by flags; the steps added), and `encode_tensors`;
+everything that these two write is counted. Prints one JSON line a run and a step. brotli and zstandard are left out where
 they are not installed.
 """
 
@@ -15,6 +17,9 @@ import argparse
 import importlib
 import json
 import lzma
+import subprocess
+import sys
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -41,7 +46,19 @@ def entropy_bytes(integers: NDArray[np.int64]) -> float:
     return float(-(counts * np.log2(counts / integers.size)).sum() / 8)
 
 
-def row(run: Path, step: float) -> dict[str, Any]:
+def nncodec_bytes(layers: dict[str, tuple[NDArray[np.int64], np.float32]], python: str, script: str) -> int:
+    """What its coder makes of the integers."""
+    coder = Path(__file__).parent / "peers" / "nncodec_coder.py"
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/integers.npz"
+        np.savez(path, **{name: integers for name, (integers, _) in layers.items()})
+        done = subprocess.run([python, str(coder), script, path], capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"nncodec failed:\n{done.stderr}")
+    return int(json.loads(done.stdout.splitlines()[-1])["bytes"])
+
+
+def row(run: Path, step: float, nncodec: tuple[str, str] | None) -> dict[str, Any]:
     """Every coder's bytes for one run and step."""
     layers = quantised(run, step)
     tables = 4 * len(layers)
@@ -63,6 +80,7 @@ def row(run: Path, step: float) -> dict[str, Any]:
         "xz": len(lzma.compress(flat, preset=9 | lzma.PRESET_EXTREME)) + tables,
         "brotli": _with("brotli", lambda brotli: brotli.compress(flat, quality=11, lgwin=24), tables),
         "zstd": _with("zstandard", lambda zstandard: zstandard.ZstdCompressor(level=22).compress(flat), tables),
+        "nncodec": nncodec_bytes(layers, *nncodec) + tables if nncodec else None,
         "squeezekit": len(ours),
         "of_entropy": round(len(ours) / entropy, 4),
         "write_s": round(written - begin, 3),
@@ -81,10 +99,13 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, help="folders of finished runs")
     parser.add_argument("--steps", nargs="+", type=float, default=[0.3, 0.5, 0.8, 1.2])
+    parser.add_argument("--nncodec-python", help="the interpreter that has nncodec")
+    parser.add_argument("--nncodec-script", help="nncodec_size.py")
     arguments = parser.parse_args()
+    nncodec = (arguments.nncodec_python, arguments.nncodec_script) if arguments.nncodec_python else None
     # So that no time below holds the compilation of the loops.
     encode_tensors({"warm": np.arange(-2, 3, dtype=np.float32)})
     decode_tensors(encode_tensors({"warm": np.arange(-2, 3, dtype=np.float32)}))
     for run in arguments.runs:
         for step in arguments.steps:
-            print(json.dumps(row(run, step)), flush=True)
+            print(json.dumps(row(run, step, nncodec)), flush=True)
