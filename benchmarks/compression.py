@@ -1,15 +1,15 @@
 """How few bytes does a trained network need, and at what accuracy?
 
-    python benchmarks/compression.py RUN --out FOLDER [--epochs 4] [--max-drop 3] [--plot PLOT.png]
-        [--nncodec-python PYTHON --nncodec-script nncodec_size.py]
+    python benchmarks/compression.py RUN --out FOLDER [--epochs 4] [--max-drop 3] [--ways …]
+        [--nncodec-python PYTHON --nncodec-script nncodec_size.py] [--plot PLOT.png --also LINES.jsonl …]
 
 From one run and its images, the same starting weights for all: float32 and float16 as they are, float32 in xz, int8 in ONNX
 (where onnx, onnxscript and onnxruntime are installed), `nncodec` at several quantisation parameters (its interpreter and
 script given by flags), Deep Compression with codebooks of 8 and 6 bits in its own coding, and squeezekit, by rounding alone and
-with training. Prints one JSON line for everything that was made: bytes, and accuracy on the validation images; where that lies
-within five points of the run's, also on the test images, measured once each. Then one line for each method and promise (most
-points of validation accuracy lost): the smallest that keeps it by validation. Everything that was made is kept in FOLDER, so that
-a stopped measurement goes on where it was.
+with training; `--ways` names some of these. Prints one JSON line for everything that was made: bytes, and accuracy on the
+validation images; where that lies within five points of the run's, also on the test images, measured once each. Then one line
+for each method and promise (most points of validation accuracy lost): the smallest that keeps it by validation. Everything that
+was made is kept in FOLDER, so that a stopped measurement goes on where it was.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from squeezekit.training.machine import keep_freed_memory
 from squeezekit.training.measure import measure
 from squeezekit.training.run_folder import Run
 
+WAYS = ("float", "int8", "nncodec", *METHODS)
 PROMISES = (0.25, 0.5, 1.0, 2.0, 3.0)
 QUANTISATION = (-38, -32, -28, -26, -24, -22, -20, -18, -16)
 
@@ -189,12 +190,23 @@ def _row(one: Made) -> dict[str, Any]:
 
 
 def _everything(bench: Bench, arguments: argparse.Namespace) -> Iterator[Made]:
-    yield from bench.plain()
-    yield from bench.int8()
-    if arguments.nncodec_python:
+    if "float" in arguments.ways:
+        yield from bench.plain()
+    if "int8" in arguments.ways:
+        yield from bench.int8()
+    if "nncodec" in arguments.ways and arguments.nncodec_python:
         yield from bench.nncodec(arguments.nncodec_python, arguments.nncodec_script)
-    for name in arguments.methods:
-        yield from bench.method(name)
+    for name in METHODS:
+        if name in arguments.ways:
+            yield from bench.method(name)
+
+
+def _draw(rows: list[dict[str, Any]], path: Path) -> None:
+    points: dict[str, list[tuple[int, float]]] = {}
+    for row in rows:
+        if "test" in row and "promise" not in row:
+            points.setdefault(row["method"], []).append((row["bytes"], row["test"]))
+    draw_sizes(points, path)
 
 
 if __name__ == "__main__":
@@ -203,10 +215,11 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, required=True, help="where everything that is made is kept")
     parser.add_argument("--epochs", type=int, default=4, help="of each round of training")
     parser.add_argument("--max-drop", type=float, default=3.0, help="points of validation accuracy at which training stops")
-    parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS, help="what to try; default everything")
     parser.add_argument("--nncodec-python", help="the interpreter that has nncodec")
     parser.add_argument("--nncodec-script", help="nncodec_size.py")
     parser.add_argument("--plot", type=Path, help="a picture of bytes against test accuracy")
+    parser.add_argument("--also", type=Path, nargs="+", default=[], help="lines of other calls, to be drawn with these")
     arguments = parser.parse_args()
     keep_freed_memory()
     bench = Bench(arguments.run, arguments.out, arguments.epochs, arguments.max_drop)
@@ -221,8 +234,5 @@ if __name__ == "__main__":
     for row in kept(made, bench.subject.before):
         print(json.dumps({"run": arguments.run.name, **row}), flush=True)
     if arguments.plot:
-        points: dict[str, list[tuple[int, float]]] = {}
-        for one in made:
-            if one.test is not None:
-                points.setdefault(one.method, []).append((one.bytes, one.test))
-        draw_sizes(points, arguments.plot)
+        others = [json.loads(line) for path in arguments.also for line in path.read_text().splitlines()]
+        _draw([*others, *map(_row, made)], arguments.plot)

@@ -34,7 +34,7 @@ MOST_ROUNDINGS = 14
 # Points of accuracy.
 FAR_TOO_MUCH = 10
 # Training begins where rounding alone loses more than the promise and so many points.
-TRAINING_WINS_BACK = 2.0
+TRAINING_WINS_BACK = 0.5
 GROWTH = 2.0
 # What training on a grid changes of the run's own recipe.
 RETRAINING: dict[str, Any] = {
