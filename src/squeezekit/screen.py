@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Protocol
 
 from rich.console import Console
@@ -23,6 +24,7 @@ from rich.progress import (
 from squeezekit import launch
 
 PATIENCE = 0.5
+_silent: ContextVar[bool] = ContextVar("silent", default=False)
 
 
 def console() -> Console:
@@ -30,7 +32,18 @@ def console() -> Console:
 
     Of several processes that torchrun has started, only the first one speaks.
     """
-    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty(), quiet=launch.rank() > 0)
+    quiet = launch.rank() > 0 or _silent.get()
+    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty(), quiet=quiet)
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Nothing is shown inside: somebody else tells how far things are."""
+    token = _silent.set(True)
+    try:
+        yield
+    finally:
+        _silent.reset(token)
 
 
 def say(message: str) -> None:

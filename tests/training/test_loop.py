@@ -43,7 +43,7 @@ def test_rates(schedule, rates):
 
 def test_the_rate_halves_when_validation_stagnates(monkeypatch):
     one = trainer(epochs=9)
-    monkeypatch.setattr(one, "measure", lambda: Measurement(1.0, 0.5, 0.5))
+    monkeypatch.setattr(one, "measure", lambda: Measurement(1.0, 0.5, 0.5, 0.01))
     while not one.finished:
         one.train_epoch(lambda progress, rate: False)
     # The first epoch is the best; five without a lower loss follow.
@@ -57,7 +57,7 @@ def test_the_weights_of_the_lowest_validation_loss_are_kept_and_patience_ends(mo
 
     def measure():
         weights.append(one.network.state_dict()["features.0.weight"].clone())
-        return Measurement(next(losses), 0.5, 0.5)
+        return Measurement(next(losses), 0.5, 0.5, 0.01)
 
     monkeypatch.setattr(one, "measure", measure)
     while not one.finished:

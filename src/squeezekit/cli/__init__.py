@@ -24,6 +24,9 @@ class Parser(argparse.ArgumentParser):
 
 COMMANDS = {
     "train": "train a network on images and test it",
+    "lr-range": "find a learning rate in an epoch",
+    "search": "try networks and recipes of a space, and recommend one",
+    "crossval": "how good a network and recipe are, and how sure that is",
     "compress": "make a trained network as small as its promise allows",
     "evaluate": "measure a trained network, class by class",
     "predict": "classify pictures",
@@ -51,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             argument_default=argparse.SUPPRESS,
         )
         if name in given[:1]:
-            importlib.import_module(f"squeezekit.cli.{name}").add_arguments(command)
+            importlib.import_module(f"squeezekit.cli.{name.replace('-', '_')}").add_arguments(command)
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     settings = vars(parser.parse_args(given))
     run, debug = settings.pop("run"), settings.pop("debug", False)

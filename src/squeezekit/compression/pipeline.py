@@ -53,7 +53,7 @@ def compress(
     max_drop: float | None = None,
     max_bytes: int | None = None,
     method: str = "squeezekit",
-    epochs: int = 4,
+    epochs: int | None = None,
     minutes: float = 0,
     data: str | Path | None = None,
     resume: bool = False,
@@ -61,10 +61,10 @@ def compress(
     """Compress a trained run to the `.sqz` file `out`.
 
     The promise is at most `max_drop` points of validation accuracy lost (0.5 unless `max_bytes` is given), at most `max_bytes`
-    bytes, or both. First weights are only rounded. Then rounds of `epochs` epochs train them as they will be written, each under
-    more pressure to be cheap, until one goes too far; after `minutes`, if given, no new round begins. The best file is written in
-    any case. Training images train, validation images choose, test images are measured once, at the end. `method` is one of
-    METHODS: our own, or Deep Compression.
+    bytes, or both. First weights are only rounded. Then rounds of `epochs` epochs (4, or of small sets as many as make 400 steps)
+    train them as they will be written, each under more pressure to be cheap, until one goes too far; after `minutes`, if given,
+    no new round begins. The best file is written in any case. Training images train, validation images choose, test images are
+    measured once, at the end. `method` is one of METHODS: our own, or Deep Compression.
 
     What has been done is kept beside `out` until the end; `resume` goes on with it. Raises SqueezekitError for wrong input,
     Interrupted after Ctrl-C.
@@ -72,12 +72,13 @@ def compress(
     trained, out = Run(Path(run).expanduser()), Path(out).expanduser()
     if method not in METHODS:
         raise SqueezekitError(f"--method {method}: is unknown; choose one of {', '.join(METHODS)}")
-    if epochs < 1:
+    if epochs is not None and epochs < 1:
         raise SqueezekitError(f"--epochs {epochs}: give at least 1")
     if max_drop is None and max_bytes is None:
         max_drop = 0.5
     subject = Subject(trained, str(data) if data else None)
     promise = Promise(subject.before, max_drop, max_bytes)
+    epochs = epochs or subject.epochs_a_round()
     say(f"trained: {subject.float_bytes:,} bytes, validation accuracy {subject.before:.2%}")
     settings = {"method": method, "max_drop": max_drop, "max_bytes": max_bytes, "epochs": epochs}
     workshop = Workshop.open(out, {"run": subject.fingerprint, **settings}, resume=resume)

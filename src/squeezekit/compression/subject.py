@@ -18,7 +18,7 @@ from squeezekit.compression.folding import folded
 from squeezekit.compression.forms import Array, Quantised
 from squeezekit.compression.origin import Origin
 from squeezekit.compression.self_check import SelfCheck
-from squeezekit.compression.sqz import Sqz, Stage, from_bytes
+from squeezekit.compression.sqz import Sqz, Stage, from_bytes, write_json
 from squeezekit.errors import SqueezekitError
 from squeezekit.images.batches import Batch, Batches
 from squeezekit.images.image_set import ImageSource
@@ -34,6 +34,10 @@ from squeezekit.training.train import class_weights_of, fitting_batch_size, imag
 # Calibration images: as many, and of large ones fewer, so that they fit into memory at once.
 CALIBRATION_IMAGES, CALIBRATION_PIXELS = 1024, 2**22
 BATCH_SIZE = 128
+# Four digits, coded, may need a byte more or less.
+SOME_ACCURACIES = [round(0.0617 * i + 0.0123, 4) for i in range(16)]
+# Of a round of training: fewer steps than that only lose.
+LEAST_EPOCHS, LEAST_STEPS = 4, 400
 
 
 class Subject:
@@ -81,6 +85,12 @@ class Subject:
         changed: Recipe = recipe.model_copy(update={**changes, "epochs": epochs, "precision": precision})
         return changed
 
+    def epochs_a_round(self) -> int:
+        """As many epochs as a round of training needs."""
+        images = len(self.run.split.training)
+        steps = -(-images // fitting_batch_size(BATCH_SIZE, images))
+        return max(LEAST_EPOCHS, -(-LEAST_STEPS // steps))
+
     def trainer(self, network: nn.Module, optimizer: StepsWeights, recipe: Recipe, *, taught: bool = False) -> Trainer:
         """Training of `network` on the run's training images; with `taught` it learns the answers of the run's own network."""
         images, indices = self.source.training, self.run.split.training
@@ -127,8 +137,11 @@ class Subject:
         return replace(whole, stages=(*before, stage))
 
     def _final_size(self, file: Sqz) -> int:
-        """In bytes, with a test accuracy as long as the one that will come to it in the end."""
-        return len((file.with_accuracy("test", 0.1234) if len(self.source.test) else file).to_bytes())
+        """In bytes, with the longest of some test accuracies that may come to it in the end."""
+        if not len(self.source.test):
+            return len(file.to_bytes())
+        ends = [file.with_accuracy("test", accuracy) for accuracy in SOME_ACCURACIES]
+        return len(max(ends, key=lambda end: len(write_json(end.origin and end.origin.model_dump(mode="json")))).to_bytes())
 
     def test(self, file: Sqz) -> dict[str, float]:
         """Accuracy on the test images of the run's network and of the file's; empty where there are none."""

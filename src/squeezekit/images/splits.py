@@ -29,18 +29,23 @@ def split_training(
     seed: int,
     validation_share: float = 0.1,
     limit: int | None = None,
+    folds: int = 0,
+    fold: int = 0,
 ) -> Split:
     """Divide a training set into training and validation, every class in proportion, the same for the same seed.
 
     labels: integers [n], indices into `classes`. `limit` first keeps that many images, again every class in
     proportion and by seed (a larger limit keeps all that a smaller one kept). `validation_share` is 0.1 by default;
-    the report also speaks of 80 % for training, which is 0.2 here.
+    the report also speaks of 80 % for training, which is 0.2 here. With `folds`, that many parts of equal size take turns
+    instead: part `fold`, from 0, validates, the others train; over all parts each image validates once.
 
-    Raises SqueezekitError when the share is not between 0 and 1, or a class has too few images for at least one to
-    train with and one to validate with.
+    Raises SqueezekitError when the share is not between 0 and 1, there is no such fold, or a class has too few images for at
+    least one to train with and one to validate with.
     """
     if not 0 < validation_share < 1:
         raise SqueezekitError(f"a validation share of {validation_share:g} is not possible: give one between 0 and 1")
+    if folds:
+        validation_share = _share_of_a_fold(folds, fold)
     labels = np.asarray(labels, dtype=np.int64)
     counts = np.bincount(labels, minlength=len(classes))
     fewest, minimum = int(np.argmin(counts)), _fewest_images(validation_share)
@@ -50,6 +55,8 @@ def split_training(
             f"{validation_share:g} needs at least {minimum}: add images or remove the class"
         )
     kept = _kept(labels, limit, classes, seed, minimum)
+    if folds:
+        return _folded(kept, labels[kept], folds, fold, seed)
     return _stratified(kept, labels[kept], validation_share, seed)
 
 
@@ -103,11 +110,28 @@ def _in_proportion(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
     return shuffled[np.argsort(place, kind="stable")]
 
 
+def _share_of_a_fold(folds: int, fold: int) -> float:
+    if folds < 2 or not 0 <= fold < folds:
+        raise SqueezekitError(f"fold {fold} of {folds} is not possible: give two folds or more, and count them from 0")
+    return 1 / folds
+
+
+def _folded(kept: NDArray[np.int64], labels: NDArray[np.int64], folds: int, fold: int, seed: int) -> Split:
+    from sklearn.model_selection import StratifiedKFold
+
+    parts = StratifiedKFold(folds, shuffle=True, random_state=_generator(seed)).split(kept, labels)
+    training, validation = list(parts)[fold]
+    return Split(kept[training], kept[validation])
+
+
+def _generator(seed: int) -> np.random.RandomState:
+    # Not the seed itself, so that seeds of more than 32 bits work too.
+    return np.random.RandomState(np.random.MT19937(np.random.SeedSequence(seed)))
+
+
 def _stratified(kept: NDArray[np.int64], labels: NDArray[np.int64], share: float, seed: int) -> Split:
     from sklearn.model_selection import train_test_split
 
     count = math.ceil(share * len(kept) - 1e-9)
-    # A generator instead of the seed itself, so that seeds of more than 32 bits work too.
-    randomness = np.random.RandomState(np.random.MT19937(np.random.SeedSequence(seed)))
-    training, validation = train_test_split(kept, test_size=count, stratify=labels, random_state=randomness)
+    training, validation = train_test_split(kept, test_size=count, stratify=labels, random_state=_generator(seed))
     return Split(np.sort(training), np.sort(validation))

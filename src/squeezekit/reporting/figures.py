@@ -73,7 +73,21 @@ def draw_sizes(points: Mapping[str, Sequence[tuple[int, float]]], path: Path) ->
     return _save(figure, path)
 
 
+def draw_rates(rates: Sequence[float], losses: Sequence[float], suggested: float, path: Path) -> Path:
+    """Smoothed loss against learning rate (logarithmic), the suggested rate marked; returns `path`."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axis = figure.subplots()
+    axis.plot(rates, losses)
+    axis.axvline(suggested, color="grey", linestyle=":", label=f"suggested: {suggested:g}")
+    axis.set(xscale="log", xlabel="learning rate", ylabel="smoothed training loss")
+    # The steep end hides everything else.
+    axis.set_ylim(min(losses) - 0.1, losses[0] + 0.5 * (losses[0] - min(losses)) + 0.1)
+    axis.grid(alpha=0.3)
+    axis.legend()
+    return _save(figure, path)
+
+
 def _save(figure: Figure, path: Path) -> Path:
     with durable.replacing(path) as file:
-        figure.savefig(file, format="png", dpi=120)
+        figure.savefig(file, format="svg" if path.suffix == ".svg" else "png", dpi=120)
     return path

@@ -14,11 +14,15 @@ from squeezekit.training.processes import gathered
 
 @dataclass(frozen=True)
 class Measurement:
-    """`loss` is the mean cross-entropy in nats, `accuracy` top-1 (0…1), `balanced_accuracy` the mean over classes."""
+    """`loss` is the mean cross-entropy in nats, `loss_error` its standard error; `accuracy` top-1 (0…1).
+
+    `balanced_accuracy` is the mean over classes.
+    """
 
     loss: float
     accuracy: float
     balanced_accuracy: float
+    loss_error: float
 
 
 def images_at_once(image_size: int) -> int:
@@ -50,4 +54,6 @@ def measurement(logits: Tensor, labels: Tensor) -> Measurement:
     right = (logits.argmax(1) == labels).double()
     counts = torch.bincount(labels, minlength=logits.shape[1])
     recalls = torch.bincount(labels, right, minlength=logits.shape[1])[counts > 0] / counts[counts > 0]
-    return Measurement(float(F.cross_entropy(logits, labels)), float(right.mean()), float(recalls.mean()))
+    losses = F.cross_entropy(logits, labels, reduction="none").double()
+    error = float(losses.std(correction=0)) / len(losses) ** 0.5
+    return Measurement(float(losses.mean()), float(right.mean()), float(recalls.mean()), error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -114,7 +114,9 @@ def joined() -> Iterator[Processes]:
             f"another of the {count} processes has ended; start them again with --resume to go on from the last checkpoint"
         ) from error
     finally:
-        dist.destroy_process_group()
+        # With the others gone this may fail too, and must not hide why.
+        with suppress(RuntimeError):
+            dist.destroy_process_group()
 
 
 def _is_about_communication(error: RuntimeError) -> bool:

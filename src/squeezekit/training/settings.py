@@ -25,6 +25,10 @@ class RunSettings(BaseModel):
 
     data: str = Field(description="digits, cifar10, a CIFAR-10 archive, or a folder of images with one folder a class")
     validation_share: float = Field(0.1, gt=0, lt=1, description="share of the training images kept for validation")
+    folds: int = Field(
+        0, ge=0, description="parts of the training images that take turns to validate; 0: as validation_share says"
+    )
+    fold: int = Field(0, ge=0, description="the part that validates, from 0")
     limit: int = Field(0, ge=0, description="use that many of the images that are not for testing; 0: all")
     seed: int = Field(0, ge=0, description="of split, weights, shuffling, augmentation and dropout")
     weights: str = Field("", description="start from a .safetensors or .pth file; another class count gets a fresh last layer")

@@ -46,6 +46,7 @@ def train(
     config: str | Path | None = None,
     out: str | Path | None = None,
     resume: bool = False,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
     **fields: Any,
 ) -> Run:
     """Train a network and return its finished run.
@@ -53,7 +54,8 @@ def train(
     `network` (default `report`) and `recipe` (default `modern`) are presets; any field of `SqueezeNetConfig`,
     `Recipe` or `RunSettings` can be given by its name: `train("digits", squeeze_ratio=0.25, epochs=10)`. `config` is
     a TOML file with tables [network], [recipe] and [run]; fields win over it. `out` is the run folder, which must not
-    exist unless `resume` is set; then a missing one is started, a finished one returned as it is.
+    exist unless `resume` is set; then a missing one is started, a finished one returned as it is. `on_epoch` is told of every
+    epoch's row of `metrics.csv` when it is saved; what it raises ends the training.
 
     Under torchrun, its processes train one network together, with the weights that one process would get, up to
     rounding; `batch_size` is that of all of them. Every process returns the run, the first one writes it.
@@ -76,7 +78,7 @@ def train(
         )
         if run.summary is None:
             try:
-                _finish(run, source or images_of(run.config), processes)
+                _finish(run, source or images_of(run.config), processes, on_epoch)
             except KeyboardInterrupt:
                 raise Interrupted(f"stopped; go on with: {_resume_command(run)}") from None
     return run
@@ -115,7 +117,7 @@ def _open(
     if (folder / "config.toml").exists():
         return taken_up(folder, network=network, recipe=recipe, config=config, fields=fields), None
     _check_can_be_made(folder)
-    return _start(folder, *resolve(network=network, recipe=recipe, config=config, fields=fields))
+    return start_run(folder, *resolve(network=network, recipe=recipe, config=config, fields=fields))
 
 
 def _was_begun_by_this_launch(folder: Path) -> bool:
@@ -123,8 +125,8 @@ def _was_begun_by_this_launch(folder: Path) -> bool:
     return launch.attempt() > 0 and (folder / "config.toml").exists() and Run(folder).data.get("launch") == launch.launch()
 
 
-def _start(folder: Path, network: dict[str, Any], recipe: dict[str, Any], run: dict[str, Any]) -> tuple[Run, ImageSource]:
-    """Settle what depends on the images and the machine, and make the run folder."""
+def start_run(folder: Path, network: dict[str, Any], recipe: dict[str, Any], run: dict[str, Any]) -> tuple[Run, ImageSource]:
+    """Settle what depends on the images and the machine, and make the run folder; raises SqueezekitError."""
     for field in ("data", "weights"):
         if run.get(field):
             run[field] = settled(run[field])
@@ -146,6 +148,8 @@ def _start(folder: Path, network: dict[str, Any], recipe: dict[str, Any], run: d
         seed=draft.run.seed,
         validation_share=draft.run.validation_share,
         limit=draft.run.limit or None,
+        folds=draft.run.folds,
+        fold=draft.run.fold,
     )
     if draft.recipe.normalisation == "standardise" and not {"mean", "std"} & set(network):
         network["mean"], network["std"] = channel_statistics(images, split.training)
@@ -166,15 +170,15 @@ def _start(folder: Path, network: dict[str, Any], recipe: dict[str, Any], run: d
     return Run.create(folder, config, facts, split), source
 
 
-def _finish(run: Run, source: ImageSource, processes: Processes) -> None:
+def _finish(run: Run, source: ImageSource, processes: Processes, on_epoch: Callable[[dict[str, float]], None] | None) -> None:
     """Train to the end, or go on from the last checkpoint; then measure once and write the summary."""
     config = run.config
     if run.fingerprints != (source.training.fingerprint, source.test.fingerprint):
         raise SqueezekitError(f"{config.run.data}: the images have changed since {run.folder} began; start a new run")
     keep_freed_memory()
-    trainer = _trainer(run, source.training, processes)
+    trainer = trainer_of(run, source.training, processes)
     with _determinism(config.run.deterministic), _events(run, trainer) as events:
-        _train(run, trainer, events)
+        _train(run, trainer, events, on_epoch)
         # The others read what the first has written.
         processes.wait()
         network = run.network().to(trainer.device)
@@ -209,7 +213,8 @@ def _determinism(wanted: bool) -> Iterator[None]:
         torch.use_deterministic_algorithms(before)
 
 
-def _trainer(run: Run, images: ImageSet, processes: Processes) -> Trainer:
+def trainer_of(run: Run, images: ImageSet, processes: Processes) -> Trainer:
+    """A run's training as far as it has come."""
     config, split, recipe = run.config, run.split, run.config.recipe
     size = fitting_batch_size(recipe.batch_size, len(split.training))
     if size < processes.count:
@@ -239,7 +244,7 @@ def _trainer(run: Run, images: ImageSet, processes: Processes) -> Trainer:
     return trainer
 
 
-def _train(run: Run, trainer: Trainer, events: EventLog | None) -> None:
+def _train(run: Run, trainer: Trainer, events: EventLog | None, on_epoch: Callable[[dict[str, float]], None] | None) -> None:
     progress = trainer.progress
     with stop_requests() as stop:
         if progress.epoch == progress.step == 0:
@@ -262,6 +267,8 @@ def _train(run: Run, trainer: Trainer, events: EventLog | None) -> None:
                     events.epoch(trainer)
             if trainer.processes.first:
                 run.save_checkpoint(trainer.state(), progress.history, trainer.best)
+            if whole and on_epoch:
+                on_epoch(progress.history[-1])
             if not whole or (not trainer.finished and trainer.processes.any(stop.is_set())):
                 # The others must not end before the first has saved.
                 trainer.processes.wait()

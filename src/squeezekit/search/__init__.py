@@ -1,0 +1,1 @@
+"""Which network and which recipe: spaces, and studies that look through them."""

@@ -1,0 +1,167 @@
+"""Cross-validation: every image validates once, and what that says about networks that are yet to be trained."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from squeezekit import durable
+from squeezekit.errors import RunFailed, SqueezekitError
+from squeezekit.search.plan import Plan, planned
+from squeezekit.search.rows import Row
+from squeezekit.search.search import csv_of
+from squeezekit.search.space import Space
+from squeezekit.search.study import GRACE_SECONDS, Study
+from squeezekit.search.workers import work
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and standard deviation over the folds, and a 95 % interval for the mean.
+
+    The interval reckons with training sets that overlap: its variance is that of the mean of independent folds with
+    1 ÷ folds + validation ÷ training images in the place of 1 ÷ folds (Nadeau and Bengio, 2003, section 3).
+    """
+
+    mean: float
+    deviation: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The corrected resampled t-test of two cross-validations on the same folds (Nadeau and Bengio, 2003, section 3).
+
+    `difference` is the mean of the other's values taken from these; `p` is two-sided. Differences are taken to be normal, and
+    equally correlated between folds.
+    """
+
+    other: str
+    difference: float
+    t: float
+    p: float
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """The result: accuracies 0…1 and losses of `folds` · `repeats` trainings, each by its own part of the training images."""
+
+    study: str
+    folds: int
+    repeats: int
+    rows: list[Row]
+    accuracy: Spread
+    loss: Spread
+    against: dict[str, Comparison]
+    seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+def cross_validate(
+    data: str | Path,
+    out: str | Path,
+    *,
+    folds: int = 5,
+    repeats: int = 1,
+    against: str | Path | None = None,
+    jobs: int = 1,
+    storage: str | None = None,
+    grace: int = GRACE_SECONDS,
+    network: str | None = None,
+    recipe: str | None = None,
+    config: str | Path | None = None,
+    **fields: Any,
+) -> CrossValidation:
+    """Train a network with a recipe `folds` times, each time without another part of the training images, which validates.
+
+    Every class is divided in proportion; `repeats` divides and trains anew, with other seeds. Test images are left alone.
+    `against` is the folder of a finished cross-validation of another network or recipe on the same folds, to compare with. Runs
+    are in `out`, and the same call goes on with what was stopped.
+
+    Raises SqueezekitError for wrong input, RunFailed when a training fails, Interrupted after Ctrl-C.
+    """
+    begin, folder = time.monotonic(), Path(out).expanduser()
+    for name, number, least in (("folds", folds, 2), ("repeats", repeats, 1), ("jobs", jobs, 1), ("grace", grace, 1)):
+        if number < least:
+            raise SqueezekitError(f"--{name} {number}: give at least {least}")
+    first = int(fields.pop("seed", 0))
+    points = Space(points=tuple({"seed": first + i // folds, "fold": i % folds} for i in range(folds * repeats)))
+    fields = {**fields, "data": str(data), "folds": folds}
+    options = {"sampler": "grid", "pruner": "none", "seed": first}
+    plan = planned(points, network=network, recipe=recipe, config=config, fields=fields, **options)
+    other = _read(Path(against).expanduser(), plan) if against else None
+    folder.mkdir(parents=True, exist_ok=True)
+    url = storage or f"sqlite:///{(folder / 'study.db').absolute()}"
+    study = Study(plan, url, folder.name, grace)
+    work(study, folder, jobs)
+    found = _result(study, folder, folds, repeats, other, time.monotonic() - begin)
+    durable.write_text(folder / "trials.csv", csv_of(found.rows))
+    durable.write_text(folder / "crossval.json", json.dumps({"plan": plan.model_dump(), **found.as_json()}, indent=2) + "\n")
+    return found
+
+
+def _result(
+    study: Study, folder: Path, folds: int, repeats: int, other: dict[str, Any] | None, seconds: float
+) -> CrossValidation:
+    rows = study.rows()
+    if wrong := next((row for row in rows if row.state != "done"), None):
+        raise RunFailed(f"fold {wrong.fields.get('fold')} of seed {wrong.fields.get('seed')} {wrong.state}: {wrong.reason}")
+    values = {name: [getattr(row, name) for row in rows] for name in ("accuracy", "loss")}
+    against = {}
+    if other:
+        against = {name: compared(values[name], [row[name] for row in other["rows"]], folds, other["study"]) for name in values}
+    spreads = {name: spread(values[name], folds) for name in values}
+    return CrossValidation(str(folder), folds, repeats, rows, against=against, seconds=round(seconds, 1), **spreads)
+
+
+def spread(values: Sequence[float], folds: int) -> Spread:
+    """Of one value a fold."""
+    from scipy.stats import t
+
+    mean, deviation = float(np.mean(values)), float(np.std(values, ddof=1))
+    reach = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * deviation * _shrinkage(len(values), folds)
+    return Spread(mean, deviation, mean - reach, mean + reach)
+
+
+def compared(values: Sequence[float], others: Sequence[float], folds: int, name: str) -> Comparison:
+    """Of values and those of another cross-validation `name`, fold by fold."""
+    from scipy.stats import t
+
+    differences = np.subtract(values, others)
+    error = float(np.std(differences, ddof=1)) * _shrinkage(len(differences), folds)
+    mean = float(np.mean(differences))
+    statistic = mean / error if error else math.copysign(math.inf, mean) if mean else 0.0
+    return Comparison(name, mean, statistic, float(2 * t.sf(abs(statistic), len(differences) - 1)))
+
+
+def _shrinkage(count: int, folds: int) -> float:
+    return math.sqrt(1 / count + 1 / (folds - 1))
+
+
+def _read(folder: Path, plan: Plan) -> dict[str, Any]:
+    try:
+        other: dict[str, Any] = json.loads((folder / "crossval.json").read_text())
+    except (OSError, ValueError):
+        raise SqueezekitError(f"--against {folder}: not a finished cross-validation; give the --out of one") from None
+    theirs, ours = other["plan"], plan.model_dump()
+    same = theirs["space"] == ours["space"]
+    for name in ("data", "limit", "image_size", "channels", "folds"):
+        same = same and theirs["fields"].get(name) == ours["fields"].get(name)
+    if not same:
+        raise SqueezekitError(
+            f"--against {folder}: has other folds; give the same --data, --folds, --repeats, --seed and --limit"
+        )
+    return other

@@ -1,0 +1,126 @@
+"""Everything that a study depends on, settled before its first trial."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from squeezekit.errors import SqueezekitError
+from squeezekit.images.sources import load_images
+from squeezekit.networks.catalogue import first_problem, network_class
+from squeezekit.networks.layer_table import layer_table
+from squeezekit.search.space import Fields, Space, named_space, space_of
+from squeezekit.training.settings import RunConfig, build_config, read_tables, resolve, table_of
+
+Sampler = Literal["grid", "random", "tpe", "nsga2"]
+Pruner = Literal["halving", "hyperband", "none"]
+Size = Literal["parameters", "macs", "bytes", "ram"]
+
+
+class Limits(BaseModel):
+    """What a network may need at most; 0: anything. Checked before it trains."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    parameters: int = Field(0, ge=0)
+    macs: int = Field(0, ge=0)
+    bytes: int = Field(0, ge=0)
+    ram: int = Field(0, ge=0)
+
+    def broken(self, sizes: dict[str, int]) -> str | None:
+        """Which of them these sizes break, as half a sentence."""
+        for name in type(self).model_fields:
+            limit = getattr(self, name)
+            if limit and sizes[name] > limit:
+                return f"{sizes[name]:,} {name} are more than the {limit:,} allowed"
+        return None
+
+
+class Plan(BaseModel):
+    """The same plan is the same study, on whichever machine.
+
+    `fields` are the same for all trials, `space` says what varies (the tables of a space file, or `points`); `trials` is how
+    many a sampler draws, of a grid every point is one; `size` is what is kept small beside the loss.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    network: str
+    recipe: str
+    fields: Fields
+    space: dict[str, Any]
+    sampler: Sampler = "tpe"
+    trials: int = Field(50, ge=1, le=100_000)
+    pruner: Pruner = "halving"
+    size: Size = "parameters"
+    limits: Limits = Limits()
+    seed: int = Field(0, ge=0)
+
+    def space_of_trials(self) -> Space:
+        """What varies."""
+        if "points" in self.space:
+            return Space(points=tuple(self.space["points"]))
+        return space_of(self.space, self.network, "space")
+
+    def config(self, fields: Fields) -> RunConfig:
+        """What one trial trains; raises SqueezekitError for fields that do not go together."""
+        return build_config(*resolve(network=self.network, recipe=self.recipe, config=None, fields={**self.fields, **fields}))
+
+
+def planned(
+    space: str | Space, *, network: str | None, recipe: str | None, config: str | Path | None, fields: Fields, **options: Any
+) -> Plan:
+    """The plan that a user's flags come to, `space` a built-in one's name, a file or points of our own.
+
+    Raises SqueezekitError for anything in it that cannot be.
+    """
+    tables = read_tables(Path(config).expanduser()) if config else {}
+    presets = {table: content.pop("name", None) for table, content in tables.items()}
+    network, recipe = network or presets.get("network") or "report", recipe or presets.get("recipe") or "modern"
+    fields = {**{name: value for content in tables.values() for name, value in content.items()}, **fields}
+    for name in fields:
+        table_of(name, network_class(network))
+    varied = named_space(space, network) if isinstance(space, str) else space
+    if twice := next((name for name in varied.fields if name in fields), None):
+        raise SqueezekitError(f"{twice} varies in the space; leave it out of the flags and the file")
+    try:
+        plan = Plan(
+            network=network, recipe=recipe, fields={**fields, "test": False}, space=_tables_of(varied, network), **options
+        )
+    except ValidationError as error:
+        raise SqueezekitError(first_problem(error)) from None
+    if plan.sampler == "grid":
+        plan = plan.model_copy(update={"trials": len(varied.grid())})
+    return _with_images(plan)
+
+
+def _with_images(plan: Plan) -> Plan:
+    """With what depends on the images, so that sizes are right before any training."""
+    draft = plan.config({})
+    network, run = draft.network, draft.run
+    # Channels that nobody asked for are those of the images.
+    channels = network.channels if "channels" in plan.fields else None
+    images = load_images(run.data, image_size=network.image_size, channels=channels, strict=run.strict).training
+    found = {"classes": len(images.classes), "channels": images.channels}
+    return plan.model_copy(update={"fields": {**plan.fields, **found}})
+
+
+def _tables_of(space: Space, network: str) -> dict[str, Any]:
+    if space.points:
+        return {"points": [dict(point) for point in space.points]}
+    tables: dict[str, Any] = {}
+    for name, dimension in space.dimensions.items():
+        tables.setdefault(table_of(name, network_class(network)), {})[name] = dimension.as_toml()
+    return tables
+
+
+def sizes_of(config: RunConfig) -> dict[str, int]:
+    """Parameters, multiply-adds, bytes of int8 weights (biases in four bytes each), peak bytes of int8 activations."""
+    # Batch normalisation is part of the weights once a network is in use.
+    folded = config.network.model_copy(update={"batch_norm": False}) if hasattr(config.network, "batch_norm") else config.network
+    table = layer_table(folded)
+    tensors = list(folded.build().parameters())
+    weights = sum(tensor.numel() * (1 if tensor.ndim > 1 else 4) for tensor in tensors)
+    return {"parameters": table.parameters, "macs": table.macs, "bytes": weights, "ram": table.activation_bytes}

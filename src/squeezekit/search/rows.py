@@ -1,0 +1,99 @@
+"""What became of each point of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+POINT, REASON, FIELDS, SURPLUS = "point", "reason", "fields", "surplus"
+STATES = ("done", "stopped early", "too large", "failed", "running", "waiting")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A point: what was tried, and how it went.
+
+    `state` is one of STATES; `loss` and `accuracy` (0…1) are those of the validation images, `loss_error` the standard error of
+    the loss; `curve` is the validation loss after each epoch; `sizes` are those of `sizes_of`.
+    """
+
+    point: int
+    state: str
+    fields: dict[str, Any] = field(default_factory=dict)
+    loss: float | None = None
+    loss_error: float | None = None
+    accuracy: float | None = None
+    sizes: dict[str, int] = field(default_factory=dict)
+    seconds: float | None = None
+    reason: str = ""
+    curve: tuple[float, ...] = ()
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.state not in ("running", "waiting")
+
+
+def rows_of(trials: Iterable[FrozenTrial]) -> list[Row]:
+    """One for each point, of its last attempt."""
+    last: dict[int, FrozenTrial] = {}
+    for trial in sorted(trials, key=lambda trial: trial.number):
+        if POINT in trial.user_attrs and SURPLUS not in trial.user_attrs:
+            last[trial.user_attrs[POINT]] = trial
+    return [_row(last[point]) for point in sorted(last)]
+
+
+def died(trial: FrozenTrial) -> bool:
+    """Whether whoever ran it ended before it did."""
+    return trial.state == TrialState.FAIL and REASON not in trial.user_attrs
+
+
+def _row(trial: FrozenTrial) -> Row:
+    known = trial.user_attrs
+    return Row(
+        point=known[POINT],
+        state=_state(trial),
+        fields=known.get(FIELDS, {}),
+        loss=known.get("loss"),
+        loss_error=known.get("loss_error"),
+        accuracy=known.get("accuracy"),
+        sizes=known.get("sizes", {}),
+        seconds=known.get("seconds"),
+        reason=known.get(REASON, ""),
+        curve=tuple(known.get("curve", ())),
+    )
+
+
+def _state(trial: FrozenTrial) -> str:
+    if trial.state == TrialState.PRUNED:
+        return "too large" if trial.user_attrs.get("too large") else "stopped early"
+    if died(trial):
+        return "waiting"
+    names = {TrialState.COMPLETE: "done", TrialState.FAIL: "failed", TrialState.RUNNING: "running"}
+    return names.get(trial.state, "waiting")
+
+
+def front(rows: Sequence[Row], size: str) -> list[Row]:
+    """Those finished that no other one beats in loss and size both, the smallest first."""
+    found: list[Row] = []
+    for row in sorted(_done(rows), key=lambda row: (row.sizes[size], row.loss)):
+        if not found or row.loss < found[-1].loss:  # type: ignore[operator]
+            found.append(row)
+    return found
+
+
+def recommended(rows: Sequence[Row], size: str) -> Row | None:
+    """The smallest within one standard error of the lowest validation loss (Breiman et al., 1984, section 3.4.3)."""
+    done = _done(rows)
+    if not done:
+        return None
+    best = min(done, key=lambda row: row.loss or 0.0)
+    near = [row for row in done if (row.loss or 0.0) <= (best.loss or 0.0) + (best.loss_error or 0.0)]
+    return min(near, key=lambda row: (row.sizes[size], row.loss))
+
+
+def _done(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row.state == "done"]

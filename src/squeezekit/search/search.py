@@ -1,0 +1,142 @@
+"""A whole search: workers train, the screen shows how far they are, the answer is one network."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from squeezekit import durable
+from squeezekit.errors import RunFailed, SqueezekitError
+from squeezekit.images.batches import Batches
+from squeezekit.search.plan import Limits, planned
+from squeezekit.search.rows import Row, front, recommended
+from squeezekit.search.study import GRACE_SECONDS, Study
+from squeezekit.search.workers import work
+from squeezekit.training.measure import images_at_once, measure
+from squeezekit.training.run_folder import Run
+from squeezekit.training.train import images_of
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search has found: every point, the front (points, smallest first), and the recommended one.
+
+    `run` is the recommended one's run folder, None where it was trained on another machine; `test` its accuracy and loss on the
+    test images.
+    """
+
+    study: str
+    rows: list[Row]
+    front: list[int]
+    recommended: int
+    run: str | None
+    test: dict[str, float]
+    seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+def search(
+    data: str | Path,
+    out: str | Path,
+    *,
+    space: str = "report",
+    sampler: str = "tpe",
+    trials: int = 50,
+    jobs: int = 1,
+    pruner: str = "halving",
+    size: str = "parameters",
+    limits: dict[str, int] | None = None,
+    storage: str | None = None,
+    grace: int = GRACE_SECONDS,
+    network: str | None = None,
+    recipe: str | None = None,
+    config: str | Path | None = None,
+    test: bool = True,
+    **fields: Any,
+) -> Found:
+    """Train networks and recipes of a space, and recommend one.
+
+    `space` is a built-in one or a TOML file; `sampler` grid, random, tpe or nsga2 (that one looks for small networks as well as
+    good ones, and never stops a trial early); `pruner` halving, hyperband or none. `limits` are the most `parameters`, `macs`,
+    `bytes` of int8 weights and `ram` of int8 activations. `fields` are the same for all trials, such as `epochs` and `limit`.
+    Trials are run folders in `out`; the study is in `storage`, a SQLite file there unless another database is named, which any
+    number of machines may share; a worker that is silent for `grace` seconds is dead, and its trial begins anew. The same call
+    goes on with a study that was stopped.
+
+    Raises SqueezekitError for wrong input, RunFailed when no trial succeeds, Interrupted after Ctrl-C.
+    """
+    begin, folder = time.monotonic(), Path(out).expanduser()
+    for name, number in (("jobs", jobs), ("grace", grace)):
+        if number < 1:
+            raise SqueezekitError(f"--{name} {number}: give at least 1")
+    options = {"sampler": sampler, "trials": trials, "pruner": pruner, "size": size, "limits": Limits(**(limits or {}))}
+    seed = int(fields.get("seed", 0))
+    plan = planned(
+        space, network=network, recipe=recipe, config=config, fields={**fields, "data": str(data)}, seed=seed, **options
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    url = storage or f"sqlite:///{(folder / 'study.db').absolute()}"
+    study = Study(plan, url, folder.name, grace)
+    work(study, folder, jobs)
+    return _found(study, folder, test, time.monotonic() - begin)
+
+
+def _found(study: Study, folder: Path, test: bool, seconds: float) -> Found:
+    rows, size = study.rows(), study.plan.size
+    best = recommended(rows, size)
+    durable.write_text(folder / "trials.csv", csv_of(rows))
+    if best is None:
+        reasons = [row.reason for row in rows if row.reason]
+        raise RunFailed(f"no trial succeeded; the first one: {reasons[0] if reasons else 'no reason known'}")
+    run = folder / f"{best.point:04d}"
+    here = (run / "summary.json").exists()
+    found = Found(
+        study=str(folder),
+        rows=rows,
+        front=[row.point for row in front(rows, size)],
+        recommended=best.point,
+        run=str(run) if here else None,
+        test=_test(folder, run) if test and here else {},
+        seconds=round(seconds, 1),
+    )
+    durable.write_text(folder / "summary.json", json.dumps(found.as_json(), indent=2) + "\n")
+    return found
+
+
+def _test(folder: Path, run: Path) -> dict[str, float]:
+    """The recommended network's test images, measured once: a study that has been finished keeps its answer."""
+    summary = folder / "summary.json"
+    if summary.exists():
+        before = json.loads(summary.read_text())
+        if before["run"] == str(run) and before["test"]:
+            return dict(before["test"])
+    trained = Run(run)
+    images, network = images_of(trained.config).test, trained.config.network
+    if not len(images):
+        return {}
+    batches = Batches(images, batch_size=images_at_once(network.image_size), mean=network.mean, std=network.std)
+    measured = measure(trained.network(), batches)
+    return {"accuracy": measured.accuracy, "loss": measured.loss}
+
+
+def csv_of(rows: list[Row]) -> str:
+    """One line for each point."""
+    fields = list(dict.fromkeys(name for row in rows for name in row.fields))
+    sizes = list(dict.fromkeys(name for row in rows for name in row.sizes))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        ["point", "state", *fields, "validation_loss", "loss_error", "validation_accuracy", *sizes, "seconds", "reason"]
+    )
+    for row in rows:
+        varied, needed = [row.fields.get(name) for name in fields], [row.sizes.get(name) for name in sizes]
+        writer.writerow([row.point, row.state, *varied, row.loss, row.loss_error, row.accuracy, *needed, row.seconds, row.reason])
+    return text.getvalue()

@@ -1,0 +1,141 @@
+"""A study in an Optuna store: a queue of points, and whoever works it off, on one machine or many.
+
+Every point is put into the queue once; whoever finds that none waits or runs any more is done. A dead worker's trial is found by
+its heartbeat, which only beats inside `optimize`, and is put into the queue again.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import optuna
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from squeezekit.errors import SqueezekitError
+from squeezekit.search.plan import Plan
+from squeezekit.search.rows import POINT, Row, died, rows_of
+from squeezekit.search.space import Fields
+from squeezekit.search.trial import Objective, TrialFailed
+
+GRACE_SECONDS = 30
+# In that time.
+HEARTBEATS = 6
+PLAN = "plan"
+SAMPLERS_OWN = ("tpe", "nsga2")
+
+
+class Study:
+    """One plan's trials in a store, `sqlite:///…` or `postgresql://…`; raises SqueezekitError when it holds another plan's.
+
+    A worker that has not been heard of for `grace` seconds is dead.
+    """
+
+    def __init__(self, plan: Plan, storage: str, name: str, grace: int = GRACE_SECONDS) -> None:
+        self.plan, self.storage, self.name, self.grace = plan, storage, name, grace
+        optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+        with _explained(storage):
+            self._optuna = optuna.create_study(
+                study_name=name, storage=_store(storage, grace), load_if_exists=True, directions=self._directions()
+            )
+            stored = self._optuna.user_attrs.get(PLAN)
+            if stored is None:
+                self._optuna.set_user_attr(PLAN, plan.model_dump_json())
+            elif json.loads(stored) != json.loads(plan.model_dump_json()):
+                raise SqueezekitError(
+                    f"study '{name}' was begun with {_difference(json.loads(stored), plan)}; choose another --out"
+                )
+
+    def rows(self) -> list[Row]:
+        """What became of each point so far."""
+        with _explained(self.storage):
+            return rows_of(self._trials())
+
+    def work(self, folder: Path, seed: int = 0) -> None:
+        """Train what waits until nothing waits or runs; `folder` is for the runs. Raises Interrupted after Ctrl-C."""
+        objective = Objective(self.plan, folder)
+        # Workers must not all draw the same.
+        self._optuna.sampler = self._sampler(self.plan.seed + seed)
+        self._optuna.pruner = self._pruner()
+        with warnings.catch_warnings(), _explained(self.storage):
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            while not self._ended():
+                if any(trial.state == TrialState.WAITING for trial in self._trials()):
+                    self._optuna.optimize(objective, n_trials=1, catch=(TrialFailed,))
+                else:
+                    time.sleep(1)
+
+    def _ended(self) -> bool:
+        """Whether every point has; what is missing, or was lost with its worker, is put into the queue."""
+        optuna.storages.fail_stale_trials(self._optuna)
+        last = {trial.user_attrs[POINT]: trial for trial in self._trials() if POINT in trial.user_attrs}
+        for point, drawn in enumerate(self._points()):
+            if point not in last or died(last[point]):
+                # Twice, perhaps, when two workers come here at once: the second is found superfluous before it trains.
+                self._optuna.enqueue_trial(drawn, user_attrs={POINT: point})
+        rows = self.rows()
+        return len(rows) == len(self._points()) and all(row.ended for row in rows)
+
+    def _points(self) -> list[Fields]:
+        """What to enqueue, as samplers draw it; empty where a sampler decides when a trial begins."""
+        plan, space = self.plan, self.plan.space_of_trials()
+        if plan.sampler == "grid":
+            return [space.encoded(fields) for fields in space.grid()]
+        if plan.sampler in SAMPLERS_OWN:
+            return [{}] * plan.trials
+        # Drawn beforehand, so that they do not depend on who works when.
+        drawing = optuna.create_study(sampler=RandomSampler(seed=plan.seed))
+        return [drawing.ask(space.distributions()).params for _ in range(plan.trials)]
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self._optuna.get_trials(deepcopy=False)
+
+    def _directions(self) -> list[StudyDirection]:
+        return [StudyDirection.MINIMIZE] * (2 if self.plan.sampler == "nsga2" else 1)
+
+    def _sampler(self, seed: int) -> BaseSampler:
+        if self.plan.sampler == "tpe":
+            # Trials that run elsewhere count as bad, so that two workers look at different places.
+            return TPESampler(seed=seed, constant_liar=True)
+        return NSGAIISampler(seed=seed) if self.plan.sampler == "nsga2" else RandomSampler(seed=seed)
+
+    def _pruner(self) -> optuna.pruners.BasePruner:
+        # Optuna cannot prune where there are several aims.
+        if self.plan.sampler == "nsga2" or self.plan.pruner == "none":
+            return optuna.pruners.NopPruner()
+        if self.plan.pruner == "halving":
+            return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
+        return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=self.plan.config({}).recipe.epochs)
+
+
+def _store(url: str, grace: int) -> optuna.storages.RDBStorage:
+    # Several processes write into one SQLite file: the later one waits.
+    engine = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.storages.RDBStorage(
+            url, engine_kwargs=engine, heartbeat_interval=max(grace // HEARTBEATS, 1), grace_period=grace
+        )
+
+
+def _difference(stored: dict[str, object], plan: Plan) -> str:
+    asked = json.loads(plan.model_dump_json())
+    name = next(name for name in asked if stored.get(name) != asked[name])
+    return f"{name} = {json.dumps(stored.get(name))}, not {json.dumps(asked[name])}"
+
+
+@contextmanager
+def _explained(storage: str) -> Iterator[None]:
+    try:
+        yield
+    except (optuna.exceptions.StorageInternalError, SQLAlchemyError, ImportError) as error:
+        problem = str(error.__cause__ or error).splitlines()[0]
+        shown = storage.rpartition("@")[2] if "@" in storage else storage
+        raise SqueezekitError(f"--storage {shown}: cannot be used ({problem}); start its server, or leave it out") from None

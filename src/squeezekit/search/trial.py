@@ -1,0 +1,109 @@
+"""One trial of a study: a run folder, told to the study epoch by epoch."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+
+from squeezekit.errors import SqueezekitError
+from squeezekit.screen import silence
+from squeezekit.search.plan import Plan, sizes_of
+from squeezekit.search.rows import FIELDS, POINT, REASON, SURPLUS, died
+from squeezekit.training.run_folder import Run
+from squeezekit.training.train import train
+from squeezekit.training.watch import Interrupted
+
+
+class TrialFailed(Exception):
+    """A trial that cannot be trained, or diverged: a row with its reason."""
+
+
+class Objective:
+    """Trains what Optuna draws, in `folder/0007` for point 7; a run that was begun goes on."""
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self.plan, self.folder = plan, folder
+        self.space = plan.space_of_trials()
+
+    def __call__(self, trial: optuna.Trial) -> float | tuple[float, int]:
+        """The validation loss, or loss and size where both are searched."""
+        if self._superfluous(trial):
+            trial.set_user_attr(SURPLUS, True)
+            raise optuna.TrialPruned
+        fields = self.space.suggested(trial)
+        trial.set_user_attr(FIELDS, fields)
+        try:
+            sizes = self._sizes(trial, fields)
+            with silence():
+                run = train(
+                    network=self.plan.network,
+                    recipe=self.plan.recipe,
+                    out=self.folder_of(trial.user_attrs[POINT]),
+                    resume=True,
+                    on_epoch=self._teller(trial),
+                    **self.plan.fields,
+                    **fields,
+                )
+        except Interrupted:
+            raise
+        except SqueezekitError as error:
+            trial.set_user_attr(REASON, str(error))
+            raise TrialFailed from error
+        loss = self._tell(trial, run)
+        return (loss, sizes[self.plan.size]) if self.plan.sampler == "nsga2" else loss
+
+    def folder_of(self, point: int) -> Path:
+        """The run folder of a point."""
+        return self.folder / f"{point:04d}"
+
+    def _superfluous(self, trial: optuna.Trial) -> bool:
+        """Whether the queue was empty, or another worker has that point."""
+        if POINT not in trial.user_attrs:
+            return True
+        others = (one for one in trial.study.get_trials(deepcopy=False) if one.number < trial.number)
+        same = (one for one in others if one.user_attrs.get(POINT) == trial.user_attrs[POINT])
+        return any(not died(one) and SURPLUS not in one.user_attrs for one in same)
+
+    def _sizes(self, trial: optuna.Trial, fields: dict[str, object]) -> dict[str, int]:
+        sizes = sizes_of(self.plan.config(fields))
+        trial.set_user_attr("sizes", sizes)
+        if reason := self.plan.limits.broken(sizes):
+            trial.set_user_attr(REASON, reason)
+            trial.set_user_attr("too large", True)
+            raise optuna.TrialPruned
+        return sizes
+
+    def _teller(self, trial: optuna.Trial) -> Callable[[dict[str, float]], None]:
+        told: list[float] = []
+
+        def on_epoch(row: dict[str, float]) -> None:
+            # All of them, when the run was begun by another worker.
+            curve = _validation_losses(self.folder_of(trial.user_attrs[POINT]))
+            for loss in curve[len(told) :]:
+                told.append(loss)
+                if self.plan.sampler != "nsga2":
+                    trial.report(loss, len(told))
+            trial.set_user_attr("curve", told)
+            if self.plan.sampler != "nsga2" and row["epoch"] < self.plan.config({}).recipe.epochs and trial.should_prune():
+                trial.set_user_attr(REASON, f"others were better after epoch {len(told)}")
+                raise optuna.TrialPruned
+
+        return on_epoch
+
+    def _tell(self, trial: optuna.Trial, run: Run) -> float:
+        summary = run.summary or {}
+        validation = summary["validation"]
+        trial.set_user_attr("loss", validation["loss"])
+        trial.set_user_attr("loss_error", validation["loss_error"])
+        trial.set_user_attr("accuracy", validation["accuracy"])
+        trial.set_user_attr("seconds", summary["seconds"])
+        return float(validation["loss"]) if math.isfinite(validation["loss"]) else math.inf
+
+
+def _validation_losses(folder: Path) -> list[float]:
+    with (folder / "metrics.csv").open() as file:
+        return [float(row["validation_loss"]) for row in csv.DictReader(file)]

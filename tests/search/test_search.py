@@ -1,0 +1,187 @@
+"""A search tries every point once, survives its workers, and recommends one network."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from squeezekit import SqueezekitError
+from squeezekit.search.plan import Limits, planned, sizes_of
+from squeezekit.search.rows import Row, front, recommended, rows_of
+from squeezekit.search.study import Study
+from squeezekit.training.run_folder import Run
+
+TINY = {"limit": 400, "base_e": 16, "incr_e": 8, "stem_width": 8, "depth": 2, "epochs": 2}
+SPACE = "[network]\nsqueeze_ratio = [0.25, 0.5]\n[recipe]\nlearning_rate = [0.01, 0.1]\n"
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture
+def space(tmp_path):
+    path = tmp_path / "space.toml"
+    path.write_text(SPACE)
+    return str(path)
+
+
+def command(space, out, *extra, **fields):
+    flags = [part for name, value in {**TINY, **fields}.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    start = [sys.executable, "-m", "squeezekit", "search", "--data", "digits", "--space", space, "--sampler", "grid"]
+    return [*start, "--pruner", "none", "--out", str(out), *flags, *extra]
+
+
+def test_two_jobs_finish_a_grid_and_recommend_a_network(space, tmp_path):
+    out = tmp_path / "study"
+    done = subprocess.run(
+        command(space, out, "--jobs", "2", "--json"), capture_output=True, text=True, check=False, env=ONE_THREAD
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [row["state"] for row in found["rows"]] == ["done"] * 4
+    assert [row["fields"] for row in found["rows"]] == planned_points(space)
+    assert done.stderr.count(": done, loss") == 4
+    best = found["rows"][found["recommended"]]
+    assert best["loss"] <= min(row["loss"] + row["loss_error"] for row in found["rows"])
+    assert best["loss"] == Run(out / f"{best['point']:04d}").summary["validation"]["loss"]
+    assert len(best["curve"]) == 2 and min(best["curve"]) == pytest.approx(best["loss"], abs=0.05)
+    assert "test" not in Run(out / f"{best['point']:04d}").summary
+    assert 0 <= found["test"]["accuracy"] <= 1
+    table = (out / "trials.csv").read_text().splitlines()
+    assert len(table) == 5 and table[0].startswith("point,state,squeeze_ratio,learning_rate,validation_loss")
+    # The same command again: nothing is trained, and the answer is the same.
+    again = subprocess.run(
+        command(space, out, "--jobs", "2", "--json"), capture_output=True, text=True, check=False, env=ONE_THREAD
+    )
+    assert json.loads(again.stdout)["rows"] == found["rows"] and json.loads(again.stdout)["test"] == found["test"]
+
+
+def planned_points(space):
+    return planned(space, network=None, recipe=None, config=None, fields={"data": "digits"}).space_of_trials().grid()
+
+
+def test_another_plan_does_not_go_on_with_a_study(space, tmp_path):
+    plan = planned(space, network=None, recipe=None, config=None, fields={"data": "digits", **TINY}, sampler="grid")
+    Study(plan, f"sqlite:///{tmp_path / 'study.db'}", "study")
+    other = plan.model_copy(update={"seed": 1})
+    with pytest.raises(SqueezekitError, match="was begun with seed = 0, not 1; choose another --out"):
+        Study(other, f"sqlite:///{tmp_path / 'study.db'}", "study")
+
+
+def test_a_killed_search_goes_on_and_counts_nothing_twice(space, tmp_path):
+    out = tmp_path / "study"
+    start = command(space, out, "--grace", "3", epochs=12)
+    job = subprocess.Popen(start, stderr=subprocess.PIPE, text=True, env=ONE_THREAD, start_new_session=True)
+    wait_for(out / "0001" / "last.pt", job)
+    # Search and worker, in the middle of the second trial.
+    os.killpg(job.pid, signal.SIGKILL)
+    job.wait()
+    begun = Run(out / "0001").checkpoint()
+    done = subprocess.run([*start, "--json"], capture_output=True, text=True, check=False, env=ONE_THREAD)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["rows"]
+    assert [row["state"] for row in rows] == ["done"] * 4 and [len(row["curve"]) for row in rows] == [12] * 4
+    assert len(begun) and Run(out / "0001").summary["epochs"] == 12
+    trials = optuna.load_study(study_name="study", storage=f"sqlite:///{out / 'study.db'}").trials
+    completed = [trial.user_attrs["point"] for trial in trials if trial.state == TrialState.COMPLETE]
+    assert sorted(completed) == [0, 1, 2, 3]
+
+
+def wait_for(path, job):
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        assert time.monotonic() < deadline and job.poll() is None, job.stderr.read()
+        time.sleep(0.05)
+
+
+def test_sigterm_saves_the_trial_and_the_same_command_goes_on(space, tmp_path):
+    out = tmp_path / "study"
+    start = command(space, out, epochs=60)
+    job = subprocess.Popen(start, stderr=subprocess.PIPE, text=True, env=ONE_THREAD)
+    wait_for(out / "0000" / "last.pt", job)
+    job.send_signal(signal.SIGTERM)
+    assert job.wait(60) == 130 and "the same command goes on" in job.stderr.read()
+    plan = planned(space, network=None, recipe=None, config=None, fields={"data": "digits", **TINY, "epochs": 60}, **GRID)
+    rows = Study(plan, f"sqlite:///{out / 'study.db'}", "study").rows()
+    assert rows[0].state == "waiting" and not any(row.ended for row in rows)
+
+
+GRID = {"sampler": "grid", "pruner": "none", "trials": 4}
+
+
+def worked(tmp_path, text, **options):
+    """The rows of a study that one worker, this process, has finished."""
+    path, fields = tmp_path / "space.toml", {**TINY, "epochs": 1, **options.pop("fields", {}), "data": "digits"}
+    path.write_text(text)
+    plan = planned(str(path), network=None, recipe=options.pop("recipe", None), config=None, fields=fields, **options)
+    study = Study(plan, f"sqlite:///{tmp_path / 'study.db'}", "study")
+    study.work(tmp_path)
+    return study.rows()
+
+
+def test_a_trial_that_diverges_or_cannot_be_is_a_row_with_its_reason(tmp_path):
+    text = "[network]\npool_before = [[1, 2], [1, 5]]\n[recipe]\nlearning_rate = [0.01, 1e30]\n"
+    good, diverged, impossible, _ = worked(tmp_path, text, sampler="grid", recipe="report", fields={"depth": 4})
+    assert good.state == "done"
+    assert diverged.state == "failed" and "diverged" in diverged.reason
+    assert impossible.state == "failed" and "from 1 to depth" in impossible.reason
+
+
+def test_limits_are_checked_before_a_trial_trains(space, tmp_path):
+    plan = planned(space, network=None, recipe=None, config=None, fields={"data": "digits", **TINY}, sampler="grid")
+    sizes = [sizes_of(plan.config(point)) for point in plan.space_of_trials().grid()]
+    limit = (sizes[0]["bytes"] + sizes[2]["bytes"]) // 2
+    rows = worked(tmp_path, SPACE, sampler="grid", limits=Limits(bytes=limit))
+    assert [row.state for row in rows[2:]] == ["too large"] * 2
+    assert f"{sizes[2]['bytes']:,} bytes are more than the {limit:,} allowed" == rows[2].reason
+    assert not (tmp_path / "0002").exists() and rows[0].state != "too large"
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2"])
+def test_samplers_try_as_many_points_as_asked(tmp_path, sampler):
+    text = "[recipe]\nlearning_rate = {low = 0.001, high = 0.1, log = true}\n[network]\nsqueeze_ratio = [0.25, 0.5]\n"
+    rows = worked(tmp_path, text, sampler=sampler, trials=3)
+    assert [row.state for row in rows] == ["done"] * 3
+    assert len({row.fields["learning_rate"] for row in rows}) == 3
+
+
+def test_halving_stops_hopeless_trials(tmp_path):
+    rows = worked(tmp_path, "[recipe]\nlearning_rate = [0.1, 1e-7, 1e-8]\n", sampler="grid", fields={"epochs": 6})
+    assert [row.state for row in rows] == ["done", "stopped early", "stopped early"]
+    assert "others were better after epoch" in rows[1].reason and len(rows[1].curve) < 6
+
+
+def row(point, loss, parameters, error=0.01, state="done"):
+    return Row(point, state, loss=loss, loss_error=error, sizes={"parameters": parameters})
+
+
+def test_the_smallest_within_one_standard_error_of_the_best_is_recommended():
+    rows = [row(0, 0.5, 100), row(1, 0.509, 50), row(2, 0.52, 10), row(3, 0.4, 1, state="stopped early"), row(4, 0.6, 60)]
+    assert recommended(rows, "parameters").point == 1
+    assert [one.point for one in front(rows, "parameters")] == [2, 1, 0]
+    assert recommended([], "parameters") is None and front([], "parameters") == []
+
+
+def test_a_point_that_two_workers_queued_counts_once(space, tmp_path):
+    plan = planned(space, network=None, recipe=None, config=None, fields={"data": "digits", **TINY, "epochs": 1}, **GRID)
+    study = Study(plan, f"sqlite:///{tmp_path / 'study.db'}", "study")
+    shared = optuna.load_study(study_name="study", storage=f"sqlite:///{tmp_path / 'study.db'}")
+    for point, fields in enumerate(plan.space_of_trials().grid()):
+        for _ in range(2):
+            shared.enqueue_trial(fields, user_attrs={"point": point})
+    study.work(tmp_path)
+    assert sum(trial.state == TrialState.COMPLETE for trial in shared.trials) == 4
+    assert sum("surplus" in trial.user_attrs for trial in shared.trials) == 4
+    assert [one.state for one in rows_of(shared.trials)] == ["done"] * 4
+
+
+def test_a_store_that_cannot_be_used_is_named_without_its_password(space):
+    plan = planned(space, network=None, recipe=None, config=None, fields={"data": "digits"}, sampler="grid")
+    for url, said in (("postgresql://me:secret@127.0.0.1:1/none", "127.0.0.1:1/none"), ("nonsense", "nonsense")):
+        with pytest.raises(SqueezekitError, match=said) as error:
+            Study(plan, url, "study")
+        assert "secret" not in str(error.value)
