@@ -51,6 +51,7 @@ def test_two_jobs_finish_a_grid_and_recommend_a_network(space, tmp_path):
     assert len(best["curve"]) == 2 and min(best["curve"]) == pytest.approx(best["loss"], abs=0.05)
     assert "test" not in Run(out / f"{best['point']:04d}").summary
     assert 0 <= found["test"]["accuracy"] <= 1
+    assert set(found["curves"]) <= {"slow", "stable", "oscillating", "not learning"}
     table = (out / "trials.csv").read_text().splitlines()
     assert len(table) == 5 and table[0].startswith("point,state,squeeze_ratio,learning_rate,validation_loss")
     # The same command again: nothing is trained, and the answer is the same.

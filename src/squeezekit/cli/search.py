@@ -78,12 +78,19 @@ def run(*, json: bool = False, **options: Any) -> int:
     if json:
         print(jsonlib.dumps(found.as_json()))
         return 0
-    table = Table("trial", "fields", "validation loss", "accuracy", size, "")
+    table = Table("trial", "fields", "validation loss", "accuracy", "curve", size, "")
+    curves = {row.point: curve for row, curve in zip(found.rows, found.curves, strict=True)}
     done = sorted((row for row in found.rows if row.state == "done"), key=lambda row: row.loss or 0.0)
     for row in done[:SHOWN]:
         marks = ["recommended"] * (row.point == found.recommended) + ["front"] * (row.point in found.front)
         table.add_row(
-            str(row.point), described(row), f"{row.loss:.4f}", f"{row.accuracy:.2%}", f"{row.sizes[size]:,}", ", ".join(marks)
+            str(row.point),
+            described(row),
+            f"{row.loss:.4f}",
+            f"{row.accuracy:.2%}",
+            curves[row.point],
+            f"{row.sizes[size]:,}",
+            ", ".join(marks),
         )
     Console(highlight=False).print(table)
     best = next(row for row in found.rows if row.point == found.recommended)

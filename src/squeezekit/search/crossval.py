@@ -14,6 +14,7 @@ import numpy as np
 
 from squeezekit import durable
 from squeezekit.errors import RunFailed, SqueezekitError
+from squeezekit.search.curves import curve_names
 from squeezekit.search.plan import Plan, planned
 from squeezekit.search.rows import Row
 from squeezekit.search.search import csv_of
@@ -108,7 +109,7 @@ def cross_validate(
     study = Study(plan, url, folder.name, grace)
     work(study, folder, jobs)
     found = _result(study, folder, folds, repeats, other, time.monotonic() - begin)
-    durable.write_text(folder / "trials.csv", csv_of(found.rows))
+    durable.write_text(folder / "trials.csv", csv_of(found.rows, curve_names(found.rows, plan.fields["classes"])))
     durable.write_text(folder / "crossval.json", json.dumps({"plan": plan.model_dump(), **found.as_json()}, indent=2) + "\n")
     return found
 

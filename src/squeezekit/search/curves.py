@@ -6,6 +6,8 @@ import itertools
 import math
 from collections.abc import Sequence
 
+from squeezekit.search.rows import Row
+
 NAMES = ("diverging", "not learning", "oscillating", "slow", "stable")
 # Shares of ln(classes), the loss of a guess.
 NOT_LEARNING, DIVERGED = 0.01, 1.5
@@ -31,3 +33,10 @@ def curve_name(losses: Sequence[float], classes: int, best: float) -> str:
     if swings > SWINGS * (len(losses) - 1):
         return "oscillating"
     return "slow" if gain < SLOW * (guess - best) else "stable"
+
+
+def curve_names(rows: Sequence[Row], classes: int) -> list[str]:
+    """The name of each row's curve, empty where nothing was trained."""
+    lowest = [min(row.curve) for row in rows if row.curve and all(map(math.isfinite, row.curve))]
+    best = min(lowest, default=math.inf)
+    return [curve_name(row.curve, classes, best) if row.curve or "diverged" in row.reason else "" for row in rows]

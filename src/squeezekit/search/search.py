@@ -13,6 +13,7 @@ from typing import Any
 from squeezekit import durable
 from squeezekit.errors import RunFailed, SqueezekitError
 from squeezekit.images.batches import Batches
+from squeezekit.search.curves import curve_names
 from squeezekit.search.plan import Limits, planned
 from squeezekit.search.rows import Row, front, recommended
 from squeezekit.search.study import GRACE_SECONDS, Study
@@ -24,7 +25,7 @@ from squeezekit.training.train import images_of
 
 @dataclass(frozen=True)
 class Found:
-    """What a search has found: every point, the front (points, smallest first), and the recommended one.
+    """What a search has found: every point, the name of its curve, the front (points, smallest first), the recommended one.
 
     `run` is the recommended one's run folder, None where it was trained on another machine; `test` its accuracy and loss on the
     test images.
@@ -32,6 +33,7 @@ class Found:
 
     study: str
     rows: list[Row]
+    curves: list[str]
     front: list[int]
     recommended: int
     run: str | None
@@ -92,7 +94,8 @@ def search(
 def _found(study: Study, folder: Path, test: bool, seconds: float) -> Found:
     rows, size = study.rows(), study.plan.size
     best = recommended(rows, size)
-    durable.write_text(folder / "trials.csv", csv_of(rows))
+    curves = curve_names(rows, study.plan.fields["classes"])
+    durable.write_text(folder / "trials.csv", csv_of(rows, curves))
     if best is None:
         reasons = [row.reason for row in rows if row.reason]
         raise RunFailed(f"no trial succeeded; the first one: {reasons[0] if reasons else 'no reason known'}")
@@ -101,6 +104,7 @@ def _found(study: Study, folder: Path, test: bool, seconds: float) -> Found:
     found = Found(
         study=str(folder),
         rows=rows,
+        curves=curves,
         front=[row.point for row in front(rows, size)],
         recommended=best.point,
         run=str(run) if here else None,
@@ -127,16 +131,16 @@ def _test(folder: Path, run: Path) -> dict[str, float]:
     return {"accuracy": measured.accuracy, "loss": measured.loss}
 
 
-def csv_of(rows: list[Row]) -> str:
+def csv_of(rows: list[Row], curves: list[str]) -> str:
     """One line for each point."""
     fields = list(dict.fromkeys(name for row in rows for name in row.fields))
     sizes = list(dict.fromkeys(name for row in rows for name in row.sizes))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["point", "state", *fields, "validation_loss", "loss_error", "validation_accuracy", *sizes, "seconds", "reason"]
-    )
-    for row in rows:
+    results = ["validation_loss", "loss_error", "validation_accuracy"]
+    writer.writerow(["point", "state", *fields, *results, "curve", *sizes, "seconds", "reason"])
+    for row, curve in zip(rows, curves, strict=True):
         varied, needed = [row.fields.get(name) for name in fields], [row.sizes.get(name) for name in sizes]
-        writer.writerow([row.point, row.state, *varied, row.loss, row.loss_error, row.accuracy, *needed, row.seconds, row.reason])
+        found = [row.loss, row.loss_error, row.accuracy]
+        writer.writerow([row.point, row.state, *varied, *found, curve, *needed, row.seconds, row.reason])
     return text.getvalue()

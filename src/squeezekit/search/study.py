@@ -7,6 +7,7 @@ its heartbeat, which only beats inside `optimize`, and is put into the queue aga
 from __future__ import annotations
 
 import json
+import random
 import time
 import warnings
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ import optuna
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
 from squeezekit.errors import SqueezekitError
 from squeezekit.search.plan import Plan
@@ -28,6 +29,7 @@ from squeezekit.search.trial import Objective, TrialFailed
 GRACE_SECONDS = 30
 # In that time.
 HEARTBEATS = 6
+OPENING_ATTEMPTS = 8
 PLAN = "plan"
 SAMPLERS_OWN = ("tpe", "nsga2")
 
@@ -42,16 +44,30 @@ class Study:
         self.plan, self.storage, self.name, self.grace = plan, storage, name, grace
         optuna.logging.set_verbosity(optuna.logging.CRITICAL)
         with _explained(storage):
-            self._optuna = optuna.create_study(
-                study_name=name, storage=_store(storage, grace), load_if_exists=True, directions=self._directions()
-            )
-            stored = self._optuna.user_attrs.get(PLAN)
-            if stored is None:
-                self._optuna.set_user_attr(PLAN, plan.model_dump_json())
-            elif json.loads(stored) != json.loads(plan.model_dump_json()):
-                raise SqueezekitError(
-                    f"study '{name}' was begun with {_difference(json.loads(stored), plan)}; choose another --out"
-                )
+            for attempt in range(OPENING_ATTEMPTS):
+                try:
+                    self._optuna = self._opened()
+                    return
+                except (IntegrityError, ProgrammingError):
+                    # Another machine was making the same tables of a new database.
+                    if attempt == OPENING_ATTEMPTS - 1:
+                        raise
+                    time.sleep(random.uniform(0, 1))
+
+    def _opened(self) -> optuna.Study:
+        opened = optuna.create_study(
+            study_name=self.name,
+            storage=_store(self.storage, self.grace),
+            load_if_exists=True,
+            directions=self._directions(),
+        )
+        stored, own = opened.user_attrs.get(PLAN), self.plan.model_dump_json()
+        if stored is None:
+            opened.set_user_attr(PLAN, own)
+        elif json.loads(stored) != json.loads(own):
+            difference = _difference(json.loads(stored), self.plan)
+            raise SqueezekitError(f"study '{self.name}' was begun with {difference}; choose another --out")
+        return opened
 
     def rows(self) -> list[Row]:
         """What became of each point so far."""
