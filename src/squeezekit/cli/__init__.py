@@ -27,6 +27,7 @@ COMMANDS = {
     "lr-range": "find a learning rate in an epoch",
     "search": "try networks and recipes of a space, and recommend one",
     "crossval": "how good a network and recipe are, and how sure that is",
+    "report": "a page to read about runs, searches and cross-validations",
     "compress": "make a trained network as small as its promise allows",
     "evaluate": "measure a trained network, class by class",
     "predict": "classify pictures",

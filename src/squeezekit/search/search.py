@@ -111,7 +111,7 @@ def _found(study: Study, folder: Path, test: bool, seconds: float) -> Found:
         test=_test(folder, run) if test and here else {},
         seconds=round(seconds, 1),
     )
-    durable.write_text(folder / "summary.json", json.dumps(found.as_json(), indent=2) + "\n")
+    durable.write_text(folder / "summary.json", json.dumps({"plan": study.plan.model_dump(), **found.as_json()}, indent=2) + "\n")
     return found
 
 
