@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from squeezekit.screen import say
 
@@ -19,10 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def run(**options: str) -> int:
+def run(**options: Any) -> int:
     """Write the page."""
     from squeezekit.reporting.report import write_report
 
-    page = write_report(**options)  # type: ignore[arg-type]
+    page = write_report(**options)
     say(f"{page}: {page.stat().st_size:,} bytes, open it in a browser")
     return 0

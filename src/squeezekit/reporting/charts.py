@@ -12,7 +12,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from squeezekit.networks.layer_table import Layer
 from squeezekit.reporting.document import Column, Plot, Table
@@ -21,7 +21,7 @@ from squeezekit.reporting.language import Language
 # A colour that nothing else has stands for that of the text.
 INK = "#010203"
 COLOURS = ("#1f77b4", "#e07b00", "#2ca02c", "#c43c39", "#8e63b6", "#8c6d31", "#d45f9e", "#4f8f8b")
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "squeezekit",
     "font.family": "sans-serif",
@@ -52,6 +52,7 @@ def curves(what: str, history: Sequence[Mapping[str, float]], falls: Sequence[in
             axis.axvline(epoch, color=INK, alpha=0.35, linestyle="--", linewidth=0.8, label=label)
         axis.axvline(best, color=COLOURS[2], linestyle=":", label=language.text("best epoch"))
         axis.set(xlabel=language.text("epoch"), ylabel=language.text(what))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.legend()
 
     kind = "loss" if what == "loss" else "percent"
@@ -66,10 +67,11 @@ def rate_curves(rows: Sequence[Row], names: Sequence[str], language: Language) -
 
     def draw(axis: Axes) -> None:
         for number, (row, name) in enumerate(zip(rows, names, strict=True)):
-            losses = [loss if math.isfinite(loss) else None for loss in row["curve"]]
+            losses = [loss if math.isfinite(loss) else math.nan for loss in row["curve"]]
             label = f"{language.number(row['fields']['learning_rate'])}: {language.text(f'state {name}')}"
             axis.plot(range(1, len(losses) + 1), losses, color=COLOURS[number % len(COLOURS)], label=label, marker=".")
         axis.set(xlabel=language.text("epoch"), ylabel=language.text("validation loss"))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.legend()
 
     columns = [Column(language.text("learning rate"), "number"), Column(language.text("curve"))]
@@ -219,6 +221,7 @@ def folds(rows: Sequence[Row], spread: Mapping[str, float], language: Language) 
         axis.axhline(spread["mean"], color=COLOURS[0])
         axis.scatter(range(1, len(rows) + 1), accuracies, color=COLOURS[1], zorder=3)
         axis.set(xlabel=language.text("trial"), ylabel=language.text("validation accuracy"))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.yaxis.set_major_formatter(FuncFormatter(lambda y, _: language.percent(y)))
 
     columns = [

@@ -98,7 +98,11 @@ class RunStory:
         ]
         numbers = {"parameters": table.parameters, "macs": table.macs, "activations": table.activation_bytes}
         text = say.text("architecture text", **{name: say.integer(number) for name, number in numbers.items()})
-        blocks = [Paragraph(text), charts.diagram(table.layers, say), Table("layers", say.text("layers"), columns, rows)]
+        blocks: list[Block] = [
+            Paragraph(text),
+            charts.diagram(table.layers, say),
+            Table("layers", say.text("layers"), columns, rows),
+        ]
         return Section(say.text("architecture"), blocks)
 
     def _training(self) -> Section:
