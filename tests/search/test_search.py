@@ -75,7 +75,7 @@ def test_another_plan_does_not_go_on_with_a_study(space, tmp_path):
 
 def test_a_killed_search_goes_on_and_counts_nothing_twice(space, tmp_path):
     out = tmp_path / "study"
-    start = command(space, out, "--grace", "3", epochs=12)
+    start = command(space, out, "--grace", "3", epochs=6)
     job = subprocess.Popen(start, stderr=subprocess.PIPE, text=True, env=ONE_THREAD, start_new_session=True)
     wait_for(out / "0001" / "last.pt", job)
     # Search and worker, in the middle of the second trial.
@@ -85,8 +85,8 @@ def test_a_killed_search_goes_on_and_counts_nothing_twice(space, tmp_path):
     done = subprocess.run([*start, "--json"], capture_output=True, text=True, check=False, env=ONE_THREAD)
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)["rows"]
-    assert [row["state"] for row in rows] == ["done"] * 4 and [len(row["curve"]) for row in rows] == [12] * 4
-    assert len(begun) and Run(out / "0001").summary["epochs"] == 12
+    assert [row["state"] for row in rows] == ["done"] * 4 and [len(row["curve"]) for row in rows] == [6] * 4
+    assert len(begun) and Run(out / "0001").summary["epochs"] == 6
     trials = optuna.load_study(study_name="study", storage=f"sqlite:///{out / 'study.db'}").trials
     completed = [trial.user_attrs["point"] for trial in trials if trial.state == TrialState.COMPLETE]
     assert sorted(completed) == [0, 1, 2, 3]
