@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from squeezekit import SqueezekitError
 from squeezekit.search.plan import Limits, planned, sizes_of
 from squeezekit.search.rows import Row, front, recommended, rows_of
+from squeezekit.search.search import search
 from squeezekit.search.study import Study
 from squeezekit.training.run_folder import Run
 
@@ -71,6 +72,20 @@ def test_another_plan_does_not_go_on_with_a_study(space, tmp_path):
     other = plan.model_copy(update={"seed": 1})
     with pytest.raises(SqueezekitError, match="was begun with seed = 0, not 1; choose another --out"):
         Study(other, f"sqlite:///{tmp_path / 'study.db'}", "study")
+
+
+def test_images_may_lie_elsewhere_but_must_be_the_same(space, tmp_path):
+    plan = planned(space, network=None, recipe=None, config=None, fields={"data": "digits", **TINY}, sampler="grid")
+    Study(plan, f"sqlite:///{tmp_path / 'study.db'}", "study")
+    moved = plan.model_copy(update={"fields": {**plan.fields, "data": "/elsewhere"}})
+    Study(moved, f"sqlite:///{tmp_path / 'study.db'}", "study")
+    with pytest.raises(SqueezekitError, match="was begun with images = "):
+        Study(plan.model_copy(update={"images": "others"}), f"sqlite:///{tmp_path / 'study.db'}", "study")
+
+
+def test_a_folder_that_is_a_run_is_left_alone(space, tiny_run):
+    with pytest.raises(SqueezekitError, match="is a run; choose another --out"):
+        search("digits", tiny_run.folder, space=space, **TINY)
 
 
 def test_a_killed_search_goes_on_and_counts_nothing_twice(space, tmp_path):

@@ -104,6 +104,8 @@ def cross_validate(
     options = {"sampler": "grid", "pruner": "none", "seed": first}
     plan = planned(points, network=network, recipe=recipe, config=config, fields=fields, **options)
     other = _read(Path(against).expanduser(), plan) if against else None
+    if (folder / "config.toml").exists():
+        raise SqueezekitError(f"{folder}: is a run; choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
     url = storage or f"sqlite:///{(folder / 'study.db').absolute()}"
     study = Study(plan, url, folder.name, grace)

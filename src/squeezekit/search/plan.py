@@ -42,7 +42,8 @@ class Plan(BaseModel):
     """The same plan is the same study, on whichever machine.
 
     `fields` are the same for all trials, `space` says what varies (the tables of a space file, or `points`); `trials` is how
-    many a sampler draws, of a grid every point is one; `size` is what is kept small beside the loss.
+    many a sampler draws, of a grid every point is one; `size` is what is kept small beside the loss; `images` is their
+    fingerprint.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,6 +58,7 @@ class Plan(BaseModel):
     size: Size = "parameters"
     limits: Limits = Limits()
     seed: int = Field(0, ge=0)
+    images: str = ""
 
     def space_of_trials(self) -> Space:
         """What varies."""
@@ -104,7 +106,7 @@ def _with_images(plan: Plan) -> Plan:
     channels = network.channels if "channels" in plan.fields else None
     images = load_images(run.data, image_size=network.image_size, channels=channels, strict=run.strict).training
     found = {"classes": len(images.classes), "channels": images.channels}
-    return plan.model_copy(update={"fields": {**plan.fields, **found}})
+    return plan.model_copy(update={"fields": {**plan.fields, **found}, "images": images.fingerprint})
 
 
 def _tables_of(space: Space, network: str) -> dict[str, Any]:

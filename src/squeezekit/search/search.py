@@ -84,6 +84,8 @@ def search(
     plan = planned(
         space, network=network, recipe=recipe, config=config, fields={**fields, "data": str(data)}, seed=seed, **options
     )
+    if (folder / "config.toml").exists():
+        raise SqueezekitError(f"{folder}: is a run; choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
     url = storage or f"sqlite:///{(folder / 'study.db').absolute()}"
     study = Study(plan, url, folder.name, grace)

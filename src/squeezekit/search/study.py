@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
@@ -61,11 +62,11 @@ class Study:
             load_if_exists=True,
             directions=self._directions(),
         )
-        stored, own = opened.user_attrs.get(PLAN), self.plan.model_dump_json()
+        stored, own = opened.user_attrs.get(PLAN), _shared(self.plan)
         if stored is None:
-            opened.set_user_attr(PLAN, own)
-        elif json.loads(stored) != json.loads(own):
-            difference = _difference(json.loads(stored), self.plan)
+            opened.set_user_attr(PLAN, json.dumps(own))
+        elif json.loads(stored) != own:
+            difference = _difference(json.loads(stored), own)
             raise SqueezekitError(f"study '{self.name}' was begun with {difference}; choose another --out")
         return opened
 
@@ -141,8 +142,14 @@ def _store(url: str, grace: int) -> optuna.storages.RDBStorage:
         )
 
 
-def _difference(stored: dict[str, object], plan: Plan) -> str:
-    asked = json.loads(plan.model_dump_json())
+def _shared(plan: Plan) -> dict[str, Any]:
+    """What must be the same on all machines: not where the images lie, nor what trains."""
+    content: dict[str, Any] = json.loads(plan.model_dump_json())
+    content["fields"] = {name: value for name, value in content["fields"].items() if name not in ("data", "device")}
+    return content
+
+
+def _difference(stored: dict[str, Any], asked: dict[str, Any]) -> str:
     name = next(name for name in asked if stored.get(name) != asked[name])
     return f"{name} = {json.dumps(stored.get(name))}, not {json.dumps(asked[name])}"
 
