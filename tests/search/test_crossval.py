@@ -30,6 +30,7 @@ def test_a_limit_comes_before_the_folds():
     labels = np.repeat(np.arange(2), 100)
     splits = [split_training(labels, classes="ab", seed=0, folds=4, fold=fold, limit=40) for fold in range(4)]
     assert len(set(np.concatenate([split.validation for split in splits]))) == 40
+    assert all((np.diff(part) > 0).all() for split in splits for part in (split.training, split.validation))
 
 
 @pytest.mark.parametrize(("folds", "fold"), [(1, 0), (5, 5), (5, -1)])

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import optuna
@@ -96,12 +97,13 @@ def test_a_killed_search_goes_on_and_counts_nothing_twice(space, tmp_path):
     # Search and worker, in the middle of the second trial.
     os.killpg(job.pid, signal.SIGKILL)
     job.wait()
-    begun = Run(out / "0001").checkpoint()
+    begun = (out / "0001" / "metrics.csv").read_text().splitlines()
     done = subprocess.run([*start, "--json"], capture_output=True, text=True, check=False, env=ONE_THREAD)
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)["rows"]
     assert [row["state"] for row in rows] == ["done"] * 4 and [len(row["curve"]) for row in rows] == [6] * 4
-    assert len(begun) and Run(out / "0001").summary["epochs"] == 6
+    # Times too: what had been trained was not trained again.
+    assert len(begun) > 1 and (out / "0001" / "metrics.csv").read_text().splitlines()[: len(begun)] == begun
     trials = optuna.load_study(study_name="study", storage=f"sqlite:///{out / 'study.db'}").trials
     completed = [trial.user_attrs["point"] for trial in trials if trial.state == TrialState.COMPLETE]
     assert sorted(completed) == [0, 1, 2, 3]
@@ -114,16 +116,76 @@ def wait_for(path, job):
         time.sleep(0.05)
 
 
-def test_sigterm_saves_the_trial_and_the_same_command_goes_on(space, tmp_path):
+def test_sigterm_saves_the_trial_and_the_same_command_goes_on_with_what_was_drawn(tmp_path):
+    (tmp_path / "space.toml").write_text("[recipe]\nlearning_rate = {low = 0.001, high = 0.1, log = true}\n")
     out = tmp_path / "study"
-    start = command(space, out, epochs=60)
+    start = command(str(tmp_path / "space.toml"), out, "--trials", "1", "--json", epochs=20)
+    start[start.index("--sampler") + 1] = "tpe"
     job = subprocess.Popen(start, stderr=subprocess.PIPE, text=True, env=ONE_THREAD)
     wait_for(out / "0000" / "last.pt", job)
     job.send_signal(signal.SIGTERM)
     assert job.wait(60) == 130 and "the same command goes on" in job.stderr.read()
-    plan = planned(space, network=None, recipe=None, config=None, fields={"data": "digits", **TINY, "epochs": 60}, **GRID)
-    rows = Study(plan, f"sqlite:///{out / 'study.db'}", "study").rows()
-    assert rows[0].state == "waiting" and not any(row.ended for row in rows)
+    begun, rows = Run(out / "0000"), (out / "0000" / "metrics.csv").read_text().splitlines()
+    assert begun.summary is None and len(rows) > 1
+    done = subprocess.run(start, capture_output=True, text=True, check=False, env=ONE_THREAD)
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)["rows"]
+    assert row["state"] == "done" and row["fields"]["learning_rate"] == begun.config.recipe.learning_rate
+    # Times too: the epochs before were not trained again.
+    assert (out / "0000" / "metrics.csv").read_text().splitlines()[: len(rows)] == rows
+
+
+def grid_study(space, tmp_path, **fields):
+    plan = planned(space, network=None, recipe=None, config=None, fields={"data": "digits", **TINY, **fields}, **GRID)
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    return Study(plan, url, "study"), optuna.load_study(study_name="study", storage=url)
+
+
+def test_a_point_that_died_is_queued_again_though_a_superfluous_trial_came_later(space, tmp_path):
+    study, shared = grid_study(space, tmp_path)
+    study.fill()
+    first = shared.ask()
+    shared.enqueue_trial({}, user_attrs={"point": 0, "surplus": True})
+    shared.tell(first.number, state=TrialState.FAIL)
+    study.fill()
+    waiting = [trial for trial in shared.trials if trial.state == TrialState.WAITING and "surplus" not in trial.user_attrs]
+    assert sorted(trial.user_attrs["point"] for trial in waiting) == [0, 1, 2, 3]
+    study.fill()
+    assert len(shared.trials) == 6
+
+
+def test_a_trial_that_was_taken_and_never_begun_is_given_back(space, tmp_path, monkeypatch):
+    study, shared = grid_study(space, tmp_path)
+    study.fill()
+    # Its worker died before the first heartbeat.
+    taken = shared.ask()
+    study.fill()
+    assert shared.trials[taken.number].state == TrialState.RUNNING
+    later = time.monotonic() + study.grace + 1
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    study.fill()
+    assert shared.trials[taken.number].state == TrialState.FAIL
+    assert study.rows()[0].state == "waiting" and len(shared.trials) == 5
+
+
+@pytest.mark.filterwarnings("ignore:Heartbeat")
+def test_no_two_workers_take_the_same_trial(space, tmp_path):
+    study, shared = grid_study(space, tmp_path)
+    for point in range(60):
+        shared.enqueue_trial({}, user_attrs={"other": point})
+    taken = []
+
+    def take(own):
+        for _ in range(20):
+            taken.append(own.ask().number)
+
+    others = [Study(study.plan, study.storage, "study")._optuna for _ in range(3)]
+    threads = [threading.Thread(target=take, args=(own,)) for own in others]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == list(range(60))
 
 
 GRID = {"sampler": "grid", "pruner": "none", "trials": 4}
@@ -171,6 +233,17 @@ def test_halving_stops_hopeless_trials(tmp_path):
     assert "others were better after epoch" in rows[1].reason and len(rows[1].curve) < 6
 
 
+def test_what_varies_in_the_images_or_twice_is_refused(space, tmp_path):
+    (tmp_path / "channels.toml").write_text("[network]\nchannels = [1, 3]\n")
+    for path, fields, said in ((tmp_path / "channels.toml", {}, "that of the images"), (space, {"squeeze_ratio": 0.5}, "varies")):
+        with pytest.raises(SqueezekitError, match=said):
+            planned(str(path), network=None, recipe=None, config=None, fields={"data": "digits", **fields})
+    with pytest.raises(SqueezekitError, match="greater than or equal to 0"):
+        search("digits", tmp_path / "study", space=space, limits={"bytes": -1})
+    with pytest.raises(SqueezekitError, match="device"):
+        search("digits", tmp_path / "study", space=space, device="tpu")
+
+
 def row(point, loss, parameters, error=0.01, state="done"):
     return Row(point, state, loss=loss, loss_error=error, sizes={"parameters": parameters})
 
@@ -183,21 +256,25 @@ def test_the_smallest_within_one_standard_error_of_the_best_is_recommended():
 
 
 def test_a_point_that_two_workers_queued_counts_once(space, tmp_path):
-    plan = planned(space, network=None, recipe=None, config=None, fields={"data": "digits", **TINY, "epochs": 1}, **GRID)
-    study = Study(plan, f"sqlite:///{tmp_path / 'study.db'}", "study")
-    shared = optuna.load_study(study_name="study", storage=f"sqlite:///{tmp_path / 'study.db'}")
-    for point, fields in enumerate(plan.space_of_trials().grid()):
+    study, shared = grid_study(space, tmp_path, epochs=1)
+    for point, fields in enumerate(study.plan.space_of_trials().grid()):
         for _ in range(2):
             shared.enqueue_trial(fields, user_attrs={"point": point})
     study.work(tmp_path)
-    assert sum(trial.state == TrialState.COMPLETE for trial in shared.trials) == 4
-    assert sum("surplus" in trial.user_attrs for trial in shared.trials) == 4
+    assert sorted(trial.user_attrs["point"] for trial in shared.trials if trial.state == TrialState.COMPLETE) == [0, 1, 2, 3]
+    # The last one may still wait when all is done.
+    others = [trial for trial in shared.trials if trial.state != TrialState.COMPLETE]
+    assert len(others) == 4 and all("surplus" in trial.user_attrs for trial in others[:3])
     assert [one.state for one in rows_of(shared.trials)] == ["done"] * 4
 
 
 def test_a_store_that_cannot_be_used_is_named_without_its_password(space):
     plan = planned(space, network=None, recipe=None, config=None, fields={"data": "digits"}, sampler="grid")
-    for url, said in (("postgresql://me:secret@127.0.0.1:1/none", "127.0.0.1:1/none"), ("nonsense", "nonsense")):
+    for url, said in (
+        ("postgresql://me:secret@127.0.0.1:1/none", "127.0.0.1:1/none"),
+        ("nonsense", "no address of a database"),
+        ("postgresql://me:secret@h:port/x", "no address"),
+    ):
         with pytest.raises(SqueezekitError, match=said) as error:
             Study(plan, url, "study")
         assert "secret" not in str(error.value)

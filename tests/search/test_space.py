@@ -86,6 +86,12 @@ def test_fire_sizes_have_the_same_number_of_parameters():
     points = named_space("fire-size", "report").grid()
     counts = [sum(p.numel() for p in network_config("report", **point).build().parameters()) for point in points]
     assert len(points) == 7 and all(abs(count / 716_602 - 1) < 0.02 for count in counts)
+    deeper = named_space("fire-size", "report", {"depth": 4, "squeeze_ratio": 0.5, "epochs": 3}).grid()
+    sizes = [
+        sum(p.numel() for p in network_config("report", depth=4, squeeze_ratio=0.5, **point).build().parameters())
+        for point in deeper
+    ]
+    assert max(sizes) < 1.04 * min(sizes)
     with pytest.raises(SqueezekitError, match="no Fire modules"):
         named_space("fire-size", "resnet8")
 

@@ -49,5 +49,6 @@ def run(*, json: bool = False, plot: Path | None = None, **options: Any) -> int:
         print(jsonlib.dumps(found.as_json()))
         return 0
     print(f"lowest smoothed loss {min(found.losses):.4f} at rate {found.lowest:.2g}")
-    print(f"suggested  --learning-rate {found.suggested:g}")
+    muon = f" --muon-rate {found.muon_rate:g}" if found.muon_rate else ""
+    print(f"suggested  --learning-rate {found.suggested:g}{muon}")
     return 0

@@ -121,7 +121,7 @@ def _folded(kept: NDArray[np.int64], labels: NDArray[np.int64], folds: int, fold
 
     parts = StratifiedKFold(folds, shuffle=True, random_state=_generator(seed)).split(kept, labels)
     training, validation = list(parts)[fold]
-    return Split(kept[training], kept[validation])
+    return Split(np.sort(kept[training]), np.sort(kept[validation]))
 
 
 def _generator(seed: int) -> np.random.RandomState:

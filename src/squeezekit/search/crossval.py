@@ -19,7 +19,7 @@ from squeezekit.search.plan import Plan, planned
 from squeezekit.search.rows import Row
 from squeezekit.search.search import csv_of
 from squeezekit.search.space import Space
-from squeezekit.search.study import GRACE_SECONDS, Study
+from squeezekit.search.study import GRACE_SECONDS, LEAST_GRACE, Study
 from squeezekit.search.workers import work
 
 CONFIDENCE = 0.95
@@ -95,7 +95,7 @@ def cross_validate(
     Raises SqueezekitError for wrong input, RunFailed when a training fails, Interrupted after Ctrl-C.
     """
     begin, folder = time.monotonic(), Path(out).expanduser()
-    for name, number, least in (("folds", folds, 2), ("repeats", repeats, 1), ("jobs", jobs, 1), ("grace", grace, 1)):
+    for name, number, least in (("folds", folds, 2), ("repeats", repeats, 1), ("jobs", jobs, 1), ("grace", grace, LEAST_GRACE)):
         if number < least:
             raise SqueezekitError(f"--{name} {number}: give at least {least}")
     first = int(fields.pop("seed", 0))
@@ -160,10 +160,9 @@ def _read(folder: Path, plan: Plan) -> dict[str, Any]:
     except (OSError, ValueError):
         raise SqueezekitError(f"--against {folder}: not a finished cross-validation; give the --out of one") from None
     theirs, ours = other["plan"], plan.model_dump()
-    same = theirs["space"] == ours["space"]
-    for name in ("data", "limit", "image_size", "channels", "folds"):
-        same = same and theirs["fields"].get(name) == ours["fields"].get(name)
-    if not same:
+    same = theirs["images"] == ours["images"] and theirs["space"] == ours["space"]
+    # Not said is 0.
+    if not same or any((theirs["fields"].get(name) or 0) != (ours["fields"].get(name) or 0) for name in ("limit", "folds")):
         raise SqueezekitError(
             f"--against {folder}: has other folds; give the same --data, --folds, --repeats, --seed and --limit"
         )

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from squeezekit.search.rows import Row
 
-NAMES = ("diverging", "not learning", "oscillating", "slow", "stable")
 # Shares of ln(classes), the loss of a guess.
 NOT_LEARNING, DIVERGED = 0.01, 1.5
 # A swing loses so large a share of what the curve gains; a curve with so large a share of swings among its epochs oscillates.
@@ -39,4 +38,10 @@ def curve_names(rows: Sequence[Row], classes: int) -> list[str]:
     """The name of each row's curve, empty where nothing was trained."""
     lowest = [min(row.curve) for row in rows if row.curve and all(map(math.isfinite, row.curve))]
     best = min(lowest, default=math.inf)
-    return [curve_name(row.curve, classes, best) if row.curve or "diverged" in row.reason else "" for row in rows]
+    return [_name(row, classes, best) for row in rows]
+
+
+def _name(row: Row, classes: int, best: float) -> str:
+    if "diverged" in row.reason:
+        return "diverging"
+    return curve_name(row.curve, classes, best) if row.curve else ""

@@ -31,12 +31,16 @@ PRUDENCE = 0.1
 
 @dataclass(frozen=True)
 class LrRange:
-    """Rates, and the smoothed training loss at each; `lowest` is the rate where that is lowest, `suggested` a tenth of it."""
+    """Rates, and the smoothed training loss at each; `lowest` is the rate where that is lowest, `suggested` a tenth of it.
+
+    `muon_rate` is what goes with the suggestion where the recipe uses Muon, whose own rate rises in step.
+    """
 
     rates: list[float]
     losses: list[float]
     lowest: float
     suggested: float
+    muon_rate: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -72,7 +76,9 @@ def lr_range(
     best = min(range(len(losses)), key=losses.__getitem__)
     if best == 0 or losses[best] > 0.99 * losses[0]:
         raise RunFailed(f"the loss falls at no rate from {from_rate:g} to {to_rate:g}; try others, or --batch-norm if it is off")
-    return LrRange(rates, losses, rates[best], float(f"{PRUDENCE * rates[best]:.2g}"))
+    suggested, used = float(f"{PRUDENCE * rates[best]:.2g}"), trainer.recipe
+    muon = used.muon_rate * suggested / used.learning_rate if used.optimizer == "muon" else None
+    return LrRange(rates, losses, rates[best], suggested, muon and float(f"{muon:.2g}"))
 
 
 def _rise(trainer: Trainer, from_rate: float, to_rate: float, epochs: int) -> tuple[list[float], list[float]]:
@@ -82,6 +88,8 @@ def _rise(trainer: Trainer, from_rate: float, to_rate: float, epochs: int) -> tu
     rates, losses, average = list[float](), list[float](), 0.0
     with progress_bar("learning rate", steps) as advance:
         for step, (images, labels) in enumerate(_batches(trainer, epochs)):
+            # Dropout is drawn by the step.
+            trainer.progress.step = step
             rate = from_rate * (to_rate / from_rate) ** (step / max(steps - 1, 1))
             loss = float(trainer.step(images, labels, rate)[0])
             advance(1, f"rate {rate:.2g} · loss {loss:.3f}")

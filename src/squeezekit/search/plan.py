@@ -12,6 +12,7 @@ from squeezekit.images.sources import load_images
 from squeezekit.networks.catalogue import first_problem, network_class
 from squeezekit.networks.layer_table import layer_table
 from squeezekit.search.space import Fields, Space, named_space, space_of
+from squeezekit.training.machine import chosen_device
 from squeezekit.training.settings import RunConfig, build_config, read_tables, resolve, table_of
 
 Sampler = Literal["grid", "random", "tpe", "nsga2"]
@@ -84,7 +85,7 @@ def planned(
     fields = {**{name: value for content in tables.values() for name, value in content.items()}, **fields}
     for name in fields:
         table_of(name, network_class(network))
-    varied = named_space(space, network) if isinstance(space, str) else space
+    varied = named_space(space, network, fields) if isinstance(space, str) else space
     if twice := next((name for name in varied.fields if name in fields), None):
         raise SqueezekitError(f"{twice} varies in the space; leave it out of the flags and the file")
     try:
@@ -104,6 +105,7 @@ def _with_images(plan: Plan) -> Plan:
     network, run = draft.network, draft.run
     # Channels that nobody asked for are those of the images.
     channels = network.channels if "channels" in plan.fields else None
+    chosen_device(run.device)
     images = load_images(run.data, image_size=network.image_size, channels=channels, strict=run.strict).training
     found = {"classes": len(images.classes), "channels": images.channels}
     return plan.model_copy(update={"fields": {**plan.fields, **found}, "images": images.fingerprint})

@@ -9,15 +9,15 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 POINT, REASON, FIELDS, SURPLUS = "point", "reason", "fields", "surplus"
-STATES = ("done", "stopped early", "too large", "failed", "running", "waiting")
 
 
 @dataclass(frozen=True)
 class Row:
     """A point: what was tried, and how it went.
 
-    `state` is one of STATES; `loss` and `accuracy` (0…1) are those of the validation images, `loss_error` the standard error of
-    the loss; `curve` is the validation loss after each epoch; `sizes` are those of `sizes_of`.
+    `state` is done, stopped early, too large, failed, running or waiting; `loss` and `accuracy` (0…1) are those of the validation
+    images, `loss_error` the standard error of the loss; `curve` is the validation loss after each epoch; `sizes` are those of
+    `sizes_of`.
     """
 
     point: int
@@ -38,17 +38,26 @@ class Row:
 
 
 def rows_of(trials: Iterable[FrozenTrial]) -> list[Row]:
-    """One for each point, of its last attempt."""
-    last: dict[int, FrozenTrial] = {}
+    """One for each point, of the attempt that counts."""
+    counting = attempts(trials)
+    return [_row(counting[point]) for point in sorted(counting)]
+
+
+def attempts(trials: Iterable[FrozenTrial]) -> dict[int, FrozenTrial]:
+    """Of each point the first attempt that has not died, or else the last that has."""
+    found: dict[int, FrozenTrial] = {}
     for trial in sorted(trials, key=lambda trial: trial.number):
-        if POINT in trial.user_attrs and SURPLUS not in trial.user_attrs:
-            last[trial.user_attrs[POINT]] = trial
-    return [_row(last[point]) for point in sorted(last)]
+        if POINT not in trial.user_attrs or SURPLUS in trial.user_attrs:
+            continue
+        before = found.get(trial.user_attrs[POINT])
+        if before is None or died(before):
+            found[trial.user_attrs[POINT]] = trial
+    return found
 
 
 def died(trial: FrozenTrial) -> bool:
     """Whether whoever ran it ended before it did."""
-    return trial.state == TrialState.FAIL and REASON not in trial.user_attrs
+    return trial.state == TrialState.FAIL and not {REASON, SURPLUS} & set(trial.user_attrs)
 
 
 def _row(trial: FrozenTrial) -> Row:

@@ -14,9 +14,9 @@ from squeezekit import durable
 from squeezekit.errors import RunFailed, SqueezekitError
 from squeezekit.images.batches import Batches
 from squeezekit.search.curves import curve_names
-from squeezekit.search.plan import Limits, planned
+from squeezekit.search.plan import planned
 from squeezekit.search.rows import Row, front, recommended
-from squeezekit.search.study import GRACE_SECONDS, Study
+from squeezekit.search.study import GRACE_SECONDS, LEAST_GRACE, Study
 from squeezekit.search.workers import work
 from squeezekit.training.measure import images_at_once, measure
 from squeezekit.training.run_folder import Run
@@ -76,10 +76,10 @@ def search(
     Raises SqueezekitError for wrong input, RunFailed when no trial succeeds, Interrupted after Ctrl-C.
     """
     begin, folder = time.monotonic(), Path(out).expanduser()
-    for name, number in (("jobs", jobs), ("grace", grace)):
-        if number < 1:
-            raise SqueezekitError(f"--{name} {number}: give at least 1")
-    options = {"sampler": sampler, "trials": trials, "pruner": pruner, "size": size, "limits": Limits(**(limits or {}))}
+    for name, number, least in (("jobs", jobs, 1), ("grace", grace, LEAST_GRACE)):
+        if number < least:
+            raise SqueezekitError(f"--{name} {number}: give at least {least}")
+    options = {"sampler": sampler, "trials": trials, "pruner": pruner, "size": size, "limits": limits or {}}
     seed = int(fields.get("seed", 0))
     plan = planned(
         space, network=network, recipe=recipe, config=config, fields={**fields, "data": str(data)}, seed=seed, **options

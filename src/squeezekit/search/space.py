@@ -135,10 +135,10 @@ class Space:
         return list(self.dimensions) or list(dict.fromkeys(name for point in self.points for name in point))
 
 
-def named_space(name: str, network: str) -> Space:
-    """A built-in space, or that of a TOML file, for a named network; raises SqueezekitError."""
+def named_space(name: str, network: str, fields: Fields | None = None) -> Space:
+    """A built-in space, or that of a TOML file, for a named network with other `fields`; raises SqueezekitError."""
     if name == "fire-size":
-        return Space(points=tuple(fire_sizes(network)))
+        return Space(points=tuple(fire_sizes(network, fields or {})))
     if name in BUILT_IN:
         return space_of(BUILT_IN[name], network, name)
     path = Path(name).expanduser()
@@ -169,6 +169,8 @@ def _dimension(table: str, name: str, content: Any, network: str) -> Choice | Ra
     belongs = table_of(name, network_class(network))
     if belongs == "run":
         raise SqueezekitError(f"'{name}' is of the run, and the same for all trials; give it as a flag")
+    if name in ("classes", "channels"):
+        raise SqueezekitError(f"'{name}' is that of the images, and the same for all trials; leave it out")
     if belongs != table:
         raise SqueezekitError(f"'{name}' belongs into [{belongs}]")
     if isinstance(content, list):
@@ -229,14 +231,15 @@ BUILT_IN: Mapping[str, Mapping[str, Any]] = {
 FREQUENCIES, GROWTHS = (1, 2, 4), (0.0, 0.5, 1.0)
 
 
-def fire_sizes(network: str) -> Iterator[Fields]:
+def fire_sizes(network: str, given: Fields) -> Iterator[Fields]:
     """Where the filters stand, at the number of parameters that the network has (R17).
 
     Growth `incr_e` is 0, a half or all of `base_e`, every 1, 2 or 4 modules; `base_e` is what comes nearest to the budget.
     """
     if not {"base_e", "incr_e", "freq"} <= set(network_class(network).model_fields):
         raise SqueezekitError(f"network '{network}' has no Fire modules to vary; choose one of the SqueezeNet family")
-    budget = _parameters(network, {})
+    own = {name: value for name, value in given.items() if name in network_class(network).model_fields}
+    budget = _parameters(network, own)
     for freq, growth in itertools.product(FREQUENCIES, GROWTHS):
         if growth == 0 and freq != FREQUENCIES[0]:
             continue
@@ -247,8 +250,8 @@ def fire_sizes(network: str) -> Iterator[Fields]:
         low, high = 2, 4096
         while high - low > 1:
             middle = (low + high) // 2
-            low, high = (middle, high) if _parameters(network, fields(middle)) <= budget else (low, middle)
-        yield min(fields(low), fields(high), key=lambda one: abs(_parameters(network, one) - budget))
+            low, high = (middle, high) if _parameters(network, {**own, **fields(middle)}) <= budget else (low, middle)
+        yield min(fields(low), fields(high), key=lambda one: abs(_parameters(network, {**own, **one}) - budget))
 
 
 def _parameters(network: str, fields: Fields) -> int:

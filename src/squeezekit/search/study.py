@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,18 @@ import optuna
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy import URL, event, make_url
+from sqlalchemy.exc import ArgumentError, IntegrityError, ProgrammingError, SQLAlchemyError
 
 from squeezekit.errors import SqueezekitError
 from squeezekit.search.plan import Plan
-from squeezekit.search.rows import POINT, Row, died, rows_of
-from squeezekit.search.space import Fields
+from squeezekit.search.rows import FIELDS, POINT, SURPLUS, Row, attempts, died, rows_of
+from squeezekit.search.space import Fields, Space
 from squeezekit.search.trial import Objective, TrialFailed
 
 GRACE_SECONDS = 30
+# SQLite's clock has whole seconds.
+LEAST_GRACE = 3
 # In that time.
 HEARTBEATS = 6
 OPENING_ATTEMPTS = 8
@@ -43,7 +47,10 @@ class Study:
 
     def __init__(self, plan: Plan, storage: str, name: str, grace: int = GRACE_SECONDS) -> None:
         self.plan, self.storage, self.name, self.grace = plan, storage, name, grace
+        # Since when this process has seen a trial that says nothing.
+        self._seen: dict[int, float] = {}
         optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+        _checked(storage)
         with _explained(storage):
             for attempt in range(OPENING_ATTEMPTS):
                 try:
@@ -75,34 +82,65 @@ class Study:
         with _explained(self.storage):
             return rows_of(self._trials())
 
+    def ended(self) -> bool:
+        """Whether nothing is left to do."""
+        rows = self.rows()
+        return len(rows) == self.plan.trials and all(row.ended for row in rows)
+
+    def fill(self) -> None:
+        """Put into the queue what is in none, or was lost with its worker."""
+        with _explained(self.storage), _calm():
+            optuna.storages.fail_stale_trials(self._optuna)
+            self._fail_silent()
+            counting = attempts(self._trials())
+            for point, drawn in enumerate(self._points):
+                lost = counting.get(point)
+                if lost is None or died(lost):
+                    # What a sampler drew for it is drawn no second time: its run goes on.
+                    known = lost.user_attrs.get(FIELDS) if lost else None
+                    again = self._space.encoded(known) if known else drawn
+                    # Twice, perhaps, when two come here at once: the second is found superfluous before it trains.
+                    self._optuna.enqueue_trial(again, user_attrs={POINT: point})
+
     def work(self, folder: Path, seed: int = 0) -> None:
         """Train what waits until nothing waits or runs; `folder` is for the runs. Raises Interrupted after Ctrl-C."""
         objective = Objective(self.plan, folder)
         # Workers must not all draw the same.
         self._optuna.sampler = self._sampler(self.plan.seed + seed)
         self._optuna.pruner = self._pruner()
-        with warnings.catch_warnings(), _explained(self.storage):
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            while not self._ended():
+        self.fill()
+        while not self.ended():
+            with _explained(self.storage), _calm():
                 if any(trial.state == TrialState.WAITING for trial in self._trials()):
-                    self._optuna.optimize(objective, n_trials=1, catch=(TrialFailed,))
+                    self._next(objective)
                 else:
                     time.sleep(1)
+            self.fill()
 
-    def _ended(self) -> bool:
-        """Whether every point has; what is missing, or was lost with its worker, is put into the queue."""
-        optuna.storages.fail_stale_trials(self._optuna)
-        last = {trial.user_attrs[POINT]: trial for trial in self._trials() if POINT in trial.user_attrs}
-        for point, drawn in enumerate(self._points()):
-            if point not in last or died(last[point]):
-                # Twice, perhaps, when two workers come here at once: the second is found superfluous before it trains.
-                self._optuna.enqueue_trial(drawn, user_attrs={POINT: point})
-        rows = self.rows()
-        return len(rows) == len(self._points()) and all(row.ended for row in rows)
+    def _next(self, objective: Objective) -> None:
+        try:
+            self._optuna.optimize(objective, n_trials=1, catch=(TrialFailed,))
+        except (optuna.exceptions.UpdateFinishedTrialError, ValueError) as error:
+            # A worker that slept for too long was taken for dead, and its trial given to another.
+            if isinstance(error, ValueError) and "Cannot tell" not in str(error):
+                raise
 
+    def _fail_silent(self) -> None:
+        """Trials that were taken from the queue and never begun: their worker died before its first heartbeat."""
+        for trial in self._trials():
+            if trial.state == TrialState.RUNNING and not {FIELDS, SURPLUS} & set(trial.user_attrs):
+                since = self._seen.setdefault(trial.number, time.monotonic())
+                if time.monotonic() - since > self.grace:
+                    self._optuna.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+
+    @cached_property
+    def _space(self) -> Space:
+        return self.plan.space_of_trials()
+
+    @cached_property
     def _points(self) -> list[Fields]:
         """What to enqueue, as samplers draw it; empty where a sampler decides when a trial begins."""
-        plan, space = self.plan, self.plan.space_of_trials()
+        plan, space = self.plan, self._space
         if plan.sampler == "grid":
             return [space.encoded(fields) for fields in space.grid()]
         if plan.sampler in SAMPLERS_OWN:
@@ -121,7 +159,10 @@ class Study:
         if self.plan.sampler == "tpe":
             # Trials that run elsewhere count as bad, so that two workers look at different places.
             return TPESampler(seed=seed, constant_liar=True)
-        return NSGAIISampler(seed=seed) if self.plan.sampler == "nsga2" else RandomSampler(seed=seed)
+        if self.plan.sampler == "nsga2":
+            # The first generation is drawn at random: of many trials it must not be all.
+            return NSGAIISampler(seed=seed, population_size=max(4, min(50, self.plan.trials // 5)))
+        return RandomSampler(seed=seed)
 
     def _pruner(self) -> optuna.pruners.BasePruner:
         # Optuna cannot prune where there are several aims.
@@ -135,11 +176,32 @@ class Study:
 def _store(url: str, grace: int) -> optuna.storages.RDBStorage:
     # Several processes write into one SQLite file: the later one waits.
     engine = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.storages.RDBStorage(
+    with _calm():
+        store = optuna.storages.RDBStorage(
             url, engine_kwargs=engine, heartbeat_interval=max(grace // HEARTBEATS, 1), grace_period=grace
         )
+    if url.startswith("sqlite"):
+        # By itself SQLite lets two workers read that a trial waits, and both take it.
+        event.listen(store.engine, "connect", _no_transaction_of_its_own)
+        event.listen(store.engine, "begin", _lock_at_once)
+        store.engine.dispose()
+    return store
+
+
+def _no_transaction_of_its_own(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None
+
+
+def _lock_at_once(connection: Any) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+@contextmanager
+def _calm() -> Iterator[None]:
+    """Heartbeats are an experimental part of Optuna."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
 
 
 def _shared(plan: Plan) -> dict[str, Any]:
@@ -160,5 +222,19 @@ def _explained(storage: str) -> Iterator[None]:
         yield
     except (optuna.exceptions.StorageInternalError, SQLAlchemyError, ImportError) as error:
         problem = str(error.__cause__ or error).splitlines()[0]
-        shown = storage.rpartition("@")[2] if "@" in storage else storage
-        raise SqueezekitError(f"--storage {shown}: cannot be used ({problem}); start its server, or leave it out") from None
+        raise SqueezekitError(
+            f"--storage {_public(storage)}: cannot be used ({problem}); start its server, or leave it out"
+        ) from None
+
+
+def _checked(storage: str) -> URL:
+    try:
+        return make_url(storage)
+    except (ArgumentError, ValueError):
+        raise SqueezekitError("--storage: is no address of a database; give one like postgresql://user@host:5432/name") from None
+
+
+def _public(storage: str) -> str:
+    """Host and name alone: passwords may stand in more places than one."""
+    url = _checked(storage)
+    return f"{url.host}:{url.port}/{url.database}" if url.host else str(url.database)

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import optuna
+from sqlalchemy.exc import SQLAlchemyError
 
-from squeezekit.errors import SqueezekitError
+from squeezekit.errors import RunFailed
 from squeezekit.screen import silence
 from squeezekit.search.plan import Plan, sizes_of
 from squeezekit.search.rows import FIELDS, POINT, REASON, SURPLUS, died
@@ -19,7 +20,7 @@ from squeezekit.training.watch import Interrupted
 
 
 class TrialFailed(Exception):
-    """A trial that cannot be trained, or diverged: a row with its reason."""
+    """A trial that cannot be trained, or diverged, and is a row with its reason; or one that is superfluous, and is none."""
 
 
 class Objective:
@@ -33,7 +34,7 @@ class Objective:
         """The validation loss, or loss and size where both are searched."""
         if self._superfluous(trial):
             trial.set_user_attr(SURPLUS, True)
-            raise optuna.TrialPruned
+            raise TrialFailed
         fields = self.space.suggested(trial)
         trial.set_user_attr(FIELDS, fields)
         try:
@@ -45,15 +46,15 @@ class Objective:
                     out=self.folder_of(trial.user_attrs[POINT]),
                     resume=True,
                     on_epoch=self._teller(trial),
-                    **self.plan.fields,
-                    **fields,
+                    **{**self.plan.fields, **fields},
                 )
-        except Interrupted:
+            loss = self._tell(trial, run)
+        except (Interrupted, optuna.exceptions.OptunaError, SQLAlchemyError):
             raise
-        except SqueezekitError as error:
-            trial.set_user_attr(REASON, str(error))
+        except Exception as error:
+            # Whatever it is, memory that is too small for one batch size: the others may be fine.
+            trial.set_user_attr(REASON, str(error) or type(error).__name__)
             raise TrialFailed from error
-        loss = self._tell(trial, run)
         return (loss, sizes[self.plan.size]) if self.plan.sampler == "nsga2" else loss
 
     def folder_of(self, point: int) -> Path:
@@ -97,11 +98,15 @@ class Objective:
     def _tell(self, trial: optuna.Trial, run: Run) -> float:
         summary = run.summary or {}
         validation = summary["validation"]
+        # A run that somebody else had finished has told nothing yet.
+        trial.set_user_attr("curve", _validation_losses(run.folder))
+        if not math.isfinite(validation["loss"]):
+            raise RunFailed(f"the validation loss became {validation['loss']}: the run diverged; lower --learning-rate")
         trial.set_user_attr("loss", validation["loss"])
         trial.set_user_attr("loss_error", validation["loss_error"])
         trial.set_user_attr("accuracy", validation["accuracy"])
         trial.set_user_attr("seconds", summary["seconds"])
-        return float(validation["loss"]) if math.isfinite(validation["loss"]) else math.inf
+        return float(validation["loss"])
 
 
 def _validation_losses(folder: Path) -> list[float]:
