@@ -107,6 +107,8 @@ def joined() -> Iterator[Processes]:
     dist.init_process_group(backends, store=store, rank=rank, world_size=count, timeout=TIMEOUT)
     try:
         yield Processes(rank, count, launch.local_rank())
+        # All leave together: who goes first takes the others' connections along.
+        dist.barrier()
     except RuntimeError as error:
         if not _is_about_communication(error):
             raise
