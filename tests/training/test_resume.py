@@ -72,13 +72,13 @@ def test_a_run_stopped_in_the_middle_of_an_epoch_goes_on_from_that_step(tmp_path
     from squeezekit.images.sources import load_images
     from squeezekit.training.processes import Processes
     from squeezekit.training.settings import build_config, resolve
-    from squeezekit.training.train import _finish, _start, _trainer
+    from squeezekit.training.train import _finish, start_run, trainer_of
 
     gathered = resolve(network=None, recipe=None, config=None, fields={**FIELDS, "data": "digits"})
     assert build_config(*gathered)
-    run, source = _start(tmp_path / "run", *gathered)
-    trainer = _trainer(run, source.training, Processes())
+    run, source = start_run(tmp_path / "run", *gathered)
+    trainer = trainer_of(run, source.training, Processes())
     assert not trainer.train_epoch(lambda progress, rate: progress.step == 3)
     run.save_checkpoint(trainer.state(), [], {})
-    _finish(Run(run.folder), load_images("digits"), Processes())
+    _finish(Run(run.folder), load_images("digits"), Processes(), None)
     assert same(run, unbroken)
