@@ -53,7 +53,7 @@ def test_the_interval_is_that_of_overlapping_training_sets():
     assert (found.low, found.high) == (pytest.approx(0.81 - reach), pytest.approx(0.81 + reach))
 
 
-def test_the_corrected_test_against_one_that_is_published():
+def test_the_corrected_test_is_the_plain_one_with_a_wider_error():
     values, others = [0.9, 0.91, 0.92, 0.9, 0.93], [0.88, 0.9, 0.89, 0.89, 0.9]
     differences = np.subtract(values, others)
     plain = stats.ttest_1samp(differences, 0)

@@ -6,11 +6,7 @@ import argparse
 import json as jsonlib
 from typing import Any
 
-from squeezekit.cli.fields import add_fields
-from squeezekit.networks.catalogue import NETWORKS
-from squeezekit.networks.squeezenet import SqueezeNetConfig
-from squeezekit.training.recipe import RECIPES, Recipe
-from squeezekit.training.settings import RunSettings
+from squeezekit.cli.fields import add_settings
 
 OWN = {"test", "folds", "fold"}
 
@@ -30,24 +26,16 @@ the same command goes on with what was stopped."""
     parser.add_argument("--jobs", type=int, metavar="N", help="folds at once (default 1)")
     parser.add_argument("--storage", metavar="URL", help="database, such as postgresql://… (default a file in STUDY)")
     parser.add_argument("--grace", type=int, metavar="SECONDS", help="a worker silent for so long counts as dead (default 30)")
-    parser.add_argument("--network", metavar="NAME", help=f"preset: {', '.join(NETWORKS)} (default report)")
-    parser.add_argument("--recipe", metavar="NAME", help=f"preset: {', '.join(RECIPES)} (default modern)")
-    parser.add_argument("--config", metavar="FILE", help="TOML file with tables [network], [recipe], [run]; flags win")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    add_fields(parser, "run", RunSettings, leave=OWN)
-    add_fields(parser, "network (defaults: those of report)", SqueezeNetConfig, leave={"name"})
-    add_fields(parser, "recipe", Recipe, leave={"name"}, presets=RECIPES)
+    add_settings(parser, leave=OWN)
     parser.set_defaults(run=run)
 
 
 def run(*, json: bool = False, **options: Any) -> int:
     """Cross-validate, print mean and spread."""
-    from squeezekit.errors import SqueezekitError
     from squeezekit.search.crossval import cross_validate
 
-    if "data" not in options:
-        raise SqueezekitError("no images are named; give --data digits, cifar10 or FOLDER")
-    found = cross_validate(**options)
+    found = cross_validate(options.pop("data", None), **options)
     if json:
         print(jsonlib.dumps(found.as_json()))
         return 0

@@ -7,12 +7,8 @@ import json as jsonlib
 from pathlib import Path
 from typing import Any
 
-from squeezekit.cli.fields import add_fields
-from squeezekit.networks.catalogue import NETWORKS
-from squeezekit.networks.squeezenet import SqueezeNetConfig
+from squeezekit.cli.fields import add_settings
 from squeezekit.screen import say
-from squeezekit.training.recipe import RECIPES, Recipe
-from squeezekit.training.settings import RunSettings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,25 +20,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", dest="from_rate", type=float, metavar="RATE", help="the first rate (default 0.00001)")
     parser.add_argument("--to", dest="to_rate", type=float, metavar="RATE", help="the last rate (default 1)")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="a picture of loss against rate, .png or .svg")
-    parser.add_argument("--network", metavar="NAME", help=f"preset: {', '.join(NETWORKS)} (default report)")
-    parser.add_argument("--recipe", metavar="NAME", help=f"preset: {', '.join(RECIPES)} (default modern)")
-    parser.add_argument("--config", metavar="FILE", help="TOML file with tables [network], [recipe], [run]; flags win")
     parser.add_argument("--json", action="store_true", help="print rates and losses as JSON")
-    add_fields(parser, "run", RunSettings, leave={"test"})
-    add_fields(parser, "network (defaults: those of report)", SqueezeNetConfig, leave={"name"})
-    add_fields(parser, "recipe", Recipe, leave={"name"}, presets=RECIPES)
+    add_settings(parser, leave={"test"})
     parser.set_defaults(run=run)
 
 
 def run(*, json: bool = False, plot: Path | None = None, **options: Any) -> int:
     """Raise the rate, print the suggestion."""
-    from squeezekit.errors import SqueezekitError
     from squeezekit.reporting.figures import draw_rates
     from squeezekit.search.lr_range import lr_range
 
-    if "data" not in options:
-        raise SqueezekitError("no images are named; give --data digits, cifar10 or FOLDER")
-    found = lr_range(**options)
+    found = lr_range(options.pop("data", None), **options)
     if plot:
         say(f"loss against rate in {draw_rates(found.rates, found.losses, found.suggested, plot)}")
     if json:

@@ -9,11 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from squeezekit.cli.fields import add_fields
-from squeezekit.networks.catalogue import NETWORKS
-from squeezekit.networks.squeezenet import SqueezeNetConfig
-from squeezekit.training.recipe import RECIPES, Recipe
-from squeezekit.training.settings import RunSettings
+from squeezekit.cli.fields import add_settings
 
 LIMITS = {
     "parameters": "parameters",
@@ -53,28 +49,20 @@ the same command goes on with a study that was stopped; with --storage, on any n
         "--storage", metavar="URL", help="database of the study, such as postgresql://… (default a file in STUDY)"
     )
     parser.add_argument("--grace", type=int, metavar="SECONDS", help="a worker silent for so long counts as dead (default 30)")
-    parser.add_argument("--network", metavar="NAME", help=f"preset: {', '.join(NETWORKS)} (default report)")
-    parser.add_argument("--recipe", metavar="NAME", help=f"preset: {', '.join(RECIPES)} (default modern)")
-    parser.add_argument("--config", metavar="FILE", help="TOML file with tables [network], [recipe], [run]; flags win")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--no-test", dest="test", action="store_false", help="leave the test images alone")
-    add_fields(parser, "run", RunSettings, leave={"test"})
-    add_fields(parser, "network (defaults: those of report)", SqueezeNetConfig, leave={"name"})
-    add_fields(parser, "recipe", Recipe, leave={"name"}, presets=RECIPES)
+    add_settings(parser, leave={"test"})
     parser.set_defaults(run=run)
 
 
 def run(*, json: bool = False, **options: Any) -> int:
     """Search, print the best and the recommended network."""
-    from squeezekit.errors import SqueezekitError
     from squeezekit.search.live import described
     from squeezekit.search.search import search
 
-    if "data" not in options:
-        raise SqueezekitError("no images are named; give --data digits, cifar10 or FOLDER")
     limits = {name: options.pop(f"max_{name}") for name in LIMITS if f"max_{name}" in options}
     size = options.get("size", "parameters")
-    found = search(limits=limits, **options)
+    found = search(options.pop("data", None), limits=limits, **options)
     if json:
         print(jsonlib.dumps(found.as_json()))
         return 0

@@ -7,12 +7,8 @@ import json
 from typing import Any
 
 from squeezekit import launch
-from squeezekit.cli.fields import add_fields
-from squeezekit.networks.catalogue import NETWORKS
-from squeezekit.networks.squeezenet import SqueezeNetConfig
+from squeezekit.cli.fields import add_settings
 from squeezekit.screen import say
-from squeezekit.training.recipe import RECIPES, Recipe
-from squeezekit.training.settings import RunSettings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,16 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   squeezekit train --data photos/ --recipe report --squeeze-ratio 0.25 --learning-rate 0.0005
   squeezekit train --resume --out runs/photos"""
     parser.usage = "%(prog)s --data DATA [--network NAME] [--recipe NAME] [--out DIR] [any field below]"
-    parser.add_argument("--network", metavar="NAME", help=f"preset: {', '.join(NETWORKS)} (default report)")
-    parser.add_argument("--recipe", metavar="NAME", help=f"preset: {', '.join(RECIPES)} (default modern)")
-    parser.add_argument("--config", metavar="FILE", help="TOML file with tables [network], [recipe], [run]; flags win")
     parser.add_argument("--out", metavar="DIR", help="the run folder to make (default runs/DATE-TIME)")
     parser.add_argument("--resume", action="store_true", help="go on with --out where it stopped; starts a missing one")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--no-test", dest="test", action="store_false", help="leave the test images alone")
-    add_fields(parser, "run", RunSettings, leave={"test"})
-    add_fields(parser, "network (defaults: those of report)", SqueezeNetConfig, leave={"name"})
-    add_fields(parser, "recipe", Recipe, leave={"name"}, presets=RECIPES)
+    add_settings(parser, leave={"test"})
     parser.set_defaults(run=run)
 
 

@@ -209,8 +209,12 @@ def _check_weights(network: NetworkConfig, weights: Mapping[str, Array | Quantis
 
 
 def write_json(content: Any) -> bytes:
-    """JSON in UTF-8, compact, keys in order, coded as text."""
-    text = json.dumps(content, separators=(",", ":"), sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
+    """JSON, compact, keys in order, coded as text."""
+    return write_text(json.dumps(content, separators=(",", ":"), sort_keys=True, ensure_ascii=False, allow_nan=False).encode())
+
+
+def write_text(text: bytes) -> bytes:
+    """UTF-8, coded."""
     coder = encoder(MOST_BYTES * len(text))
     code_text(coder, *fresh_text(), np.frombuffer(text, np.uint8).copy())
     fields = Fields()

@@ -49,7 +49,7 @@ class Language:
         if isinstance(value, bool):
             return self.text("yes" if value else "no")
         if not isinstance(value, int | float):
-            return self.text(f"state {value}") if kind == "state" else str(value)
+            return str(value)
         if kind == "integer":
             return self.integer(value)
         if kind == "percent":

@@ -23,7 +23,7 @@ from squeezekit.reporting.language import Language
 from squeezekit.training.run_folder import Run
 
 SAMPLES = 8
-# Of a network that rejects a run without its images.
+# More make no readable picture.
 MOST_CLASSES = 40
 
 
@@ -152,7 +152,10 @@ class RunStory:
     def _settings(self) -> Section:
         say, summary = self.language, self.summary
         facts = {**summary["versions"], "precision": summary["precision"], "fingerprint": summary["fingerprint"][:16]}
-        listing = Listing(say.text("config"), self.run.config.to_toml())
+        config = self.run.config
+        # Where the images lie on this machine is nobody's business.
+        place = config.run.model_copy(update={"data": _name(config.run.data)})
+        listing = Listing(say.text("config"), config.model_copy(update={"run": place}).to_toml())
         return Section(say.text("settings"), [Paragraph(say.text("settings text", **facts)), listing])
 
 

@@ -47,7 +47,7 @@ class StudyStory:
         run = self.summary["run"]
         if run and (self._run_folder() / "summary.json").exists():
             sections += RunStory(Run(self._run_folder()), self.language).sections()
-        return [*sections, self._plan()]
+        return [*sections, plan_section(self.plan, self.language)]
 
     def _run_folder(self) -> Path:
         # Beside the summary, wherever the study has been moved.
@@ -198,10 +198,6 @@ class StudyStory:
             blocks.append(Paragraph(say.text("elsewhere")))
         return Section(say.text("recommended"), blocks)
 
-    def _plan(self) -> Section:
-        say = self.language
-        return Section(say.text("plan"), [Listing(say.text("plan"), tomli_w.dumps(dict(self.plan)))])
-
 
 class CrossValidationStory:
     """The sections of one finished cross-validation, from its `crossval.json`."""
@@ -221,7 +217,7 @@ class CrossValidationStory:
         names = {"network": self.plan["network"], "recipe": self.plan["recipe"], "data": Path(self.plan["fields"]["data"]).name}
         counts = {"count": len(found["rows"]), "folds": found["folds"], "repeats": found["repeats"]}
         aim = Section(say.text("aim"), [Paragraph(say.text("aim crossval", **names, **counts))])
-        return [aim, self._spread(), *self._against(), self._plan()]
+        return [aim, self._spread(), *self._against(), plan_section(self.plan, say)]
 
     def _spread(self) -> Section:
         say, found = self.language, self.found
@@ -251,9 +247,11 @@ class CrossValidationStory:
         ]
         return [Section(say.text("against", other=other), texts)]
 
-    def _plan(self) -> Section:
-        say = self.language
-        return Section(say.text("plan"), [Listing(say.text("plan"), tomli_w.dumps(dict(self.plan)))])
+
+def plan_section(plan: Mapping[str, Any], say: Language) -> Section:
+    """What the study depended on, but for the place of its images on this machine."""
+    fields = {**plan["fields"], "data": Path(plan["fields"]["data"]).name}
+    return Section(say.text("plan"), [Listing(say.text("plan"), tomli_w.dumps({**plan, "fields": fields}))])
 
 
 def _plain(value: Any) -> Any:

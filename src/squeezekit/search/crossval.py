@@ -19,7 +19,7 @@ from squeezekit.search.plan import Plan, planned
 from squeezekit.search.rows import Row
 from squeezekit.search.search import csv_of
 from squeezekit.search.space import Space
-from squeezekit.search.study import GRACE_SECONDS, LEAST_GRACE, Study
+from squeezekit.search.study import GRACE_SECONDS, Study
 from squeezekit.search.workers import work
 
 CONFIDENCE = 0.95
@@ -29,8 +29,8 @@ CONFIDENCE = 0.95
 class Spread:
     """Mean and standard deviation over the folds, and a 95 % interval for the mean.
 
-    The interval reckons with training sets that overlap: its variance is that of the mean of independent folds with
-    1 ÷ folds + validation ÷ training images in the place of 1 ÷ folds (Nadeau and Bengio, 2003, section 3).
+    The interval reckons with training sets that overlap: its variance is that of one training times 1 ÷ trainings + validation
+    ÷ training images (Nadeau and Bengio, 2003, section 3).
     """
 
     mean: float
@@ -43,7 +43,7 @@ class Spread:
 class Comparison:
     """The corrected resampled t-test of two cross-validations on the same folds (Nadeau and Bengio, 2003, section 3).
 
-    `difference` is the mean of the other's values taken from these; `p` is two-sided. Differences are taken to be normal, and
+    `difference` is the mean of these values less that of the other's; `p` is two-sided. Differences are taken to be normal, and
     equally correlated between folds.
     """
 
@@ -72,7 +72,7 @@ class CrossValidation:
 
 
 def cross_validate(
-    data: str | Path,
+    data: str | Path | None,
     out: str | Path,
     *,
     folds: int = 5,
@@ -95,20 +95,16 @@ def cross_validate(
     Raises SqueezekitError for wrong input, RunFailed when a training fails, Interrupted after Ctrl-C.
     """
     begin, folder = time.monotonic(), Path(out).expanduser()
-    for name, number, least in (("folds", folds, 2), ("repeats", repeats, 1), ("jobs", jobs, 1), ("grace", grace, LEAST_GRACE)):
+    for name, number, least in (("folds", folds, 2), ("repeats", repeats, 1)):
         if number < least:
             raise SqueezekitError(f"--{name} {number}: give at least {least}")
     first = int(fields.pop("seed", 0))
     points = Space(points=tuple({"seed": first + i // folds, "fold": i % folds} for i in range(folds * repeats)))
-    fields = {**fields, "data": str(data), "folds": folds}
+    fields = {**fields, "folds": folds}
     options = {"sampler": "grid", "pruner": "none", "seed": first}
-    plan = planned(points, network=network, recipe=recipe, config=config, fields=fields, **options)
+    plan = planned(points, data=data, network=network, recipe=recipe, config=config, fields=fields, **options)
     other = _read(Path(against).expanduser(), plan) if against else None
-    if (folder / "config.toml").exists():
-        raise SqueezekitError(f"{folder}: is a run; choose another --out")
-    folder.mkdir(parents=True, exist_ok=True)
-    url = storage or f"sqlite:///{(folder / 'study.db').absolute()}"
-    study = Study(plan, url, folder.name, grace)
+    study = Study.in_folder(folder, plan, storage, grace)
     work(study, folder, jobs)
     found = _result(study, folder, folds, repeats, other, time.monotonic() - begin)
     durable.write_text(folder / "trials.csv", csv_of(found.rows, curve_names(found.rows, plan.fields["classes"])))

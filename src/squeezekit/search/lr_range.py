@@ -48,7 +48,7 @@ class LrRange:
 
 
 def lr_range(
-    data: str | Path,
+    data: str | Path | None,
     *,
     from_rate: float = 1e-5,
     to_rate: float = 1.0,
@@ -65,7 +65,8 @@ def lr_range(
     if not 0 < from_rate < to_rate:
         raise SqueezekitError(f"--from {from_rate:g} --to {to_rate:g}: give two rates above 0, the lower one first")
     file = Path(config).expanduser() if config else None
-    fields = {**fields, "data": str(data)}
+    if data is not None:
+        fields["data"] = str(data)
     with tempfile.TemporaryDirectory() as folder:
         settings = resolve(network=network, recipe=recipe, config=file, fields=fields)
         run, source = start_run(Path(folder) / "run", *settings)

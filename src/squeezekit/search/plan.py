@@ -73,7 +73,14 @@ class Plan(BaseModel):
 
 
 def planned(
-    space: str | Space, *, network: str | None, recipe: str | None, config: str | Path | None, fields: Fields, **options: Any
+    space: str | Space,
+    *,
+    data: str | Path | None,
+    network: str | None,
+    recipe: str | None,
+    config: str | Path | None,
+    fields: Fields,
+    **options: Any,
 ) -> Plan:
     """The plan that a user's flags come to, `space` a built-in one's name, a file or points of our own.
 
@@ -83,6 +90,8 @@ def planned(
     presets = {table: content.pop("name", None) for table, content in tables.items()}
     network, recipe = network or presets.get("network") or "report", recipe or presets.get("recipe") or "modern"
     fields = {**{name: value for content in tables.values() for name, value in content.items()}, **fields}
+    if data is not None:
+        fields["data"] = str(data)
     for name in fields:
         table_of(name, network_class(network))
     varied = named_space(space, network, fields) if isinstance(space, str) else space

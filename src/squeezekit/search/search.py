@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from squeezekit import durable
-from squeezekit.errors import RunFailed, SqueezekitError
+from squeezekit.errors import RunFailed
 from squeezekit.images.batches import Batches
 from squeezekit.search.curves import curve_names
 from squeezekit.search.plan import planned
 from squeezekit.search.rows import Row, front, recommended
-from squeezekit.search.study import GRACE_SECONDS, LEAST_GRACE, Study
+from squeezekit.search.study import GRACE_SECONDS, Study
 from squeezekit.search.workers import work
 from squeezekit.training.measure import images_at_once, measure
 from squeezekit.training.run_folder import Run
@@ -46,7 +46,7 @@ class Found:
 
 
 def search(
-    data: str | Path,
+    data: str | Path | None,
     out: str | Path,
     *,
     space: str = "report",
@@ -66,29 +66,20 @@ def search(
 ) -> Found:
     """Train networks and recipes of a space, and recommend one.
 
-    `space` is a built-in one or a TOML file; `sampler` grid, random, tpe or nsga2 (that one looks for small networks as well as
-    good ones, and never stops a trial early); `pruner` halving, hyperband or none. `limits` are the most `parameters`, `macs`,
-    `bytes` of int8 weights and `ram` of int8 activations. `fields` are the same for all trials, such as `epochs` and `limit`.
-    Trials are run folders in `out`; the study is in `storage`, a SQLite file there unless another database is named, which any
-    number of machines may share; a worker that is silent for `grace` seconds is dead, and its trial begins anew. The same call
-    goes on with a study that was stopped.
+    `data` may stand in `config` as well. `space` is a built-in one or a TOML file; `sampler` grid, random, tpe or nsga2 (that one
+    looks for small networks as well as good ones, and never stops a trial early); `pruner` halving, hyperband or none. `limits`
+    are the most `parameters`, `macs`, `bytes` of int8 weights and `ram` of int8 activations. `fields` are the same for all
+    trials, such as `epochs` and `limit`. Trials are run folders in `out`; the study is in `storage`, a SQLite file there unless
+    another database is named, which any number of machines may share; a worker that is silent for `grace` seconds is dead, and
+    its trial begins anew on another one. The same call goes on with a study that was stopped.
 
     Raises SqueezekitError for wrong input, RunFailed when no trial succeeds, Interrupted after Ctrl-C.
     """
     begin, folder = time.monotonic(), Path(out).expanduser()
-    for name, number, least in (("jobs", jobs, 1), ("grace", grace, LEAST_GRACE)):
-        if number < least:
-            raise SqueezekitError(f"--{name} {number}: give at least {least}")
     options = {"sampler": sampler, "trials": trials, "pruner": pruner, "size": size, "limits": limits or {}}
     seed = int(fields.get("seed", 0))
-    plan = planned(
-        space, network=network, recipe=recipe, config=config, fields={**fields, "data": str(data)}, seed=seed, **options
-    )
-    if (folder / "config.toml").exists():
-        raise SqueezekitError(f"{folder}: is a run; choose another --out")
-    folder.mkdir(parents=True, exist_ok=True)
-    url = storage or f"sqlite:///{(folder / 'study.db').absolute()}"
-    study = Study(plan, url, folder.name, grace)
+    plan = planned(space, data=data, network=network, recipe=recipe, config=config, fields=fields, seed=seed, **options)
+    study = Study.in_folder(folder, plan, storage, grace)
     work(study, folder, jobs)
     return _found(study, folder, test, time.monotonic() - begin)
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from optuna import Trial
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from pydantic import ValidationError
 
 from squeezekit.errors import SqueezekitError
-from squeezekit.networks.catalogue import NETWORKS, first_problem, network_class
+from squeezekit.networks.catalogue import NETWORKS, first_problem, network_class, network_config
 from squeezekit.training.recipe import Recipe
 from squeezekit.training.settings import read_toml, table_of
 
@@ -255,9 +256,5 @@ def fire_sizes(network: str, given: Fields) -> Iterator[Fields]:
 
 
 def _parameters(network: str, fields: Fields) -> int:
-    import torch
-
-    from squeezekit.networks.catalogue import network_config
-
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in network_config(network, **fields).build().parameters())

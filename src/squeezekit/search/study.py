@@ -46,6 +46,8 @@ class Study:
     """
 
     def __init__(self, plan: Plan, storage: str, name: str, grace: int = GRACE_SECONDS) -> None:
+        if grace < LEAST_GRACE:
+            raise SqueezekitError(f"--grace {grace}: give at least {LEAST_GRACE}")
         self.plan, self.storage, self.name, self.grace = plan, storage, name, grace
         # Since when this process has seen a trial that says nothing.
         self._seen: dict[int, float] = {}
@@ -61,6 +63,14 @@ class Study:
                     if attempt == OPENING_ATTEMPTS - 1:
                         raise
                     time.sleep(random.uniform(0, 1))
+
+    @classmethod
+    def in_folder(cls, folder: Path, plan: Plan, storage: str | None, grace: int) -> Study:
+        """The study whose runs are in `folder`, and its store too unless another one is named."""
+        if (folder / "config.toml").exists():
+            raise SqueezekitError(f"{folder}: is a run; choose another --out")
+        folder.mkdir(parents=True, exist_ok=True)
+        return cls(plan, storage or f"sqlite:///{(folder / 'study.db').absolute()}", folder.name, grace)
 
     def _opened(self) -> optuna.Study:
         opened = optuna.create_study(

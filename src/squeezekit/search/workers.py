@@ -25,6 +25,8 @@ LOOK_SECONDS = 0.5
 
 def work(study: Study, folder: Path, jobs: int) -> None:
     """Train everything with so many processes; raises Interrupted when asked to stop, SqueezekitError when none can go on."""
+    if jobs < 1:
+        raise SqueezekitError(f"--jobs {jobs}: give at least 1")
     study.fill()
     workers = [_started(study, folder, number, jobs) for number in range(jobs)]
     stopping = False
@@ -41,10 +43,11 @@ def work(study: Study, folder: Path, jobs: int) -> None:
             if not stopping:
                 _end(workers)
     problems = [problem for _, here in workers if (problem := _received(here))]
-    if stopping:
-        raise Interrupted("stopped; the same command goes on")
     if study.ended():
         return
+    # Workers may have heard Ctrl-C themselves, and have ended before they could be told.
+    if stop.is_set():
+        raise Interrupted("stopped; the same command goes on")
     if problems:
         raise SqueezekitError(problems[0])
     raise RunFailed("a worker has ended before its time; the same command goes on")
