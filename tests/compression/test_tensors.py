@@ -8,9 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from squeezekit.compression.forms import Codebook, Grid, Planes, Quantised, Rows, form_of
+from squeezekit.compression.arithmetic import encoder, finished
+from squeezekit.compression.fields import Fields
+from squeezekit.compression.forms import FORMS, Codebook, Grid, Models, Planes, Quantised, Rows, form_of
 from squeezekit.compression.octaves import nearest_octave
-from squeezekit.compression.tensors import decode_parts, decode_tensors, encode_tensors
+from squeezekit.compression.octets import MOST_BYTES, code_text
+from squeezekit.compression.tensors import VERSION, decode_parts, decode_tensors, encode_tensors
 from squeezekit.errors import SqueezekitError
 
 
@@ -62,6 +65,38 @@ def test_special_numbers_keep_their_bits():
 @pytest.mark.parametrize("array", [np.float32(3.5) * np.ones(()), np.zeros((0, 3), np.float32), np.zeros((4, 0, 2), np.float16)])
 def test_scalars_and_empty_arrays(array):
     assert same(decode_tensors(encode_tensors({"a": array}))["a"], array)
+
+
+def test_empty_arrays_of_impossible_sides_are_refused():
+    """Found by the fuzzer: NumPy has no array of so many nothings, and scales of empty rows would fill the memory."""
+    with pytest.raises(SqueezekitError, match="2\\*\\*40"):
+        encode_tensors({"a": np.zeros((2**20, 0, 2**21), np.float32)})
+    assert decode_tensors(encode_tensors({"a": np.zeros((2**20, 0, 2**20), np.float32)}))["a"].shape == (2**20, 0, 2**20)
+    for shape, form in (((2**40, 2**40, 0), Planes), ((2**47, 0), Planes), ((2**30, 0), Rows)):
+        with pytest.raises(SqueezekitError, match="damaged"):
+            decode_tensors(listed(shape, form))
+    begin = time.perf_counter()
+    assert decode_tensors(listed((2**40, 0), Grid))["a"].shape == (2**40, 0)
+    assert time.perf_counter() - begin < 1
+
+
+def listed(shape, form):
+    """Tensors that say that they hold an array of that shape and form, as a hostile writer would."""
+    header = Fields()
+    header.write_integer(1)
+    header.write_text("a")
+    for number in (1, len(shape), *shape, FORMS.index(form)):
+        header.write_integer(number)
+    if form is Grid:
+        header.write(np.float32(1).tobytes())
+    for _ in range({Planes: 1, Grid: 1, Rows: 3}[form]):
+        header.write_integer(0)
+    coder, models = encoder(MOST_BYTES * len(bytes(header))), Models()
+    code_text(coder, *models.text, np.frombuffer(bytes(header), np.uint8).copy())
+    stream, start = finished(coder), Fields()
+    for number in (VERSION, len(bytes(header)), len(stream)):
+        start.write_integer(number)
+    return bytes(start) + stream
 
 
 def test_arrays_in_any_layout_are_taken():

@@ -267,9 +267,11 @@ class Rows(Form):
     def of(cls, part: Quantised) -> Self:
         """Raises SqueezekitError for scales that are not on the scale of `octaves.py`."""
         exponents = to_octaves(part.scales)
-        if exponents is None or part.integers.ndim < 1 or part.scales.shape != part.shape[:1]:
-            raise SqueezekitError("quantised weights need one scale a row, rounded with nearest_octave")
-        centre = int(np.sort(exponents)[len(exponents) // 2]) if len(exponents) else 0
+        if exponents is None or not part.integers.size or not part.shape or part.scales.shape != part.shape[:1]:
+            raise SqueezekitError(
+                "quantised weights need rows that are not empty, and one scale a row, rounded with nearest_octave"
+            )
+        centre = int(np.sort(exponents)[len(exponents) // 2])
         return cls(part, centre, (_longest(exponents - centre), _longest(part.integers)))
 
     def describe(self, header: Fields) -> None:
@@ -279,7 +281,8 @@ class Rows(Form):
 
     @classmethod
     def described(cls, header: Fields, shape: Shape, dtype: np.dtype[Any]) -> Self:
-        if dtype != np.float32 or not shape:
+        # Scales of empty rows would be numbers that nothing limits.
+        if dtype != np.float32 or not shape or not prod(shape):
             raise SqueezekitError("tensors are damaged: quantised weights make no sense; get the file again")
         part = Quantised(np.zeros(shape, np.int64), np.zeros(shape[0], np.float32))
         return cls(part, header.read_integer(), (_read_longest(header), _read_longest(header)))
@@ -313,6 +316,9 @@ def form_of(tensor: Array | Quantised) -> Form:
 
 
 def _code(coder: Coder, models: Models, integers: Integers, longest: int) -> None:
+    if not integers.size:
+        # Rows without columns may be more than anyone can count.
+        return
     rows, columns = integers.shape[:2] if integers.ndim > 1 else (1, integers.size)
     code_integers(coder, models.weights, integers.reshape(rows, columns, prod(integers.shape[2:])), longest)
 

@@ -27,6 +27,8 @@ FREE_VALUES, VALUES_PER_BYTE = 1 << 21, 128
 FREE_BITS, BITS_PER_BYTE = 1 << 21, 128
 FREE_LIST, LIST_PER_BYTE = 1 << 16, 4
 MOST_ARRAYS = 4096
+# Of the sides of an array that are not 0.
+MOST_EXTENT = 2**40
 DTYPES: dict[int, np.dtype[Any]] = {0: np.dtype("<f2"), 1: np.dtype("<f4"), 2: np.dtype("<f8")}
 
 Array = NDArray[Any]
@@ -51,6 +53,8 @@ def _encoded(tensors: Mapping[str, Array | Quantised]) -> tuple[bytes, list[int]
     header, forms = Fields(), []
     header.write_integer(len(tensors))
     for name, tensor in tensors.items():
+        if _extent(tensor.shape) > MOST_EXTENT:
+            raise SqueezekitError(f"tensor '{name}' has sides that multiply to more than 2**40; give a smaller one")
         form, dtype = form_of(tensor), _dtype_code(name, tensor)
         header.write_text(name)
         header.write_integer(dtype)
@@ -115,7 +119,7 @@ def _read_all(header: Fields, coder: Coder, models: Models, raw: Fields, left: i
         name, dtype = header.read_text(), DTYPES[_at_most(header.read_integer(), max(DTYPES))]
         shape = tuple(header.read_integer() for _ in range(_at_most(header.read_integer(), 16)))
         left -= prod(shape)
-        if left < 0 or name in tensors:
+        if left < 0 or name in tensors or _extent(shape) > MOST_EXTENT:
             raise SqueezekitError("tensors are damaged: their list makes no sense; get the file again")
         form = _read_form(header, shape, dtype)
         tensors[name] = form.read(coder, models, raw)
@@ -123,6 +127,11 @@ def _read_all(header: Fields, coder: Coder, models: Models, raw: Fields, left: i
     if not header.at_end:
         raise SqueezekitError("tensors are damaged: their list is too long; get the file again")
     return tensors
+
+
+def _extent(shape: tuple[int, ...]) -> int:
+    """Of the sides that are not 0: NumPy cannot make every empty array."""
+    return prod(side for side in shape if side)
 
 
 def _write_form(header: Fields, form: Form) -> None:
