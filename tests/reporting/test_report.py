@@ -108,7 +108,7 @@ def test_a_run_and_a_cross_validation_share_a_page(tmp_path):
 
 
 def test_unfinished_or_foreign_folders_are_refused(tmp_path):
-    with pytest.raises(SqueezekitError, match="not a run folder"):
+    with pytest.raises(SqueezekitError, match="holds no run, search or cross-validation"):
         write_report([tmp_path], tmp_path / "x.html")
     (tmp_path / "study.db").write_text("")
     with pytest.raises(SqueezekitError, match="search is not finished"):

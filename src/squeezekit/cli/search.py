@@ -15,7 +15,7 @@ LIMITS = {
     "parameters": "parameters",
     "macs": "multiply-adds of one image",
     "bytes": "bytes of int8 weights",
-    "ram": "peak bytes of int8 activations",
+    "ram": "bytes of int8 activations at once",
 }
 SHOWN = 10
 

@@ -45,6 +45,8 @@ def _story(folder: Path, say: Language) -> tuple[str, list[Section]]:
             raise SqueezekitError(f"{folder}: its search is not finished; go on with the same command")
         study = StudyStory(folder, _json(folder / "summary.json"), say)
         return study.title, study.sections()
+    if not (folder / "config.toml").is_file():
+        raise SqueezekitError(f"{folder}: holds no run, search or cross-validation; give what train, search or crossval has made")
     story = RunStory(Run(folder), say)
     return story.title, [story.aim(), *story.sections()]
 

@@ -71,7 +71,7 @@ class LiveTable:
         left = self._plan.trials - ended - self._ended_before
         if ended and left > 0:
             seconds = left * (time.monotonic() - self._begin) / ended
-            parts.append(f"about {seconds / 60:.0f} minutes left")
+            parts.append(f"about {seconds:.0f} s left" if seconds < 120 else f"about {seconds / 60:.0f} minutes left")
         return f"{sum(row.ended for row in rows)} of {self._plan.trials}: " + ", ".join(parts)
 
 
