@@ -102,6 +102,14 @@ def test_the_gpu_script_runs_dry_on_a_cpu(digit_folder, tmp_path):
     assert next(row for row in again if "target" in row) == target
 
 
+def test_the_overhead_of_a_search_is_what_is_not_training(digit_folder):
+    found = lines(sys.executable, BENCHMARKS / "search_overhead.py", digit_folder, "--rounds", "1", "--limit", "300", "--epochs", "1")
+    one, two, summary = found
+    assert (one["jobs"], one["threads"], two["jobs"], two["threads"]) == (1, 2, 2, 1)
+    assert 0 < one["share"] < 1 and summary["share_1"] == one["share"]
+    assert summary["two_jobs_over_one"] == [round(two["seconds"] / one["seconds"], 3)]
+
+
 def test_compression_measures_every_method(tiny_run, tmp_path):
     command = (BENCHMARKS / "compression.py", tiny_run.folder, "--out", tmp_path, "--epochs", 1, "--max-drop", 30)
     found = lines(sys.executable, *command, "--plot", tmp_path / "plot.png")

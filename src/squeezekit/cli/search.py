@@ -40,7 +40,8 @@ the same command goes on with a study that was stopped; with --storage, on any n
     parser.add_argument("--space", metavar="SPACE", help=f"{spaces} (default report)")
     parser.add_argument("--sampler", choices=["grid", "random", "tpe", "nsga2"], help="how points are chosen (default tpe)")
     parser.add_argument("--trials", type=int, metavar="N", help="points to try; a grid tries all (default 50)")
-    parser.add_argument("--jobs", type=int, metavar="N", help="trials at once (default 1)")
+    parser.add_argument("--jobs", type=int, metavar="N", help="trials at once (default 1; of a cluster: its GPUs, or else nodes)")
+    parser.add_argument("--cluster", metavar="ADDRESS", help="train on a Ray cluster: auto, or its head's host:port")
     parser.add_argument("--pruner", choices=["halving", "hyperband", "none"], help="stops hopeless trials (default halving)")
     parser.add_argument("--size", choices=list(LIMITS), help="what is kept small (default parameters)")
     for name, what in LIMITS.items():

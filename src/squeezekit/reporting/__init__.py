@@ -1,1 +1,1 @@
-"""Tables and figures."""
+"""Tables, figures and pages, from run and study folders."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import tomli_w
 
 from squeezekit.reporting import charts
 from squeezekit.reporting.document import Block, Column, Listing, Paragraph, Section, Table
+from squeezekit.reporting.influence import is_whole_grid, shares_of_variance
 from squeezekit.reporting.language import Language
 from squeezekit.reporting.run_story import RunStory
 from squeezekit.training.recipe import named_recipe
@@ -131,14 +133,15 @@ class StudyStory:
         return Section(say.text("heat"), [charts.heat_map(means, *pair, self._epoch(), say)])
 
     def _most_influential(self, fields: Sequence[str]) -> tuple[str, str] | None:
-        ordered = sorted(fields, key=lambda name: -self._shares().get(name, 0))
+        ordered = sorted(fields, key=lambda name: -self._shares.get(name, 0))
         return (ordered[0], ordered[1]) if len(ordered) > 1 else None
 
     def _influence(self) -> Section | None:
-        say, shares = self.language, self._shares()
+        say, shares = self.language, self._shares
         if len(shares) < 2:
             return None
-        text = say.text("influence text", count=len(self._trained()), epoch=self._epoch())
+        method = "grid" if is_whole_grid(self._points(), list(shares)) else "forest"
+        text = say.text(f"influence {method}", count=len(self._trained()), epoch=self._epoch())
         plot = charts.bars("influence", say.text("influence plot"), shares, (say.text("field"), say.text("share")), say)
         return Section(say.text("influence"), [plot, Paragraph(text)])
 
@@ -154,21 +157,12 @@ class StudyStory:
         loss = row["curve"][self._epoch() - 1]
         return min(loss, guess) if math.isfinite(loss) else guess
 
+    def _points(self) -> list[dict[str, Any]]:
+        return [{name: _plain(row["fields"].get(name)) for name in self.fields} for row in self._trained()]
+
+    @cached_property
     def _shares(self) -> dict[str, float]:
-        """Of the variance of losses, what the means by each field's values explain."""
-        rows = self._trained()
-        if len(rows) < 3:
-            return {}
-        losses = np.array([self._loss(row) for row in rows])
-        total = float(losses.var())
-        shares = {}
-        for name in self.fields:
-            values = [_plain(row["fields"].get(name)) for row in rows]
-            # With a value of its own for each trial, everything would be explained.
-            if total and 2 <= len(set(values)) <= len(rows) // 2:
-                means = {value: losses[[other == value for other in values]].mean() for value in set(values)}
-                shares[name] = float(np.var([means[value] for value in values])) / total
-        return shares
+        return shares_of_variance(self._points(), self.fields, [self._loss(row) for row in self._trained()])
 
     def _front(self) -> Section:
         say, done = self.language, [row for row in self.rows if row["state"] == "done"]

@@ -17,10 +17,9 @@ from squeezekit.errors import RunFailed, SqueezekitError
 from squeezekit.search.curves import curve_names
 from squeezekit.search.plan import Plan, planned
 from squeezekit.search.rows import Row
-from squeezekit.search.search import csv_of
+from squeezekit.search.search import carry_out, csv_of
 from squeezekit.search.space import Space
 from squeezekit.search.study import GRACE_SECONDS, Study
-from squeezekit.search.workers import work
 
 CONFIDENCE = 0.95
 
@@ -78,7 +77,8 @@ def cross_validate(
     folds: int = 5,
     repeats: int = 1,
     against: str | Path | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
+    cluster: str | None = None,
     storage: str | None = None,
     grace: int = GRACE_SECONDS,
     network: str | None = None,
@@ -89,8 +89,8 @@ def cross_validate(
     """Train a network with a recipe `folds` times, each time without another part of the training images, which validates.
 
     Every class is divided in proportion; `repeats` divides and trains anew, with other seeds. Test images are left alone.
-    `against` is the folder of a finished cross-validation of another network or recipe on the same folds, to compare with. Runs
-    are in `out`, and the same call goes on with what was stopped.
+    `against` is the folder of a finished cross-validation of another network or recipe on the same folds, to compare with.
+    `jobs` and `cluster` are as in `search`. Runs are in `out`, and the same call goes on with what was stopped.
 
     Raises SqueezekitError for wrong input, RunFailed when a training fails, Interrupted after Ctrl-C.
     """
@@ -105,7 +105,7 @@ def cross_validate(
     plan = planned(points, data=data, network=network, recipe=recipe, config=config, fields=fields, **options)
     other = _read(Path(against).expanduser(), plan) if against else None
     study = Study.in_folder(folder, plan, storage, grace)
-    work(study, folder, jobs)
+    carry_out(study, folder, jobs, cluster)
     found = _result(study, folder, folds, repeats, other, time.monotonic() - begin)
     durable.write_text(folder / "trials.csv", csv_of(found.rows, curve_names(found.rows, plan.fields["classes"])))
     durable.write_text(folder / "crossval.json", json.dumps({"plan": plan.model_dump(), **found.as_json()}, indent=2) + "\n")

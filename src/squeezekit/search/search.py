@@ -13,6 +13,7 @@ from typing import Any
 from squeezekit import durable
 from squeezekit.errors import RunFailed
 from squeezekit.images.batches import Batches
+from squeezekit.search.cluster import work_on_cluster
 from squeezekit.search.curves import curve_names
 from squeezekit.search.plan import planned
 from squeezekit.search.rows import Row, front, recommended
@@ -52,7 +53,8 @@ def search(
     space: str = "report",
     sampler: str = "tpe",
     trials: int = 50,
-    jobs: int = 1,
+    jobs: int | None = None,
+    cluster: str | None = None,
     pruner: str = "halving",
     size: str = "parameters",
     limits: dict[str, int] | None = None,
@@ -69,7 +71,8 @@ def search(
     `data` may stand in `config` as well. `space` is a built-in one or a TOML file; `sampler` grid, random, tpe or nsga2 (that one
     looks for small networks as well as good ones, and never stops a trial early); `pruner` halving, hyperband or none. `limits`
     are the most `parameters`, `macs`, `bytes` of int8 weights and `ram` of int8 activations. `fields` are the same for all
-    trials, such as `epochs` and `limit`. Trials are run folders in `out`; the study is in `storage`, a SQLite file there unless
+    trials, such as `epochs` and `limit`. `jobs` trials are trained at once: one, or as many as `cluster`, the address of a Ray
+    cluster, has GPUs or else nodes. Trials are run folders in `out`; the study is in `storage`, a SQLite file there unless
     another database is named, which any number of machines may share; a worker that is silent for `grace` seconds is dead, and
     its trial begins anew on another one. The same call goes on with a study that was stopped.
 
@@ -80,8 +83,16 @@ def search(
     seed = int(fields.get("seed", 0))
     plan = planned(space, data=data, network=network, recipe=recipe, config=config, fields=fields, seed=seed, **options)
     study = Study.in_folder(folder, plan, storage, grace)
-    work(study, folder, jobs)
+    carry_out(study, folder, jobs, cluster)
     return _found(study, folder, test, time.monotonic() - begin)
+
+
+def carry_out(study: Study, folder: Path, jobs: int | None, cluster: str | None) -> None:
+    """Train what is left of a study here, or on a Ray cluster; raises what `search` does."""
+    if cluster is None:
+        work(study, folder, 1 if jobs is None else jobs)
+    else:
+        work_on_cluster(study, folder, cluster, jobs)
 
 
 def _found(study: Study, folder: Path, test: bool, seconds: float) -> Found:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import optuna
@@ -27,7 +28,7 @@ from squeezekit.errors import SqueezekitError
 from squeezekit.search.plan import Plan
 from squeezekit.search.rows import FIELDS, POINT, SURPLUS, Row, attempts, died, rows_of
 from squeezekit.search.space import Fields, Space
-from squeezekit.search.trial import Objective, TrialFailed
+from squeezekit.search.trial import Objective, Trains, TrialFailed, trained_here
 
 GRACE_SECONDS = 30
 # SQLite's clock has whole seconds.
@@ -112,14 +113,17 @@ class Study:
                     # Twice, perhaps, when two come here at once: the second is found superfluous before it trains.
                     self._optuna.enqueue_trial(again, user_attrs={POINT: point})
 
-    def work(self, folder: Path, seed: int = 0) -> None:
-        """Train what waits until nothing waits or runs; `folder` is for the runs. Raises Interrupted after Ctrl-C."""
-        objective = Objective(self.plan, folder)
+    def work(self, folder: Path, seed: int = 0, trains: Trains = trained_here, stop: Event | None = None) -> None:
+        """Have trained what waits, until nothing waits or runs or `stop` is set; `folder` is for the runs.
+
+        Raises Interrupted after Ctrl-C.
+        """
+        objective = Objective(self.plan, folder, trains)
         # Workers must not all draw the same.
         self._optuna.sampler = self._sampler(self.plan.seed + seed)
         self._optuna.pruner = self._pruner()
         self.fill()
-        while not self.ended():
+        while not (stop and stop.is_set()) and not self.ended():
             with _explained(self.storage), _calm():
                 if any(trial.state == TrialState.WAITING for trial in self._trials()):
                     self._next(objective)

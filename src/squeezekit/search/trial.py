@@ -14,6 +14,7 @@ from squeezekit.errors import RunFailed
 from squeezekit.screen import silence
 from squeezekit.search.plan import Plan, sizes_of
 from squeezekit.search.rows import FIELDS, POINT, REASON, SURPLUS, died
+from squeezekit.search.space import Fields
 from squeezekit.training.run_folder import Run
 from squeezekit.training.train import train
 from squeezekit.training.watch import Interrupted
@@ -23,11 +24,24 @@ class TrialFailed(Exception):
     """A trial that cannot be trained, or diverged, and is a row with its reason; or one that is superfluous, and is none."""
 
 
-class Objective:
-    """Trains what Optuna draws, in `folder/0007` for point 7; a run that was begun goes on."""
+OnEpoch = Callable[[dict[str, float]], None]
+# A plan, the fields of one trial, its run folder, who is told of each epoch.
+Trains = Callable[[Plan, Fields, Path, OnEpoch], Run]
 
-    def __init__(self, plan: Plan, folder: Path) -> None:
-        self.plan, self.folder = plan, folder
+
+def trained_here(plan: Plan, fields: Fields, folder: Path, on_epoch: OnEpoch) -> Run:
+    """One trial's run, by this process; one that was begun goes on."""
+    with silence():
+        return train(
+            network=plan.network, recipe=plan.recipe, out=folder, resume=True, on_epoch=on_epoch, **{**plan.fields, **fields}
+        )
+
+
+class Objective:
+    """Has trained what Optuna draws, in `folder/0007` for point 7; a run that was begun goes on."""
+
+    def __init__(self, plan: Plan, folder: Path, trains: Trains = trained_here) -> None:
+        self.plan, self.folder, self.trains = plan, folder, trains
         self.space = plan.space_of_trials()
 
     def __call__(self, trial: optuna.Trial) -> float | tuple[float, int]:
@@ -39,15 +53,7 @@ class Objective:
         trial.set_user_attr(FIELDS, fields)
         try:
             sizes = self._sizes(trial, fields)
-            with silence():
-                run = train(
-                    network=self.plan.network,
-                    recipe=self.plan.recipe,
-                    out=self.folder_of(trial.user_attrs[POINT]),
-                    resume=True,
-                    on_epoch=self._teller(trial),
-                    **{**self.plan.fields, **fields},
-                )
+            run = self.trains(self.plan, fields, self.folder_of(trial.user_attrs[POINT]), self._teller(trial))
             loss = self._tell(trial, run)
         except (Interrupted, optuna.exceptions.OptunaError, SQLAlchemyError):
             raise
@@ -78,7 +84,7 @@ class Objective:
             raise optuna.TrialPruned
         return sizes
 
-    def _teller(self, trial: optuna.Trial) -> Callable[[dict[str, float]], None]:
+    def _teller(self, trial: optuna.Trial) -> OnEpoch:
         told: list[float] = []
 
         def on_epoch(row: dict[str, float]) -> None:

@@ -1,4 +1,4 @@
-"""Worker processes that a study is trained by, and the screen that watches them."""
+"""Whoever trains a study on this machine's account, and the screen that watches them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
+from typing import Protocol
 
 import torch
 
@@ -23,16 +23,34 @@ from squeezekit.training.watch import Interrupted, stop_requests
 LOOK_SECONDS = 0.5
 
 
+class Worker(Protocol):
+    """Trains one trial after another until none waits."""
+
+    def alive(self) -> bool:
+        """Whether it still works."""
+
+    def end(self) -> None:
+        """Ask it to put its trial away, and end."""
+
+    def problem(self) -> str:
+        """What it had to say when it ended, if anything."""
+
+
 def work(study: Study, folder: Path, jobs: int) -> None:
     """Train everything with so many processes; raises Interrupted when asked to stop, SqueezekitError when none can go on."""
-    if jobs < 1:
-        raise SqueezekitError(f"--jobs {jobs}: give at least 1")
+    _check(jobs)
+    watched(study, jobs, lambda number: _Process(study, folder, number, jobs))
+
+
+def watched(study: Study, jobs: int, start: Callable[[int], Worker]) -> None:
+    """Start so many workers, and show how far they are until the last has ended; raises what `work` does."""
+    _check(jobs)
     study.fill()
-    workers = [_started(study, folder, number, jobs) for number in range(jobs)]
+    workers = [start(number) for number in range(jobs)]
     stopping = False
     with stop_requests() as stop, LiveTable(study.plan) as live:
         try:
-            while any(process.is_alive() for process, _ in workers):
+            while any(worker.alive() for worker in workers):
                 if stop.is_set() and not stopping:
                     stopping = True
                     _end(workers)
@@ -42,7 +60,7 @@ def work(study: Study, folder: Path, jobs: int) -> None:
         finally:
             if not stopping:
                 _end(workers)
-    problems = [problem for _, here in workers if (problem := _received(here))]
+    problems = [problem for worker in workers if (problem := worker.problem())]
     if study.ended():
         return
     # Workers may have heard Ctrl-C themselves, and have ended before they could be told.
@@ -53,33 +71,43 @@ def work(study: Study, folder: Path, jobs: int) -> None:
     raise RunFailed("a worker has ended before its time; the same command goes on")
 
 
-def _started(study: Study, folder: Path, number: int, jobs: int) -> tuple[BaseProcess, Connection]:
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe(duplex=False)
-    threads = max((os.cpu_count() or 1) // jobs, 1)
-    about = (study.plan.model_dump_json(), study.storage, study.name, study.grace)
-    process = context.Process(target=_worker, args=(about, str(folder), number, threads, there))
-    process.start()
-    there.close()
-    return process, here
+def _check(jobs: int) -> None:
+    if jobs < 1:
+        raise SqueezekitError(f"--jobs {jobs}: give at least 1")
 
 
-def _end(workers: Sequence[tuple[BaseProcess, Connection]]) -> None:
-    """Ask those that still work to put their trials away."""
-    for process, _ in workers:
-        if process.is_alive():
-            process.terminate()
+def _end(workers: Sequence[Worker]) -> None:
+    for worker in workers:
+        if worker.alive():
+            worker.end()
 
 
-def _received(connection: Connection) -> str:
-    """What a worker that has ended had to say."""
-    try:
-        return str(connection.recv())
-    except EOFError:
-        return ""
+class _Process:
+    """A process of this machine, with its share of the processor."""
+
+    def __init__(self, study: Study, folder: Path, number: int, jobs: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._here, there = context.Pipe(duplex=False)
+        threads = max((os.cpu_count() or 1) // jobs, 1)
+        about = (study.plan.model_dump_json(), study.storage, study.name, study.grace)
+        self._process = context.Process(target=_work_there, args=(about, str(folder), number, threads, there))
+        self._process.start()
+        there.close()
+
+    def alive(self) -> bool:
+        return self._process.is_alive()
+
+    def end(self) -> None:
+        self._process.terminate()
+
+    def problem(self) -> str:
+        try:
+            return str(self._here.recv())
+        except EOFError:
+            return ""
 
 
-def _worker(about: tuple[str, str, str, int], folder: str, number: int, threads: int, report: Connection) -> None:
+def _work_there(about: tuple[str, str, str, int], folder: str, number: int, threads: int, report: Connection) -> None:
     # As Ctrl-C, so that Optuna hears of it; while it trains, training itself listens.
     signal.signal(signal.SIGTERM, _stop)
     torch.set_num_threads(threads)

@@ -1,0 +1,167 @@
+"""Trials on a Ray cluster: Ray finds the processors, this machine keeps the study and the runs.
+
+A trial is a task that sends its run folder back after every epoch. When its node is lost, the next one is given that folder and
+goes on from there. Images must lie at the same path on every node.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import torch
+
+from squeezekit import durable
+from squeezekit.errors import RunFailed, SqueezekitError
+from squeezekit.search.plan import Plan
+from squeezekit.search.space import Fields
+from squeezekit.search.study import Study
+from squeezekit.search.trial import OnEpoch, trained_here
+from squeezekit.search.workers import watched
+from squeezekit.training.run_folder import Run
+from squeezekit.training.watch import Interrupted
+
+LOOK_SECONDS = 0.2
+MOST_LOSSES = 5
+# What says how far a run is comes after what it says.
+LAST_WRITTEN = ("config.toml", "last.pt", "metrics.csv", "summary.json")
+Files = Mapping[str, bytes]
+
+
+def work_on_cluster(study: Study, folder: Path, address: str, jobs: int | None) -> None:
+    """Train everything on the Ray cluster at `address` ("auto": that of this machine), `jobs` trials at a time.
+
+    By default there are as many as GPUs, or as nodes where there is none; each has its share of the processors. Raises what
+    `work` does.
+    """
+    ray = _connected(address)
+    try:
+        resources = ray.cluster_resources()
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        gpus = resources.get("GPU", 0)
+        jobs = jobs if jobs is not None else int(gpus) or len(nodes)
+        # No more than the smallest node has, so that each can have a part.
+        cpus = max(1, min(int(resources.get("CPU", 1) // max(jobs, 1)), *(int(node.get("CPU", 1)) for node in nodes)))
+        place = {"num_cpus": cpus, "num_gpus": min(1, gpus / max(jobs, 1)), "max_retries": 0}
+        # Ray prints what happens to nodes on standard output, which is for results.
+        with redirect_stdout(sys.stderr):
+            watched(study, jobs, lambda number: _Thread(study, folder, number, place))
+    finally:
+        ray.shutdown()
+
+
+def _connected(address: str) -> Any:
+    try:
+        import ray
+    except ImportError:
+        raise SqueezekitError("--cluster needs Ray; pip install 'squeezekit[ray]'") from None
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        problem = str(error).splitlines()[0]
+        raise SqueezekitError(f"--cluster {address}: no cluster there ({problem}); start one with ray start --head") from None
+    return ray
+
+
+class _Thread:
+    """Waits for one task of the cluster after another."""
+
+    def __init__(self, study: Study, folder: Path, number: int, place: dict[str, Any]) -> None:
+        self._stop, self._problem = Event(), ""
+        self._study, self._folder, self._number, self._place = study, folder, number, place
+        self._thread = Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def end(self) -> None:
+        self._stop.set()
+
+    def problem(self) -> str:
+        return self._problem
+
+    def _work(self) -> None:
+        study, trial = self._study, _Task(self._place, self._stop)
+        try:
+            own = Study(study.plan, study.storage, study.name, study.grace)
+            own.work(self._folder, self._number, trial.trained, self._stop)
+        except Interrupted:
+            pass
+        except Exception as error:
+            self._problem = str(error) or type(error).__name__
+
+
+class _Task:
+    """Trains on whichever node has room: what `trained_here` does here."""
+
+    def __init__(self, place: dict[str, Any], stop: Event) -> None:
+        self._place, self._stop = place, stop
+
+    def trained(self, plan: Plan, fields: Fields, folder: Path, on_epoch: OnEpoch) -> Run:
+        for _ in range(MOST_LOSSES):
+            if self._tried(plan, fields, folder, on_epoch):
+                return Run(folder)
+        raise RunFailed(f"its node was lost {MOST_LOSSES} times; look at the cluster's memory")
+
+    def _tried(self, plan: Plan, fields: Fields, folder: Path, on_epoch: OnEpoch) -> bool:
+        """Whether the run is finished: False when its node was lost."""
+        import ray
+        from ray.util.queue import Queue
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        epochs = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
+        remote = ray.remote(_trained_there).options(**self._place)
+        task = remote.remote(plan.model_dump_json(), fields, files_of(folder), epochs, self._place["num_cpus"])
+        try:
+            while not ray.wait([task], timeout=LOOK_SECONDS)[0]:
+                self._take(epochs, folder, on_epoch)
+            files = ray.get(task)
+            self._take(epochs, folder, on_epoch)
+            write_files(folder, files)
+            return True
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from None
+        except ray.exceptions.RayError:
+            return False
+        finally:
+            ray.cancel(task, force=True)
+            epochs.shutdown(force=True)
+
+    def _take(self, epochs: Any, folder: Path, on_epoch: OnEpoch) -> None:
+        if self._stop.is_set():
+            raise Interrupted("stopped; the same command goes on")
+        while not epochs.empty():
+            row, files = epochs.get()
+            write_files(folder, files)
+            on_epoch(row)
+
+
+def _trained_there(plan: str, fields: Fields, begun: Files, epochs: Any, threads: int) -> Files:
+    """On a node: the run's files, those of one that was begun given."""
+    torch.set_num_threads(threads)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "run"
+        write_files(folder, begun)
+        trained_here(Plan.model_validate_json(plan), fields, folder, lambda row: epochs.put((row, files_of(folder))))
+        return files_of(folder)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """A folder's files by their relative paths; none where there is no folder."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def write_files(folder: Path, files: Files) -> None:
+    """Make or renew a run folder so that a kill at any instant leaves one that goes on."""
+    for name in sorted(files, key=lambda name: LAST_WRITTEN.index(name) if name in LAST_WRITTEN else -1):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        durable.write_bytes(path, files[name])
