@@ -103,8 +103,8 @@ def test_the_gpu_script_runs_dry_on_a_cpu(digit_folder, tmp_path):
 
 
 def test_the_overhead_of_a_search_is_what_is_not_training(digit_folder):
-    found = lines(sys.executable, BENCHMARKS / "search_overhead.py", digit_folder, "--rounds", "1", "--limit", "300", "--epochs", "1")
-    one, two, summary = found
+    small = ("--rounds", "1", "--limit", "300", "--epochs", "1")
+    one, two, summary = lines(sys.executable, BENCHMARKS / "search_overhead.py", digit_folder, *small)
     assert (one["jobs"], one["threads"], two["jobs"], two["threads"]) == (1, 2, 2, 1)
     assert 0 < one["share"] < 1 and summary["share_1"] == one["share"]
     assert summary["two_jobs_over_one"] == [round(two["seconds"] / one["seconds"], 3)]

@@ -92,6 +92,20 @@ def test_shares_of_variance_are_those_of_the_means(study, tmp_path):
     assert set(shares) == {"squeeze_ratio", "share_3x3", "learning_rate"} and 0 < sum(shares.values()) <= 1 + 1e-9
 
 
+def test_the_page_of_two_hundred_trials_is_under_two_megabytes(study, tmp_path):
+    shutil.copytree(study, tmp_path / "study")
+    summary = json.loads((study / "summary.json").read_text())
+    count = len(summary["rows"])
+    # Sixty epochs each, and no two alike.
+    rows = [{**summary["rows"][i % count], "point": i} for i in range(200)]
+    for row in rows:
+        row["curve"] = [2.3 / (1 + epoch + row["point"] / 7) for epoch in range(60)]
+    summary |= {"rows": rows, "curves": [summary["curves"][i % count] for i in range(200)]}
+    (tmp_path / "study" / "summary.json").write_text(json.dumps(summary))
+    text = write_report([tmp_path / "study"], tmp_path / "page.html").read_text()
+    assert text.count("<tr") > 200 and len(text.encode()) < 2_000_000
+
+
 def test_a_run_and_a_cross_validation_share_a_page(tmp_path):
     train("digits", out=tmp_path / "run", recipe="report", **TINY)
     plain = cross_validate("digits", tmp_path / "plain", folds=2, **TINY)

@@ -19,9 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   squeezekit evaluate runs/digits
   squeezekit evaluate runs/photos --split validation --json
   squeezekit evaluate photos.sqz --data photos/"""
-    parser.add_argument("model", metavar="MODEL", help="a run folder or a .sqz file")
+    parser.add_argument("model", metavar="MODEL", help="a run folder, a .sqz or an .onnx file")
     parser.add_argument(
-        "--data", metavar="DATA", help="other images than those of the run, with the same classes; a .sqz file needs it"
+        "--data", metavar="DATA", help="other images than those of the run, with the same classes; a file needs it"
     )
     parser.add_argument("--split", choices=("test", "validation"), help="which images (default test)")
     parser.add_argument(

@@ -46,7 +46,7 @@ class Classifier:
 
     @classmethod
     def load(cls, model: str | Path) -> Classifier:
-        """Load a MODEL: a run folder or a `.sqz` file. Raises SqueezekitError."""
+        """Load a MODEL: a run folder, a `.sqz` or an `.onnx` file. Raises SqueezekitError."""
         return cls(load_model(model))
 
     def __call__(self, picture: Picture) -> Prediction:

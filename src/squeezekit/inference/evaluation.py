@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from squeezekit.errors import SqueezekitError
 from squeezekit.images.batches import Batches
-from squeezekit.images.image_set import ImageSet
+from squeezekit.images.image_set import ImageSet, ImageSource
 from squeezekit.images.sources import load_images
-from squeezekit.inference.model import load_model
+from squeezekit.inference.model import Model, load_model
 from squeezekit.training.measure import images_at_once, logits_of, measurement
 
 
@@ -44,7 +44,7 @@ class Evaluation:
 
 
 def evaluate(model: str | Path, data: str | Path | None = None, split: Literal["test", "validation"] = "test") -> Evaluation:
-    """Evaluate a run or a `.sqz` file on its own test or validation images, or on the test images of other `data`.
+    """Evaluate a run or a file on its own test or validation images, or on the test images of other `data`.
 
     A file does not say where its images are: `data` names them.
 
@@ -55,19 +55,29 @@ def evaluate(model: str | Path, data: str | Path | None = None, split: Literal["
         raise SqueezekitError(f"split '{split}' is unknown; choose test or validation")
     loaded = load_model(model)
     config = loaded.config
-    if not (data or loaded.data):
-        raise SqueezekitError(f"{loaded.name}: holds no images; name them with --data")
-    source = load_images(str(data or loaded.data), image_size=config.image_size, channels=config.channels)
-    if source.training.classes != loaded.classes:
-        raise SqueezekitError(f"{source.name} holds other classes than {loaded.name} was trained on; give its own --data")
-    own = (source.training.fingerprint, source.test.fingerprint) == loaded.fingerprints
-    if not own and (data is None or split == "validation"):
-        advice = "use --split test" if data else "name them with --data to measure their test part all the same"
-        raise SqueezekitError(f"{source.name}: no longer the images that {loaded.name} was made from; {advice}")
+    source = own_images(loaded, data, anyhow=data is not None and split == "test")
     images = source.test if split == "test" else source.training.subset(loaded.validation(source.training))
     size = images_at_once(config.image_size)
     logits, labels = logits_of(loaded.network, Batches(images, batch_size=size, mean=config.mean, std=config.std))
     return _evaluation(logits / loaded.temperature, labels, images)
+
+
+def own_images(model: Model, data: str | Path | None, *, anyhow: bool = False) -> ImageSource:
+    """The images that a model was made from, at `data` if they are not where they were; others of its classes too with `anyhow`.
+
+    Raises SqueezekitError.
+    """
+    config = model.config
+    if not (data or model.data):
+        raise SqueezekitError(f"{model.name}: holds no images; name them with --data")
+    source = load_images(str(data or model.data), image_size=config.image_size, channels=config.channels)
+    if source.training.classes != model.classes:
+        raise SqueezekitError(f"{source.name} holds other classes than {model.name} was trained on; give its own --data")
+    own = (source.training.fingerprint, source.test.fingerprint) == model.fingerprints
+    if not own and not anyhow:
+        advice = "use --split test" if data else "name them with --data to measure their test part all the same"
+        raise SqueezekitError(f"{source.name}: no longer the images that {model.name} was made from; {advice}")
+    return source
 
 
 def _evaluation(logits: torch.Tensor, labels: torch.Tensor, images: ImageSet) -> Evaluation:

@@ -1,9 +1,9 @@
-"""A MODEL, as commands and Python take it: a run folder or a `.sqz` file."""
+"""A MODEL, as commands and Python take it: a run folder, a `.sqz` or an `.onnx` file."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from squeezekit.compression.confidence import Confidence
+from squeezekit.compression.origin import Origin
 from squeezekit.compression.sqz import read_sqz
 from squeezekit.errors import SqueezekitError
 from squeezekit.images.image_set import ImageSet
+from squeezekit.inference.onnx_file import read_onnx
 from squeezekit.networks.config import NetworkConfig
+from squeezekit.networks.squeezenet import SqueezeNet
 from squeezekit.training.run_folder import Run
 
 
@@ -36,14 +39,21 @@ class Model:
     validation: Callable[[ImageSet], NDArray[np.int64]]
     temperature: float = 1.0
     threshold: float = 0.0
+    origin: Origin | None = None
+
+    def with_network(self, network: SqueezeNet) -> Model:
+        """The same with another network of the same answers."""
+        return replace(self, network=network, config=network.config)
 
 
 def load_model(model: str | Path) -> Model:
-    """Load a run folder or a `.sqz` file; raises SqueezekitError."""
+    """Load a run folder, a `.sqz` or an `.onnx` file; raises SqueezekitError."""
     path = Path(model).expanduser()
     if not path.exists():
-        raise SqueezekitError(f"{model}: does not exist; give a run folder or a .sqz file")
-    return _of_run(Run(path)) if path.is_dir() else _of_file(path)
+        raise SqueezekitError(f"{model}: does not exist; give a run folder, a .sqz or an .onnx file")
+    if path.is_dir():
+        return _of_run(Run(path))
+    return _of_onnx(path) if path.suffix == ".onnx" else _of_sqz(path)
 
 
 def _of_run(run: Run) -> Model:
@@ -56,26 +66,34 @@ def _of_run(run: Run) -> Model:
         run.config.run.data,
         run.fingerprints,
         lambda images: run.split.validation,
+        origin=Origin.of(run, {"validation": run.summary["validation"]["accuracy"]} if run.summary else {}),
     )
 
 
-def _of_file(path: Path) -> Model:
+def _of_sqz(path: Path) -> Model:
     sqz = read_sqz(path)
-    origin, confidence = sqz.origin, sqz.confidence or Confidence()
+    confidence = sqz.confidence or Confidence()
+    return _of_file(path, sqz.build(), sqz.network, sqz.classes, confidence, sqz.origin)
 
+
+def _of_onnx(path: Path) -> Model:
+    network, metadata, config = read_onnx(path)
+    return _of_file(path, network, config, metadata.classes, metadata.confidence, metadata.origin)
+
+
+def _of_file(
+    path: Path,
+    network: nn.Module,
+    config: NetworkConfig,
+    classes: tuple[str, ...],
+    confidence: Confidence,
+    origin: Origin | None,
+) -> Model:
     def validation(images: ImageSet) -> NDArray[np.int64]:
         if origin is None:
             raise SqueezekitError(f"{path}: does not say which images validated it; use --split test")
         return origin.validation(images)
 
-    return Model(
-        str(path),
-        sqz.build(),
-        sqz.network,
-        sqz.classes,
-        None,
-        (origin.fingerprint, origin.test_fingerprint) if origin else None,
-        validation,
-        confidence.temperature,
-        confidence.threshold,
-    )
+    fingerprints = (origin.fingerprint, origin.test_fingerprint) if origin else None
+    known = (confidence.temperature, confidence.threshold, origin)
+    return Model(str(path), network, config, classes, None, fingerprints, validation, *known)
