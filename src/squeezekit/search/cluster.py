@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import tempfile
+import warnings
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -62,7 +63,10 @@ def _connected(address: str) -> Any:
     except ImportError:
         raise SqueezekitError("--cluster needs Ray; pip install 'squeezekit[ray]'") from None
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        with warnings.catch_warnings():
+            # Of what Ray will do in other versions.
+            warnings.simplefilter("ignore", FutureWarning)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
         problem = str(error).splitlines()[0]
         raise SqueezekitError(f"--cluster {address}: no cluster there ({problem}); start one with ray start --head") from None
