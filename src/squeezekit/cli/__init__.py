@@ -32,6 +32,7 @@ COMMANDS = {
     "export": "a trained network for other programs: ONNX",
     "evaluate": "measure a trained network, class by class",
     "predict": "classify pictures",
+    "serve": "answer over HTTP",
     "inspect": "what is in a .sqz file, layer by layer, and where its bytes go",
     "describe": "the layer table of a network: shapes, parameters, multiply-adds, memory",
     "tensorboard": "watch the curves of a run",

@@ -1,1 +1,1 @@
-"""Out of Python: ONNX."""
+"""Out of Python: ONNX, an HTTP service."""

@@ -30,7 +30,11 @@ class UnreadablePictureError(SqueezekitError):
         self.reason = reason
 
 
-def read_picture(source: Picture, image_size: int, channels: int) -> NDArray[np.uint8]:
+class TooManyPixelsError(SqueezekitError):
+    """A picture larger than the caller allows; none of it has been decoded."""
+
+
+def read_picture(source: Picture, image_size: int, channels: int, *, most_pixels: int | None = None) -> NDArray[np.uint8]:
     """Read one picture as uint8 [image_size, image_size, channels]; `channels` is 1 (grey) or 3 (RGB).
 
     The camera's orientation is applied, transparency is laid on white, 16-bit grey is scaled to 8 bits, the largest
@@ -38,10 +42,11 @@ def read_picture(source: Picture, image_size: int, channels: int) -> NDArray[np.
     left as it is. Of an animation the first frame is taken.
 
     source: a path, an open binary file, a PIL image, or an array [h, w] or [h, w, 1 | 3 | 4] of uint8 (or uint16 for
-    grey). Raises SqueezekitError, naming the file, when it cannot be read or is a decompression bomb.
+    grey). Raises SqueezekitError, naming the file, when it cannot be read or is a decompression bomb; TooManyPixelsError when
+    it has more than `most_pixels`.
     """
     check_shape(image_size, channels)
-    with _opened(source, image_size) as image:
+    with _opened(source, image_size, most_pixels) as image:
         return _pixels(image, image_size, channels)
 
 
@@ -54,7 +59,7 @@ def check_shape(image_size: int, channels: int) -> None:
 
 
 @contextmanager
-def _opened(source: Picture, image_size: int) -> Iterator[Image.Image]:
+def _opened(source: Picture, image_size: int, most_pixels: int | None) -> Iterator[Image.Image]:
     name = "the picture"
     try:
         if isinstance(source, Image.Image):
@@ -64,6 +69,8 @@ def _opened(source: Picture, image_size: int) -> Iterator[Image.Image]:
         else:
             name = str(source if isinstance(source, str | Path) else getattr(source, "name", name))
             with Image.open(source, formats=FORMATS) as image:
+                if most_pixels is not None and image.width * image.height > most_pixels:
+                    raise TooManyPixelsError(f"{name} has {image.width} × {image.height} pixels, more than {most_pixels:,}")
                 # A JPEG may be decoded at 1/2, 1/4 or 1/8; twice the target still leaves the filter something to average.
                 image.draft(None, (2 * image_size, 2 * image_size))
                 yield image

@@ -1,0 +1,118 @@
+"""What a client may send: pictures, as a body or as parts of a form, within limits; each breach has its answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+
+import numpy as np
+from fastapi import HTTPException, Request
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
+
+from squeezekit.errors import SqueezekitError
+from squeezekit.images.picture import FORMATS, TooManyPixelsError, read_picture
+from squeezekit.networks.config import NetworkConfig
+
+UNKNOWN = "not a JPEG, PNG, BMP or WebP file"
+
+
+class Limits(BaseModel):
+    """What a request may be."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_body: int = Field(16 * 2**20, ge=1, description="bytes of a request's body")
+    max_images: int = Field(64, ge=1, description="images of a request")
+    max_pixels: int = Field(50_000_000, ge=1, description="pixels of an image")
+    seconds: float = Field(10.0, gt=0, description="seconds that a request may take to arrive")
+    max_waiting: int = Field(512, ge=1, description="images that wait to be classified; more are answered with 503")
+    max_batch: int = Field(64, ge=1, description="images that are classified at once")
+
+
+async def pictures_of(request: Request, limits: Limits) -> list[bytes]:
+    """The files of the pictures in a request; raises HTTPException."""
+    body = await _body(request, limits)
+    if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        return await _parts(request, body, limits)
+    if not body:
+        raise HTTPException(400, "the body is empty; send a picture, or several as the parts of a form")
+    return [body]
+
+
+async def _body(request: Request, limits: Limits) -> bytes:
+    too_large = HTTPException(413, f"the body has more than {limits.max_body:,} bytes; send a smaller picture, or fewer")
+    if int(request.headers.get("content-length") or 0) > limits.max_body:
+        raise too_large
+    parts, size = [], 0
+    try:
+        async with asyncio.timeout(limits.seconds):
+            async for part in request.stream():
+                parts.append(part)
+                size += len(part)
+                if size > limits.max_body:
+                    raise too_large
+    except TimeoutError:
+        raise HTTPException(408, f"the body took more than {limits.seconds:g} s to arrive; send it faster") from None
+    except ClientDisconnect:
+        raise HTTPException(400, "the connection ended before the body did") from None
+    return b"".join(parts)
+
+
+async def _parts(request: Request, body: bytes, limits: Limits) -> list[bytes]:
+    async def stream() -> AsyncGenerator[bytes, None]:
+        yield body
+
+    parser = MultiPartParser(request.headers, stream(), max_files=limits.max_images, max_fields=limits.max_images)
+    # Nothing of it goes to the disk.
+    parser.spool_max_size = limits.max_body + 1
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        too_many = error.message.startswith("Too many files")
+        told = f"more than {limits.max_images} images; send them in several requests" if too_many else error.message
+        raise HTTPException(413 if too_many else 400, told) from None
+    except (ValueError, KeyError, UnicodeError) as error:
+        raise HTTPException(400, f"the form cannot be read ({type(error).__name__}); check its boundary") from None
+    files = [await value.read() for _, value in form.multi_items() if isinstance(value, UploadFile)]
+    if not files:
+        raise HTTPException(400, "no pictures in the form; send each as a part with a file name")
+    return files
+
+
+class Decoder:
+    """Pictures to pixels, beside the event loop."""
+
+    def __init__(self, limits: Limits, threads: int) -> None:
+        self._most_pixels = limits.max_pixels
+        self._threads = ThreadPoolExecutor(threads, "decode")
+
+    async def pixels(self, files: list[bytes], config: NetworkConfig) -> NDArray[np.uint8]:
+        """uint8 [n, image_size, image_size, channels]; raises HTTPException, naming which one."""
+        loop = asyncio.get_running_loop()
+        tasks = [loop.run_in_executor(self._threads, self._decoded, file, config) for file in files]
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+        decoded = []
+        for number, one in enumerate(found, start=1):
+            if isinstance(one, BaseException):
+                raise _refusal(one, f"picture {number}" if len(files) > 1 else "the picture") from None
+            decoded.append(one)
+        return np.stack(decoded)
+
+    def _decoded(self, file: bytes, config: NetworkConfig) -> NDArray[np.uint8]:
+        return read_picture(BytesIO(file), config.image_size, config.channels, most_pixels=self._most_pixels)
+
+
+def _refusal(error: BaseException, name: str) -> HTTPException:
+    if not isinstance(error, SqueezekitError):
+        raise error
+    reason = str(getattr(error, "reason", error)).removeprefix("the picture ")
+    if isinstance(error, TooManyPixelsError):
+        return HTTPException(413, f"{name} {reason}")
+    status = 415 if reason == UNKNOWN else 422
+    return HTTPException(status, f"{name} cannot be read ({reason}); send one of {', '.join(FORMATS)}")

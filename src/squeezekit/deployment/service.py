@@ -1,0 +1,281 @@
+"""A trained network as an HTTP service."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import ipaddress
+import os
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import uvicorn
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from pydantic import BaseModel, ValidationError
+
+from squeezekit.deployment.batching import Batcher, QueueFullError
+from squeezekit.deployment.intake import Decoder, Limits, pictures_of
+from squeezekit.deployment.live_model import LiveModel
+from squeezekit.errors import SqueezekitError
+from squeezekit.inference.classifier import Prediction
+from squeezekit.networks.catalogue import first_problem
+from squeezekit.screen import say
+
+CLASSIFY = "/v1/classify"
+SHOWN = 5
+# For what is being answered when the service is asked to end.
+LAST_SECONDS = 10
+LATENCIES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class Top(BaseModel):
+    """One class and its probability, 0…1."""
+
+    label: str
+    probability: float
+
+
+class Answer(BaseModel):
+    """What a picture shows; `unsure` where the model would rather not say."""
+
+    label: str
+    probability: float
+    unsure: bool
+    top: list[Top]
+
+
+class Answers(BaseModel):
+    """One for each picture, in their order."""
+
+    results: list[Answer]
+
+
+class About(BaseModel):
+    """The model in use; `since` is when it was loaded, in seconds since 1970."""
+
+    name: str
+    classes: list[str]
+    image_size: int
+    channels: int
+    parameters: int
+    threshold: float
+    since: float
+
+
+class Problem(BaseModel):
+    """Why a request was refused."""
+
+    detail: str
+
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": meaning}
+    for status, meaning in {
+        400: "no picture, or a form that cannot be read",
+        401: "the token is missing or wrong",
+        408: "the request took too long to arrive",
+        413: "too many bytes, images or pixels",
+        415: "not a picture in a known format",
+        422: "a damaged picture, or a parameter out of range",
+        503: "too many images wait; try again after Retry-After seconds",
+    }.items()
+}
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+PARTS = {"type": "object", "properties": {"images": {"type": "array", "items": {"type": "string", "format": "binary"}}}}
+BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": BINARY, "image/*": BINARY, "multipart/form-data": {"schema": PARTS}},
+    }
+}
+
+
+class Meters:
+    """What `/metrics` tells."""
+
+    def __init__(self) -> None:
+        own = self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "squeezekit_requests_total", "Requests to classify, by status", ["status"], registry=self.registry
+        )
+        self.seconds = Histogram(
+            "squeezekit_request_seconds", "From request to answer", buckets=LATENCIES, registry=self.registry
+        )
+        self.batch = Histogram("squeezekit_batch_images", "Images classified at once", buckets=BATCHES, registry=own)
+        self.waiting = Gauge("squeezekit_waiting_images", "Images that wait to be classified", registry=own)
+
+
+class Service:
+    """What the routes share."""
+
+    def __init__(self, model: LiveModel, limits: Limits) -> None:
+        self.model, self.limits, self.meters = model, limits, Meters()
+        self.batcher = Batcher(limits.max_waiting, limits.max_batch, self.meters.batch.observe)
+        self.decoder = Decoder(limits, os.cpu_count() or 1)
+        self.meters.waiting.set_function(lambda: self.batcher.waiting)
+        self.ready = False
+
+    @asynccontextmanager
+    async def running(self, _: FastAPI) -> AsyncIterator[None]:
+        """Batches are classified, and the model is watched, as long as this lasts."""
+        tasks = [asyncio.create_task(one) for one in (self.batcher.run(), self.model.watch())]
+        if hasattr(signal, "SIGHUP"):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.model.ask)
+        self.ready = True
+        yield
+        self.ready = False
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def metered(self, request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
+        """Count and time what is to be classified."""
+        if request.url.path != CLASSIFY:
+            return await answer(request)
+        begin = time.perf_counter()
+        response = await answer(request)
+        self.meters.requests.labels(response.status_code).inc()
+        self.meters.seconds.observe(time.perf_counter() - begin)
+        return response
+
+
+def application(model: LiveModel, limits: Limits, token: str | None = None) -> FastAPI:
+    """The service; with a `token`, everything but health asks for it as a bearer token."""
+    shared = Service(model, limits)
+    app = FastAPI(title="squeezekit", version=version("squeezekit"), lifespan=shared.running)
+    app.middleware("http")(shared.metered)
+    app.include_router(_of_health(shared))
+    app.include_router(_of_model(shared), dependencies=[Depends(_guard(token))] if token else [])
+    return app
+
+
+def _of_model(shared: Service) -> APIRouter:
+    routes = APIRouter(responses={401: REFUSALS[401]})
+
+    @routes.post(CLASSIFY, response_model=Answers, responses=REFUSALS, openapi_extra=BODY)
+    async def classify(request: Request, top: Annotated[int, Query(ge=1, le=1000)] = SHOWN) -> Response:
+        """Classify one picture (the body) or several (parts of a form)."""
+        files = await pictures_of(request, shared.limits)
+        classifier = shared.model.classifier
+        pixels = await shared.decoder.pixels(files, classifier.config)
+        try:
+            predictions = await shared.batcher.classify(classifier, pixels)
+        except QueueFullError:
+            raise HTTPException(503, "too many images wait; try again", headers={"Retry-After": "1"}) from None
+        return JSONResponse({"results": [_as_json(prediction, top) for prediction in predictions]})
+
+    @routes.get("/v1/model")
+    async def about() -> About:
+        """The model in use."""
+        classifier = shared.model.classifier
+        return About(
+            name=shared.model.path.name,
+            classes=list(classifier.classes),
+            image_size=classifier.config.image_size,
+            channels=classifier.config.channels,
+            parameters=sum(one.numel() for one in classifier.network.parameters()),
+            threshold=classifier.model.threshold,
+            since=shared.model.since,
+        )
+
+    @routes.get("/metrics")
+    async def metrics() -> Response:
+        """For Prometheus."""
+        return Response(generate_latest(shared.meters.registry), media_type=CONTENT_TYPE_LATEST)
+
+    return routes
+
+
+def _of_health(shared: Service) -> APIRouter:
+    routes = APIRouter()
+
+    @routes.get("/healthz")
+    async def alive() -> dict[str, str]:
+        """Whether the process answers at all."""
+        return {"status": "alive"}
+
+    @routes.get("/readyz", responses={503: REFUSALS[503]})
+    async def ready() -> dict[str, str]:
+        """Whether it takes requests."""
+        if not shared.ready or shared.batcher.waiting >= shared.limits.max_waiting:
+            raise HTTPException(503, "not ready; try again", headers={"Retry-After": "1"})
+        return {"status": "ready"}
+
+    @routes.get("/", include_in_schema=False)
+    async def front() -> Response:
+        return RedirectResponse("/docs")
+
+    return routes
+
+
+def _as_json(prediction: Prediction, top: int) -> dict[str, Any]:
+    best = [{"label": label, "probability": probability} for label, probability in prediction.probabilities[:top]]
+    return {"label": prediction.label, "probability": prediction.probability, "unsure": prediction.unsure, "top": best}
+
+
+def _guard(token: str) -> Callable[..., None]:
+    bearer = HTTPBearer(auto_error=False)
+
+    def check(given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
+        if given is None or not hmac.compare_digest(given.credentials.encode(), token.encode()):
+            raise HTTPException(401, "give the service's token: Authorization: Bearer …", headers={"WWW-Authenticate": "Bearer"})
+
+    return check
+
+
+def serve(
+    model: str | Path, host: str = "127.0.0.1", port: int = 8000, *, token: str | None, open_to_all: bool = False, **limits: Any
+) -> None:
+    """Serve a MODEL until SIGTERM or Ctrl-C; `limits` are fields of `Limits`.
+
+    Raises SqueezekitError for a model that cannot be loaded, a port that is taken, and a host that others can reach
+    without a `token`, unless it is meant to be `open_to_all`.
+    """
+    if not token and not open_to_all and not _is_loopback(host):
+        raise SqueezekitError(f"--host {host}: others can reach it; set a token (--token-file), or say --no-token")
+    path = Path(model).expanduser()
+    app = application(LiveModel(path), _limits(limits), token)
+    listening = _bound(host, port)
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=LAST_SECONDS)
+    shown = f"[{host}]" if ":" in host else host
+    say(f"serving {path} on http://{shown}:{listening.getsockname()[1]}, its pages at /docs; Ctrl-C ends it")
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def _limits(given: dict[str, Any]) -> Limits:
+    try:
+        return Limits(**given)
+    except ValidationError as error:
+        raise SqueezekitError(first_problem(error)) from None
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        bound = socket.socket(family, kind)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except (OSError, OverflowError) as error:
+        problem = getattr(error, "strerror", None) or error
+        raise SqueezekitError(f"--host {host} --port {port}: cannot be listened on ({problem}); choose another port") from None
+    return bound
