@@ -32,6 +32,8 @@ from squeezekit.screen import say
 
 CLASSIFY = "/v1/classify"
 SHOWN = 5
+# Among the names of the module, where FastAPI looks for it.
+BEARER = HTTPBearer(auto_error=False)
 # For what is being answered when the service is asked to end.
 LAST_SECONDS = 10
 LATENCIES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
@@ -225,9 +227,7 @@ def _as_json(prediction: Prediction, top: int) -> dict[str, Any]:
 
 
 def _guard(token: str) -> Callable[..., None]:
-    bearer = HTTPBearer(auto_error=False)
-
-    def check(given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
+    def check(given: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]) -> None:
         if given is None or not hmac.compare_digest(given.credentials.encode(), token.encode()):
             raise HTTPException(401, "give the service's token: Authorization: Bearer …", headers={"WWW-Authenticate": "Bearer"})
 
@@ -250,6 +250,9 @@ def serve(
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=LAST_SECONDS)
     shown = f"[{host}]" if ":" in host else host
     say(f"serving {path} on http://{shown}:{listening.getsockname()[1]}, its pages at /docs; Ctrl-C ends it")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # uvicorn listens while it runs, and sends itself the same signal again when all is answered.
+        signal.signal(number, lambda *_: None)
     uvicorn.Server(config).run(sockets=[listening])
 
 
@@ -270,6 +273,8 @@ def _is_loopback(host: str) -> bool:
 
 
 def _bound(host: str, port: int) -> socket.socket:
+    if not 0 <= port < 2**16:
+        raise SqueezekitError(f"--port {port}: choose another port, from 1 to 65535, or 0 for any that is free")
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         bound = socket.socket(family, kind)
