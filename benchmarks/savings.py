@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from squeezekit.networks import network_config
 from squeezekit.networks.dropout import Dropout
-from squeezekit.networks.fire import RectifiedMaxPool
+from squeezekit.networks.pooling import RectifiedMaxPool
 from squeezekit.networks.squeezenet import Head
 from squeezekit.training.machine import chosen_precision, keep_freed_memory
 

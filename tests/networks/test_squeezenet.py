@@ -8,7 +8,7 @@ from torch import nn
 
 from squeezekit.errors import SqueezekitError
 from squeezekit.networks import Fire, SqueezeNetConfig, network_config
-from squeezekit.networks.fire import RectifiedMaxPool
+from squeezekit.networks.pooling import RectifiedMaxPool
 from squeezekit.networks.layer_table import layer_table
 from squeezekit.networks.squeezenet import Head
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from squeezekit.networks.config import NetworkConfig, Share
 from squeezekit.networks.dropout import Dropout
+from squeezekit.networks.epilogue import FusedBatchNorm
 
 
 class AlexNetConfig(NetworkConfig):
@@ -80,4 +81,4 @@ def _rectified(layer: nn.Conv2d | nn.Linear, batch_norm: bool, *, local: bool = 
         return [layer, nn.ReLU(inplace=True), *([nn.LocalResponseNorm(5)] if local else [])]
     if isinstance(layer, nn.Linear):
         return [layer, nn.BatchNorm1d(layer.out_features), nn.ReLU(inplace=True)]
-    return [layer, nn.BatchNorm2d(layer.out_channels), nn.ReLU(inplace=True)]
+    return [layer, FusedBatchNorm(layer.out_channels), nn.ReLU(inplace=True)]

@@ -19,12 +19,19 @@ class Dropout(nn.Dropout):
     before = after = 0
 
     def forward(self, x: Tensor) -> Tensor:
+        mask, kept = self.mask(x)
+        return x * (mask < kept) * (256 / kept) if mask.numel() else x
+
+    def mask(self, x: Tensor) -> tuple[Tensor, int]:
+        """A random byte for each value of x, laid out as x is, and below which number values are kept.
+
+        No bytes, uint8 [0, …], where everything is kept.
+        """
         if not self.training or self.p == 0:
-            return x
-        kept = max(round(256 * (1 - self.p)), 1)
+            return torch.empty((0,) * x.ndim, dtype=torch.uint8), 256
         each = x[:1].numel() if len(x) else 0
         values = each * (self.before + len(x) + self.after)
         numbers = torch.empty((values + 7) // 8, dtype=torch.int64, device=x.device).random_(-(2**63), None)
         dense = torch.empty_like(x, dtype=torch.uint8).stride()
-        mask = numbers.view(torch.uint8)[each * self.before :].as_strided(x.shape, dense) < kept
-        return x * mask * (256 / kept)
+        mask = numbers.view(torch.uint8)[each * self.before :].as_strided(x.shape, dense)
+        return mask, max(round(256 * (1 - self.p)), 1)

@@ -1,12 +1,12 @@
-"""The Fire module, and the pooling that follows it."""
+"""The Fire module."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from squeezekit.networks.epilogue import FusedBatchNorm, finished, finished_and_pooled
 
 Bypass = Literal["none", "identity", "convolution"]
 
@@ -41,19 +41,20 @@ class Fire(nn.Module):
         bias = not batch_norm
         self.in_channels, self.out_channels, self.rectify = in_channels, out_channels, rectify
         self.squeeze = nn.Conv2d(in_channels, squeeze, 1, bias=bias)
-        self.squeeze_norm = nn.BatchNorm2d(squeeze) if batch_norm else nn.Identity()
+        self.squeeze_norm = FusedBatchNorm(squeeze) if batch_norm else nn.Identity()
         self.expand1x1 = nn.Conv2d(squeeze, expand1x1, 1, bias=bias)
         self.expand3x3 = nn.Conv2d(squeeze, expand3x3, 3, padding=1, bias=bias)
-        self.expand_norm = nn.BatchNorm2d(out_channels) if batch_norm else nn.Identity()
+        self.expand_norm = FusedBatchNorm(out_channels) if batch_norm else nn.Identity()
         self.bypass = _bypass(bypass, in_channels, out_channels, batch_norm=batch_norm)
 
-    def forward(self, x: Tensor) -> Tensor:
-        squeezed = F.relu(self.squeeze_norm(self.squeeze(x)), inplace=True)
-        out = torch.cat([self.expand1x1(squeezed), self.expand3x3(squeezed)], dim=1)
-        out = self.expand_norm(out)
-        if self.rectify:
-            out = F.relu(out, inplace=True)
-        return out if self.bypass is None else out + self.bypass(x)
+    def forward(self, x: Tensor, pooled_by: int | None = None) -> Tensor:
+        """`pooled_by` is the side of the windows of the `RectifiedMaxPool` that follows, to have it computed here as well."""
+        squeezed = finished([self.squeeze(x)], self.squeeze_norm)
+        branches = [self.expand1x1(squeezed), self.expand3x3(squeezed)]
+        if pooled_by:
+            return finished_and_pooled(branches, self.expand_norm, pooled_by)
+        beside = None if self.bypass is None else self.bypass(x)
+        return finished(branches, self.expand_norm, rectify=self.rectify, bypass=beside)
 
 
 def _bypass(kind: Bypass, in_channels: int, out_channels: int, *, batch_norm: bool) -> nn.Module | None:
@@ -62,14 +63,4 @@ def _bypass(kind: Bypass, in_channels: int, out_channels: int, *, batch_norm: bo
     if kind == "identity":
         return nn.Identity()
     convolution = nn.Conv2d(in_channels, out_channels, 1, bias=not batch_norm)
-    return nn.Sequential(convolution, nn.BatchNorm2d(out_channels)) if batch_norm else convolution
-
-
-class RectifiedMaxPool(nn.MaxPool2d):
-    """Max-pooling, then ReLU: the same as ReLU, then max-pooling, on a quarter of the values or fewer.
-
-    Shapes: [n, c, h, w] -> [n, c, h', w'].
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(super().forward(x), inplace=True)
+    return nn.Sequential(convolution, FusedBatchNorm(out_channels)) if batch_norm else convolution

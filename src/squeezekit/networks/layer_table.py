@@ -12,7 +12,9 @@ from torch.fx.passes.shape_prop import ShapeProp
 
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.dropout import Dropout
-from squeezekit.networks.fire import Fire, RectifiedMaxPool
+from squeezekit.networks.epilogue import FusedBatchNorm
+from squeezekit.networks.fire import Fire
+from squeezekit.networks.pooling import MaxPool
 from squeezekit.networks.squeezenet import Head
 
 Shape = tuple[int, ...]
@@ -54,7 +56,7 @@ class LayerTable:
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        return isinstance(module, Head | RectifiedMaxPool | Dropout) or super().is_leaf_module(module, name)
+        return isinstance(module, Head | MaxPool | FusedBatchNorm | Dropout) or super().is_leaf_module(module, name)
 
 
 def layer_table(config: NetworkConfig) -> LayerTable:
@@ -86,7 +88,7 @@ def _rows(network: nn.Module, node: fx.Node, before: list[Layer]) -> list[Layer]
     if isinstance(module, nn.ReLU | nn.ReLU6 | nn.Identity | nn.Dropout):
         return []
     parameters = sum(p.numel() for p in module.parameters())
-    kind = {"RectifiedMaxPool": "MaxPool2d"}.get(type(module).__name__, type(module).__name__)
+    kind = next((kind.__name__ for kind in (nn.MaxPool2d, nn.BatchNorm2d) if isinstance(module, kind)), type(module).__name__)
     return [Layer(name, kind, shape_in, shape_out, parameters, _macs(module, shape_out), prod(shape_out), _remark(module))]
 
 

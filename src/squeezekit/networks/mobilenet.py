@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.dropout import Dropout
+from squeezekit.networks.epilogue import FusedBatchNorm
 
 # Expansion, channels at full width, blocks, stride of the first: the paper's table with the first two strides at 1,
 # as is usual for 32 × 32.
@@ -56,7 +57,7 @@ class InvertedResidual(nn.Module):
             *([_convolution(in_channels, hidden, 1)] if expansion > 1 else []),
             _convolution(hidden, hidden, 3, stride, groups=hidden),
             nn.Conv2d(hidden, out_channels, 1, bias=False),
-            nn.BatchNorm2d(out_channels),
+            FusedBatchNorm(out_channels),
         )
         self.residual = stride == 1 and in_channels == out_channels
 
@@ -68,7 +69,7 @@ class InvertedResidual(nn.Module):
 def _convolution(in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(out_channels),
+        FusedBatchNorm(out_channels),
         nn.ReLU6(inplace=True),
     )
 

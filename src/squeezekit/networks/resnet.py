@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from squeezekit.networks.config import NetworkConfig
+from squeezekit.networks.epilogue import FusedBatchNorm
 
 
 class ResNet8Config(NetworkConfig):
@@ -32,7 +33,7 @@ class ResNet(nn.Module):
     def __init__(self, config: NetworkConfig, *, blocks: int, projection: bool) -> None:
         super().__init__()
         self.stem = nn.Conv2d(config.channels, 16, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(16)
+        self.norm = FusedBatchNorm(16)
         widths = [16, *(width for width in (16, 32, 64) for _ in range(blocks))]
         self.blocks = nn.Sequential(*(Block(before, width, projection=projection) for before, width in pairwise(widths)))
         self.classifier = nn.Linear(64, config.classes)
@@ -55,9 +56,9 @@ class Block(nn.Module):
         super().__init__()
         self.stride = 1 if in_channels == out_channels else 2
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, self.stride, padding=1, bias=False)
-        self.norm1 = nn.BatchNorm2d(out_channels)
+        self.norm1 = FusedBatchNorm(out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(out_channels)
+        self.norm2 = FusedBatchNorm(out_channels)
         self.added = out_channels - in_channels
         self.shortcut = nn.Conv2d(in_channels, out_channels, 1, self.stride) if projection and self.added else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import zip_longest
 from typing import Annotated, Literal, Self
 
 import torch
@@ -11,7 +12,10 @@ from torch import Tensor, nn
 
 from squeezekit.networks.config import NetworkConfig, Share
 from squeezekit.networks.dropout import Dropout
-from squeezekit.networks.fire import Bypass, Fire, RectifiedMaxPool
+from squeezekit.networks.epilogue import FusedBatchNorm, finished_and_pooled
+from squeezekit.networks.fire import Bypass, Fire
+from squeezekit.networks.maps import fit
+from squeezekit.networks.pooling import MaxPool, RectifiedMaxPool, averaged
 
 # A rectified normal value has second moment 1/2 and variance (1 - 1/π)/2.
 CENTRED_GAIN = math.sqrt(1 / (1 - 1 / math.pi))
@@ -112,30 +116,52 @@ class Head(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         dropout, convolution = self
-        x = dropout(x)
+        assert isinstance(dropout, Dropout)
         if self.relu:
-            maps: Tensor = convolution(x).relu()
+            maps: Tensor = convolution(dropout(x)).relu()
             return maps.mean((2, 3))
-        logits: Tensor = convolution(x.mean((2, 3), keepdim=True))
+        logits: Tensor = convolution(averaged(x, dropout)[:, :, None, None])
         return logits.flatten(1)
 
 
-def _features(config: SqueezeNetConfig) -> nn.Sequential:
+class Features(nn.Sequential):
+    """Stem, Fire modules and poolings, one after the other: [n, channels, h, w] -> [n, c, h', w']."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not fit(x):
+            return super().forward(x)
+        done: nn.Module | None = None
+        for layer, following in zip_longest(self, list(self)[1:]):
+            if layer is done:
+                continue
+            # One pass over the maps instead of two.
+            if isinstance(following, RectifiedMaxPool) and following.kernel_size == following.stride == 2 and fit(x):
+                if isinstance(layer, Fire):
+                    x, done = layer(x, following.kernel_size), following
+                    continue
+                if isinstance(layer, FusedBatchNorm):
+                    x, done = finished_and_pooled([x], layer, following.kernel_size), following
+                    continue
+            x = layer(x)
+        return x
+
+
+def _features(config: SqueezeNetConfig) -> Features:
     # Numbers in names follow torchvision's: the stem is 0, its ReLU 1, then one for each pooling and Fire module.
-    layers = nn.Sequential()
+    layers = Features()
     bias = not config.batch_norm
     kernel, stride = config.stem_kernel, config.stem_stride
     padding = kernel // 2 if stride == 1 else 0
     layers.add_module("0", nn.Conv2d(config.channels, config.stem_width, kernel, stride, padding, bias=bias))
     if config.batch_norm:
-        layers.add_module("norm", nn.BatchNorm2d(config.stem_width))
+        layers.add_module("norm", FusedBatchNorm(config.stem_width))
     rectified = 1 not in config.pool_before
     if rectified:
         layers.add_module("1", nn.ReLU(inplace=True))
     index, channels = 2, config.stem_width
     for i, (squeeze, expand1x1, expand3x3) in enumerate(config.fire_widths(), start=1):
         if i in config.pool_before:
-            pool = nn.MaxPool2d if rectified else RectifiedMaxPool
+            pool = MaxPool if rectified else RectifiedMaxPool
             layers.add_module(str(index), pool(config.pool_size, stride=2, ceil_mode=True))
             index += 1
         bypass = _bypass(config, channels, expand1x1 + expand3x3)

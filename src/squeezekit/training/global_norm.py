@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+
+from squeezekit.networks.epilogue import FusedBatchNorm
 
 
-class GlobalBatchNorm(_BatchNorm):
+class GlobalBatchNorm(FusedBatchNorm):
     """Batch normalisation with mean and variance of the batches of all processes together.
 
     torch's SyncBatchNorm does the same, but refuses CPUs and waits for the GPU at every call. Shapes: [n, c, …] ->
@@ -20,9 +23,14 @@ class GlobalBatchNorm(_BatchNorm):
     def _check_input_dim(self, input: Tensor) -> None:
         pass
 
-    def forward(self, x: Tensor) -> Tensor:
+    def reduce(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        total = torch.from_numpy(sums)
+        dist.all_reduce(total)
+        return total.numpy()
+
+    def plain(self, x: Tensor) -> Tensor:
         if not self.training:
-            return super().forward(x)
+            return super().plain(x)
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         others = [0, *range(2, x.ndim)]
         channels = [1, -1] + [1] * (x.ndim - 2)
@@ -72,5 +80,5 @@ def over_processes(x: Tensor) -> Tensor:
 def use_global_statistics(network: nn.Module) -> None:
     """Make every batch normalisation of `network` one over all processes; parameters and their names stay."""
     for module in network.modules():
-        if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d):
+        if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d, FusedBatchNorm):
             module.__class__ = GlobalBatchNorm

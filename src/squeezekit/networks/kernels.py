@@ -1,0 +1,306 @@
+"""Loops over channels-last maps on the CPU, each value read as seldom as can be.
+
+Maps are NumPy arrays whose last dimension is the channels: float64, float32, or uint16 holding the bits of bfloat16, which is
+widened to float32 as it is read and rounded to nearest, ties to even, as it is written. Sums are taken in float32 over a few
+rows (float64 for float64) and in float64 over all. Rows are dealt out to `parts` threads; NaN stays NaN.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import njit, prange, types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+Maps = NDArray[Any]
+Floats = NDArray[Any]
+
+# Rows that are summed in single precision.
+BLOCK = 64
+# What a pooled value names where no value of its window passes the ReLU.
+NONE = 255
+
+# OpenMP is what torch computes with: both then share one pool of threads, and neither's waiting disturbs the other.
+numba.config.THREADING_LAYER = "omp"
+
+
+@intrinsic
+def widened(_context: Any, value: Any) -> Any:
+    """A stored value as a number to compute with."""
+    if value != types.uint16:
+        return value(value), lambda _context, _builder, _signature, arguments: arguments[0]
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        bits = builder.shl(builder.zext(arguments[0], ir.IntType(32)), ir.Constant(ir.IntType(32), 16))
+        return builder.bitcast(bits, ir.FloatType())
+
+    return types.float32(value), generate
+
+
+@intrinsic
+def narrowed(_context: Any, value: Any, like: Any) -> Any:
+    """A number as it is stored in an array that holds `like`."""
+    if like != types.uint16:
+        return value(value, like), lambda _context, _builder, _signature, arguments: arguments[0]
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        word = ir.IntType(32)
+        bits = builder.bitcast(arguments[0], word)
+        high = builder.lshr(bits, ir.Constant(word, 16))
+        half = builder.add(builder.and_(high, ir.Constant(word, 1)), ir.Constant(word, 0x7FFF))
+        return builder.trunc(builder.lshr(builder.add(bits, half), ir.Constant(word, 16)), ir.IntType(16))
+
+    return types.uint16(types.float32, like), generate
+
+
+@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"})
+def moments(x: Maps, origin: Floats, parts: int) -> NDArray[np.float64]:
+    """Sums of x − origin and of its square over the rows of x [rows, channels]: [2, channels]."""
+    rows, channels = x.shape
+    sums = np.zeros((parts, 2, channels))
+    for part in prange(parts):
+        first, last = part * rows // parts, (part + 1) * rows // parts
+        one, two = np.zeros_like(origin), np.zeros_like(origin)
+        for start in range(first, last, BLOCK):
+            one[:] = 0
+            two[:] = 0
+            for row in range(start, min(start + BLOCK, last)):
+                for k in range(channels):
+                    value = widened(x[row, k]) - origin[k]
+                    one[k] += value
+                    two[k] += value * value
+            for k in range(channels):
+                sums[part, 0, k] += one[k]
+                sums[part, 1, k] += two[k]
+    return sums.sum(0)  # type: ignore[no-any-return]
+
+
+@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"})
+def scaled(x: Maps, scale: Floats, shift: Floats, floor: float, out: Maps, first_channel: int, parts: int) -> None:
+    """Write x · scale + shift, or `floor` where that is less, into channels from `first_channel` on of `out` [rows, …]."""
+    rows, channels = x.shape
+    bottom = scale.dtype.type(floor)
+    for part in prange(parts):
+        for row in range(part * rows // parts, (part + 1) * rows // parts):
+            target = out[row, first_channel : first_channel + channels]
+            for k in range(channels):
+                value = widened(x[row, k]) * scale[k] + shift[k]
+                target[k] = narrowed(bottom if value < bottom else value, target[k])
+
+
+@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"})
+def scaled_and_added(
+    x: Maps, scale: Floats, shift: Floats, floor: float, added: Maps, out: Maps, first_channel: int, parts: int
+) -> None:
+    """As `scaled`, with `added` [rows, …], of the same channels as `out`, on top."""
+    rows, channels = x.shape
+    bottom = scale.dtype.type(floor)
+    for part in prange(parts):
+        for row in range(part * rows // parts, (part + 1) * rows // parts):
+            target = out[row, first_channel : first_channel + channels]
+            above = added[row, first_channel : first_channel + channels]
+            for k in range(channels):
+                value = widened(x[row, k]) * scale[k] + shift[k]
+                target[k] = narrowed((bottom if value < bottom else value) + widened(above[k]), target[k])
+
+
+@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"})
+def gradient_moments(
+    x: Maps, scale: Floats, shift: Floats, origin: Floats, floor: float, gradient: Maps, first_channel: int, parts: int
+) -> NDArray[np.float64]:
+    """Sums of g and of g · (x − origin) over rows, g being the gradient where `scaled` was above its floor: [2, channels]."""
+    rows, channels = x.shape
+    bottom = scale.dtype.type(floor)
+    sums = np.zeros((parts, 2, channels))
+    for part in prange(parts):
+        first, last = part * rows // parts, (part + 1) * rows // parts
+        one, two = np.zeros_like(origin), np.zeros_like(origin)
+        for start in range(first, last, BLOCK):
+            one[:] = 0
+            two[:] = 0
+            for row in range(start, min(start + BLOCK, last)):
+                arriving = gradient[row, first_channel : first_channel + channels]
+                for k in range(channels):
+                    value = widened(x[row, k])
+                    passing = widened(arriving[k]) if value * scale[k] + shift[k] > bottom else scale.dtype.type(0)
+                    one[k] += passing
+                    two[k] += passing * (value - origin[k])
+            for k in range(channels):
+                sums[part, 0, k] += one[k]
+                sums[part, 1, k] += two[k]
+    return sums.sum(0)  # type: ignore[no-any-return]
+
+
+@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"})
+def gradient_of_scaled(
+    x: Maps,
+    scale: Floats,
+    shift: Floats,
+    origin: Floats,
+    slope: Floats,
+    constant: Floats,
+    floor: float,
+    gradient: Maps,
+    first_channel: int,
+    out: Maps,
+    parts: int,
+) -> None:
+    """Write g · scale + (x − origin) · slope + constant into `out` [rows, channels], g as in `gradient_moments`."""
+    rows, channels = x.shape
+    bottom = scale.dtype.type(floor)
+    for part in prange(parts):
+        for row in range(part * rows // parts, (part + 1) * rows // parts):
+            arriving = gradient[row, first_channel : first_channel + channels]
+            for k in range(channels):
+                value = widened(x[row, k])
+                passing = widened(arriving[k]) if value * scale[k] + shift[k] > bottom else scale.dtype.type(0)
+                out[row, k] = narrowed(passing * scale[k] + (value - origin[k]) * slope[k] + constant[k], out[row, k])
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def pooled(
+    x: Maps,
+    side: int,
+    stride: int,
+    direction: Floats,
+    rectify: bool,
+    out: Maps,
+    winners: NDArray[np.uint8],
+    first_channel: int,
+    parts: int,
+) -> None:
+    """Pooling without padding: x [n, h, w, channels] -> channels from `first_channel` on of `out` [n, h', w', …].
+
+    The largest value of each window where `direction` is 1, the smallest where it is -1; windows are clipped at the far edges.
+    `winners`, like `out`, get its place in the window, row · side + column, the first of equals; `NONE` where `rectify` made it 0.
+    """
+    n, height, width, channels = x.shape
+    zero = out.dtype.type(0)
+    last_channel = first_channel + channels
+    for part in prange(parts):
+        for image in range(part * n // parts, (part + 1) * n // parts):
+            for i in range(out.shape[1]):
+                for j in range(out.shape[2]):
+                    target, winner = out[image, i, j, first_channel:last_channel], winners[image, i, j, first_channel:last_channel]
+                    target[:] = x[image, i * stride, j * stride]
+                    winner[:] = 0
+                    for row in range(min(side, height - i * stride)):
+                        for column in range(min(side, width - j * stride)):
+                            source = x[image, i * stride + row, j * stride + column]
+                            place = np.uint8(row * side + column)
+                            for k in range(channels):
+                                value, most = widened(source[k]), widened(target[k])
+                                better = value * direction[k] > most * direction[k] or value != value
+                                target[k] = source[k] if better else target[k]
+                                winner[k] = place if better else winner[k]
+                    if rectify:
+                        for k in range(channels):
+                            negative = widened(target[k]) <= 0
+                            target[k] = zero if negative else target[k]
+                            winner[k] = np.uint8(NONE) if negative else winner[k]
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def gradient_of_pooled(gradient: Maps, winners: NDArray[np.uint8], side: int, stride: int, out: Maps, parts: int) -> None:
+    """Write to `out` [n, h, w, channels] what reaches the values that `pooled` chose from."""
+    n, height, width, channels = out.shape
+    zero = out.dtype.type(0)
+    for part in prange(parts):
+        for image in range(part * n // parts, (part + 1) * n // parts):
+            if side > stride:
+                out[image] = 0
+            for i in range(gradient.shape[1]):
+                for j in range(gradient.shape[2]):
+                    arriving, winner = gradient[image, i, j], winners[image, i, j]
+                    for row in range(min(side, height - i * stride)):
+                        for column in range(min(side, width - j * stride)):
+                            target = out[image, i * stride + row, j * stride + column]
+                            place = np.uint8(row * side + column)
+                            if side > stride:
+                                for k in range(channels):
+                                    if winner[k] == place:
+                                        target[k] = narrowed(widened(target[k]) + widened(arriving[k]), target[k])
+                            else:
+                                for k in range(channels):
+                                    target[k] = arriving[k] if winner[k] == place else zero
+
+
+@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"})
+def gradient_of_normalised_and_pooled(
+    x: Maps,
+    origin: Floats,
+    slope: Floats,
+    constant: Floats,
+    gradient: Maps,
+    winners: NDArray[np.uint8],
+    side: int,
+    first_channel: int,
+    out: Maps,
+    parts: int,
+) -> None:
+    """As `gradient_of_pooled`, of windows that do not overlap, plus (x − origin) · slope + constant for every value."""
+    n, height, width, channels = x.shape
+    last_channel = first_channel + channels
+    for part in prange(parts):
+        for image in range(part * n // parts, (part + 1) * n // parts):
+            for row in range(height):
+                for column in range(width):
+                    i, j = row // side, column // side
+                    place = np.uint8((row - i * side) * side + column - j * side)
+                    source, target = x[image, row, column], out[image, row, column]
+                    arriving, winner = gradient[image, i, j, first_channel:last_channel], winners[image, i, j, first_channel:last_channel]
+                    for k in range(channels):
+                        chosen = widened(arriving[k]) if winner[k] == place else slope.dtype.type(0)
+                        value = (widened(source[k]) - origin[k]) * slope[k] + constant[k] + chosen
+                        target[k] = narrowed(value, target[k])
+
+
+@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"})
+def means(x: Maps, mask: NDArray[np.uint8], kept: int, factor: float, out: Floats, parts: int) -> None:
+    """Write to `out` [n, channels] the mean over the rows of x [n, rows, channels] · factor, where its mask lies below `kept`.
+
+    `mask` is of the shape of x, or empty: then all are taken.
+    """
+    n, rows, channels = x.shape
+    whole = mask.size == 0
+    each = out.dtype.type(factor / rows)
+    for part in prange(parts):
+        for image in range(part * n // parts, (part + 1) * n // parts):
+            target = out[image]
+            target[:] = 0
+            for row in range(rows):
+                source = x[image, row]
+                if whole:
+                    for k in range(channels):
+                        target[k] += widened(source[k])
+                else:
+                    byte = mask[image, row]
+                    for k in range(channels):
+                        target[k] += widened(source[k]) if byte[k] < kept else out.dtype.type(0)
+            for k in range(channels):
+                target[k] *= each
+
+
+@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"})
+def gradient_of_means(gradient: Floats, mask: NDArray[np.uint8], kept: int, factor: float, out: Maps, parts: int) -> None:
+    """Write to `out` [n, rows, channels] what reaches the x of `means`; `gradient` is [n, channels]."""
+    n, rows, channels = out.shape
+    whole = mask.size == 0
+    each = gradient.dtype.type(factor / rows)
+    for part in prange(parts):
+        for image in range(part * n // parts, (part + 1) * n // parts):
+            arriving = gradient[image]
+            for row in range(rows):
+                target = out[image, row]
+                if whole:
+                    for k in range(channels):
+                        target[k] = narrowed(arriving[k] * each, target[k])
+                else:
+                    byte = mask[image, row]
+                    for k in range(channels):
+                        passing = arriving[k] * each if byte[k] < kept else gradient.dtype.type(0)
+                        target[k] = narrowed(passing, target[k])

@@ -1,0 +1,56 @@
+"""Channels-last tensors as arrays that kernels take, sharing their memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+# As what NumPy sees the values.
+STORED = {torch.float64: torch.float64, torch.float32: torch.float32, torch.bfloat16: torch.uint16}
+
+
+def fit(*tensors: Tensor) -> bool:
+    """Whether kernels can take them: plain tensors of one type in memory, pixel by pixel, that nobody is tracing."""
+    return all(
+        type(x) is Tensor
+        and x.device.type == "cpu"
+        and x.dtype in STORED
+        and x.dtype == tensors[0].dtype
+        and x.ndim == 4
+        and x.is_contiguous(memory_format=torch.channels_last)
+        for x in tensors
+    ) and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
+
+
+def maps(x: Tensor) -> NDArray[Any]:
+    """[n, c, h, w] as [n, h, w, c]."""
+    array: NDArray[Any] = x.detach().permute(0, 2, 3, 1).view(STORED.get(x.dtype, x.dtype)).numpy()
+    return array
+
+
+def rows(x: Tensor) -> NDArray[Any]:
+    """[n, c, h, w] as [n · h · w, c]."""
+    return maps(x).reshape(-1, x.shape[1])
+
+
+def empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """An uninitialised tensor that fits."""
+    return torch.empty(shape, dtype=dtype, memory_format=torch.channels_last)
+
+
+def working(x: Tensor) -> type:
+    """What kernels compute in."""
+    return np.float64 if x.dtype == torch.float64 else np.float32
+
+
+def threads() -> int:
+    """How many threads kernels may use: as many as torch."""
+    wanted = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
+    if numba.get_num_threads() != wanted:
+        numba.set_num_threads(wanted)
+    return wanted
