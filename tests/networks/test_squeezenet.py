@@ -8,8 +8,8 @@ from torch import nn
 
 from squeezekit.errors import SqueezekitError
 from squeezekit.networks import Fire, SqueezeNetConfig, network_config
-from squeezekit.networks.pooling import RectifiedMaxPool
 from squeezekit.networks.layer_table import layer_table
+from squeezekit.networks.pooling import RectifiedMaxPool
 from squeezekit.networks.squeezenet import Head
 
 

@@ -158,11 +158,11 @@ class _Finished(torch.autograd.Function):
         scale, shift = affine.scale.astype(kind), affine.shift.astype(kind)
         out = empty((len(like), len(scale), *like.shape[2:]), like.dtype)
         for x, there in _places(branches):
-            numbers = (rows(x), scale[there], shift[there], floor)
+            first, gain, added = there.start, scale[there], shift[there]
             if bypass is None:
-                kernels.scaled(*numbers, rows(out), there.start, parts)
+                kernels.scaled(rows(x), gain, added, floor, rows(out), first, parts)
             else:
-                kernels.scaled_and_added(*numbers, rows(bypass), rows(out), there.start, parts)
+                kernels.scaled_and_added(rows(x), gain, added, floor, rows(bypass), rows(out), first, parts)
         context.save_for_backward(*branches)
         context.affine, context.floor = affine, floor
         return out
@@ -175,15 +175,15 @@ class _Finished(torch.autograd.Function):
         scale, shift, mean = (x.astype(kind) for x in (affine.scale, affine.shift, affine.mean))
         places, sums = _places(context.saved_tensors), np.zeros((2, len(scale)))
         for x, there in places if affine.norm else ():
-            numbers = (scale[there], shift[there], mean[there], floor)
-            sums[:, there] = kernels.gradient_moments(rows(x), *numbers, rows(arriving), there.start, parts)
+            gain, added, middle = scale[there], shift[there], mean[there]
+            sums[:, there] = kernels.gradient_moments(rows(x), gain, added, middle, floor, rows(arriving), there.start, parts)
         slope, constant = (x.astype(kind) for x in affine.feedback(sums))
-        leaving = []
-        for x, there in places:
-            numbers = (scale[there], shift[there], mean[there], slope[there], constant[there], floor)
-            out = empty(tuple(x.shape), x.dtype)
-            kernels.gradient_of_scaled(rows(x), *numbers, rows(arriving), there.start, rows(out), parts)
-            leaving.append(out)
+        leaving = [empty(tuple(x.shape), x.dtype) for x, _there in places]
+        for (x, there), out in zip(places, leaving, strict=True):
+            gain, added, middle = scale[there], shift[there], mean[there]
+            kernels.gradient_of_scaled(
+                rows(x), gain, added, middle, slope[there], constant[there], floor, rows(arriving), there.start, rows(out), parts
+            )
         return None, None, *affine.gradients(sums), arriving if context.needs_input_grad[4] else None, *leaving
 
 
@@ -221,12 +221,13 @@ class _FinishedAndPooled(torch.autograd.Function):
             sums = kernels.gradient_moments(rows(chosen), scale, shift, mean, 0.0, rows(arriving), 0, parts)
         slope, constant = (x.astype(kind) for x in affine.feedback(sums))
         nothing, reaching = np.zeros_like(scale), torch.empty_like(chosen)
-        numbers = (scale, shift, mean, nothing, nothing, 0.0)
-        kernels.gradient_of_scaled(rows(chosen), *numbers, rows(arriving), 0, rows(reaching), parts)
-        leaving = []
-        for x, there in _places(branches):
-            out = empty(tuple(x.shape), x.dtype)
-            back = (mean[there], slope[there], constant[there], maps(reaching), maps(winners), context.side)
-            kernels.gradient_of_normalised_and_pooled(maps(x), *back, there.start, maps(out), parts)
-            leaving.append(out)
+        kernels.gradient_of_scaled(
+            rows(chosen), scale, shift, mean, nothing, nothing, 0.0, rows(arriving), 0, rows(reaching), parts
+        )
+        leaving = [empty(tuple(x.shape), x.dtype) for x in branches]
+        for (x, there), out in zip(_places(branches), leaving, strict=True):
+            middle, tilt, level = mean[there], slope[there], constant[there]
+            kernels.gradient_of_normalised_and_pooled(
+                maps(x), middle, tilt, level, maps(reaching), maps(winners), context.side, there.start, maps(out), parts
+            )
         return None, None, *affine.gradients(sums), *leaving

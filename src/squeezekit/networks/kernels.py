@@ -25,11 +25,10 @@ BLOCK = 64
 NONE = 255
 
 # OpenMP is what torch computes with: both then share one pool of threads, and neither's waiting disturbs the other.
-numba.config.THREADING_LAYER = "omp"
+numba.config.THREADING_LAYER = "omp"  # type: ignore[attr-defined]
 
 
-@intrinsic
-def widened(_context: Any, value: Any) -> Any:
+def _widened(_context: Any, value: Any) -> Any:
     """A stored value as a number to compute with."""
     if value != types.uint16:
         return value(value), lambda _context, _builder, _signature, arguments: arguments[0]
@@ -41,8 +40,7 @@ def widened(_context: Any, value: Any) -> Any:
     return types.float32(value), generate
 
 
-@intrinsic
-def narrowed(_context: Any, value: Any, like: Any) -> Any:
+def _narrowed(_context: Any, value: Any, like: Any) -> Any:
     """A number as it is stored in an array that holds `like`."""
     if like != types.uint16:
         return value(value, like), lambda _context, _builder, _signature, arguments: arguments[0]
@@ -55,6 +53,10 @@ def narrowed(_context: Any, value: Any, like: Any) -> Any:
         return builder.trunc(builder.lshr(builder.add(bits, half), ir.Constant(word, 16)), ir.IntType(16))
 
     return types.uint16(types.float32, like), generate
+
+
+widened: Any = intrinsic(_widened)
+narrowed: Any = intrinsic(_narrowed)
 
 
 @njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"})
@@ -176,7 +178,8 @@ def pooled(
     """Pooling without padding: x [n, h, w, channels] -> channels from `first_channel` on of `out` [n, h', w', …].
 
     The largest value of each window where `direction` is 1, the smallest where it is -1; windows are clipped at the far edges.
-    `winners`, like `out`, get its place in the window, row · side + column, the first of equals; `NONE` where `rectify` made it 0.
+    `winners`, like `out`, get its place in the window, row · side + column, the first of equals; `NONE` where `rectify` made
+    it 0.
     """
     n, height, width, channels = x.shape
     zero = out.dtype.type(0)
@@ -185,7 +188,8 @@ def pooled(
         for image in range(part * n // parts, (part + 1) * n // parts):
             for i in range(out.shape[1]):
                 for j in range(out.shape[2]):
-                    target, winner = out[image, i, j, first_channel:last_channel], winners[image, i, j, first_channel:last_channel]
+                    target = out[image, i, j, first_channel:last_channel]
+                    winner = winners[image, i, j, first_channel:last_channel]
                     target[:] = x[image, i * stride, j * stride]
                     winner[:] = 0
                     for row in range(min(side, height - i * stride)):
@@ -252,7 +256,8 @@ def gradient_of_normalised_and_pooled(
                     i, j = row // side, column // side
                     place = np.uint8((row - i * side) * side + column - j * side)
                     source, target = x[image, row, column], out[image, row, column]
-                    arriving, winner = gradient[image, i, j, first_channel:last_channel], winners[image, i, j, first_channel:last_channel]
+                    arriving = gradient[image, i, j, first_channel:last_channel]
+                    winner = winners[image, i, j, first_channel:last_channel]
                     for k in range(channels):
                         chosen = widened(arriving[k]) if winner[k] == place else slope.dtype.type(0)
                         value = (widened(source[k]) - origin[k]) * slope[k] + constant[k] + chosen

@@ -15,16 +15,19 @@ STORED = {torch.float64: torch.float64, torch.float32: torch.float32, torch.bflo
 
 
 def fit(*tensors: Tensor) -> bool:
-    """Whether kernels can take them: plain tensors of one type in memory, pixel by pixel, that nobody is tracing."""
+    """Whether kernels can take them: plain tensors of one type in memory, pixel by pixel, that nobody is tracing.
+
+    Tensors without values always fit: several processes must agree, and one may have no part of a batch.
+    """
     return all(
         type(x) is Tensor
         and x.device.type == "cpu"
         and x.dtype in STORED
         and x.dtype == tensors[0].dtype
         and x.ndim == 4
-        and x.is_contiguous(memory_format=torch.channels_last)
+        and (x.numel() == 0 or x.is_contiguous(memory_format=torch.channels_last))
         for x in tensors
-    ) and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
+    ) and not torch.compiler.is_compiling()
 
 
 def maps(x: Tensor) -> NDArray[Any]:
@@ -43,14 +46,14 @@ def empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     return torch.empty(shape, dtype=dtype, memory_format=torch.channels_last)
 
 
-def working(x: Tensor) -> type:
+def working(x: Tensor) -> Any:
     """What kernels compute in."""
     return np.float64 if x.dtype == torch.float64 else np.float32
 
 
 def threads() -> int:
     """How many threads kernels may use: as many as torch."""
-    wanted = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
+    wanted = min(torch.get_num_threads(), int(numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
     if numba.get_num_threads() != wanted:
         numba.set_num_threads(wanted)
     return wanted

@@ -56,7 +56,7 @@ class _Pooled(torch.autograd.Function):
         largest = np.ones(channels, working(x))
         kernels.pooled(maps(x), side, stride, largest, rectify, maps(out), maps(winners), 0, threads())
         context.save_for_backward(winners)
-        context.shape, context.window = tuple(x.shape), (side, stride)
+        context.shape, context.side, context.stride = tuple(x.shape), side, stride
         return out
 
     @staticmethod
@@ -65,7 +65,7 @@ class _Pooled(torch.autograd.Function):
         arriving = gradients[0].contiguous(memory_format=torch.channels_last)
         (winners,) = context.saved_tensors
         out = empty(context.shape, arriving.dtype)
-        kernels.gradient_of_pooled(maps(arriving), maps(winners), *context.window, maps(out), threads())
+        kernels.gradient_of_pooled(maps(arriving), maps(winners), context.side, context.stride, maps(out), threads())
         return out, None, None, None, None
 
 

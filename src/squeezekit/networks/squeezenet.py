@@ -129,7 +129,8 @@ class Features(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         if not fit(x):
-            return super().forward(x)
+            out: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
+            return out
         done: nn.Module | None = None
         for layer, following in zip_longest(self, list(self)[1:]):
             if layer is done:

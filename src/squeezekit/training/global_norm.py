@@ -24,7 +24,7 @@ class GlobalBatchNorm(FusedBatchNorm):
         pass
 
     def reduce(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
-        total = torch.from_numpy(sums)
+        total = torch.from_numpy(sums.copy())
         dist.all_reduce(total)
         return total.numpy()
 
