@@ -1,8 +1,8 @@
 """What does each saving in a training step bring? The step as it is against the step without one of them, in turn.
 
-    python benchmarks/savings.py [--networks report late] [--rounds 3] [--steps 20]
+    python benchmarks/savings.py [--networks report late] [--rounds 3] [--steps 20] [--batch-size 64] [--batch-norm]
 
-Batches of 64 random images, 3 × 32 × 32, in memory; Adam, no batch normalisation, the precision that training would choose.
+Batches of random images, 3 × 32 × 32, in memory; Adam, the precision that training would choose.
 Prints one JSON line a measurement (images/s, the median step of a fresh process), then for each saving the median over
 the rounds of the ratio with ÷ without.
 """
@@ -21,14 +21,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from squeezekit.networks import network_config
+from squeezekit.networks import epilogue, network_config, pooling, squeezenet
 from squeezekit.networks.dropout import Dropout
 from squeezekit.networks.pooling import RectifiedMaxPool
 from squeezekit.networks.squeezenet import Head
 from squeezekit.training.machine import chosen_precision, keep_freed_memory
 
-SAVINGS = ("channels-last", "random bytes", "freed memory kept", "pooling before ReLU", "average before convolution")
-BATCH = 64
+SAVINGS = (
+    "channels-last",
+    "random bytes",
+    "freed memory kept",
+    "pooling before ReLU",
+    "average before convolution",
+    "kernels",
+)
 
 
 class ConvolutionFirst(nn.Module):
@@ -43,9 +49,12 @@ class ConvolutionFirst(nn.Module):
         return maps.mean((2, 3))
 
 
-def network_without(saving: str, name: str) -> nn.Module:
+def network_without(saving: str, name: str, batch_norm: bool) -> nn.Module:
     """The network, without one of the savings that belong to it."""
-    network = network_config(name).build().train()
+    network = network_config(name, batch_norm=batch_norm).build().train()
+    if saving == "kernels":
+        for module in (epilogue, pooling, squeezenet):
+            module.fit = lambda *_: False  # type: ignore[attr-defined]
     for path, module in list(network.named_modules()):
         if saving == "pooling before ReLU" and isinstance(module, RectifiedMaxPool):
             plain = nn.MaxPool2d(module.kernel_size, module.stride, ceil_mode=module.ceil_mode)
@@ -57,15 +66,15 @@ def network_without(saving: str, name: str) -> nn.Module:
     return network
 
 
-def images_per_s(saving: str, name: str, steps: int) -> float:
+def images_per_s(saving: str, name: str, steps: int, batch_size: int, batch_norm: bool) -> float:
     """The median of a few steps."""
     if saving != "freed memory kept":
         keep_freed_memory()
     layout = torch.contiguous_format if saving == "channels-last" else torch.channels_last
-    network = network_without(saving, name).to(memory_format=layout)  # type: ignore[call-overload]
+    network = network_without(saving, name, batch_norm).to(memory_format=layout)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(network.parameters(), 1e-3, fused=True)
-    images = torch.rand(BATCH, 3, 32, 32).contiguous(memory_format=layout)
-    labels = torch.randint(10, (BATCH,))
+    images = torch.rand(batch_size, 3, 32, 32).contiguous(memory_format=layout)
+    labels = torch.randint(10, (batch_size,))
     bf16 = chosen_precision("auto", torch.device("cpu")) == "bf16"
     seconds = []
     for _ in range(steps + 3):
@@ -76,30 +85,35 @@ def images_per_s(saving: str, name: str, steps: int) -> float:
         F.cross_entropy(logits, labels).backward()
         optimizer.step()
         seconds.append(time.perf_counter() - begin)
-    return BATCH / statistics.median(seconds[3:])
+    return batch_size / statistics.median(seconds[3:])
 
 
-def in_child(saving: str, name: str, steps: int) -> float:
+def in_child(saving: str, name: str, arguments: argparse.Namespace) -> float:
     """`images_per_s` in a fresh process, so that all start alike."""
-    command = [sys.executable, __file__, "--child", saving, "--networks", name, "--steps", str(steps)]
+    sizes = ["--steps", str(arguments.steps), "--batch-size", str(arguments.batch_size)]
+    command = [sys.executable, __file__, "--child", saving, "--networks", name, *sizes]
+    command += ["--batch-norm"] if arguments.batch_norm else []
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def rows(arguments: argparse.Namespace) -> Iterator[dict[str, object]]:
     """A row a measurement, then a row a saving."""
     for name in arguments.networks:
-        ratios: dict[str, list[float]] = {saving: [] for saving in SAVINGS}
+        ratios: dict[str, list[float]] = {saving: [] for saving in arguments.savings}
         for number in range(arguments.rounds):
-            for saving in SAVINGS:
-                whole, less = (in_child(what, name, arguments.steps) for what in ("nothing", saving))
+            for saving in arguments.savings:
+                whole, less = (in_child(what, name, arguments) for what in ("nothing", saving))
                 ratios[saving].append(whole / less)
                 yield {
-                    "round": number, "network": name, "without": saving,
+                    "round": number, "network": name, "batch_size": arguments.batch_size,
+                    "batch_norm": arguments.batch_norm, "without": saving,
                     "images_per_s": round(less, 1), "whole": round(whole, 1),
                 }  # fmt: skip
         for saving, values in ratios.items():
             yield {
                 "network": name,
+                "batch_size": arguments.batch_size,
+                "batch_norm": arguments.batch_norm,
                 "saving": saving,
                 "ratio": round(statistics.median(values), 3),
                 "ratios": [round(value, 3) for value in values],
@@ -108,13 +122,17 @@ def rows(arguments: argparse.Namespace) -> Iterator[dict[str, object]]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", nargs="+", default=["report", "late"], choices=["report", "late"])
+    parser.add_argument("--networks", nargs="+", default=["report", "late"], choices=["report", "late", "fast"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--savings", nargs="+", default=SAVINGS, choices=SAVINGS)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--batch-norm", action="store_true")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        print(images_per_s(arguments.child, arguments.networks[0], arguments.steps))
+        sizes = (arguments.steps, arguments.batch_size, arguments.batch_norm)
+        print(images_per_s(arguments.child, arguments.networks[0], *sizes))
     else:
         for row in rows(arguments):
             print(json.dumps(row), flush=True)

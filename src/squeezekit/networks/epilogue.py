@@ -125,7 +125,9 @@ def _statistics(norm: FusedBatchNorm, branches: Sequence[Tensor]) -> tuple[Numbe
     total = norm.reduce(np.append(np.concatenate(found, 1).ravel(), rows(branches[0]).shape[0]))
     count = float(total[-1])
     distance, square = total[:-1].reshape(2, -1) / count
-    mean, variance = origin + distance, np.maximum(square - distance**2, 0)
+    with np.errstate(invalid="ignore"):
+        # Where training has diverged; the loss will tell.
+        mean, variance = origin + distance, np.maximum(square - distance**2, 0)
     unbiased = variance * (count / max(count - 1, 1))
     for running, latest in ((norm.running_mean, mean), (norm.running_var, unbiased)):
         running.lerp_(torch.from_numpy(latest).to(running.dtype), norm.momentum)

@@ -213,9 +213,10 @@ def gradient_of_pooled(gradient: Maps, winners: NDArray[np.uint8], side: int, st
     """Write to `out` [n, h, w, channels] what reaches the values that `pooled` chose from."""
     n, height, width, channels = out.shape
     zero = out.dtype.type(0)
+    once = side == stride and gradient.shape[1] * side >= height and gradient.shape[2] * side >= width
     for part in prange(parts):
         for image in range(part * n // parts, (part + 1) * n // parts):
-            if side > stride:
+            if not once:
                 out[image] = 0
             for i in range(gradient.shape[1]):
                 for j in range(gradient.shape[2]):
@@ -224,7 +225,7 @@ def gradient_of_pooled(gradient: Maps, winners: NDArray[np.uint8], side: int, st
                         for column in range(min(side, width - j * stride)):
                             target = out[image, i * stride + row, j * stride + column]
                             place = np.uint8(row * side + column)
-                            if side > stride:
+                            if not once:
                                 for k in range(channels):
                                     if winner[k] == place:
                                         target[k] = narrowed(widened(target[k]) + widened(arriving[k]), target[k])

@@ -34,9 +34,9 @@ class RectifiedMaxPool(MaxPool):
     rectify = True
 
 
-def averaged(x: Tensor, dropout: Dropout) -> Tensor:
+def averaged(x: Tensor, dropout: nn.Module) -> Tensor:
     """The mean over all pixels of what `dropout` leaves: [n, c, h, w] -> [n, c]."""
-    if not fit(x):
+    if not (isinstance(dropout, Dropout) and fit(x)):
         mean: Tensor = dropout(x).mean((2, 3))
         return mean
     mask, kept = dropout.mask(x)

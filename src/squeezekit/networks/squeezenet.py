@@ -116,7 +116,6 @@ class Head(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         dropout, convolution = self
-        assert isinstance(dropout, Dropout)
         if self.relu:
             maps: Tensor = convolution(dropout(x)).relu()
             return maps.mean((2, 3))
