@@ -58,16 +58,18 @@ def integer_plan(model: Model, data: str | Path | None = None) -> Plan:
     """
     if not isinstance(model.network, SqueezeNet):
         raise SqueezekitError(f"{model.name}: holds a '{model.config.name}'; inference in integers serves the SqueezeNet family")
-    network = folded(model.network)
-    names = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)]
-    ranges, grids = None, {}
+    network, ranges, grids = folded(model.network), None, {}
     if Path(model.name).is_file():
         sqz = read_sqz(Path(model.name))
         ranges, grids = sqz.ranges, {name: part for name, part in sqz.weights.items() if isinstance(part, Quantised)}
-    if ranges is None:
-        ranges = _measured(model, network, data)
+    return plan_of(network, ranges or _measured(model, network, data), grids)
+
+
+def plan_of(network: SqueezeNet, ranges: ActivationRanges, grids: Mapping[str, Quantised] | None = None) -> Plan:
+    """The plan of a network without batch normalisation; `grids` are those of its weights, by name, that lie on one."""
+    names = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)]
     spans = {name: span for name, *span in zip(names, ranges.low, ranges.high, strict=True)}
-    return _Quantiser(network, spans, grids).plan()
+    return _Quantiser(network, spans, grids or {}).plan()
 
 
 def in_integers(model: Model, plan: Plan) -> Model:

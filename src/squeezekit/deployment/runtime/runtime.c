@@ -241,7 +241,7 @@ SQZ_API void sqz_run(const struct sqz_model *model, const uint8_t *picture, uint
         for (size_t i = 0; i < model->layer_count; i++) {
             const struct sqz_layer *l = &model->layers[i];
             if (l->kind == SQZ_CONVOLUTION)
-                convolve(model, l, picture, mirrored, arena);
+                convolve(model, l, picture, mirrored && l->from_picture, arena);
             else if (l->kind == SQZ_POOLING)
                 pool(l, arena);
             else if (l->rectified)
