@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -36,6 +38,33 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, content: str) -> None:
     """Write `content` to `path` as UTF-8, all or nothing."""
     write_bytes(path, content.encode())
+
+
+def write_folder(path: Path, files: Mapping[str, str]) -> None:
+    """Write a folder that holds `files`, texts by name, and nothing else, in the place of any that is there.
+
+    A reader sees the old folder or the new one; only where the system cannot exchange two names, for an instant neither.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        aside.mkdir(parents=True)
+        for name, content in files.items():
+            write_text(aside / name, content)
+        if path.exists() and not _exchanged(aside, path):
+            os.replace(path, path.with_name(f"{aside.name}.old"))
+        if aside.exists() and not path.exists():
+            os.replace(aside, path)
+        _flush_folder(path.parent)
+    finally:
+        for left in (aside, path.with_name(f"{aside.name}.old")):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Give each of two paths the other's name in one step, if the system can."""
+    exchange, here = 2, -100  # RENAME_EXCHANGE and AT_FDCWD of Linux.
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None) if os.name == "posix" else None
+    return renameat2 is not None and renameat2(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0
 
 
 def _flush_folder(folder: Path) -> None:

@@ -29,7 +29,7 @@ COMMANDS = {
     "crossval": "how good a network and recipe are, and how sure that is",
     "report": "a page to read about runs, searches and cross-validations",
     "compress": "make a trained network as small as its promise allows",
-    "export": "a trained network for other programs: ONNX",
+    "export": "a trained network for other programs and chips: ONNX, C",
     "evaluate": "measure a trained network, class by class",
     "predict": "classify pictures",
     "serve": "answer over HTTP",

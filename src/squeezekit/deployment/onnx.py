@@ -26,10 +26,10 @@ from squeezekit.images.image_set import ImageSet
 from squeezekit.inference.evaluation import evaluate, own_images
 from squeezekit.inference.model import Model, load_model
 from squeezekit.inference.onnx_file import INPUT, KEY, OUTPUT, OnnxMetadata, OnnxNetwork
+from squeezekit.inference.quantising import calibration_images
 from squeezekit.networks.squeezenet import SqueezeNet
 
 OPSET = 23
-CALIBRATION_IMAGES = 512
 AT_ONCE = 64
 
 
@@ -46,6 +46,10 @@ class OnnxExport:
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
         return asdict(self)
+
+    def lines(self) -> list[str]:
+        """What a reader wants to know of it."""
+        return [f"{self.file}: {self.bytes:,} bytes, opset {self.opset}"]
 
 
 class FromPixels(nn.Module):
@@ -84,7 +88,7 @@ def export_onnx(model: str | Path, out: str | Path, *, int8: bool = False, data:
         loaded = loaded.with_network(folded(loaded.network))
     graph = graph_of(loaded)
     if images is not None:
-        graph = _quantised(graph, images, loaded.validation(images))
+        graph = _quantised(graph, images, calibration_images(loaded, images))
     entry = graph.metadata_props.add()
     entry.key, entry.value = KEY, _metadata(loaded, int8).model_dump_json()
     content = graph.SerializeToString()
@@ -136,14 +140,12 @@ def graph_of(model: Model) -> Any:
     return program.model_proto
 
 
-def _quantised(graph: Any, images: ImageSet, validation: NDArray[np.int64]) -> Any:
+def _quantised(graph: Any, images: ImageSet, chosen: NDArray[np.int64]) -> Any:
     """In eight bits, between pairs of QuantizeLinear and DequantizeLinear, by ONNX Runtime's static quantisation."""
     import onnx
     from onnxruntime.quantization import QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    training = np.setdiff1d(np.arange(len(images)), validation)
-    chosen = np.random.default_rng(0).permutation(training)[:CALIBRATION_IMAGES]
     with _quiet(), tempfile.TemporaryDirectory() as place:
         plain, made = Path(place) / "plain.onnx", Path(place) / "int8.onnx"
         quant_pre_process(graph, str(plain))

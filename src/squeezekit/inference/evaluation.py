@@ -51,9 +51,13 @@ def evaluate(model: str | Path, data: str | Path | None = None, split: Literal["
     Raises SqueezekitError when the classes differ, or the model's own images are no longer what they were: a folder that
     has grown may have moved images it was trained on to its test part.
     """
+    return evaluate_model(load_model(model), data, split)
+
+
+def evaluate_model(loaded: Model, data: str | Path | None, split: str) -> Evaluation:
+    """`evaluate` for a model that is loaded already."""
     if split not in ("test", "validation"):
         raise SqueezekitError(f"split '{split}' is unknown; choose test or validation")
-    loaded = load_model(model)
     config = loaded.config
     source = own_images(loaded, data, anyhow=data is not None and split == "test")
     images = source.test if split == "test" else source.training.subset(loaded.validation(source.training))

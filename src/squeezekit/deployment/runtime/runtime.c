@@ -1,0 +1,252 @@
+/* Sums are computed for TILE positions and TILE filters at once, along rows of weights: loops that compilers turn into the
+ * processor's dot products, with every byte that is loaded used TILE times. */
+#define TILE 4
+#define BLOCK 32 /* filters whose sums wait together to be rescaled */
+#define PART 12
+
+typedef int32_t sums_of_tile[TILE][BLOCK];
+
+static void set_bytes(uint8_t *to, uint8_t value, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        to[i] = value;
+}
+
+static void copy_bytes(uint8_t *restrict to, const uint8_t *restrict from, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        to[i] = from[i];
+}
+
+/* Each of four rows of weights times each of four rows of bytes: the sums of four filters, from column `f` on. */
+static void dot_products(const uint8_t *const x[TILE], const int8_t *const w[TILE], size_t n, sums_of_tile sums, size_t f)
+{
+    const uint8_t *x0 = x[0], *x1 = x[1], *x2 = x[2], *x3 = x[3];
+    const int8_t *w0 = w[0], *w1 = w[1], *w2 = w[2], *w3 = w[3];
+    int32_t s00 = 0, s01 = 0, s02 = 0, s03 = 0, s10 = 0, s11 = 0, s12 = 0, s13 = 0;
+    int32_t s20 = 0, s21 = 0, s22 = 0, s23 = 0, s30 = 0, s31 = 0, s32 = 0, s33 = 0;
+    for (size_t k = 0; k < n; k++) {
+        s00 += w0[k] * x0[k], s01 += w1[k] * x0[k], s02 += w2[k] * x0[k], s03 += w3[k] * x0[k];
+        s10 += w0[k] * x1[k], s11 += w1[k] * x1[k], s12 += w2[k] * x1[k], s13 += w3[k] * x1[k];
+        s20 += w0[k] * x2[k], s21 += w1[k] * x2[k], s22 += w2[k] * x2[k], s23 += w3[k] * x2[k];
+        s30 += w0[k] * x3[k], s31 += w1[k] * x3[k], s32 += w2[k] * x3[k], s33 += w3[k] * x3[k];
+    }
+    sums[0][f] = s00, sums[0][f + 1] = s01, sums[0][f + 2] = s02, sums[0][f + 3] = s03;
+    sums[1][f] = s10, sums[1][f + 1] = s11, sums[1][f + 2] = s12, sums[1][f + 3] = s13;
+    sums[2][f] = s20, sums[2][f + 1] = s21, sums[2][f + 2] = s22, sums[2][f + 3] = s23;
+    sums[3][f] = s30, sums[3][f + 1] = s31, sums[3][f + 2] = s32, sums[3][f + 3] = s33;
+}
+
+/* The bytes under a filter at (y, x), row by row, pixel by pixel; `border` stands around the source. */
+static void gather(const struct sqz_layer *l, const uint8_t *source, const uint8_t *border, int mirrored, int y, int x, uint8_t *to)
+{
+    const size_t channels = l->channels;
+    uint8_t *end = to + l->row;
+    for (int i = 0; i < l->kernel; i++) {
+        const int row = y * l->stride - l->padding + i;
+        for (int j = 0; j < l->kernel; j++) {
+            const int seen = x * l->stride - l->padding + j;
+            const int column = mirrored ? l->width - 1 - seen : seen;
+            if (row >= 0 && row < l->height && column >= 0 && column < l->width)
+                copy_bytes(to, source + ((size_t)row * l->width + (size_t)column) * channels, channels);
+            else if (border)
+                copy_bytes(to, border, channels);
+            else
+                set_bytes(to, 0, channels);
+            to += channels;
+        }
+    }
+    set_bytes(to, 0, (size_t)(end - to));
+}
+
+/* From steps of the sums to steps of the map, rounded to nearest, 0 to 255, for `count` filters of one position. */
+static void rescaled(const int32_t *sums, const int32_t *biases, const uint16_t *gains, unsigned shift, size_t count, uint8_t *to)
+{
+    const uint32_t half = (uint32_t)1 << (shift - 1);
+    for (size_t f = 0; f < count; f++) {
+        const int32_t sum = sums[f] + biases[f];
+        const uint32_t c = sum > 0 ? (uint32_t)sum : 0;
+        const uint32_t q = ((c >> PART) * gains[f] + ((c & ((1u << PART) - 1)) * gains[f] >> PART) + half) >> shift;
+        to[f] = (uint8_t)(q < 255 ? q : 255);
+    }
+}
+
+/* Add what stands at `residual`, which may be where the result goes. */
+static void add_residual(const struct sqz_layer *l, const uint8_t *bytes, const uint8_t *residual, size_t count, uint8_t *to)
+{
+    for (size_t f = 0; f < count; f++) {
+        const uint32_t q = bytes[f] + ((residual[f] * l->residual_gain + l->residual_offset) >> l->residual_shift);
+        to[f] = (uint8_t)(q < 255 ? q : 255);
+    }
+}
+
+/* The largest of a tile's sums, filter by filter, in its first row. */
+static void largest_of_tile(sums_of_tile sums, size_t count)
+{
+    for (size_t p = 1; p < TILE; p++)
+        for (size_t f = 0; f < count; f++)
+            if (sums[p][f] > sums[0][f])
+                sums[0][f] = sums[p][f];
+}
+
+/* Where in the target a tile's results go, and what lies under the filter at its positions. */
+struct tile {
+    const uint8_t *bytes[TILE];
+    size_t first, count; /* positions of the target */
+};
+
+static void convolve_tile(const struct sqz_model *m, const struct sqz_layer *l, const struct tile *tile, uint8_t *arena)
+{
+    sums_of_tile sums;
+    uint8_t bytes[BLOCK];
+    for (size_t block = 0; block < l->filters; block += BLOCK) {
+        const size_t count = l->filters - block < BLOCK ? l->filters - block : BLOCK;
+        for (size_t f = 0; f < count; f += TILE) {
+            const int8_t *weights[TILE];
+            for (size_t i = 0; i < TILE; i++) /* beyond the last filter, the last one again */
+                weights[i] = m->weights + l->weights + (block + (f + i < count ? f + i : count - 1)) * l->row;
+            dot_products(tile->bytes, weights, l->row, sums, f);
+        }
+        if (l->pooled)
+            largest_of_tile(sums, count);
+        for (size_t p = 0; p < tile->count; p++) {
+            const size_t place = (tile->first + p) * l->out_channels + l->first + block;
+            rescaled(sums[p], m->biases + l->filter + block, m->gains + l->filter + block, l->shift, count, bytes);
+            if (l->has_residual)
+                add_residual(l, bytes, arena + l->residual + place, count, arena + l->target + place);
+            else
+                copy_bytes(arena + l->target + place, bytes, count);
+        }
+    }
+}
+
+/* Position `i` of a tile that begins at `first` of the target, as a place among the sums; the last ones again beyond the edge. */
+static size_t position_of(const struct sqz_layer *l, size_t first, size_t i)
+{
+    const size_t height = l->sums_height, width = l->sums_width;
+    if (!l->pooled)
+        return first + i < height * width ? first + i : height * width - 1;
+    const size_t y = 2 * (first / l->out_width) + i / 2, x = 2 * (first % l->out_width) + i % 2;
+    return (y < height ? y : height - 1) * width + (x < width ? x : width - 1);
+}
+
+static void convolve(const struct sqz_model *m, const struct sqz_layer *l, const uint8_t *picture, int mirrored, uint8_t *arena)
+{
+    const uint8_t *source = l->from_picture ? picture : arena + l->source;
+    const uint8_t *border = l->from_picture ? m->border : NULL;
+    const int in_place = l->kernel == 1 && l->row == l->channels;
+    const size_t count = (size_t)l->out_height * l->out_width, step = l->pooled ? 1 : TILE;
+    for (size_t first = 0; first < count; first += step) {
+        struct tile tile = {{NULL, NULL, NULL, NULL}, first, count - first < step ? count - first : step};
+        for (size_t i = 0; i < TILE; i++) {
+            const size_t position = position_of(l, first, i);
+            if (in_place) {
+                tile.bytes[i] = source + position * l->channels;
+            } else {
+                uint8_t *room = arena + l->scratch + i * l->row;
+                gather(l, source, border, mirrored, (int)(position / l->sums_width), (int)(position % l->sums_width), room);
+                tile.bytes[i] = room;
+            }
+        }
+        convolve_tile(m, l, &tile, arena);
+    }
+}
+
+/* Windows of stride 2, cut off at the edges. The target may begin where the source does: what is read later lies further on. */
+static void pool(const struct sqz_layer *l, uint8_t *arena)
+{
+    const uint8_t *source = arena + l->source;
+    uint8_t *to = arena + l->target;
+    const size_t channels = l->channels;
+    for (size_t y = 0; y < l->out_height; y++)
+        for (size_t x = 0; x < l->out_width; x++, to += channels) {
+            const size_t bottom = 2 * y + l->kernel < l->height ? 2 * y + l->kernel : l->height;
+            const size_t right = 2 * x + l->kernel < l->width ? 2 * x + l->kernel : l->width;
+            for (size_t c = 0; c < channels; c++) {
+                uint8_t most = 0;
+                for (size_t i = 2 * y; i < bottom; i++)
+                    for (size_t j = 2 * x; j < right; j++) {
+                        const uint8_t byte = source[(i * l->width + j) * channels + c];
+                        most = byte > most ? byte : most;
+                    }
+                to[c] = most;
+            }
+        }
+}
+
+/* sum * gain / 2^shift, rounded to nearest, halves up; a number that is never negative is shifted. */
+static int32_t logit_of(int32_t sum, uint32_t gain, unsigned shift)
+{
+    const uint64_t top = (uint64_t)1 << 62;
+    const uint64_t lifted = (uint64_t)((int64_t)sum * (int64_t)gain + (int64_t)top) + ((uint64_t)1 << (shift - 1));
+    return (int32_t)((int64_t)(lifted >> shift) - (int64_t)(top >> shift));
+}
+
+/* Bytes of a block of channels, added over all positions. */
+static void add_positions(const struct sqz_layer *l, const uint8_t *source, size_t first, size_t count, int32_t *sums)
+{
+    const size_t positions = (size_t)l->height * l->width;
+    for (size_t c = 0; c < count; c++)
+        sums[c] = 0;
+    for (size_t p = 0; p < positions; p++)
+        for (size_t c = 0; c < count; c++)
+            sums[c] += source[p * l->channels + first + c];
+    if (l->drop)
+        for (size_t c = 0; c < count; c++)
+            sums[c] = (sums[c] + (1 << (l->drop - 1))) >> l->drop;
+}
+
+/* Average, then the last filters. */
+static void classify_average(const struct sqz_model *m, const struct sqz_layer *l, const uint8_t *source, int32_t *logits)
+{
+    int32_t inputs[BLOCK], sums[BLOCK];
+    for (size_t block = 0; block < l->filters; block += BLOCK) {
+        const size_t classes = l->filters - block < BLOCK ? l->filters - block : BLOCK;
+        for (size_t k = 0; k < classes; k++)
+            sums[k] = m->biases[l->filter + block + k];
+        for (size_t first = 0; first < l->channels; first += BLOCK) {
+            const size_t count = l->channels - first < BLOCK ? l->channels - first : BLOCK;
+            add_positions(l, source, first, count, inputs);
+            for (size_t k = 0; k < classes; k++) {
+                const int8_t *weights = m->weights + l->weights + (block + k) * l->row + first;
+                for (size_t c = 0; c < count; c++)
+                    sums[k] += weights[c] * inputs[c];
+            }
+        }
+        for (size_t k = 0; k < classes; k++)
+            logits[block + k] += logit_of(sums[k], m->head_gains[block + k], l->shift);
+    }
+}
+
+/* The last filters at each position, ReLU, then the average. */
+static void classify_positions(const struct sqz_model *m, const struct sqz_layer *l, const uint8_t *source, int32_t *logits)
+{
+    const size_t positions = (size_t)l->height * l->width;
+    for (size_t k = 0; k < l->filters; k++) {
+        const int8_t *weights = m->weights + l->weights + k * l->row;
+        for (size_t p = 0; p < positions; p++) {
+            int32_t sum = m->biases[l->filter + k];
+            for (size_t c = 0; c < l->channels; c++)
+                sum += weights[c] * source[p * l->channels + c];
+            logits[k] += logit_of(sum > 0 ? sum : 0, m->head_gains[k], l->shift);
+        }
+    }
+}
+
+SQZ_API void sqz_run(const struct sqz_model *model, const uint8_t *picture, uint8_t *arena, int32_t *logits)
+{
+    for (size_t k = 0; k < model->classes; k++)
+        logits[k] = 0;
+    for (int mirrored = 0; mirrored <= model->mirrored; mirrored++)
+        for (size_t i = 0; i < model->layer_count; i++) {
+            const struct sqz_layer *l = &model->layers[i];
+            if (l->kind == SQZ_CONVOLUTION)
+                convolve(model, l, picture, mirrored && l->from_picture, arena);
+            else if (l->kind == SQZ_POOLING)
+                pool(l, arena);
+            else if (l->rectified)
+                classify_positions(model, l, arena + l->source, logits);
+            else
+                classify_average(model, l, arena + l->source, logits);
+        }
+}
