@@ -29,7 +29,7 @@ class FusedBatchNorm(nn.BatchNorm2d):
     """Batch normalisation that can be computed together with what stands around it: [n, c, h, w] -> [n, c, h, w]."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return finished([x], self, rectify=False)
+        return _finished([x], self, rectify=False) if fit(x) else self.plain(x)
 
     def plain(self, x: Tensor) -> Tensor:
         """By torch's own operation."""
@@ -45,14 +45,17 @@ def finished(branches: Sequence[Tensor], norm: nn.Module, *, rectify: bool = Tru
     normal = norm if isinstance(norm, FusedBatchNorm) else None
     # A ReLU alone cannot be done faster than torch does it.
     if (normal or len(branches) > 1) and fit(*branches, *([] if bypass is None else [bypass])):
-        weights = (normal.weight, normal.bias) if normal else (None, None)
-        out: Tensor = _Finished.apply(normal, rectify, *weights, bypass, *branches)  # type: ignore[no-untyped-call]
-        return out
-    joined = branches[0] if len(branches) == 1 else torch.cat(list(branches), 1)
-    out = normal.plain(joined) if normal else norm(joined)
+        return _finished(branches, normal, rectify=rectify, bypass=bypass)
+    out: Tensor = norm(branches[0] if len(branches) == 1 else torch.cat(list(branches), 1))
     if rectify:
         out = F.relu(out, inplace=True)
     return out if bypass is None else out + bypass
+
+
+def _finished(branches: Sequence[Tensor], norm: FusedBatchNorm | None, *, rectify: bool, bypass: Tensor | None = None) -> Tensor:
+    weights = (norm.weight, norm.bias) if norm else (None, None)
+    out: Tensor = _Finished.apply(norm, rectify, *weights, bypass, *branches)  # type: ignore[no-untyped-call]
+    return out
 
 
 def finished_and_pooled(branches: Sequence[Tensor], norm: nn.Module, side: int) -> Tensor:
