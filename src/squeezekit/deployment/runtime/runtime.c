@@ -37,23 +37,28 @@ static void dot_products(const uint8_t *const x[TILE], const int8_t *const w[TIL
     sums[3][f] = s30, sums[3][f + 1] = s31, sums[3][f + 2] = s32, sums[3][f + 3] = s33;
 }
 
-/* The bytes under a filter at (y, x), row by row, pixel by pixel; `border` stands around the source. */
+/* The bytes under a filter at (y, x), row by row; `border` stands around the source. */
 static void gather(const struct sqz_layer *l, const uint8_t *source, const uint8_t *border, int mirrored, int y, int x, uint8_t *to)
 {
     const size_t channels = l->channels;
+    const int left = x * l->stride - l->padding, inside = left >= 0 && left + l->kernel <= l->width;
     uint8_t *end = to + l->row;
     for (int i = 0; i < l->kernel; i++) {
         const int row = y * l->stride - l->padding + i;
-        for (int j = 0; j < l->kernel; j++) {
-            const int seen = x * l->stride - l->padding + j;
-            const int column = mirrored ? l->width - 1 - seen : seen;
+        const uint8_t *pixels = source + (size_t)(row > 0 ? row : 0) * l->width * channels;
+        if (inside && !mirrored && row >= 0 && row < l->height) {
+            copy_bytes(to, pixels + (size_t)left * channels, l->kernel * channels);
+            to += l->kernel * channels;
+            continue;
+        }
+        for (int j = left; j < left + l->kernel; j++, to += channels) {
+            const int column = mirrored ? l->width - 1 - j : j;
             if (row >= 0 && row < l->height && column >= 0 && column < l->width)
-                copy_bytes(to, source + ((size_t)row * l->width + (size_t)column) * channels, channels);
+                copy_bytes(to, pixels + (size_t)column * channels, channels);
             else if (border)
                 copy_bytes(to, border, channels);
             else
                 set_bytes(to, 0, channels);
-            to += channels;
         }
     }
     set_bytes(to, 0, (size_t)(end - to));

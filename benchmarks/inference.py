@@ -1,0 +1,186 @@
+"""How long does one picture take, beside ONNX Runtime, PyTorch and LiteRT?
+
+    python benchmarks/inference.py RUN [--data IMAGES] [--compilers gcc zig clang] [--rounds 5] [--litert-python PYTHON]
+
+One thread, one picture at a time, all in turn in each round; a measurement is the median of the calls of `--seconds`, and
+prints one JSON line. C: what `export --to c` writes, as a shared library, by each compiler with `-O3 -march=native`, and by the first
+of them without vectors. ONNX: what `export --to onnx` writes, in floats and with `--int8`. PyTorch: the same network, batch
+normalisation folded, channels last. LiteRT, its interpreter given by a flag (`pip install ai-edge-litert`): an int8 network of
+the same layers and of random weights, with XNNPACK (`peers/litert_int8.py`). `gmacs` are 10**9 multiply-adds a second, of the
+network as the layer table counts them; `bytes` the size of what is deployed, for C that of its constants.
+Last come one line each: the median of the rounds, their range, and how many times as long as the first compiler's C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+
+from squeezekit.compression.folding import folded
+from squeezekit.deployment.c import export_c
+from squeezekit.deployment.onnx import export_onnx
+from squeezekit.inference.model import load_model
+from squeezekit.networks.layer_table import layer_table
+
+COMPILERS = {"gcc": ["gcc"], "clang": ["clang"], "zig": [sys.executable, "-m", "ziglang", "cc"]}
+SCALAR = {"gcc": ["-fno-tree-vectorize", "-fno-tree-slp-vectorize"]}
+SCALAR["clang"] = SCALAR["zig"] = ["-fno-vectorize", "-fno-slp-vectorize"]
+PEER = Path(__file__).parent / "peers" / "litert_int8.py"
+Call = Callable[[], Any]
+
+
+def median_ms(call: Call, seconds: float) -> float:
+    """Of single calls, after a tenth of the time to warm up."""
+    begin = time.perf_counter()
+    while time.perf_counter() - begin < seconds / 10:
+        call()
+    times = []
+    while time.perf_counter() - begin < seconds:
+        before = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - before)
+    return 1e3 * statistics.median(times)
+
+
+def library(folder: Path, compiler: str, flags: list[str]) -> ctypes.CDLL:
+    """An exported network, compiled."""
+    made = folder / f"{compiler}{len(flags)}.so"
+    command = [*COMPILERS[compiler], "-std=c99", "-O3", "-march=native", *flags, "-shared", "-fPIC", "-o", made]
+    subprocess.run(list(map(str, [*command, folder / "classifier.c"])), check=True)
+    return ctypes.CDLL(str(made))
+
+
+def c_call(loaded: ctypes.CDLL, picture: Any, classes: int) -> Call:
+    """One picture through a library."""
+    pixels, logits = np.ascontiguousarray(picture.permute(0, 2, 3, 1).numpy()), np.zeros(classes, np.int32)
+    places = [array.ctypes.data_as(ctypes.c_void_p) for array in (pixels, logits)]
+    loaded.classifier_start()
+
+    def call() -> Any:
+        loaded.classifier_run(*places)
+        return pixels, logits
+
+    return call
+
+
+def onnx_call(path: Path, picture: Any) -> Call:
+    """One picture through ONNX Runtime, on one thread."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    pixels = {"images": picture.numpy()}
+    return lambda: session.run(None, pixels)
+
+
+def torch_call(model: Any, picture: Any) -> Call:
+    """One picture through PyTorch, normalisation left out."""
+    network = folded(model.network).to(memory_format=torch.channels_last)
+    floats = (picture / 255).contiguous(memory_format=torch.channels_last)
+
+    def call() -> Any:
+        with torch.inference_mode():
+            return network(floats)
+
+    return call
+
+
+def contenders(arguments: argparse.Namespace, folder: Path) -> Iterator[tuple[str, int, Call]]:
+    """Who, bytes, and a call."""
+    model = load_model(arguments.run)
+    side = model.config.image_size
+    picture = torch.randint(0, 256, (1, model.config.channels, side, side), dtype=torch.uint8)
+    made = export_c(arguments.run, folder / "c", data=arguments.data)
+    first = arguments.compilers[0]
+    kinds = [(f"C, {compiler}", compiler, []) for compiler in arguments.compilers]
+    for who, compiler, flags in [*kinds, (f"C, {first}, no vectors", first, SCALAR[first])]:
+        yield who, made.constants, c_call(library(folder / "c", compiler, flags), picture, model.config.classes)
+    for who, int8 in (("ONNX Runtime, int8", True), ("ONNX Runtime, fp32", False)):
+        exported = export_onnx(arguments.run, folder / f"{int8}.onnx", int8=int8, data=arguments.data)
+        yield who, exported.bytes, onnx_call(Path(exported.file), picture)
+    yield "PyTorch, fp32", sum(4 * p.numel() for p in model.network.parameters()), torch_call(model, picture)
+
+
+def litert(python: str, config: Any, seconds: float) -> dict[str, Any]:
+    """What the peer measures of its own network."""
+    command = [python, str(PEER), config.model_dump_json(), json.dumps(config.fire_widths()), str(seconds)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"LiteRT failed:\n{done.stderr}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def rows(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """A row a measurement, all in turn in each round."""
+    config = load_model(arguments.run).config
+    macs = layer_table(config).macs
+    about = {"network": config.name, "macs": macs}
+    with tempfile.TemporaryDirectory() as folder:
+        calls = list(contenders(arguments, Path(folder)))
+        for number in range(arguments.rounds):
+            for who, size, call in calls:
+                ms = median_ms(call, arguments.seconds)
+                yield {"round": number, "who": who, **about, "bytes": size, **rate(ms, macs)}
+            if arguments.litert_python:
+                found = litert(arguments.litert_python, config, arguments.seconds)
+                yield {"round": number, "who": "LiteRT, int8", **about, "bytes": found["bytes"], **rate(found["ms"], macs)}
+
+
+def rate(ms: float, macs: int) -> dict[str, float]:
+    """A time, and multiply-adds a second."""
+    return {"ms": round(ms, 4), "gmacs": round(macs / ms / 1e6, 1)}
+
+
+def summary(measured: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """A row each: median, range, and the ratio to the first, round by round."""
+    by_who: dict[str, list[dict[str, Any]]] = {}
+    for row in measured:
+        by_who.setdefault(row["who"], []).append(row)
+    first = [row["ms"] for row in next(iter(by_who.values()))]
+    for who, found in by_who.items():
+        times = [row["ms"] for row in found]
+        ratio = statistics.median(ms / ours for ms, ours in zip(times, first, strict=True))
+        about = {key: found[0][key] for key in ("network", "macs", "bytes")}
+        middle = statistics.median(times)
+        line = {"who": who, **about, **rate(middle, found[0]["macs"]), "range": [min(times), max(times)], "ratio": round(ratio, 2)}
+        yield {**line, "processor": processor()}
+
+
+def processor() -> str:
+    """What the machine calls it."""
+    path = Path("/proc/cpuinfo")
+    named = re.search(r"model name\s*: (.*)", path.read_text()) if path.exists() else None
+    return named.group(1) if named else platform.processor()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="a run folder of the SqueezeNet family")
+    parser.add_argument("--data", help="where its images are, if not where they were")
+    parser.add_argument("--compilers", nargs="+", default=["gcc"], choices=COMPILERS, help="of the C code; the first is the measure")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement")
+    parser.add_argument("--litert-python", help="the interpreter that has LiteRT")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    found = []
+    for row in rows(arguments):
+        found.append(row)
+        print(json.dumps(row), flush=True)
+    for row in summary(found):
+        print(json.dumps(row), flush=True)
