@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-# Off unless asked for: beside other busy programs a step by kernels may take many times as long (docs/LOG.md).
-ENABLED = os.environ.get("SQUEEZEKIT_KERNELS") == "1"
+# SQUEEZEKIT_KERNELS=0 leaves everything to torch's own operations.
+ENABLED = os.environ.get("SQUEEZEKIT_KERNELS") != "0"
 # As what NumPy sees the values.
 STORED = {torch.float64: torch.float64, torch.float32: torch.float32, torch.bfloat16: torch.uint16}
 
