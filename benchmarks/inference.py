@@ -3,8 +3,8 @@
     python benchmarks/inference.py RUN [--data IMAGES] [--compilers gcc zig clang] [--rounds 5] [--litert-python PYTHON]
 
 One thread, one picture at a time, all in turn in each round; a measurement is the median of the calls of `--seconds`, and
-prints one JSON line. C: what `export --to c` writes, as a shared library, by each compiler with `-O3 -march=native`, and by the first
-of them without vectors. ONNX: what `export --to onnx` writes, in floats and with `--int8`. PyTorch: the same network, batch
+prints one JSON line. C: what `export --to c` writes, as a shared library, by each compiler with `-O3 -march=native`, and by the
+first of them without vectors. ONNX: what `export --to onnx` writes, in floats and with `--int8`. PyTorch: the same network, batch
 normalisation folded, channels last. LiteRT, its interpreter given by a flag (`pip install ai-edge-litert`): an int8 network of
 the same layers and of random weights, with XNNPACK (`peers/litert_int8.py`). `gmacs` are 10**9 multiply-adds a second, of the
 network as the layer table counts them; `bytes` the size of what is deployed, for C that of its constants.
@@ -157,7 +157,13 @@ def summary(measured: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         ratio = statistics.median(ms / ours for ms, ours in zip(times, first, strict=True))
         about = {key: found[0][key] for key in ("network", "macs", "bytes")}
         middle = statistics.median(times)
-        line = {"who": who, **about, **rate(middle, found[0]["macs"]), "range": [min(times), max(times)], "ratio": round(ratio, 2)}
+        line = {
+            "who": who,
+            **about,
+            **rate(middle, found[0]["macs"]),
+            "range": [min(times), max(times)],
+            "ratio": round(ratio, 2),
+        }
         yield {**line, "processor": processor()}
 
 
@@ -172,7 +178,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="a run folder of the SqueezeNet family")
     parser.add_argument("--data", help="where its images are, if not where they were")
-    parser.add_argument("--compilers", nargs="+", default=["gcc"], choices=COMPILERS, help="of the C code; the first is the measure")
+    parser.add_argument(
+        "--compilers", nargs="+", default=["gcc"], choices=COMPILERS, help="of the C code; the first is the measure"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement")
     parser.add_argument("--litert-python", help="the interpreter that has LiteRT")

@@ -116,7 +116,10 @@ def test_what_is_known_of_the_model(server, tiny_run):
     assert about["parameters"] == tiny_run.summary["parameters"] and about["name"] == tiny_run.folder.name
     assert server.ask("GET", "/healthz")[2] == {"status": "alive"}
     assert set(server.ask("GET", "/openapi.json")[2]["paths"]) >= {"/v1/classify", "/v1/model", "/healthz", "/readyz", "/metrics"}
-    assert server.ask("GET", "/")[0] == 307 and server.ask("GET", "/docs")[0] == 200
+    assert server.ask("GET", "/docs")[0] == 200
+    # The page holds the network itself (test_html.py tries it out).
+    status, _, page = server.ask("GET", "/")
+    assert status == 200 and "Everything is computed in this page" in page and "wasm-unsafe-eval" in page
 
 
 def test_each_limit_has_its_answer(server, digits):
@@ -179,6 +182,7 @@ def test_a_token_is_asked_for(tiny_run, digits, tmp_path):
             status, known, answer = server.classify(png(digits[0]), **given)
             assert status == 401 and known["www-authenticate"] == "Bearer" and "token" in answer["detail"]
         assert server.ask("GET", "/metrics")[0] == server.ask("GET", "/v1/model")[0] == 401
+        assert server.ask("GET", "/")[0] == 307
         assert server.classify(png(digits[0]), authorization="Bearer geheim")[0] == 200
         assert server.ask("GET", "/healthz")[0] == 200
 

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import argparse
 import json as jsonlib
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from squeezekit.errors import SqueezekitError
 
-if TYPE_CHECKING:
-    from squeezekit.deployment.c import CExport
-    from squeezekit.deployment.onnx import OnnxExport
+
+class Export(Protocol):
+    """What was written, of any kind."""
+
+    @property
+    def validation(self) -> dict[str, float]:
+        """Accuracy `before` and `after`, or nothing."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+
+    def lines(self) -> list[str]:
+        """For a reader."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,10 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   squeezekit export runs/photos --to onnx --int8 -o photos-int8.onnx
   squeezekit export photos.sqz --to onnx --int8 --data photos/ -o photos-int8.onnx
   squeezekit export runs/photos --to c -o photos-c
-  squeezekit export photos.sqz --to c --weights sqz -o photos-c"""
+  squeezekit export photos.sqz --to c --weights sqz -o photos-c
+  squeezekit export photos.sqz --to html -o photos.html"""
     parser.add_argument("model", metavar="MODEL", help="a run folder or a .sqz file")
-    kinds = "onnx: for ONNX Runtime and whatever reads ONNX; c: C99 in integers, for any chip"
-    parser.add_argument("--to", choices=["onnx", "c"], required=True, help=kinds)
+    kinds = "onnx: for ONNX Runtime and whatever reads ONNX; c: C99 in integers, for any chip; html: one page for any browser"
+    parser.add_argument("--to", choices=["onnx", "c", "html"], required=True, help=kinds)
     parser.add_argument("-o", dest="out", metavar="OUT", required=True, help="the file to write; for c, the folder")
     parser.add_argument("--int8", action="store_true", help="onnx: in eight bits, calibrated on training images")
     parser.add_argument(
@@ -34,12 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def run(*, to: str, json: bool = False, **options: str) -> int:
+def run(*, to: str, json: bool = False, **options: Any) -> int:
     """Export, print what was written."""
-    wrong = {"c": "int8", "onnx": "weights"}[to]
-    if wrong in options:
-        raise SqueezekitError(f"--{wrong} says nothing for --to {to}; leave it out")
-    made = _to_onnx(**options) if to == "onnx" else _to_c(**options)
+    for flag, owner in (("int8", "onnx"), ("weights", "c")):
+        if flag in options and to != owner:
+            raise SqueezekitError(f"--{flag} says nothing for --to {to}; leave it out")
+    made = _exporter(to)(**options)
     if json:
         print(jsonlib.dumps(made.as_json()))
         return 0
@@ -51,13 +63,15 @@ def run(*, to: str, json: bool = False, **options: str) -> int:
     return 0
 
 
-def _to_onnx(model: str, out: str, **options: str) -> OnnxExport:
-    from squeezekit.deployment.onnx import export_onnx
+def _exporter(to: str) -> Callable[..., Export]:
+    if to == "onnx":
+        from squeezekit.deployment.onnx import export_onnx
 
-    return export_onnx(model, out, **options)  # type: ignore[arg-type]
+        return export_onnx
+    if to == "c":
+        from squeezekit.deployment.c import export_c
 
+        return export_c
+    from squeezekit.deployment.html import export_html
 
-def _to_c(model: str, out: str, **options: str) -> CExport:
-    from squeezekit.deployment.c import export_c
-
-    return export_c(model, out, **options)  # type: ignore[arg-type]
+    return export_html

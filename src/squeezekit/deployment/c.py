@@ -9,9 +9,8 @@ from typing import Any, Literal
 from squeezekit import durable
 from squeezekit.deployment.c_source import source_of
 from squeezekit.errors import SqueezekitError
-from squeezekit.inference.evaluation import evaluate_model
 from squeezekit.inference.model import load_model
-from squeezekit.inference.quantising import in_integers, integer_plan
+from squeezekit.inference.quantising import accuracy_in_integers, integer_plan
 
 
 @dataclass(frozen=True)
@@ -62,10 +61,7 @@ def export_c(
     plan = integer_plan(loaded, data)
     source = source_of(plan, loaded, coded=weights == "sqz")
     durable.write_folder(out, source.files)
-    validation = {}
-    if data or loaded.data:
-        before, after = (evaluate_model(one, data, "validation").accuracy for one in (loaded, in_integers(loaded, plan)))
-        validation = {"before": before, "after": after}
+    validation = accuracy_in_integers(loaded, plan, data)
     memory = source.memory
     return CExport(str(out), weights, plan.macs, memory.constants, memory.variables, memory.arena, memory.least_arena, validation)
 

@@ -17,8 +17,7 @@ from squeezekit.inference.integer_plan import Plan, Pooling
 from squeezekit.inference.model import Model
 
 WIDTH = 24  # Numbers a line.
-# What a struct takes on a machine of 32 bits, padding included.
-LAYER_BYTES = 76
+LAYER_BYTES = 68  # What a `struct sqz_layer` takes.
 LEAST_BITS = 11  # Of what the least likely bit of a weight costs.
 
 

@@ -17,12 +17,13 @@ from typing import Annotated, Any
 
 import uvicorn
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
-from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from pydantic import BaseModel, ValidationError
 
 from squeezekit.deployment.batching import Batcher, QueueFullError
+from squeezekit.deployment.front_page import FrontPage
 from squeezekit.deployment.intake import Decoder, Limits, pictures_of
 from squeezekit.deployment.live_model import LiveModel
 from squeezekit.errors import SqueezekitError
@@ -158,6 +159,8 @@ def application(model: LiveModel, limits: Limits, token: str | None = None) -> F
     app = FastAPI(title="squeezekit", version=version("squeezekit"), lifespan=shared.running)
     app.middleware("http")(shared.metered)
     app.include_router(_of_health(shared))
+    # The page holds the network, which a token protects.
+    app.include_router(_of_pages(None if token else FrontPage(model)))
     app.include_router(_of_model(shared), dependencies=[Depends(_guard(token))] if token else [])
     return app
 
@@ -214,9 +217,16 @@ def _of_health(shared: Service) -> APIRouter:
             raise HTTPException(503, "not ready; try again", headers={"Retry-After": "1"})
         return {"status": "ready"}
 
+    return routes
+
+
+def _of_pages(page: FrontPage | None) -> APIRouter:
+    routes = APIRouter()
+
     @routes.get("/", include_in_schema=False)
     async def front() -> Response:
-        return RedirectResponse("/docs")
+        text = await page.text() if page else None
+        return HTMLResponse(text) if text else RedirectResponse("/docs")
 
     return routes
 
@@ -249,7 +259,7 @@ def serve(
     listening = _bound(host, port)
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=LAST_SECONDS)
     shown = f"[{host}]" if ":" in host else host
-    say(f"serving {path} on http://{shown}:{listening.getsockname()[1]}, its pages at /docs; Ctrl-C ends it")
+    say(f"serving {path} on http://{shown}:{listening.getsockname()[1]}, its description at /docs; Ctrl-C ends it")
     for number in (signal.SIGINT, signal.SIGTERM):
         # uvicorn listens while it runs, and sends itself the same signal again when all is answered.
         signal.signal(number, lambda *_: None)

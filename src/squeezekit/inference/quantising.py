@@ -22,7 +22,7 @@ from squeezekit.compression.sqz import read_sqz
 from squeezekit.errors import SqueezekitError
 from squeezekit.images.batches import Batches
 from squeezekit.images.image_set import ImageSet
-from squeezekit.inference.evaluation import own_images
+from squeezekit.inference.evaluation import evaluate_model, own_images
 from squeezekit.inference.integer_network import IntegerNetwork
 from squeezekit.inference.integer_plan import (
     MOST_GAIN,
@@ -76,6 +76,14 @@ def in_integers(model: Model, plan: Plan) -> Model:
     """The same model, computed by the plan."""
     config = model.config.model_copy(update={"mean": (0.0,), "std": (1.0,)})
     return replace(model, network=IntegerNetwork(plan), config=config)
+
+
+def accuracy_in_integers(model: Model, plan: Plan, data: str | Path | None = None) -> dict[str, float]:
+    """On the validation images, `before` and `after`; empty where no images are at hand."""
+    if not (data or model.data):
+        return {}
+    before, after = (evaluate_model(one, data, "validation").accuracy for one in (model, in_integers(model, plan)))
+    return {"before": before, "after": after}
 
 
 def calibration_images(model: Model, images: ImageSet) -> NDArray[np.int64]:

@@ -22,15 +22,19 @@ def fit(*tensors: Tensor) -> bool:
 
     Tensors without values always fit: several processes must agree, and one may have no part of a batch.
     """
-    return ENABLED and all(
-        type(x) is Tensor
-        and x.device.type == "cpu"
-        and x.dtype in STORED
-        and x.dtype == tensors[0].dtype
-        and x.ndim == 4
-        and (x.numel() == 0 or x.is_contiguous(memory_format=torch.channels_last))
-        for x in tensors
-    ) and not torch.compiler.is_compiling()
+    return (
+        ENABLED
+        and all(
+            type(x) is Tensor
+            and x.device.type == "cpu"
+            and x.dtype in STORED
+            and x.dtype == tensors[0].dtype
+            and x.ndim == 4
+            and (x.numel() == 0 or x.is_contiguous(memory_format=torch.channels_last))
+            for x in tensors
+        )
+        and not torch.compiler.is_compiling()
+    )
 
 
 def maps(x: Tensor) -> NDArray[Any]:
