@@ -102,9 +102,10 @@ def test_pictures_of_any_size_and_kind(name, browser, tmp_path):
 
 
 def test_a_page_says_unsure_and_which_file_it_cannot_read(browser, tiny_run, tmp_path):
-    model = replace(load_model(tiny_run.folder), threshold=1.1, classes=("<b>&</b>", "</script>", *"234567", "@SCRIPT@", "9"))
+    trained = load_model(tiny_run.folder)
+    model = replace(trained, threshold=1.1, classes=("<b>&</b>", "</script>", *"234567", "@SCRIPT@", "9"))
     page = tmp_path / "page.html"
-    page.write_text(page_of(model, integer_plan(model)))
+    page.write_text(page_of(model, integer_plan(trained)))
     browser.open(page.as_uri())
     image = Image.fromarray(load_images("digits", image_size=32, channels=1).test.images[0][:, :, 0])
     verdict, found = answered(browser, image, tmp_path)

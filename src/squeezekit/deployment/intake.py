@@ -19,6 +19,8 @@ from squeezekit.errors import SqueezekitError
 from squeezekit.images.picture import FORMATS, TooManyPixelsError, read_picture
 from squeezekit.networks.config import NetworkConfig
 
+# A request of so few bytes, and pictures of so few pixels, are decoded in less time than it takes to hand them to another thread.
+SMALL_BYTES, SMALL_PIXELS = 2**16, 2**18
 UNKNOWN = "not a JPEG, PNG, BMP or WebP file"
 
 
@@ -85,22 +87,38 @@ async def _parts(request: Request, body: bytes, limits: Limits) -> list[bytes]:
     return files
 
 
+class LargePictureError(Exception):
+    """A small file of many pixels, of which none has been decoded."""
+
+
 class Decoder:
-    """Pictures to pixels, beside the event loop."""
+    """Pictures to pixels: uint8 [n, image_size, image_size, channels]; raises HTTPException, naming which picture."""
 
     def __init__(self, limits: Limits, threads: int) -> None:
-        self._most_pixels = limits.max_pixels
+        self._most_pixels, self._few_pixels = limits.max_pixels, min(limits.max_pixels, SMALL_PIXELS)
         self._threads = ThreadPoolExecutor(threads, "decode")
 
-    async def pixels(self, files: list[bytes], config: NetworkConfig) -> NDArray[np.uint8]:
-        """uint8 [n, image_size, image_size, channels]; raises HTTPException, naming which one."""
+    def at_once(self, files: list[bytes], config: NetworkConfig) -> NDArray[np.uint8]:
+        """Of small files; raises LargePictureError too."""
+        decoded = []
+        for number, file in enumerate(files, start=1):
+            try:
+                decoded.append(read_picture(BytesIO(file), config.image_size, config.channels, most_pixels=self._few_pixels))
+            except TooManyPixelsError:
+                raise LargePictureError from None
+            except Exception as error:
+                raise _refusal(error, number, len(files)) from None
+        return np.stack(decoded)
+
+    async def beside(self, files: list[bytes], config: NetworkConfig) -> NDArray[np.uint8]:
+        """Of any files, in threads of their own, so that nobody waits for large ones but who sent them."""
         loop = asyncio.get_running_loop()
         tasks = [loop.run_in_executor(self._threads, self._decoded, file, config) for file in files]
         found = await asyncio.gather(*tasks, return_exceptions=True)
         decoded = []
         for number, one in enumerate(found, start=1):
             if isinstance(one, BaseException):
-                raise _refusal(one, f"picture {number}" if len(files) > 1 else "the picture") from None
+                raise _refusal(one, number, len(files)) from None
             decoded.append(one)
         return np.stack(decoded)
 
@@ -108,9 +126,10 @@ class Decoder:
         return read_picture(BytesIO(file), config.image_size, config.channels, most_pixels=self._most_pixels)
 
 
-def _refusal(error: BaseException, name: str) -> HTTPException:
+def _refusal(error: BaseException, number: int, count: int) -> HTTPException:
     if not isinstance(error, SqueezekitError):
         raise error
+    name = f"picture {number}" if count > 1 else "the picture"
     reason = str(getattr(error, "reason", error)).removeprefix("the picture ")
     if isinstance(error, TooManyPixelsError):
         return HTTPException(413, f"{name} {reason}")

@@ -9,25 +9,27 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import uvicorn
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from pydantic import BaseModel, ValidationError
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from squeezekit.deployment.batching import Batcher, QueueFullError
 from squeezekit.deployment.front_page import FrontPage
-from squeezekit.deployment.intake import Decoder, Limits, pictures_of
+from squeezekit.deployment.intake import SMALL_BYTES, Decoder, LargePictureError, Limits, pictures_of
 from squeezekit.deployment.live_model import LiveModel
 from squeezekit.errors import SqueezekitError
-from squeezekit.inference.classifier import Prediction
+from squeezekit.inference.classifier import Classifier, Prediction
 from squeezekit.networks.catalogue import first_problem
 from squeezekit.screen import say
 
@@ -123,41 +125,62 @@ class Service:
 
     def __init__(self, model: LiveModel, limits: Limits) -> None:
         self.model, self.limits, self.meters = model, limits, Meters()
-        self.batcher = Batcher(limits.max_waiting, limits.max_batch, self.meters.batch.observe)
         self.decoder = Decoder(limits, os.cpu_count() or 1)
+        self.batcher = Batcher(limits.max_waiting, limits.max_batch, self.decoder.at_once, self.meters.batch.observe)
         self.meters.waiting.set_function(lambda: self.batcher.waiting)
         self.ready = False
 
     @asynccontextmanager
     async def running(self, _: FastAPI) -> AsyncIterator[None]:
         """Batches are classified, and the model is watched, as long as this lasts."""
-        tasks = [asyncio.create_task(one) for one in (self.batcher.run(), self.model.watch())]
+        watching = asyncio.create_task(self.model.watch())
         if hasattr(signal, "SIGHUP"):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.model.ask)
-        self.ready = True
-        yield
-        self.ready = False
-        for task in tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        with self.batcher.running():
+            self.ready = True
+            yield
+            self.ready = False
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
 
-    async def metered(self, request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
-        """Count and time what is to be classified."""
-        if request.url.path != CLASSIFY:
-            return await answer(request)
-        begin = time.perf_counter()
-        response = await answer(request)
-        self.meters.requests.labels(response.status_code).inc()
-        self.meters.seconds.observe(time.perf_counter() - begin)
-        return response
+    async def classified(self, classifier: Classifier, files: list[bytes]) -> list[Prediction]:
+        """What the pictures in `files` show; raises HTTPException and QueueFullError."""
+        if sum(map(len, files)) <= SMALL_BYTES:
+            with suppress(LargePictureError):
+                return await self.batcher.classify(classifier, files)
+        return await self.batcher.classify(classifier, await self.decoder.beside(files, classifier.config))
+
+
+class Metered:
+    """Counts and times what is to be classified; ASGI itself, since a middleware of Starlette's costs a third of a request."""
+
+    def __init__(self, app: ASGIApp, meters: Meters) -> None:
+        self.app, self.meters = app, meters
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http" or scope["path"] != CLASSIFY:
+            return await self.app(scope, receive, send)
+        begin, status = time.perf_counter(), 500
+
+        async def seen(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, seen)
+        finally:
+            self.meters.requests.labels(status).inc()
+            self.meters.seconds.observe(time.perf_counter() - begin)
 
 
 def application(model: LiveModel, limits: Limits, token: str | None = None) -> FastAPI:
     """The service; with a `token`, everything but health asks for it as a bearer token."""
     shared = Service(model, limits)
     app = FastAPI(title="squeezekit", version=version("squeezekit"), lifespan=shared.running)
-    app.middleware("http")(shared.metered)
+    app.add_middleware(Metered, meters=shared.meters)
     app.include_router(_of_health(shared))
     # The page holds the network, which a token protects.
     app.include_router(_of_pages(None if token else FrontPage(model)))
@@ -173,9 +196,8 @@ def _of_model(shared: Service) -> APIRouter:
         """Classify one picture (the body) or several (parts of a form)."""
         files = await pictures_of(request, shared.limits)
         classifier = shared.model.classifier
-        pixels = await shared.decoder.pixels(files, classifier.config)
         try:
-            predictions = await shared.batcher.classify(classifier, pixels)
+            predictions = await shared.classified(classifier, files)
         except QueueFullError:
             raise HTTPException(503, "too many images wait; try again", headers={"Retry-After": "1"}) from None
         return JSONResponse({"results": [_as_json(prediction, top) for prediction in predictions]})
@@ -189,7 +211,7 @@ def _of_model(shared: Service) -> APIRouter:
             classes=list(classifier.classes),
             image_size=classifier.config.image_size,
             channels=classifier.config.channels,
-            parameters=sum(one.numel() for one in classifier.network.parameters()),
+            parameters=sum(one.numel() for one in classifier.model.network.parameters()),
             threshold=classifier.model.threshold,
             since=shared.model.since,
         )
@@ -254,6 +276,8 @@ def serve(
     """
     if not token and not open_to_all and not _is_loopback(host):
         raise SqueezekitError(f"--host {host}: others can reach it; set a token (--token-file), or say --no-token")
+    # A core is left to everything else; threads that wait for each other on busy cores wait long.
+    torch.set_num_threads(max(min(torch.get_num_threads(), (os.cpu_count() or 1) - 1), 1))
     path = Path(model).expanduser()
     app = application(LiveModel(path), _limits(limits), token)
     listening = _bound(host, port)

@@ -61,8 +61,7 @@ class Batches:
         self.reach = 0 if augmentation == "none" else round(shift * images.image_size)
         self._seed = seed
         self._mirrored_first = torch.rand(len(images), generator=generator(seed, MIRROR)) < 0.5
-        self._scale = 1 / (255 * torch.tensor(std, device=device))
-        self._offset = -torch.tensor(mean, device=device) / torch.tensor(std, device=device)
+        self._normalised = Normalisation(mean, std, device)
 
     def __len__(self) -> int:
         """Number of images."""
@@ -139,8 +138,16 @@ class Batches:
         source = (here[:, None, None] * height + rows[:, :, None]) * width + columns[:, None, :]
         return self._normalised(self._images.view(-1, self._images.shape[3])[source])
 
-    def _normalised(self, pixels: Tensor) -> Tensor:
-        # [n, h, w, c] in memory is [n, c, h, w] in channels-last: no copy.
+
+class Normalisation:
+    """Pixels scaled to 0…1, `mean` subtracted and `std` divided: uint8 [n, h, w, c] -> float [n, c, h, w]."""
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device | None = None) -> None:
+        self._scale = 1 / (255 * torch.tensor(std, device=device))
+        self._offset = -torch.tensor(mean, device=device) / torch.tensor(std, device=device)
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Channels-last: [n, h, w, c] in memory is that, without a copy."""
         return (pixels * self._scale + self._offset).permute(0, 3, 1, 2)
 
 

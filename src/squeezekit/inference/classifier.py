@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from squeezekit.images.batches import Batches
-from squeezekit.images.image_set import ImageSet
+from squeezekit.compression.folding import folded
+from squeezekit.images.batches import Normalisation
 from squeezekit.images.picture import Picture, read_picture
 from squeezekit.inference.model import Model, load_model
-from squeezekit.training.measure import images_at_once, logits_of
+from squeezekit.networks.squeezenet import SqueezeNet
+from squeezekit.training.measure import images_at_once
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,10 @@ class Classifier:
     """A network with its classes: `Classifier.load("runs/x")("cat.jpg").label`."""
 
     def __init__(self, model: Model) -> None:
-        self.model, self.network, self.config, self.classes = model, model.network, model.config, model.classes
+        self.model, self.config, self.classes = model, model.config, model.classes
+        self.network = folded(model.network) if isinstance(model.network, SqueezeNet) else model.network
+        self._normalised = Normalisation(model.config.mean, model.config.std)
+        self.network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @classmethod
     def load(cls, model: str | Path) -> Classifier:
@@ -61,9 +65,9 @@ class Classifier:
 
     def classify_pixels(self, pixels: NDArray[np.uint8]) -> list[Prediction]:
         """Classify images that already have the network's size: uint8 [n, image_size, image_size, channels]."""
-        images = ImageSet(pixels, np.zeros(len(pixels), np.int64), self.classes, "", mirrorable=False)
-        batches = Batches(images, batch_size=images_at_once(self.config.image_size), mean=self.config.mean, std=self.config.std)
-        logits, _ = logits_of(self.network, batches)
+        parts = torch.split(torch.from_numpy(np.array(pixels)), images_at_once(self.config.image_size))
+        with torch.inference_mode():
+            logits = torch.cat([self.network(self._normalised(part)).float() for part in parts])
         probabilities, order = torch.softmax(logits / self.model.temperature, 1).sort(1, descending=True)
         return [
             Prediction(

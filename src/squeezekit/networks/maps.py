@@ -13,6 +13,8 @@ from torch import Tensor
 
 # SQUEEZEKIT_KERNELS=0 leaves everything to torch's own operations.
 ENABLED = os.environ.get("SQUEEZEKIT_KERNELS") != "0"
+# Where nothing is learnt, calling a kernel for fewer images costs more than it saves.
+FEWEST_IMAGES = 32
 # As what NumPy sees the values.
 STORED = {torch.float64: torch.float64, torch.float32: torch.float32, torch.bfloat16: torch.uint16}
 
@@ -20,20 +22,19 @@ STORED = {torch.float64: torch.float64, torch.float32: torch.float32, torch.bflo
 def fit(*tensors: Tensor) -> bool:
     """Whether kernels can take them: plain tensors of one type in memory, pixel by pixel, that nobody is tracing.
 
-    Tensors without values always fit: several processes must agree, and one may have no part of a batch.
+    Where something is learnt, tensors without values always fit: several processes must agree, and one may have no part of a
+    batch.
     """
-    return (
-        ENABLED
-        and all(
-            type(x) is Tensor
-            and x.device.type == "cpu"
-            and x.dtype in STORED
-            and x.dtype == tensors[0].dtype
-            and x.ndim == 4
-            and (x.numel() == 0 or x.is_contiguous(memory_format=torch.channels_last))
-            for x in tensors
-        )
-        and not torch.compiler.is_compiling()
+    if not ENABLED or torch.compiler.is_compiling() or any(type(x) is not Tensor for x in tensors):
+        return False
+    enough = torch.is_grad_enabled() or len(tensors[0]) >= FEWEST_IMAGES
+    return enough and all(
+        x.device.type == "cpu"
+        and x.dtype in STORED
+        and x.dtype == tensors[0].dtype
+        and x.ndim == 4
+        and (x.numel() == 0 or x.is_contiguous(memory_format=torch.channels_last))
+        for x in tensors
     )
 
 
