@@ -258,3 +258,11 @@ def test_a_port_that_is_taken_is_named(tiny_run):
         port = taken.getsockname()[1]
         with pytest.raises(SqueezekitError, match=f"--port {port}: cannot be listened on"):
             serve(tiny_run.folder, port=port, token=None)
+
+
+def test_schemathesis_finds_nothing_against_the_description(server):
+    """Requests that fit the description and requests that do not, drawn by a program that reads it."""
+    url = f"http://127.0.0.1:{server.port}/openapi.json"
+    command = [sys.executable, "-m", "schemathesis.cli", "run", url, "--max-examples", "40", "--seed", "1", "--no-color"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout
