@@ -5,6 +5,7 @@ import importlib.util
 import io
 import json
 import re
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -53,7 +54,7 @@ def digits_page(tiny_run, tmp_path_factory):
 def answered(browser, picture, tmp_path):
     """What the page says of a picture: label, probabilities by class, whether it is unsure."""
     path = tmp_path / "picture.png"
-    picture.save(path)
+    picture.save(path, exif=picture.getexif())
     browser.value("document.querySelector('#verdict').textContent = ''; document.querySelector('#problem').textContent = ''; 0")
     browser.choose("#file", path)
     browser.wait_for("(document.querySelector('#verdict').textContent || document.querySelector('#problem').textContent) !== ''")
@@ -80,8 +81,8 @@ def compare(browser, model, plan, pictures, tmp_path):
 def test_fifty_pictures_are_answered_as_in_python(browser, digits_page, tiny_run, tmp_path):
     model = load_model(tiny_run.folder)
     images = load_images("digits", image_size=32, channels=1).test.images[:50]
-    browser.open(digits_page.as_uri())
     browser.console.clear()
+    browser.open(digits_page.as_uri())
     compare(browser, model, integer_plan(model), [Image.fromarray(image[:, :, 0]) for image in images], tmp_path)
     assert browser.console == []
 
@@ -96,9 +97,18 @@ def test_pictures_of_any_size_and_kind(name, browser, tmp_path):
     clouds = Image.fromarray(random.integers(0, 256, (6, 7, 3), np.uint8)).resize((301, 200), Image.Resampling.BICUBIC)
     clear = clouds.resize((40, 50)).convert("RGBA")
     clear.putalpha(Image.fromarray((random.random((50, 40)) < 0.5).astype(np.uint8) * 255))
-    pictures = [noise, clouds, clouds.convert("L"), clouds.convert("P"), clouds.resize((9, 20)), clear]
+    pictures = [noise, clouds, clouds.convert("L"), clouds.convert("P"), clouds.resize((9, 20)), clear, turned(clouds)]
     browser.open(page.as_uri())
     compare(browser, replace(model, temperature=30.0), plan, pictures, tmp_path)
+
+
+def turned(picture):
+    """As a camera held upright leaves it: to be turned by who shows it."""
+    orientation = Image.Exif()
+    orientation[0x0112] = 6
+    file = io.BytesIO()
+    picture.save(file, "PNG", exif=orientation)
+    return Image.open(file)
 
 
 def test_a_page_says_unsure_and_which_file_it_cannot_read(browser, tiny_run, tmp_path):
@@ -157,9 +167,14 @@ def test_nothing_can_leave_the_page(browser, digits_page):
     text = digits_page.read_text()
     assert not re.search(r"https?://", text)
     browser.open(digits_page.as_uri())
-    attempts = ("fetch('data:,x')", "fetch('http://127.0.0.1:9/')", "import('data:text/javascript,1')")
-    for attempt in attempts:
-        assert browser.value(f"{attempt}.then(() => 'out', () => 'kept')") == "kept"
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        for attempt in ("fetch('data:,x')", f"fetch('{url}', {{ mode: 'no-cors' }})", "import('data:text/javascript,1')"):
+            assert browser.value(f"{attempt}.then(() => 'out', () => 'kept')") == "kept"
+        browser.value(f"new Image().src = '{url}x.png'; navigator.sendBeacon('{url}', 'x'); 0")
+        listening.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            listening.accept()
     browser.value("""(() => {
         const made = document.createElement("script");
         made.textContent = "window.inside = 1";

@@ -28,12 +28,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   curl -F images=@cat.jpg -F images=@dog.jpg http://127.0.0.1:8000/v1/classify
   squeezekit serve photos.sqz --host 0.0.0.0 --token-file token.txt
 
-the model is loaded again when its file changes, and on SIGHUP; pages to try it out are at /docs."""
+the model is loaded again when its file changes, and on SIGHUP; what it answers is described at /docs, and a .sqz
+file has a page that classifies by itself at /."""
     parser.add_argument("model", metavar="MODEL", help="a run folder, a .sqz or an .onnx file")
     parser.add_argument("--host", metavar="ADDRESS", help="where to listen (default 127.0.0.1)")
     parser.add_argument("--port", type=int, metavar="N", help="default 8000; 0: any that is free")
     parser.add_argument("--token-file", metavar="FILE", help="clients must give what it holds (or SQUEEZEKIT_TOKEN)")
-    parser.add_argument("--no-token", dest="open_to_all", action="store_true", help="let others in without one")
+    parser.add_argument(
+        "--no-token",
+        dest="open_to_all",
+        action="store_true",
+        help="let others in without one, also to the page at /, which holds the network",
+    )
     group = parser.add_argument_group("limits")
     for name, (text, kind) in LIMITS.items():
         group.add_argument(f"--{name}", type=kind, metavar="N", help=text)

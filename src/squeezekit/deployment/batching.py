@@ -83,7 +83,10 @@ class Batcher:
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         while taken := self._next():
-            answers = self._answered(taken)
+            try:
+                answers = self._answered(taken)
+            except Exception as error:
+                answers = [error for _ in taken]
             loop.call_soon_threadsafe(_tell, taken, answers)
 
     def _next(self) -> list[_Waiting]:
@@ -112,7 +115,7 @@ class Batcher:
         try:
             found = iter(taken[0].classifier.classify_pixels(np.concatenate(there)) if there else [])
         except Exception as error:
-            return [error for _ in taken]
+            return [one if isinstance(one, Exception) else error for one in decoded]
         self._on_batch(sum(map(len, there)))
         return [[next(found) for _ in pixels] if isinstance(pixels, np.ndarray) else pixels for pixels in decoded]
 

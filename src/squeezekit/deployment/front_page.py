@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
+from squeezekit.compression.sqz import read_sqz
 from squeezekit.deployment.html import page_of
 from squeezekit.deployment.live_model import LiveModel
-from squeezekit.errors import SqueezekitError
-from squeezekit.inference.model import Model
+from squeezekit.inference.model import Model, load_model
 from squeezekit.inference.quantising import integer_plan
+from squeezekit.screen import say
 
 
 class FrontPage:
@@ -20,16 +22,20 @@ class FrontPage:
         self._made: tuple[Model | None, str | None] = (None, None)
 
     async def text(self) -> str | None:
-        """HTML; nothing where the model cannot be computed in integers, or where images for its scales are not at hand."""
+        """HTML; nothing where the model is no `.sqz` file that states the ranges of its maps: no visitor makes us read images."""
         async with self._one_at_a_time:
             model = self._live.classifier.model
             if self._made[0] is not model:
-                self._made = (model, await asyncio.to_thread(_page, model))
+                self._made = (model, await asyncio.to_thread(_page, self._live.path))
             return self._made[1]
 
 
-def _page(model: Model) -> str | None:
+def _page(path: Path) -> str | None:
     try:
+        if path.suffix != ".sqz" or read_sqz(path).ranges is None:
+            return None
+        model = load_model(path)
         return page_of(model, integer_plan(model))
-    except SqueezekitError:
+    except Exception as error:
+        say(f"{path}: no page can be made of it: {error}")
         return None

@@ -19,8 +19,9 @@ from squeezekit.errors import SqueezekitError
 from squeezekit.images.picture import FORMATS, TooManyPixelsError, read_picture
 from squeezekit.networks.config import NetworkConfig
 
-# A request of so few bytes, and pictures of so few pixels, are decoded in less time than it takes to hand them to another thread.
-SMALL_BYTES, SMALL_PIXELS = 2**16, 2**18
+# Requests of so few bytes, with pictures of so few pixels, are decoded where they are classified: they hold up others for some
+# milliseconds at most, and handing each to another thread would cost as much.
+SMALL_BYTES, SMALL_PIXELS = 2**16, 2**16
 UNKNOWN = "not a JPEG, PNG, BMP or WebP file"
 
 
@@ -88,7 +89,7 @@ async def _parts(request: Request, body: bytes, limits: Limits) -> list[bytes]:
 
 
 class LargePictureError(Exception):
-    """A small file of many pixels, of which none has been decoded."""
+    """A small file of many pixels."""
 
 
 class Decoder:
@@ -121,6 +122,10 @@ class Decoder:
                 raise _refusal(one, number, len(files)) from None
             decoded.append(one)
         return np.stack(decoded)
+
+    def end(self) -> None:
+        """Forget what has not begun."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _decoded(self, file: bytes, config: NetworkConfig) -> NDArray[np.uint8]:
         return read_picture(BytesIO(file), config.image_size, config.channels, most_pixels=self._most_pixels)

@@ -7,11 +7,15 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
+
 from squeezekit.errors import SqueezekitError
 from squeezekit.inference.classifier import Classifier
 from squeezekit.screen import say
+from squeezekit.training.measure import images_at_once
 
 LOOK_SECONDS = 1.0
+WARM_BATCH = 64
 # What a run folder's answers depend on.
 OF_A_RUN = ("config.toml", "best.safetensors", "summary.json")
 
@@ -22,7 +26,7 @@ class LiveModel:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._stamp = self._stamped()
-        self.classifier = Classifier.load(path)
+        self.classifier = _ready(path)
         self.since = time.time()
         self._asked = asyncio.Event()
 
@@ -43,7 +47,7 @@ class LiveModel:
 
     async def _renew(self) -> None:
         try:
-            self.classifier = await asyncio.to_thread(Classifier.load, self.path)
+            self.classifier = await asyncio.to_thread(_ready, self.path)
         except (SqueezekitError, OSError) as error:
             say(f"the model stays as it was: {error}")
             return
@@ -53,6 +57,15 @@ class LiveModel:
     def _stamped(self) -> tuple[tuple[int, int, int] | None, ...]:
         files = [self.path / name for name in OF_A_RUN] if self.path.is_dir() else [self.path]
         return tuple(_stamp(file) for file in files)
+
+
+def _ready(path: Path) -> Classifier:
+    """Loaded, and whatever has to be compiled for small and large batches compiled."""
+    classifier = Classifier.load(path)
+    side, channels = classifier.config.image_size, classifier.config.channels
+    for count in (1, min(WARM_BATCH, images_at_once(side))):
+        classifier.classify_pixels(np.zeros((count, side, side, channels), np.uint8))
+    return classifier
 
 
 def _stamp(file: Path) -> tuple[int, int, int] | None:

@@ -18,7 +18,8 @@ from typing import Annotated, Any
 import torch
 import uvicorn
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from pydantic import BaseModel, ValidationError
@@ -127,8 +128,14 @@ class Service:
         self.model, self.limits, self.meters = model, limits, Meters()
         self.decoder = Decoder(limits, os.cpu_count() or 1)
         self.batcher = Batcher(limits.max_waiting, limits.max_batch, self.decoder.at_once, self.meters.batch.observe)
-        self.meters.waiting.set_function(lambda: self.batcher.waiting)
+        self.meters.waiting.set_function(lambda: self.waiting)
+        self.decoding = 0
         self.ready = False
+
+    @property
+    def waiting(self) -> int:
+        """Images that wait to be decoded or classified."""
+        return self.batcher.waiting + self.decoding
 
     @asynccontextmanager
     async def running(self, _: FastAPI) -> AsyncIterator[None]:
@@ -140,6 +147,7 @@ class Service:
             self.ready = True
             yield
             self.ready = False
+        self.decoder.end()
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
@@ -149,7 +157,14 @@ class Service:
         if sum(map(len, files)) <= SMALL_BYTES:
             with suppress(LargePictureError):
                 return await self.batcher.classify(classifier, files)
-        return await self.batcher.classify(classifier, await self.decoder.beside(files, classifier.config))
+        if self.waiting + len(files) > self.limits.max_waiting:
+            raise QueueFullError
+        self.decoding += len(files)
+        try:
+            pixels = await self.decoder.beside(files, classifier.config)
+        finally:
+            self.decoding -= len(files)
+        return await self.batcher.classify(classifier, pixels)
 
 
 class Metered:
@@ -181,6 +196,7 @@ def application(model: LiveModel, limits: Limits, token: str | None = None) -> F
     shared = Service(model, limits)
     app = FastAPI(title="squeezekit", version=version("squeezekit"), lifespan=shared.running)
     app.add_middleware(Metered, meters=shared.meters)
+    app.add_exception_handler(RequestValidationError, _unprocessable)
     app.include_router(_of_health(shared))
     # The page holds the network, which a token protects.
     app.include_router(_of_pages(None if token else FrontPage(model)))
@@ -216,7 +232,7 @@ def _of_model(shared: Service) -> APIRouter:
             since=shared.model.since,
         )
 
-    @routes.get("/metrics")
+    @routes.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """For Prometheus."""
         return Response(generate_latest(shared.meters.registry), media_type=CONTENT_TYPE_LATEST)
@@ -235,7 +251,7 @@ def _of_health(shared: Service) -> APIRouter:
     @routes.get("/readyz", responses={503: REFUSALS[503]})
     async def ready() -> dict[str, str]:
         """Whether it takes requests."""
-        if not shared.ready or shared.batcher.waiting >= shared.limits.max_waiting:
+        if not shared.ready or shared.waiting >= shared.limits.max_waiting:
             raise HTTPException(503, "not ready; try again", headers={"Retry-After": "1"})
         return {"status": "ready"}
 
@@ -251,6 +267,13 @@ def _of_pages(page: FrontPage | None) -> APIRouter:
         return HTMLResponse(text) if text else RedirectResponse("/docs")
 
     return routes
+
+
+async def _unprocessable(_: Request, error: Exception) -> Response:
+    """One sentence, as all refusals are."""
+    assert isinstance(error, RequestValidationError)
+    problem = error.errors()[0]
+    return JSONResponse({"detail": f"{problem['loc'][-1]}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"}, 422)
 
 
 def _as_json(prediction: Prediction, top: int) -> dict[str, Any]:

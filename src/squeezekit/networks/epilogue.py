@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from squeezekit.networks import kernels
 from squeezekit.networks.maps import empty, fit, maps, rows, threads, working
@@ -173,6 +174,7 @@ class _Finished(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of weight, bias, bypass and branches."""
         arriving = gradients[0].contiguous(memory_format=torch.channels_last)
@@ -215,6 +217,7 @@ class _FinishedAndPooled(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of weight, bias and branches."""
         arriving = gradients[0].contiguous(memory_format=torch.channels_last)

@@ -7,6 +7,7 @@ rows (float64 for float64) and in float64 over all. Rows are dealt out to `parts
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numba
@@ -25,7 +26,8 @@ BLOCK = 64
 NONE = 255
 
 # OpenMP is what torch computes with: both then share one pool of threads, and neither's waiting disturbs the other.
-numba.config.THREADING_LAYER = "omp"  # type: ignore[attr-defined]
+if "NUMBA_THREADING_LAYER" not in os.environ:
+    numba.config.THREADING_LAYER = "omp"  # type: ignore[attr-defined]
 
 
 def _widened(_context: Any, value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from typing import Any
 
 import numba
@@ -11,8 +12,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+
+def _threads_can_be_shared() -> bool:
+    """Whether numba finds the OpenMP library that its kernels and torch share."""
+    try:
+        import_module("numba.np.ufunc.omppool")
+    except ImportError:
+        return False
+    return True
+
+
 # SQUEEZEKIT_KERNELS=0 leaves everything to torch's own operations.
-ENABLED = os.environ.get("SQUEEZEKIT_KERNELS") != "0"
+ENABLED = os.environ.get("SQUEEZEKIT_KERNELS") != "0" and _threads_can_be_shared()
 # Where nothing is learnt, calling a kernel for fewer images costs more than it saves.
 FEWEST_IMAGES = 32
 # As what NumPy sees the values.
@@ -25,7 +36,8 @@ def fit(*tensors: Tensor) -> bool:
     Where something is learnt, tensors without values always fit: several processes must agree, and one may have no part of a
     batch.
     """
-    if not ENABLED or torch.compiler.is_compiling() or any(type(x) is not Tensor for x in tensors):
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
+    if not ENABLED or traced or any(type(x) is not Tensor for x in tensors):
         return False
     enough = torch.is_grad_enabled() or len(tensors[0]) >= FEWEST_IMAGES
     return enough and all(

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from squeezekit.networks import kernels
 from squeezekit.networks.dropout import Dropout
@@ -60,6 +61,7 @@ class _Pooled(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """The gradient of x."""
         arriving = gradients[0].contiguous(memory_format=torch.channels_last)
@@ -82,6 +84,7 @@ class _Averaged(torch.autograd.Function):
         return torch.from_numpy(out).to(x.dtype)
 
     @staticmethod
+    @once_differentiable
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """The gradient of x."""
         (mask,) = context.saved_tensors

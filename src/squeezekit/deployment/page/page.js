@@ -4,17 +4,24 @@ const bytesOf = id => Uint8Array.from(atob(find(id).textContent), character => c
 const facts = JSON.parse(find("facts").textContent);
 const { side, channels } = facts;
 const SHOWN = 10;
+// Some browsers have no larger canvas than 16 million pixels.
+const MOST_SIDE = 4096;
+
+function complain(text) {
+  find("problem").textContent = text;
+}
+addEventListener("unhandledrejection", event => complain(`Something went wrong here: ${event.reason}`));
+addEventListener("error", event => complain(`Something went wrong here: ${event.message}`));
 
 // The runtime: C, compiled to WebAssembly, with a memory of its own.
-const { instance } = await WebAssembly.instantiate(bytesOf("runtime")).catch(error => {
-  find("problem").textContent = "This browser is too old for this page; it needs WebAssembly with SIMD, as browsers have since 2023.";
-  throw error;
+const { instance } = await WebAssembly.instantiate(bytesOf("runtime")).catch(() => {
+  throw new Error("this browser is too old for this page; it needs WebAssembly with SIMD, as browsers have since 2023");
 });
 const { room, start, run, memory } = instance.exports;
 const [picturePlace, logitsPlace] = [room(side * side * channels), room(4 * facts.classes.length)];
 {
   const block = bytesOf("model"), place = room(block.length);
-  if (!place) throw new Error("memory is short");
+  if (!picturePlace || !logitsPlace || !place) throw new Error("memory is short");
   new Uint8Array(memory.buffer).set(block, place);
   if (!start(place)) throw new Error("memory is short");
 }
@@ -59,11 +66,12 @@ function resizedLines(values, lines, length, at, to) {
 
 // The largest centred square, laid on white, in the network's size and channels, as squeezekit's own reader makes it.
 function pixelsOf(image, width, height) {
-  const length = Math.min(width, height);
+  const whole = Math.min(width, height), length = Math.min(whole, MOST_SIDE);
   const canvas = new OffscreenCanvas(length, length), context = canvas.getContext("2d", { willReadFrequently: true });
   context.fillStyle = "white";
   context.fillRect(0, 0, length, length);
-  context.drawImage(image, -Math.floor((width - length) / 2), -Math.floor((height - length) / 2));
+  const [left, top] = [Math.floor((width - whole) / 2), Math.floor((height - whole) / 2)];
+  context.drawImage(image, left, top, whole, whole, 0, 0, length, length);
   const rgba = context.getImageData(0, 0, length, length).data;
   const values = new Uint8Array(length * length * channels);
   for (let i = 0, j = 0; i < rgba.length; i += 4)
@@ -79,6 +87,7 @@ const percent = share => `${(100 * share).toFixed(1)} %`;
 function show(pixels, { probabilities, milliseconds }) {
   const order = probabilities.map((_, i) => i).sort((a, b) => probabilities[b] - probabilities[a]);
   const best = probabilities[order[0]], unsure = best < facts.threshold;
+  find("answer").hidden = false;
   find("verdict").textContent = `${unsure ? "Unsure, perhaps " : ""}${facts.classes[order[0]]}, ${percent(best)}`;
   find("bars").replaceChildren(...order.slice(0, SHOWN).map(i => {
     const [row, name, track, bar, share] = ["li", "span", "span", "div", "span"].map(kind => document.createElement(kind));
@@ -98,7 +107,6 @@ function show(pixels, { probabilities, milliseconds }) {
   for (let i = 0; i < side * side; i++)
     for (let k = 0; k < 4; k++) image.data[4 * i + k] = k === 3 ? 255 : pixels[i * channels + (channels === 3 ? k : 0)];
   seen.getContext("2d").putImageData(image, 0, 0);
-  find("answer").hidden = false;
 }
 
 function answer(image, width, height) {
@@ -107,16 +115,16 @@ function answer(image, width, height) {
 }
 
 async function open(file) {
-  find("problem").textContent = "";
+  complain("");
   if (!file) return;
+  let image;
   try {
-    const options = { colorSpaceConversion: "none", premultiplyAlpha: "none" };
-    const image = await createImageBitmap(file, options);
-    answer(image, image.width, image.height);
-    image.close();
+    image = await createImageBitmap(file, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
   } catch {
-    find("problem").textContent = "That is not a picture that this browser can read; try a JPEG or a PNG file.";
+    return complain("That is not a picture that this browser can read; try a JPEG or a PNG file.");
   }
+  answer(image, image.width, image.height);
+  image.close();
 }
 
 const pictureIn = items => [...items].find(item => item.kind === "file" && item.type.startsWith("image/"))?.getAsFile();
@@ -135,38 +143,47 @@ find("paste").addEventListener("click", async () => {
     const items = await navigator.clipboard.read();
     const item = items.find(item => item.types.some(type => type.startsWith("image/")));
     if (item) await open(await item.getType(item.types.find(type => type.startsWith("image/"))));
-    else find("problem").textContent = "There is no picture to paste; copy one first.";
+    else complain("There is no picture to paste; copy one first.");
   } catch {
-    find("problem").textContent = "This browser lets nothing be pasted by a button here; press Ctrl+V or ⌘V.";
+    complain("This browser lets nothing be pasted by a button here; press Ctrl+V or ⌘V.");
   }
 });
 
-const video = find("video");
+const video = find("video"), button = find("camera");
 
 function close() {
   video.srcObject?.getTracks().forEach(track => track.stop());
   video.srcObject = null;
+  const focused = find("viewfinder").contains(document.activeElement);
   find("viewfinder").hidden = true;
-  find("camera").setAttribute("aria-expanded", false);
+  button.setAttribute("aria-expanded", false);
+  if (focused) button.focus();
 }
 
-find("camera").addEventListener("click", async () => {
-  find("problem").textContent = "";
+button.addEventListener("click", async () => {
+  complain("");
   if (video.srcObject) return close();
+  // While the browser asks whether it may, the button waits.
+  button.disabled = true;
   try {
     video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
-    find("viewfinder").hidden = false;
-    find("camera").setAttribute("aria-expanded", true);
     await video.play();
+    find("viewfinder").hidden = false;
+    button.setAttribute("aria-expanded", true);
     find("shoot").focus();
   } catch {
     close();
-    find("problem").textContent = "No camera can be used here; choose a file, which on a phone can be a new photograph.";
+    complain("No camera can be used here; choose a file, which on a phone can be a new photograph.");
+  } finally {
+    button.disabled = false;
   }
 });
 find("shoot").addEventListener("click", () => {
-  answer(video, video.videoWidth, video.videoHeight);
-  close();
+  try {
+    answer(video, video.videoWidth, video.videoHeight);
+  } finally {
+    close();
+  }
 });
 
 find("title").textContent = `What is it? ${facts.classes.length} classes`;
