@@ -218,12 +218,12 @@ def test_another_model_takes_its_place_without_a_lost_request(tiny_run, digits, 
             os.replace(tmp_path / "bad", model)
             time.sleep(1.5)
             assert server.ask("GET", "/v1/model")[2]["since"] == since
-            # The page holds the network itself (test_html.py tries it out).
-            status, _, page = server.ask("GET", "/")
-            assert status == 200 and "Everything is computed in this page" in page and "wasm-unsafe-eval" in page
             shutil.copy(tmp_path / "first.sqz", tmp_path / "again")
             os.replace(tmp_path / "again", model)
             later = renewed(server, since)
+            # The page holds the network itself (test_html.py tries it out).
+            status, _, page = server.ask("GET", "/")
+            assert status == 200 and "Everything is computed in this page" in page and "wasm-unsafe-eval" in page
             server.job.send_signal(signal.SIGHUP)
             assert renewed(server, later) > later
             assert {status for one in work for status in one.result()} == {200}
