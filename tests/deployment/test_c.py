@@ -102,12 +102,12 @@ def test_a_compressed_file_keeps_its_integers(tiny_run, tmp_path):
     assert coded.constants < made.constants
     model = load_model(tmp_path / "x.sqz")
     source = load_images("digits", image_size=32, channels=1).test
-    expected = reference(integer_plan(model), source.images[:100])
+    expected = reference(integer_plan(model), source.images)
     for out in ("plain", "coded"):
         program = built(tmp_path / f"{out}-built", {p.name: p.read_text() for p in (tmp_path / out).iterdir()}, "-O2")
-        assert np.array_equal(answers(program, source.images[:100])[1], expected)
+        assert np.array_equal(answers(program, source.images)[1], expected)
     known = evaluate(tmp_path / "x.sqz", "digits")
-    assert (expected.argmax(1) == source.labels[:100]).mean() > known.accuracy - 0.06
+    assert (expected.argmax(1) == source.labels).mean() > known.accuracy - 0.08
 
 
 @needs_gcc

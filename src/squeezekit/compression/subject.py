@@ -34,8 +34,9 @@ from squeezekit.training.train import class_weights_of, fitting_batch_size, imag
 # Calibration images: as many, and of large ones fewer, so that they fit into memory at once.
 CALIBRATION_IMAGES, CALIBRATION_PIXELS = 1024, 2**22
 BATCH_SIZE = 128
-# Four digits, coded, may need a byte more or less.
+# Four digits, coded, may need some bytes more or less.
 SOME_ACCURACIES = [round(0.0617 * i + 0.0123, 4) for i in range(16)]
+MORE_BYTES = 3
 # Of a round of training: fewer steps than that only lose.
 LEAST_EPOCHS, LEAST_STEPS = 4, 400
 
@@ -137,11 +138,12 @@ class Subject:
         return replace(whole, stages=(*before, stage))
 
     def _final_size(self, file: Sqz) -> int:
-        """In bytes, with the longest of some test accuracies that may come to it in the end."""
+        """In bytes, at most: with the longest of some test accuracies that may come to it in the end."""
         if not len(self.source.test):
             return len(file.to_bytes())
         ends = [file.with_accuracy("test", accuracy) for accuracy in SOME_ACCURACIES]
-        return len(max(ends, key=lambda end: len(write_json(end.origin and end.origin.model_dump(mode="json")))).to_bytes())
+        longest = max(ends, key=lambda end: len(write_json(end.origin and end.origin.model_dump(mode="json"))))
+        return len(longest.to_bytes()) + MORE_BYTES
 
     def test(self, file: Sqz) -> dict[str, float]:
         """Accuracy on the test images of the run's network and of the file's; empty where there are none."""

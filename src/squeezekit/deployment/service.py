@@ -9,8 +9,8 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -299,18 +299,28 @@ def serve(
     """
     if not token and not open_to_all and not _is_loopback(host):
         raise SqueezekitError(f"--host {host}: others can reach it; set a token (--token-file), or say --no-token")
-    # A core is left to everything else; threads that wait for each other on busy cores wait long.
-    torch.set_num_threads(max(min(torch.get_num_threads(), (os.cpu_count() or 1) - 1), 1))
-    path = Path(model).expanduser()
-    app = application(LiveModel(path), _limits(limits), token)
-    listening = _bound(host, port)
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=LAST_SECONDS)
-    shown = f"[{host}]" if ":" in host else host
-    say(f"serving {path} on http://{shown}:{listening.getsockname()[1]}, its description at /docs; Ctrl-C ends it")
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # uvicorn listens while it runs, and sends itself the same signal again when all is answered.
-        signal.signal(number, lambda *_: None)
-    uvicorn.Server(config).run(sockets=[listening])
+    with _a_core_left():
+        path = Path(model).expanduser()
+        app = application(LiveModel(path), _limits(limits), token)
+        listening = _bound(host, port)
+        config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=LAST_SECONDS)
+        shown = f"[{host}]" if ":" in host else host
+        say(f"serving {path} on http://{shown}:{listening.getsockname()[1]}, its description at /docs; Ctrl-C ends it")
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # uvicorn listens while it runs, and sends itself the same signal again when all is answered.
+            signal.signal(number, lambda *_: None)
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+@contextmanager
+def _a_core_left() -> Iterator[None]:
+    """Compute on all cores but one: threads that wait for each other on busy cores wait long."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(min(before, (os.cpu_count() or 1) - 1), 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _limits(given: dict[str, Any]) -> Limits:
