@@ -79,9 +79,10 @@ class _Averaged(torch.autograd.Function):
         """See `averaged`; `mask` is uint8, of the shape of x or empty, and values whose byte lies below `kept` stay."""
         context.save_for_backward(mask)
         context.like, context.kept = x, kept
-        out = np.empty(x.shape[:2], working(x))
-        kernels.means(_pixels(x), _pixels(mask), kept, 256 / kept, out, threads())
-        return torch.from_numpy(out).to(x.dtype)
+        # Memory of torch's, since a matrix product may round in another way where its operands are aligned in another way.
+        out = torch.empty(x.shape[:2], dtype=torch.promote_types(x.dtype, torch.float32))
+        kernels.means(_pixels(x), _pixels(mask), kept, 256 / kept, out.numpy(), threads())
+        return out.to(x.dtype)
 
     @staticmethod
     @once_differentiable
