@@ -279,11 +279,12 @@ def test_a_port_that_is_taken_is_named(tiny_run):
             serve(tiny_run.folder, port=port, token=None)
 
 
-def test_schemathesis_finds_nothing_against_the_description(server):
+def test_schemathesis_finds_nothing_against_the_description(server, tmp_path):
     """Requests that fit the description and requests that do not, drawn by a program that reads it."""
     url = f"http://127.0.0.1:{server.port}/openapi.json"
     # What fits the description need not be a picture.
     flags = ["--max-examples", "40", "--seed", "1", "--no-color", "--exclude-checks", "positive_data_acceptance"]
     command = [sys.executable, "-m", "schemathesis.cli", "run", url, *flags]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    # Where it keeps its memory.
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stdout
