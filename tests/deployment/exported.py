@@ -56,7 +56,8 @@ def lively(network):
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 2)
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
-    torch.nn.init.normal_(network.classifier[1].weight, std=0.1)
+    *_, last = (module for module in network.modules() if isinstance(module, torch.nn.Conv2d | torch.nn.Linear))
+    torch.nn.init.normal_(last.weight, std=0.1)
     return network.eval()
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.deployment.exported import lively
 
 from squeezekit import Classifier, SqueezekitError, evaluate
 from squeezekit.cli import main
@@ -51,18 +52,6 @@ def test_logits_are_those_of_pytorch(name):
         (logits,) = session.run(["logits"], {"images": pixels.numpy()})
         with torch.inference_mode():
             assert np.abs(logits - FromPixels(model)(pixels).numpy()).max() < 1e-4
-
-
-def lively(network):
-    """Statistics and a last layer that say something."""
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 2)
-            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
-    *_, last = (module for module in network.modules() if isinstance(module, torch.nn.Conv2d | torch.nn.Linear))
-    torch.nn.init.normal_(last.weight, std=0.1)
-    return network.eval()
 
 
 def test_a_run_becomes_a_file_that_is_a_model(tiny_run, tmp_path, capsys):

@@ -15,6 +15,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
+import torch
 from PIL import Image
 
 from squeezekit import Classifier, SqueezekitError
@@ -273,10 +274,13 @@ def test_what_it_will_not_start_with(tiny_run, flags, said):
 def test_a_port_that_is_taken_is_named(tiny_run):
     from squeezekit.deployment.service import serve
 
+    threads = torch.get_num_threads()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(SqueezekitError, match=f"--port {port}: cannot be listened on"):
             serve(tiny_run.folder, port=port, token=None)
+    # One fewer served; what the caller does next has all again.
+    assert torch.get_num_threads() == threads
 
 
 def test_schemathesis_finds_nothing_against_the_description(server, tmp_path):

@@ -12,9 +12,15 @@ from squeezekit.networks.pooling import MaxPool, RectifiedMaxPool, averaged
 EXACT = {"rtol": 1e-10, "atol": 1e-12}
 
 
-@pytest.fixture(autouse=True)
-def _by_kernels(monkeypatch):
-    monkeypatch.setattr(maps, "ENABLED", True)
+def test_kernels_are_what_is_compared_here():
+    assert maps.ENABLED
+
+
+def test_a_few_images_that_teach_nothing_are_left_to_torch():
+    few, many = (drawn(count, 2, 3, 3) for count in (31, 32))
+    assert maps.fit(few) and maps.fit(many)
+    with torch.inference_mode():
+        assert not maps.fit(few) and maps.fit(many)
 
 
 def drawn(*shape, offset=0.0, dtype=torch.float64):
