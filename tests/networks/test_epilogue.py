@@ -1,5 +1,9 @@
 """Passes over maps by kernels against torch's own operations, forward and backward, in float64."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -139,3 +143,27 @@ def test_a_whole_network_trains_as_by_torchs_operations(name, fields, monkeypatc
         monkeypatch.setattr(module, "fit", lambda *_: False)
     for one, other in zip(ours, results(), strict=True):
         assert torch.allclose(one, other, **EXACT)
+
+
+BITS_OF_GRADIENTS = """
+import hashlib
+import torch
+from squeezekit.networks import network_config
+digest = hashlib.sha256()
+for fields in [{}, {"batch_norm": True}]:
+    torch.manual_seed(0)
+    network = network_config("report", base_e=16, incr_e=16, stem_width=16, **fields).build()
+    network = network.to(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        network(torch.randn(64, 3, 32, 32)).float().square().mean().backward()
+    for parameter in network.parameters():
+        digest.update(parameter.grad.numpy().tobytes())
+print(digest.hexdigest())
+"""
+
+
+def test_kernels_compiled_and_kernels_from_the_cache_give_the_same_bits(tmp_path):
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", BITS_OF_GRADIENTS]
+    first, second = (subprocess.check_output(command, env=environment) for _ in range(2))
+    assert any(tmp_path.rglob("*.nbc")) and first == second

@@ -57,11 +57,25 @@ def _narrowed(_context: Any, value: Any, like: Any) -> Any:
     return types.uint16(types.float32, like), generate
 
 
+def _fused(_context: Any, a: Any, b: Any, c: Any) -> Any:
+    """The product of a and b, and c on top, rounded once.
+
+    Left to the compiler's liking, some products would be fused and others not: other bits from a cached kernel than from a
+    fresh one.
+    """
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.fma(*arguments)
+
+    return a(a, a, a), generate
+
+
 widened: Any = intrinsic(_widened)
 narrowed: Any = intrinsic(_narrowed)
+fused: Any = intrinsic(_fused)
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"})
+@njit(parallel=True, cache=True, error_model="numpy")
 def moments(x: Maps, origin: Floats, parts: int) -> NDArray[np.float64]:
     """Sums of x − origin and of its square over the rows of x [rows, channels]: [2, channels]."""
     rows, channels = x.shape
@@ -76,14 +90,14 @@ def moments(x: Maps, origin: Floats, parts: int) -> NDArray[np.float64]:
                 for k in range(channels):
                     value = widened(x[row, k]) - origin[k]
                     one[k] += value
-                    two[k] += value * value
+                    two[k] = fused(value, value, two[k])
             for k in range(channels):
                 sums[part, 0, k] += one[k]
                 sums[part, 1, k] += two[k]
     return sums.sum(0)  # type: ignore[no-any-return]
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"})
+@njit(parallel=True, cache=True, error_model="numpy")
 def scaled(x: Maps, scale: Floats, shift: Floats, floor: float, out: Maps, first_channel: int, parts: int) -> None:
     """Write x · scale + shift, or `floor` where that is less, into channels from `first_channel` on of `out` [rows, …]."""
     rows, channels = x.shape
@@ -92,11 +106,11 @@ def scaled(x: Maps, scale: Floats, shift: Floats, floor: float, out: Maps, first
         for row in range(part * rows // parts, (part + 1) * rows // parts):
             target = out[row, first_channel : first_channel + channels]
             for k in range(channels):
-                value = widened(x[row, k]) * scale[k] + shift[k]
+                value = fused(widened(x[row, k]), scale[k], shift[k])
                 target[k] = narrowed(bottom if value < bottom else value, target[k])
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"})
+@njit(parallel=True, cache=True, error_model="numpy")
 def scaled_and_added(
     x: Maps, scale: Floats, shift: Floats, floor: float, added: Maps, out: Maps, first_channel: int, parts: int
 ) -> None:
@@ -108,11 +122,11 @@ def scaled_and_added(
             target = out[row, first_channel : first_channel + channels]
             above = added[row, first_channel : first_channel + channels]
             for k in range(channels):
-                value = widened(x[row, k]) * scale[k] + shift[k]
+                value = fused(widened(x[row, k]), scale[k], shift[k])
                 target[k] = narrowed((bottom if value < bottom else value) + widened(above[k]), target[k])
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"})
+@njit(parallel=True, cache=True, error_model="numpy")
 def gradient_moments(
     x: Maps, scale: Floats, shift: Floats, origin: Floats, floor: float, gradient: Maps, first_channel: int, parts: int
 ) -> NDArray[np.float64]:
@@ -130,16 +144,16 @@ def gradient_moments(
                 arriving = gradient[row, first_channel : first_channel + channels]
                 for k in range(channels):
                     value = widened(x[row, k])
-                    passing = widened(arriving[k]) if value * scale[k] + shift[k] > bottom else scale.dtype.type(0)
+                    passing = widened(arriving[k]) if fused(value, scale[k], shift[k]) > bottom else scale.dtype.type(0)
                     one[k] += passing
-                    two[k] += passing * (value - origin[k])
+                    two[k] = fused(passing, value - origin[k], two[k])
             for k in range(channels):
                 sums[part, 0, k] += one[k]
                 sums[part, 1, k] += two[k]
     return sums.sum(0)  # type: ignore[no-any-return]
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"})
+@njit(parallel=True, cache=True, error_model="numpy")
 def gradient_of_scaled(
     x: Maps,
     scale: Floats,
@@ -161,8 +175,9 @@ def gradient_of_scaled(
             arriving = gradient[row, first_channel : first_channel + channels]
             for k in range(channels):
                 value = widened(x[row, k])
-                passing = widened(arriving[k]) if value * scale[k] + shift[k] > bottom else scale.dtype.type(0)
-                out[row, k] = narrowed(passing * scale[k] + (value - origin[k]) * slope[k] + constant[k], out[row, k])
+                passing = widened(arriving[k]) if fused(value, scale[k], shift[k]) > bottom else scale.dtype.type(0)
+                inner = fused(value - origin[k], slope[k], constant[k])
+                out[row, k] = narrowed(fused(passing, scale[k], inner), out[row, k])
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
@@ -236,7 +251,7 @@ def gradient_of_pooled(gradient: Maps, winners: NDArray[np.uint8], side: int, st
                                     target[k] = arriving[k] if winner[k] == place else zero
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"})
+@njit(parallel=True, cache=True, error_model="numpy")
 def gradient_of_normalised_and_pooled(
     x: Maps,
     origin: Floats,
@@ -263,11 +278,11 @@ def gradient_of_normalised_and_pooled(
                     winner = winners[image, i, j, first_channel:last_channel]
                     for k in range(channels):
                         chosen = widened(arriving[k]) if winner[k] == place else slope.dtype.type(0)
-                        value = (widened(source[k]) - origin[k]) * slope[k] + constant[k] + chosen
+                        value = fused(widened(source[k]) - origin[k], slope[k], constant[k]) + chosen
                         target[k] = narrowed(value, target[k])
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"})
+@njit(parallel=True, cache=True, error_model="numpy")
 def means(x: Maps, mask: NDArray[np.uint8], kept: int, factor: float, out: Floats, parts: int) -> None:
     """Write to `out` [n, channels] the mean over the rows of x [n, rows, channels] · factor, where its mask lies below `kept`.
 
@@ -293,7 +308,7 @@ def means(x: Maps, mask: NDArray[np.uint8], kept: int, factor: float, out: Float
                 target[k] *= each
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract"})
+@njit(parallel=True, cache=True, error_model="numpy")
 def gradient_of_means(gradient: Floats, mask: NDArray[np.uint8], kept: int, factor: float, out: Maps, parts: int) -> None:
     """Write to `out` [n, rows, channels] what reaches the x of `means`; `gradient` is [n, channels]."""
     n, rows, channels = out.shape

@@ -136,7 +136,9 @@ class _Task:
         except ray.exceptions.RayError:
             return False
         finally:
-            ray.cancel(task, force=True)
+            # Ray 2.55 may end this process where a task that is just finished is cancelled.
+            if not ray.wait([task], timeout=0)[0]:
+                ray.cancel(task, force=True)
             epochs.shutdown(force=True)
 
     def _take(self, epochs: Any, folder: Path, on_epoch: OnEpoch) -> None:
