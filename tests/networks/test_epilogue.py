@@ -145,6 +145,20 @@ def test_a_whole_network_trains_as_by_torchs_operations(name, fields, monkeypatc
         assert torch.allclose(one, other, **EXACT)
 
 
+THREADS_AFTER = """
+import torch
+from squeezekit.networks import network_config
+torch.set_num_threads(1)
+network = network_config("report", base_e=16, incr_e=16, stem_width=16).build().to(memory_format=torch.channels_last)
+network(torch.randn(32, 3, 32, 32)).sum().backward()
+print(torch.get_num_threads())
+"""
+
+
+def test_kernels_leave_the_number_of_threads_alone():
+    assert int(subprocess.check_output([sys.executable, "-c", THREADS_AFTER])) == 1
+
+
 BITS_OF_GRADIENTS = """
 import hashlib
 import torch

@@ -73,7 +73,11 @@ def working(x: Tensor) -> Any:
 
 def threads() -> int:
     """How many threads kernels may use: as many as torch."""
-    wanted = min(torch.get_num_threads(), int(numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+    torchs = torch.get_num_threads()
+    wanted = min(torchs, int(numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
     if numba.get_num_threads() != wanted:
         numba.set_num_threads(wanted)
+    if torch.get_num_threads() != torchs:
+        # numba, asked for the first time, has set OpenMP's number, which is torch's, to that of the processors.
+        torch.set_num_threads(torchs)
     return wanted
