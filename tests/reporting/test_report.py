@@ -73,6 +73,8 @@ def test_a_study_tells_its_story_in_one_file(study, tmp_path):
         ]
         assert all(f">{title}</h2>" in text for title in titles)
         assert text.count("<svg") == text.count("<figcaption>") == text.count("<details><summary>")
+        # The search has measured the test images, not the run that it recommends.
+        assert Language(code).text("confusion") in text and Language(code).text("not tested") not in text
     summary = json.loads((study / "summary.json").read_text())
     rows = list(csv.DictReader((tmp_path / "en" / "trials.csv").open()))
     assert len(rows) == 12 and [row["state"] for row in rows].count("failed") == 4

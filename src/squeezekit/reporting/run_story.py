@@ -6,6 +6,7 @@ import base64
 import csv
 import io
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,16 @@ MOST_CLASSES = 40
 
 
 class RunStory:
-    """The sections of one finished run; `images` are looked at where they still are what they were."""
+    """The sections of one finished run; `images` are looked at where they still are what they were.
 
-    def __init__(self, run: Run, language: Language) -> None:
+    `test` is what somebody else measured of it on the test images: accuracy (0…1) and loss.
+    """
+
+    def __init__(self, run: Run, language: Language, test: Mapping[str, float] | None = None) -> None:
         if run.summary is None:
             raise SqueezekitError(f"{run.folder}: is not finished; go on with squeezekit train --resume --out {run.folder}")
         self.run, self.language, self.summary = run, language, run.summary
+        self.test = test or run.summary.get("test")
         self.table: LayerTable = layer_table(run.config.network)
         self.source = _images(run)
 
@@ -137,13 +142,13 @@ class RunStory:
         say, validation = self.language, self.summary["validation"]
         measured = {"accuracy": say.percent(validation["accuracy"], 2), "loss": say.number(validation["loss"], 4)}
         blocks: list[Block] = [Paragraph(say.text("validation result", **measured))]
-        if "test" not in self.summary or self.source is None:
+        if not self.test or self.source is None:
             return Section(say.text("results"), [*blocks, *self._test_alone()])
         return Section(say.text("results"), [*blocks, *test_blocks(evaluate(self.run.folder), say)])
 
     def _test_alone(self) -> list[Block]:
-        say, test = self.language, self.summary.get("test")
-        if test is None:
+        say, test = self.language, self.test
+        if not test:
             return [Paragraph(say.text("not tested"))]
         return [
             Paragraph(say.text("recommended test", accuracy=say.percent(test["accuracy"], 2), loss=say.number(test["loss"], 4)))

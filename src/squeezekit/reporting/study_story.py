@@ -48,7 +48,7 @@ class StudyStory:
         sections = [section for section in found if section]
         run = self.summary["run"]
         if run and (self._run_folder() / "summary.json").exists():
-            sections += RunStory(Run(self._run_folder()), self.language).sections()
+            sections += RunStory(Run(self._run_folder()), self.language, self.summary["test"]).sections()
         return [*sections, plan_section(self.plan, self.language)]
 
     def _run_folder(self) -> Path:
