@@ -4,7 +4,6 @@ import base64
 import importlib.util
 import io
 import json
-import os
 import re
 import socket
 import subprocess
@@ -88,17 +87,13 @@ def test_fifty_pictures_are_answered_as_in_python(browser, digits_page, tiny_run
     assert browser.console == []
 
 
-@pytest.mark.skipif(
-    "SQUEEZEKIT_CIFAR10" not in os.environ, reason="SQUEEZEKIT_CIFAR10 does not name the images of CIFAR-10 (JPEG)"
-)
-def test_fifty_photographs_are_answered_as_in_python(browser, tmp_path):
-    data = os.environ["SQUEEZEKIT_CIFAR10"]
+def test_fifty_photographs_are_answered_as_in_python(browser, real_images, tmp_path):
     model = load_model(ROOT / "docs" / "runs" / "late-24-bf16")
-    plan = integer_plan(model, data)
+    plan = integer_plan(model, str(real_images))
     page = tmp_path / "late.html"
     page.write_text(page_of(model, plan))
     assert page.stat().st_size < 1e6
-    test = load_images(data, image_size=32, channels=3).test
+    test = load_images(str(real_images), image_size=32, channels=3).test
     chosen = np.random.default_rng(0).permutation(len(test))[:50]
     browser.open(page.as_uri())
     compare(browser, model, plan, [Image.fromarray(test.images[i]) for i in chosen], tmp_path)
