@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from squeezekit.errors import SqueezekitError
 from squeezekit.images.image_set import ImageSet
 from squeezekit.images.splits import Split, split_training
 from squeezekit.training.run_folder import Run
+from squeezekit.version import version
 
 
 class SplitRule(Section):
@@ -47,7 +47,7 @@ class Origin(Section):
             seed=settings.seed, validation_share=settings.validation_share, limit=settings.limit, digest=_digest(run.split)
         )
         return cls(
-            squeezekit=importlib.metadata.version("squeezekit"),
+            squeezekit=version(),
             fingerprint=run.fingerprints[0],
             test_fingerprint=run.fingerprints[1],
             split=rule,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
@@ -15,6 +14,7 @@ from squeezekit.compression.integers import code_integers, fresh_weights
 from squeezekit.deployment.layout import Layout, laid_out
 from squeezekit.inference.integer_plan import Plan, Pooling
 from squeezekit.inference.model import Model
+from squeezekit.version import version
 
 WIDTH = 24  # Numbers a line.
 LAYER_BYTES = 68  # What a `struct sqz_layer` takes.
@@ -135,8 +135,7 @@ def _shape(plan: Plan) -> str:
 
 def _told(model: Model) -> str:
     config = model.config
-    version = importlib.metadata.version("squeezekit")
-    return f"A classifier of {len(model.classes)} classes, network '{config.name}', made by squeezekit {version}"
+    return f"A classifier of {len(model.classes)} classes, network '{config.name}', made by squeezekit {version()}"
 
 
 def _classifier(plan: Plan, model: Model, layout: Layout, stream: bytes) -> str:

@@ -11,7 +11,6 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,6 +32,7 @@ from squeezekit.errors import SqueezekitError
 from squeezekit.inference.classifier import Classifier, Prediction
 from squeezekit.networks.catalogue import first_problem
 from squeezekit.screen import say
+from squeezekit.version import version
 
 CLASSIFY = "/v1/classify"
 SHOWN = 5
@@ -194,7 +194,7 @@ class Metered:
 def application(model: LiveModel, limits: Limits, token: str | None = None) -> FastAPI:
     """The service; with a `token`, everything but health asks for it as a bearer token."""
     shared = Service(model, limits)
-    app = FastAPI(title="squeezekit", version=version("squeezekit"), lifespan=shared.running)
+    app = FastAPI(title="squeezekit", version=version(), lifespan=shared.running)
     app.add_middleware(Metered, meters=shared.meters)
     app.add_exception_handler(RequestValidationError, _unprocessable)
     app.include_router(_of_health(shared))

@@ -23,15 +23,18 @@ SHUFFLE, AUGMENT = 0, 1
 # 2 and 3 are dropout and weights, in training.
 MIRROR = 4
 STATISTICS_BYTES = 2**22
+# What a GPU makes ahead at once of the float images of coming batches.
+BYTES_AHEAD = 2**28
 
 
 class Batches:
     """A part of an image set as batches of (float [n, c, h, w] channels-last, int64 labels [n]) on `device`.
 
     Pixels are scaled to 0…1, then `mean` is subtracted and `std` divided, for all or each channel. `shift` is the
-    furthest that augmentation moves an image, as a share of its side. Sets that are
-    memory-mapped stay so on a CPU; on another device the whole set is copied there once. Of several processes, each
-    gets its part of every batch (`rank` of `ranks`): the same images, augmented alike, as one process would get.
+    furthest that augmentation moves an image, `cutout` the side of the square that it blanks, both as a share of the
+    image's side. Sets that are memory-mapped stay so on a CPU; on another device the whole set is copied there once, and
+    many batches are made at once. Of several processes, each gets its part of every batch (`rank` of `ranks`): the same
+    images, augmented alike, as one process would get.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Batches:
         std: tuple[float, ...] = (1.0,),
         augmentation: Augmentation = "none",
         shift: float = 0.125,
+        cutout: float = 0.0,
         seed: int = 0,
         device: torch.device | None = None,
         rank: int = 0,
@@ -59,6 +63,9 @@ class Batches:
         self.sizes = self._sizes()
         self.mirror = augmentation == "shift-flip" and images.mirrorable
         self.reach = 0 if augmentation == "none" else round(shift * images.image_size)
+        self.blanked = 0 if augmentation == "none" else round(cutout * images.image_size)
+        image_bytes = 4 * images.image_size**2 * images.channels
+        self._ahead = 1 if device.type == "cpu" else max(BYTES_AHEAD // (batch_size * image_bytes), 1)
         self._seed = seed
         self._mirrored_first = torch.rand(len(images), generator=generator(seed, MIRROR)) < 0.5
         self._normalised = Normalisation(mean, std, device)
@@ -91,12 +98,14 @@ class Batches:
         An epoch has every image once. A process's part of a last batch that is smaller than their number may be empty.
         """
         order = self.indices[torch.randperm(len(self), generator=generator(self._seed, SHUFFLE, epoch))]
-        for step, indices in enumerate(torch.split(order, self.sizes)):
-            if step >= first_step:
-                part = self._part(len(indices))
-                shifts = self._shifts(len(indices), generator(self._seed, AUGMENT, epoch, step))[:, part]
-                here = self._moved(indices[part])
-                yield self._augmented(indices[part], here, shifts, epoch), self._labels[here]
+        parts = torch.split(order, self.sizes)
+        for start in range(first_step, self.steps, self._ahead):
+            drawn = [self._drawn(parts[step], epoch, step) for step in range(start, min(start + self._ahead, self.steps))]
+            indices, shifts, holes = (torch.cat(part, -1) for part in zip(*drawn, strict=True))
+            here = self._moved(indices)
+            images, labels = self._augmented(indices, here, shifts[..., None], holes[..., None], epoch), self._labels[here]
+            sizes = [len(part) for part, _shifts, _holes in drawn]
+            yield from zip(torch.split(images, sizes), torch.split(labels, sizes), strict=True)
 
     def elsewhere(self, step: int) -> tuple[int, int]:
         """How many images of that batch other processes have, before and after this one's part."""
@@ -116,17 +125,20 @@ class Batches:
         device = self._images.device
         return index.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else index
 
-    def _shifts(self, count: int, random: torch.Generator) -> Tensor:
-        """Rows and columns to move by: [2, count, 1]."""
-        return torch.randint(-self.reach, self.reach + 1, (2, count, 1), generator=random)
+    def _drawn(self, indices: Tensor, epoch: int, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """This process's images [n] of a batch; rows and columns to move them by [2, n]; middles of what is blanked [2, n]."""
+        random, part, shape = generator(self._seed, AUGMENT, epoch, step), self._part(len(indices)), (2, len(indices))
+        shifts = torch.randint(-self.reach, self.reach + 1, shape, generator=random)
+        holes = torch.randint(0, self._images.shape[1], shape, generator=random)
+        return indices[part], shifts[:, part], holes[:, part]
 
-    def _augmented(self, indices: Tensor, here: Tensor, shifts: Tensor, epoch: int) -> Tensor:
-        """Shift images, edges reflected, and mirror half of them.
+    def _augmented(self, indices: Tensor, here: Tensor, shifts: Tensor, holes: Tensor, epoch: int) -> Tensor:
+        """Shift images, edges reflected, mirror half of them, and blank a square (DeVries and Taylor, 2017, arXiv 1708.04552).
 
         Each image is mirrored in every other epoch, so that two epochs show both of its sides (Jordan, 2024,
         arXiv 2404.00498, section 3.6). Where each pixel comes from is computed first: both cost one gather from the set.
         """
-        if not (self.reach or self.mirror):
+        if not (self.reach or self.mirror or self.blanked):
             return self._normalised(self._images[here])
         height, width = self._images.shape[1:3]
         rows = _reflected(torch.arange(height) + shifts[0], height)
@@ -136,7 +148,17 @@ class Batches:
             columns = torch.where(mirrored[:, None], width - 1 - columns, columns)
         rows, columns = self._moved(rows), self._moved(columns)
         source = (here[:, None, None] * height + rows[:, :, None]) * width + columns[:, None, :]
-        return self._normalised(self._images.view(-1, self._images.shape[3])[source])
+        images = self._normalised(self._images.view(-1, self._images.shape[3])[source])
+        return self._blanked(images, holes) if self.blanked else images
+
+    def _blanked(self, images: Tensor, middles: Tensor) -> Tensor:
+        """A square of each image becomes zeros, clipped at the edges."""
+        inside = []
+        for side, middle in zip(images.shape[2:], middles, strict=True):
+            place = torch.arange(side) - middle + self.blanked // 2
+            inside.append(self._moved((place >= 0) & (place < self.blanked)))
+        rows, columns = inside
+        return images.masked_fill_((rows[:, :, None] & columns[:, None, :])[:, None], 0)
 
 
 class Normalisation:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import re
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from squeezekit.reporting.language import Language
 from squeezekit.reporting.run_story import RunStory
 from squeezekit.reporting.study_story import CrossValidationStory, StudyStory
 from squeezekit.training.run_folder import Run
+from squeezekit.version import version
 
 
 def write_report(folders: Sequence[str | Path], out: str | Path, language: str = "en", assets: str | Path | None = None) -> Path:
@@ -28,7 +28,7 @@ def write_report(folders: Sequence[str | Path], out: str | Path, language: str =
     say, out = Language(language), Path(out).expanduser()
     parts = [_story(Path(folder).expanduser(), say) for folder in folders]
     page = _environment(say).get_template("report.html.jinja")
-    text = page.render(say=say, parts=parts, version=importlib.metadata.version("squeezekit"))
+    text = page.render(say=say, parts=parts, version=version())
     durable.write_text(out, text)
     if assets:
         _write_assets(parts, Path(assets).expanduser())

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from squeezekit.images.batches import Batches
 from squeezekit.networks.dropout import Dropout
 from squeezekit.randomness import derived_seed
+from squeezekit.training.averaging import WeightAverage
+from squeezekit.training.cuda_graphs import Recorded
 from squeezekit.training.measure import Measurement, measure
 from squeezekit.training.optimizers import StepsWeights, optimizer_for
 from squeezekit.training.processes import Processes
@@ -23,6 +25,8 @@ from squeezekit.training.stopping import EarlyStopping
 from squeezekit.training.watch import check_finite
 
 DROPOUT, WEIGHTS = 2, 3
+# Steps between two looks at their losses, for which the host must wait for a GPU.
+LOOK_EVERY = 500
 
 
 @dataclass
@@ -46,7 +50,8 @@ class Trainer:
 
     `on_step` is told of every step (progress, learning rate) and answers True to stop after it. `optimizer` is by default the
     recipe's, of the whole network. Where a `teacher` is given (on the device, in evaluation mode), its answers are learnt
-    instead of the labels (Hinton et al., 2015, arXiv 1503.02531, at temperature 1).
+    instead of the labels (Hinton et al., 2015, arXiv 1503.02531, at temperature 1). On a GPU steps are recorded once and
+    replayed; `fused` has torch.compile join their operations as well.
     """
 
     def __init__(
@@ -62,14 +67,18 @@ class Trainer:
         processes: Processes | None = None,
         optimizer: StepsWeights | None = None,
         teacher: nn.Module | None = None,
+        fused: bool = False,
     ) -> None:
         self.processes = processes or Processes()
         self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._replica = self.processes.replica(self.network)
+        self._fused = torch.compile(self._replica, dynamic=False) if fused and device.type == "cuda" else self._replica
         self.recipe, self.training, self.validation = recipe, training, validation
         self.optimizer = optimizer or optimizer_for(self.network, recipe)
         self._teacher = teacher
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
+        self._place_rates(device)
+        self._average = WeightAverage(self.network, recipe.weight_averaging) if recipe.weight_averaging else None
         self.stopping = EarlyStopping(recipe.patience)
         self.plateau = Plateau(
             recipe.learning_rate,
@@ -83,8 +92,9 @@ class Trainer:
         self.best: dict[str, Tensor] = {}
         self._seed, self.device = seed, device
         self._class_weights = None if class_weights is None else class_weights.to(device)
-        # On a GPU, looking at a loss waits for the device.
-        self._look_every = 1 if device.type == "cpu" else 50
+        self._look_every = 1 if device.type == "cpu" else LOOK_EVERY
+        recorded = device.type == "cuda" and self.processes.count == 1
+        self._compute = Recorded(self._computed) if recorded else self._computed
 
     @property
     def finished(self) -> bool:
@@ -99,10 +109,15 @@ class Trainer:
         done = self.progress.epoch * self.training.steps + self.progress.step
         return rate_at(self.recipe, (done + 0.5) / (self.recipe.epochs * self.training.steps))
 
+    @property
+    def product(self) -> nn.Module:
+        """The network that is measured and kept: the average of its weights over time, where the recipe wants one."""
+        return self._average.network if self._average else self.network
+
     def measure(self) -> Measurement:
         """The validation images, in the precision that training uses."""
         with self._autocast():
-            return measure(self.network, self.validation)
+            return measure(self.product, self.validation)
 
     def train_epoch(self, on_step: Callable[[Progress, float], bool]) -> bool:
         """Train to the end of the epoch and record it; False when `on_step` stopped it in the middle."""
@@ -137,8 +152,8 @@ class Trainer:
     def _look(self, results: list[Tensor], rate: float) -> None:
         """Add up what the last steps returned, and make sure that it is numbers."""
         progress = self.progress
-        for step, result in enumerate(results, progress.step - len(results) + 1):
-            loss, right, images = result.tolist()
+        found = torch.stack(results).tolist() if results else []
+        for step, (loss, right, images) in enumerate(found, progress.step - len(results) + 1):
             check_finite(loss, progress.epoch + 1, step, rate)
             progress.loss_sum += loss * images
             progress.right += int(right)
@@ -150,11 +165,17 @@ class Trainer:
 
         Returns float64 [3] of the whole batch: its mean loss before the step, how many were right, how many there are.
         """
-        for group, highest in zip(self.optimizer.param_groups, self._rates, strict=True):
-            group["lr"] = highest * (rate / self.recipe.learning_rate)
+        self._set_rates(rate / self.recipe.learning_rate)
+        if self._average:
+            self._average.prepare(self.progress.epoch * self.training.steps + self.progress.step)
         torch.manual_seed(derived_seed(self._seed, DROPOUT, self.progress.epoch, self.progress.step))
+        return self._compute(images, labels)
+
+    def _computed(self, images: Tensor, labels: Tensor) -> Tensor:
+        # Compiled for whole batches only.
+        network = self._fused if len(images) == self.training.sizes[0] else self._replica
         with self._autocast():
-            logits = self._replica(images).float()
+            logits = network(images).float()
         smoothing, weights = self.recipe.label_smoothing, self._class_weights
         targets = labels if self._teacher is None else self._taught(images)
         loss = F.cross_entropy(logits, targets, weight=weights, label_smoothing=smoothing, reduction="sum")
@@ -165,6 +186,8 @@ class Trainer:
         # The mean over the whole batch, of which the gradients will be averaged over the processes.
         (loss * (self.processes.count / sums[1])).backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
+        if self._average:
+            self._average.update()
         return torch.stack([sums[0] / sums[1], sums[2], sums[3]])
 
     @torch.no_grad()
@@ -174,6 +197,20 @@ class Trainer:
         with self._autocast():
             logits: Tensor = self._teacher(images)
         return logits.float().softmax(1)
+
+    def _place_rates(self, device: torch.device) -> None:
+        """On a GPU a rate lies where a recorded step reads it, also when a CPU began the run."""
+        for group, highest in zip(self.optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = torch.tensor(highest, device=device) if device.type == "cuda" else highest
+            if "capturable" in group:
+                group["capturable"] = device.type == "cuda"
+
+    def _set_rates(self, share: float) -> None:
+        for group, highest in zip(self.optimizer.param_groups, self._rates, strict=True):
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(highest * share)
+            else:
+                group["lr"] = highest * share
 
     def _drop_as_one_process(self) -> None:
         before, after = self.training.elsewhere(self.progress.step)
@@ -198,7 +235,7 @@ class Trainer:
         )
         progress.stopped = self.stopping.step(validation.loss)
         if self.stopping.improved:
-            self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.network.state_dict().items()}
+            self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.product.state_dict().items()}
         if self.recipe.schedule == "plateau":
             self.plateau.step(validation.loss)
         progress.step, progress.loss_sum, progress.right, progress.images, progress.step_seconds = 0, 0.0, 0, 0, 0.0
@@ -212,12 +249,16 @@ class Trainer:
             "stopping": asdict(self.stopping),
             "plateau": asdict(self.plateau),
             "progress": asdict(self.progress),
+            **({"average": self._average.network.state_dict()} if self._average else {}),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up what `state` put away."""
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self._place_rates(self.device)
+        if self._average:
+            self._average.network.load_state_dict(state["average"])
         self.best = state["best"]
         self.stopping = EarlyStopping(**state["stopping"])
         self.plateau = Plateau(**state["plateau"])

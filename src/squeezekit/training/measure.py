@@ -25,9 +25,13 @@ class Measurement:
     loss_error: float
 
 
-def images_at_once(image_size: int) -> int:
-    """How many images to measure in one batch: 250 of 32 × 32, fewer of larger ones, so that memory stays the same."""
-    return max(min(250 * 32**2 // image_size**2, 250), 1)
+def images_at_once(image_size: int, device: torch.device | None = None) -> int:
+    """How many images to measure in one batch: 250 of 32 × 32, fewer of larger ones, so that memory stays the same.
+
+    On a GPU ten times as many, which fill it.
+    """
+    most = 2500 if device and device.type == "cuda" else 250
+    return max(min(most * 32**2 // image_size**2, most), 1)
 
 
 def logits_of(network: nn.Module, batches: Batches) -> tuple[Tensor, Tensor]:

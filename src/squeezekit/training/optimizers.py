@@ -39,7 +39,9 @@ def optimizer_for(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     groups = _groups(parameters, recipe)
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, momentum=recipe.momentum, nesterov=recipe.momentum > 0, fused=True)
-    return (torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW)(groups, fused=True)
+    adam = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+    # capturable: a recorded step counts on the GPU.
+    return adam(groups, fused=True, capturable=parameters[0].is_cuda)
 
 
 def _groups(parameters: Sequence[Tensor], recipe: Recipe) -> list[dict[str, object]]:

@@ -37,9 +37,13 @@ class Recipe(BaseModel):
     plateau_cooldown: int = Field(0, ge=0, description="epochs after a fall of the rate that are not counted")
     plateau_min_rate: float = Field(0.0, ge=0, description="the rate never falls below")
     warmup: Fraction = Field(0.2, description="share of one-cycle's steps in which the rate rises")
+    weight_averaging: Fraction = Field(
+        0.0, description="share of itself that a moving average of the weights keeps each step; it is what is measured (0: none)"
+    )
     label_smoothing: Fraction = Field(0.0, description="share of the target spread over all classes")
     augmentation: Augmentation = Field("none", description="shifts, and mirroring where the data allow it")
     shift: float = Field(0.125, ge=0, le=0.5, description="furthest shift, as a share of the side")
+    cutout: float = Field(0.0, ge=0, le=1, description="side of a square that augmentation blanks, as a share of the side")
     class_weights: Literal["none", "balanced"] = Field("none", description="weight classes by 1 ÷ frequency in the loss")
     normalisation: Literal["unit", "standardise"] = Field(
         "unit", description="pixels to 0…1 (R2), or also to mean 0 and deviation 1 for each channel"

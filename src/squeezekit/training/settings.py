@@ -35,6 +35,7 @@ class RunSettings(BaseModel):
     strict: bool = Field(False, description="make a picture that cannot be read an error")
     deterministic: bool = Field(False, description="two runs give the same weights, bit for bit")
     device: str = Field("auto", description="cpu, cuda or auto")
+    fused: bool = Field(False, description="on a GPU, torch.compile joins operations: faster after up to a minute of compiling")
     test: bool = Field(True, description="measure the test images, once, at the end")
 
 

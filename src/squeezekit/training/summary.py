@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 import statistics
 import subprocess
@@ -15,6 +14,7 @@ from torch import nn
 from squeezekit.training.loop import Trainer
 from squeezekit.training.measure import Measurement
 from squeezekit.training.run_folder import Run
+from squeezekit.version import version
 
 
 def summarise(
@@ -38,7 +38,7 @@ def summarise(
         "fingerprint": run.data["fingerprint"],
         "precision": run.config.recipe.precision,
         "versions": {
-            "squeezekit": importlib.metadata.version("squeezekit"),
+            "squeezekit": version(),
             "torch": torch.__version__,
             "python": platform.python_version(),
         },

@@ -32,10 +32,11 @@ class EventLog:
             for what in ("loss", "accuracy"):
                 self._scalar(f"{what}/{part}", row[f"{part}_{what}"], epoch)
         self._scalar("learning rate", row["learning_rate"], epoch)
-        for name, parameter in trainer.network.named_parameters():
-            self._scalar(f"weight norm/{name}", float(parameter.detach().norm()), epoch)
-            if parameter.grad is not None:
-                self._scalar(f"gradient norm/{name}", float(parameter.grad.norm()), epoch)
+        weights = {name: parameter.detach() for name, parameter in trainer.network.named_parameters()}
+        gradients = {name: p.grad for name, p in trainer.network.named_parameters() if p.grad is not None}
+        for what, tensors in (("weight", weights), ("gradient", gradients)):
+            for name, norm in _norms(tensors).items():
+                self._scalar(f"{what} norm/{name}", norm, epoch)
         self._writer.flush()
 
     def results(self, trainer: Trainer, logits: Tensor, labels: Tensor, test: Measurement | None) -> None:
@@ -58,6 +59,13 @@ class EventLog:
 
     def _scalar(self, name: str, value: float, epoch: int) -> None:
         self._writer.add_scalar(name, value, epoch)
+
+
+def _norms(tensors: dict[str, Tensor]) -> dict[str, float]:
+    """All at once, so that a GPU is waited for once."""
+    if not tensors:
+        return {}
+    return dict(zip(tensors, torch.stack(torch._foreach_norm(list(tensors.values()))).tolist(), strict=True))
 
 
 def _as_seen(batches: Batches) -> Tensor:

@@ -202,15 +202,18 @@ def _events(run: Run, trainer: Trainer) -> Iterator[EventLog | None]:
 
 @contextmanager
 def _determinism(wanted: bool) -> Iterator[None]:
-    before = torch.are_deterministic_algorithms_enabled()
+    before, tried = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
     if wanted:
         # What cuBLAS asks for.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(wanted or before)
+    # On a GPU, convolutions are tried out and the fastest kept.
+    torch.backends.cudnn.benchmark = not (wanted or before)
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
+        torch.backends.cudnn.benchmark = tried
 
 
 def trainer_of(run: Run, images: ImageSet, processes: Processes) -> Trainer:
@@ -221,7 +224,7 @@ def trainer_of(run: Run, images: ImageSet, processes: Processes) -> Trainer:
         raise SqueezekitError(f"{processes.count} processes are too many for batches of {size} images; start fewer")
     if size < recipe.batch_size:
         say(f"batch size {size} instead of {recipe.batch_size}, so that an epoch has at least eight steps")
-    options = {"batch_size": size, "augmentation": recipe.augmentation, "shift": recipe.shift}
+    options = {"batch_size": size, "augmentation": recipe.augmentation, "shift": recipe.shift, "cutout": recipe.cutout}
     training = _batches(config, images, processes, split.training, **options)
     torch.manual_seed(derived_seed(config.run.seed, WEIGHTS))
     trainer = Trainer(
@@ -233,6 +236,7 @@ def trainer_of(run: Run, images: ImageSet, processes: Processes) -> Trainer:
         device=processes.device(torch.device(config.run.device)),
         class_weights=class_weights_of(recipe, images, split.training),
         processes=processes,
+        fused=config.run.fused,
     )
     state = run.checkpoint()
     if state is not None:
@@ -297,10 +301,11 @@ def _line(row: dict[str, float], epochs: int, improved: bool) -> str:
 
 
 def _batches(config: RunConfig, images: ImageSet, processes: Processes, indices: Any = None, **options: Any) -> Batches:
-    network = config.network
-    options = {"batch_size": images_at_once(network.image_size), "mean": network.mean, "std": network.std, **options}
-    options |= {"device": processes.device(torch.device(config.run.device)), "rank": processes.rank, "ranks": processes.count}
-    return Batches(images, indices, seed=config.run.seed, **options)
+    network, device = config.network, processes.device(torch.device(config.run.device))
+    options = {"batch_size": images_at_once(network.image_size, device), "mean": network.mean, "std": network.std, **options}
+    return Batches(
+        images, indices, seed=config.run.seed, device=device, rank=processes.rank, ranks=processes.count, **options
+    )
 
 
 def images_of(config: RunConfig) -> ImageSource:

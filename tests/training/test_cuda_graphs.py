@@ -1,0 +1,62 @@
+"""Steps recorded on a GPU are the steps that would have been computed."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from squeezekit import train
+from squeezekit.images.batches import Batches
+from squeezekit.images.digits import load_digits
+from squeezekit.networks import network_config
+from squeezekit.training.loop import Trainer
+from squeezekit.training.recipe import Recipe
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+GPU = torch.device("cuda")
+SMALL = {"base_e": 16, "incr_e": 16, "stem_width": 16, "channels": 1, "batch_norm": True}
+
+
+def losses_and_weights(recipe, recorded, epochs=3):
+    digits = load_digits(image_size=32, channels=1).training
+    torch.manual_seed(0)
+    network = network_config("report", dropout=0.3, bypass="simple", **SMALL).build()
+    # Batches of 32, and one of 16 at the end.
+    batches = Batches(digits, np.arange(176), batch_size=32, augmentation="shift", cutout=0.2, device=GPU)
+    one = Trainer(network, recipe.model_copy(update={"epochs": epochs}), batches, batches, seed=0, device=GPU)
+    if not recorded:
+        one._compute = one._computed
+    found = []
+    while not one.finished:
+        one.train_epoch(lambda progress, rate: False)
+        found.append(one.progress.history[-1]["training_loss"])
+    return found, copy.deepcopy(one.product).double().cpu().state_dict()
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "muon"])
+def test_recorded_steps_learn_what_computed_ones_do(optimizer):
+    rate = {"adam": 1e-3, "adamw": 1e-3}.get(optimizer, 0.02)
+    recipe = Recipe(optimizer=optimizer, learning_rate=rate, schedule="cosine", weight_averaging=0.9, weight_decay=1e-4)
+    recipe = recipe.model_copy(update={"precision": "fp32", "label_smoothing": 0.1})
+    torch.use_deterministic_algorithms(True)
+    try:
+        (ours, weights), (plain, expected) = (losses_and_weights(recipe, recorded) for recorded in (True, False))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert ours == pytest.approx(plain, rel=1e-3)
+    for name, tensor in expected.items():
+        assert torch.allclose(weights[name], tensor, atol=2e-2), name
+
+
+def test_a_run_goes_from_cpu_to_gpu_and_back(tmp_path):
+    fields = {"network": "report", "recipe": "report", "epochs": 1, "limit": 300, "base_e": 16, "incr_e": 16, "test": False}
+    train("digits", out=tmp_path / "run", device="cpu", **fields)
+    for device in ("cuda", "cpu"):
+        settings = (tmp_path / "run" / "config.toml").read_text()
+        epochs = 1 if device == "cuda" else 2
+        settings = settings.replace(f"epochs = {epochs}", f"epochs = {epochs + 1}")
+        (tmp_path / "run" / "config.toml").write_text(settings)
+        (tmp_path / "run" / "summary.json").unlink()
+        run = train(out=tmp_path / "run", resume=True, device=device)
+        assert run.summary["epochs"] == epochs + 1
