@@ -47,10 +47,29 @@ def finished(branches: Sequence[Tensor], norm: nn.Module, *, rectify: bool = Tru
     # A ReLU alone cannot be done faster than torch does it.
     if (normal or len(branches) > 1) and fit(*branches, *([] if bypass is None else [bypass])):
         return _finished(branches, normal, rectify=rectify, bypass=bypass)
-    out: Tensor = norm(branches[0] if len(branches) == 1 else torch.cat(list(branches), 1))
-    if rectify:
-        out = F.relu(out, inplace=True)
+    if len(branches) > 1 and type(norm) is FusedBatchNorm and branches[0].is_cuda:
+        out = joined(branches, norm, rectify=rectify)
+    else:
+        out = norm(branches[0] if len(branches) == 1 else torch.cat(list(branches), 1))
+        out = F.relu(out, inplace=True) if rectify else out
     return out if bypass is None else out + bypass
+
+
+def joined(branches: Sequence[Tensor], norm: FusedBatchNorm, *, rectify: bool) -> Tensor:
+    """As `finished` without a bypass, each branch normalised before all are joined.
+
+    On a GPU: otherwise the gradient of every branch is a slice, which convolutions copy before they take it.
+    """
+    assert norm.running_mean is not None and norm.running_var is not None and norm.momentum is not None
+    if norm.training and norm.num_batches_tracked is not None:
+        norm.num_batches_tracked += 1
+    sizes = [x.shape[1] for x in branches]
+    parts = zip(*(torch.split(x, sizes) for x in (norm.running_mean, norm.running_var, norm.weight, norm.bias)), strict=True)
+    normalised = [
+        F.batch_norm(x, mean, variance, weight, bias, norm.training, norm.momentum, norm.eps)
+        for x, (mean, variance, weight, bias) in zip(branches, parts, strict=True)
+    ]
+    return torch.cat([F.relu(x, inplace=True) for x in normalised] if rectify else normalised, 1)
 
 
 def _finished(branches: Sequence[Tensor], norm: FusedBatchNorm | None, *, rectify: bool, bypass: Tensor | None = None) -> Tensor:

@@ -7,6 +7,7 @@ from itertools import zip_longest
 from typing import Annotated, Literal, Self
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -103,6 +104,19 @@ class SqueezeNet(nn.Module):
         return logits
 
 
+class Stem(nn.Conv2d):
+    """The first convolution. On a GPU, images get channels of zeros up to the eight that its matrix units want."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, in_channels, h, w] -> [n, out_channels, h', w']."""
+        missing = -self.in_channels % 8
+        if not (x.is_cuda and missing):
+            return super().forward(x)
+        x, weight = (F.pad(each, (0, 0, 0, 0, 0, missing)) for each in (x, self.weight))
+        maps: Tensor = self._conv_forward(x, weight, self.bias)
+        return maps
+
+
 class Head(nn.Sequential):
     """Dropout, 1×1 convolution to the classes, ReLU or not, global average: [n, c, h, w] -> [n, classes].
 
@@ -152,7 +166,7 @@ def _features(config: SqueezeNetConfig) -> Features:
     bias = not config.batch_norm
     kernel, stride = config.stem_kernel, config.stem_stride
     padding = kernel // 2 if stride == 1 else 0
-    layers.add_module("0", nn.Conv2d(config.channels, config.stem_width, kernel, stride, padding, bias=bias))
+    layers.add_module("0", Stem(config.channels, config.stem_width, kernel, stride, padding, bias=bias))
     if config.batch_norm:
         layers.add_module("norm", FusedBatchNorm(config.stem_width))
     rectified = 1 not in config.pool_before

@@ -12,6 +12,8 @@ from torch.optim import Optimizer
 # A quintic that lifts every singular value into about 0.7…1.2 within few steps.
 QUINTIC = (3.4445, -4.7750, 2.0315)
 STEPS = 3
+# Keeps what is all zeros from being divided by zero.
+TINY = 1e-7
 
 
 class Muon(Optimizer):
@@ -41,12 +43,12 @@ class Muon(Optimizer):
             torch._foreach_add_(momenta, gradients)
             updates = list(torch._foreach_add(gradients, momenta, alpha=group["momentum"]))
             if group["orthogonal"]:
-                for parameter in parameters:
-                    parameter.mul_(len(parameter) ** 0.5 / (parameter.norm() + 1e-7))
-                updates = _orthogonal(updates)
-            # Not as alpha: on a GPU the rate is a tensor.
-            torch._foreach_mul_(updates, -group["lr"])
-            torch._foreach_add_(parameters, updates)
+                move = moved_at_once if parameters[0].is_cuda else moved
+                move(parameters, updates, group["lr"])
+            else:
+                # Not as alpha: on a GPU the rate is a tensor.
+                torch._foreach_mul_(updates, -group["lr"])
+                torch._foreach_add_(parameters, updates)
 
     def _momentum(self, parameter: Tensor) -> Tensor:
         state = self.state[parameter]
@@ -56,36 +58,47 @@ class Muon(Optimizer):
         return momentum
 
 
-def _orthogonal(updates: list[Tensor]) -> list[Tensor]:
-    """Each filter's update [out, in, k, k] made orthogonal."""
-    # Columns in the order of channels-last memory: which order does not matter to the result, and none is copied.
-    matrices = [update.permute(0, 2, 3, 1).flatten(1) for update in updates]
-    made = _orthogonal_at_once(matrices) if matrices[0].is_cuda else [orthogonal(matrix) for matrix in matrices]
-    shapes = [(len(update), *update.shape[2:], update.shape[1]) for update in updates]
-    return [matrix.reshape(shape).permute(0, 3, 1, 2) for matrix, shape in zip(made, shapes, strict=True)]
+def moved(filters: list[Tensor], updates: list[Tensor], rate: float) -> None:
+    """Bring each filter [out, in, k, k] to its norm and move it against its update made orthogonal, in place."""
+    for weights, update in zip(filters, updates, strict=True):
+        weights.mul_(len(weights) ** 0.5 / (weights.norm() + TINY))
+        weights.sub_(orthogonal(update.flatten(1)).view_as(update), alpha=rate)
 
 
-def _orthogonal_at_once(matrices: list[Tensor]) -> list[Tensor]:
-    """As `orthogonal`, all matrices in one stack, whose zeros beside the smaller ones stay zeros.
+def moved_at_once(filters: list[Tensor], updates: list[Tensor], rate: float | Tensor) -> None:
+    """As `moved`, all updates in one stack of matrices, where the zeros beside the smaller ones stay zeros.
 
-    In bf16, which is enough for singular values of about 1 (Jordan et al., 2024): a GPU then waits neither for many small
-    kernels nor for arithmetic.
+    In bf16, which is enough for singular values of about 1 (Jordan et al., 2024): a GPU then waits neither for hundreds of
+    small kernels nor for arithmetic.
     """
-    wide = [matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T for matrix in matrices]
-    sides = [max(matrix.shape[side] for matrix in wide) for side in (0, 1)]
-    stack = torch.zeros(len(wide), *sides, dtype=torch.bfloat16, device=wide[0].device)
-    places = [place[: matrix.shape[0], : matrix.shape[1]] for place, matrix in zip(stack, wide, strict=True)]
-    norms = torch._foreach_norm(wide)
-    torch._foreach_copy_(places, [matrix / (norm + 1e-7) for matrix, norm in zip(wide, norms, strict=True)])
-    made = [
-        place[: matrix.shape[0], : matrix.shape[1]].float() for place, matrix in zip(_newton_schulz(stack), wide, strict=True)
-    ]
-    return [x if x.shape == matrix.shape else x.T for x, matrix in zip(made, matrices, strict=True)]
+    scales = torch._foreach_add(torch._foreach_norm(filters), TINY)
+    torch._foreach_reciprocal_(scales)
+    torch._foreach_mul_(scales, [len(weights) ** 0.5 for weights in filters])
+    matrices = [_in_memory_order(update) for update in updates]
+    sides = [max(sorted(matrix.shape)[side] for matrix in matrices) for side in (0, 1)]
+    stack = torch.zeros(len(matrices), *sides, dtype=torch.bfloat16, device=filters[0].device)
+    for place, matrix in zip(_places(stack, matrices), matrices, strict=True):
+        place.copy_(matrix)
+    steps = _newton_schulz(stack / (torch.linalg.vector_norm(stack, dim=(1, 2), keepdim=True) + TINY)).mul_(rate)
+    for weights, scale, step in zip(filters, scales, _places(steps, matrices), strict=True):
+        move = step.unflatten(1, (*weights.shape[2:], weights.shape[1])).permute(0, 3, 1, 2)  # type: ignore[no-untyped-call]
+        weights.mul_(scale).sub_(move)
+
+
+def _in_memory_order(filters: Tensor) -> Tensor:
+    """[out, in, k, k] -> [out, k·k·in], which channels-last filters are without a copy."""
+    return filters.permute(0, 2, 3, 1).flatten(1)
+
+
+def _places(stack: Tensor, matrices: list[Tensor]) -> list[Tensor]:
+    """Where each matrix [m, n] lies in a stack [matrices, …] of wide ones: a view of its shape."""
+    turned = [place if len(matrix) <= matrix.shape[1] else place.T for place, matrix in zip(stack, matrices, strict=True)]
+    return [place[: len(matrix), : matrix.shape[1]] for place, matrix in zip(turned, matrices, strict=True)]
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
     """Nearly the orthogonal factor U·Vᵀ of a matrix U·S·Vᵀ, by Newton–Schulz steps: [m, n] -> [m, n]."""
-    x = matrix / (matrix.norm() + 1e-7)
+    x = matrix / (matrix.norm() + TINY)
     return _newton_schulz(x) if x.shape[0] <= x.shape[1] else _newton_schulz(x.T).T
 
 
