@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from itertools import product
@@ -27,19 +28,26 @@ from time_to_accuracy import rows as time_to_accuracy
 class Plan:
     """How much to measure: on a GPU all that fits in ten minutes, in a dry run a taste of each."""
 
-    def __init__(self, dry: bool) -> None:
+    def __init__(self, dry: bool, seconds: float, epochs: list[int], fields: dict[str, Any]) -> None:
         self.device = torch.device("cpu" if dry else "cuda")
         self.name = "dry run" if dry else torch.cuda.get_device_name()
         self.precision = "fp32" if dry else "bf16"
         self.side = 256 if dry else 8192
-        self.steps = 1 if dry else 30
-        self.batch_sizes = (8,) if dry else (512, 2048)
-        self.compiled = (False,) if dry else (False, True)
+        self.steps = 1 if dry else 10
+        # Batch size, and whether torch.compile fuses operations.
+        self.steppings = [(8, False)] if dry else [(512, False), (512, True), (2048, False)]
         self.targets = [0.05] if dry else [0.90, 0.92, 0.93, 0.94]
-        self.schedules = [1] if dry else [4, 6, 8, 10, 12, 16, 20, 24, 32, 40]
+        self.schedules = [1] if dry else epochs
         self.seeds = 2 if dry else 5
         self.long = (1,) if dry else (100, 200)
-        self.fields: dict[str, Any] = {"limit": 300} if dry else {}
+        self.fields: dict[str, Any] = {"limit": 300} if dry else {"fused": True}
+        self.fast: dict[str, Any] = fields
+        self._end = time.monotonic() + seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds."""
+        return self._end - time.monotonic()
 
 
 def wait(device: torch.device) -> None:
@@ -49,15 +57,18 @@ def wait(device: torch.device) -> None:
 
 
 def seconds_of(work: Callable[[], object], times: int, device: torch.device) -> float:
-    """Of one call: the mean of many in a row, as training makes them, after a few to warm up."""
-    for _ in range(3):
+    """Of one call: the median of five times many in a row, as training makes them, after a few to warm up."""
+    for _ in range(5):
         work()
-    wait(device)
-    begin = time.perf_counter()
-    for _ in range(times):
-        work()
-    wait(device)
-    return (time.perf_counter() - begin) / times
+    means = []
+    for _ in range(5):
+        wait(device)
+        begin = time.perf_counter()
+        for _ in range(times):
+            work()
+        wait(device)
+        means.append((time.perf_counter() - begin) / times)
+    return statistics.median(means)
 
 
 def matrix_rate(plan: Plan) -> float:
@@ -69,38 +80,60 @@ def matrix_rate(plan: Plan) -> float:
 
 def step_rates(plan: Plan, ceiling: float) -> Iterator[dict[str, Any]]:
     """Images/s of a training step on images that lie on the device."""
-    for network, batch_norm, batch_size, compiled in product(("report", "late"), (False, True), plan.batch_sizes, plan.compiled):
+    torch.backends.cudnn.benchmark = True
+    for (batch_size, fused), network, batch_norm in product(plan.steppings, ("report", "late"), (False, True)):
         config = network_config(network, batch_norm=batch_norm)
-        recipe = RECIPES["modern"].model_copy(update={"precision": plan.precision, "batch_size": batch_size})
+        recipe = RECIPES["report"].model_copy(update={"precision": plan.precision, "batch_size": batch_size})
+        # The batches serve only to make a trainer; its step takes images of our own.
         unused = Batches(load_digits(image_size=32, channels=3).training, batch_size=batch_size, device=plan.device)
-        trainer = Trainer(config.build(), recipe, unused, unused, seed=0, device=plan.device)
+        trainer = Trainer(config.build(), recipe, unused, unused, seed=0, device=plan.device, fused=fused)
         trainer.network.train()
-        if compiled:
-            torch.compiler.reset()
-            trainer.network.compile(mode="reduce-overhead", dynamic=False)
         images = torch.rand(batch_size, 32, 32, 3, device=plan.device).permute(0, 3, 1, 2)
         labels = torch.randint(10, (batch_size,), device=plan.device)
-        seconds = seconds_of(lambda: trainer.step(images, labels, 0.01), plan.steps, plan.device)  # noqa: B023
+        begin = time.perf_counter()
+        trainer.step(images, labels, recipe.learning_rate)
+        wait(plan.device)
+        first = time.perf_counter() - begin
+        seconds = seconds_of(lambda: trainer.step(images, labels, 0.001), plan.steps, plan.device)  # noqa: B023
         macs = layer_table(config).macs
         yield {
             "network": network,
             "macs": macs,
             "batch_norm": batch_norm,
             "batch_size": batch_size,
-            "compiled": compiled,
+            "fused": fused,
+            "first_step_s": round(first, 1),
             "step_ms": round(1000 * seconds, 3),
             "images_per_s": round(batch_size / seconds, 1),
             "share": round(6 * macs * batch_size / seconds / ceiling, 3),
         }
 
 
+def times_to_accuracy(plan: Plan, images: Path, out: Path) -> Iterator[dict[str, Any]]:
+    """With `fast`, after a training of one epoch in which everything is compiled."""
+    fields = {"device": plan.device.type, **plan.fields, **plan.fast}
+    begin = time.perf_counter()
+    train(images, out=out / "runs" / "warm-up", network="fast", recipe="fast", epochs=1, test=False, resume=True, **fields)
+    yield {"warm_up_s": round(time.perf_counter() - begin, 1)}
+    for row in time_to_accuracy(Ladder(images, out / "runs", fields), plan.targets, plan.schedules, plan.seeds):
+        yield {**row, "fields": plan.fast}
+        if row.get("epochs") and "target" in row:
+            best = out / "runs" / f"{row['epochs']}-epochs-seed-0" / "best.safetensors"
+            shutil.copy(best, out / f"fast-{row['epochs']}.safetensors")
+
+
 def long_trainings(plan: Plan, images: Path, out: Path) -> Iterator[dict[str, Any]]:
     """Accuracy of `late` with `modern` after many epochs; its weights are kept."""
+    took = 0.0
     for epochs in plan.long:
-        # Large batches, at the rate that goes with them, since a GPU is hardly filled by 64 images.
-        fields = {"batch_size": 512, "learning_rate": 0.4, "device": plan.device.type, **plan.fields}
-        place = out / "runs" / f"modern-{epochs}"
+        if plan.left < 1.1 * took * epochs:
+            yield {"recipe": "modern", "epochs": epochs, "skipped": f"{plan.left:.0f} s left"}
+            continue
+        # Large batches, since a GPU is hardly filled by 64 images.
+        fields = {"batch_size": 512, "device": plan.device.type, **plan.fields}
+        place, begin = out / "runs" / f"modern-{epochs}", time.monotonic()
         run = train(images, out=place, network="late", recipe="modern", epochs=epochs, resume=True, **fields)
+        took = (time.monotonic() - begin) / epochs
         shutil.copy(run.folder / "best.safetensors", out / f"modern-{epochs}.safetensors")
         yield {"recipe": "modern", **(run.summary or {})}
 
@@ -110,12 +143,7 @@ def rows(plan: Plan, images: Path, out: Path) -> Iterator[dict[str, Any]]:
     ceiling = matrix_rate(plan)
     yield {"matrix_tflops": round(ceiling / 1e12, 3), "precision": plan.precision, "torch": torch.__version__}
     yield from step_rates(plan, ceiling)
-    ladder = Ladder(images, out / "runs", {"device": plan.device.type, **plan.fields})
-    for row in time_to_accuracy(ladder, plan.targets, plan.schedules, plan.seeds):
-        yield row
-        if row.get("epochs") and "target" in row:
-            best = out / "runs" / f"{row['epochs']}-epochs-seed-0" / "best.safetensors"
-            shutil.copy(best, out / f"fast-{row['epochs']}.safetensors")
+    yield from times_to_accuracy(plan, images, out)
     yield from long_trainings(plan, images, out)
 
 
@@ -124,7 +152,11 @@ if __name__ == "__main__":
     parser.add_argument("images", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--dry-run", action="store_true")
+    parser.add_argument("--seconds", type=float, default=600, help="a long training that would take longer is left out")
+    parser.add_argument("--epochs", nargs="+", type=int, default=[4, 6, 8, 10, 12, 16, 20, 24, 32, 40])
+    parser.add_argument("--fields", nargs="*", default=[], help="of network or recipe `fast`, as name=value (JSON)")
     arguments = parser.parse_args()
-    plan = Plan(arguments.dry_run)
+    fields = {name: json.loads(value) for name, value in (field.split("=", 1) for field in arguments.fields)}
+    plan = Plan(arguments.dry_run, arguments.seconds, arguments.epochs, fields)
     for row in rows(plan, arguments.images, arguments.out):
         print(json.dumps({"device": plan.name, **row}), flush=True)

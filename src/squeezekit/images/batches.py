@@ -103,7 +103,7 @@ class Batches:
             drawn = [self._drawn(parts[step], epoch, step) for step in range(start, min(start + self._ahead, self.steps))]
             indices, shifts, holes = (torch.cat(part, -1) for part in zip(*drawn, strict=True))
             here = self._moved(indices)
-            images, labels = self._augmented(indices, here, shifts[..., None], holes[..., None], epoch), self._labels[here]
+            images, labels = self._augmented(indices, here, self._moved(shifts), self._moved(holes), epoch), self._labels[here]
             sizes = [len(part) for part, _shifts, _holes in drawn]
             yield from zip(torch.split(images, sizes), torch.split(labels, sizes), strict=True)
 
@@ -141,12 +141,12 @@ class Batches:
         if not (self.reach or self.mirror or self.blanked):
             return self._normalised(self._images[here])
         height, width = self._images.shape[1:3]
-        rows = _reflected(torch.arange(height) + shifts[0], height)
-        columns = _reflected(torch.arange(width) + shifts[1], width)
+        place = torch.arange(max(height, width), device=here.device)
+        rows = _reflected(place[:height] + shifts[0, :, None], height)
+        columns = _reflected(place[:width] + shifts[1, :, None], width)
         if self.mirror:
-            mirrored = self._mirrored_first[indices] ^ (epoch % 2 == 1)
+            mirrored = self._moved(self._mirrored_first[indices] ^ (epoch % 2 == 1))
             columns = torch.where(mirrored[:, None], width - 1 - columns, columns)
-        rows, columns = self._moved(rows), self._moved(columns)
         source = (here[:, None, None] * height + rows[:, :, None]) * width + columns[:, None, :]
         images = self._normalised(self._images.view(-1, self._images.shape[3])[source])
         return self._blanked(images, holes) if self.blanked else images
@@ -155,8 +155,8 @@ class Batches:
         """A square of each image becomes zeros, clipped at the edges."""
         inside = []
         for side, middle in zip(images.shape[2:], middles, strict=True):
-            place = torch.arange(side) - middle + self.blanked // 2
-            inside.append(self._moved((place >= 0) & (place < self.blanked)))
+            place = torch.arange(side, device=images.device) - middle[:, None] + self.blanked // 2
+            inside.append((place >= 0) & (place < self.blanked))
         rows, columns = inside
         return images.masked_fill_((rows[:, :, None] & columns[:, None, :])[:, None], 0)
 

@@ -47,7 +47,7 @@ def finished(branches: Sequence[Tensor], norm: nn.Module, *, rectify: bool = Tru
     # A ReLU alone cannot be done faster than torch does it.
     if (normal or len(branches) > 1) and fit(*branches, *([] if bypass is None else [bypass])):
         return _finished(branches, normal, rectify=rectify, bypass=bypass)
-    if len(branches) > 1 and type(norm) is FusedBatchNorm and branches[0].is_cuda:
+    if len(branches) > 1 and type(norm) is FusedBatchNorm and torch.compiler.is_compiling():
         out = joined(branches, norm, rectify=rectify)
     else:
         out = norm(branches[0] if len(branches) == 1 else torch.cat(list(branches), 1))
@@ -58,7 +58,8 @@ def finished(branches: Sequence[Tensor], norm: nn.Module, *, rectify: bool = Tru
 def joined(branches: Sequence[Tensor], norm: FusedBatchNorm, *, rectify: bool) -> Tensor:
     """As `finished` without a bypass, each branch normalised before all are joined.
 
-    On a GPU: otherwise the gradient of every branch is a slice, which convolutions copy before they take it.
+    For torch.compile, which joins all that in a few kernels: the other way, the gradient of every branch is a slice, which
+    convolutions copy before they take it.
     """
     assert norm.running_mean is not None and norm.running_var is not None and norm.momentum is not None
     if norm.training and norm.num_batches_tracked is not None:

@@ -56,7 +56,7 @@ class LayerTable:
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        return isinstance(module, Head | MaxPool | FusedBatchNorm | Dropout) or super().is_leaf_module(module, name)
+        return isinstance(module, nn.Conv2d | Head | MaxPool | FusedBatchNorm | Dropout) or super().is_leaf_module(module, name)
 
 
 def layer_table(config: NetworkConfig) -> LayerTable:

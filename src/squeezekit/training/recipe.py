@@ -54,7 +54,7 @@ class Recipe(BaseModel):
 # What a recipe sets beside the network: defaults that a config file or a flag may overrule.
 NETWORK_DEFAULTS: dict[str, dict[str, Any]] = {
     "report": {},
-    "modern": {"batch_norm": True, "dropout": 0.0},
+    "modern": {"batch_norm": True, "dropout": 0.0, "mirrored": True},
     "fast": {"batch_norm": True, "dropout": 0.0, "mirrored": True},
 }
 
@@ -62,15 +62,18 @@ RECIPES: dict[str, Recipe] = {
     "report": Recipe(),
     "modern": Recipe(
         name="modern",
-        optimizer="sgd",
+        optimizer="muon",
         learning_rate=0.1,
-        weight_decay=5e-4,
-        batch_size=64,
+        momentum=0.85,
+        muon_rate=0.1,
+        weight_decay=1e-3,
+        batch_size=512,
         epochs=30,
         patience=0,
         schedule="one-cycle",
         label_smoothing=0.1,
         augmentation="shift-flip",
+        cutout=0.25,
         normalisation="standardise",
     ),
     "fast": Recipe(
