@@ -56,6 +56,17 @@ def test_every_image_comes_once_an_epoch_in_another_order_and_can_be_taken_up_at
     assert all(torch.equal(a[0], b[0]) for a, b in zip(list(batches.shuffled(0))[1:], later, strict=True))
 
 
+def test_batches_made_ahead_are_those_made_one_by_one():
+    one_by_one, ahead = (Batches(image_set(23), batch_size=4, augmentation="shift-flip", seed=1) for _ in range(2))
+    # What a GPU does.
+    ahead._ahead = 3
+    for epoch, first in ((0, 0), (1, 0), (1, 4)):
+        pairs = list(zip(one_by_one.shuffled(epoch, first), ahead.shuffled(epoch, first), strict=True))
+        assert len(pairs) == one_by_one.steps - first
+        for (images, labels), (other_images, other_labels) in pairs:
+            assert torch.equal(images, other_images) and torch.equal(labels, other_labels)
+
+
 @pytest.mark.parametrize(("count", "sizes"), [(17, [8, 9]), (18, [8, 8, 2]), (16, [8, 8]), (1, [1])])
 def test_a_single_image_never_makes_a_batch_of_its_own(count, sizes):
     batches = Batches(image_set(count), batch_size=8)

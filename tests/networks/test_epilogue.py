@@ -71,6 +71,19 @@ def test_joining_normalising_rectifying_and_adding(training, rectify, bypassed):
         assert torch.allclose(buffer.double(), plain.get_buffer(name).double(), **EXACT), name
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("rectify", [True, False])
+def test_branches_normalised_before_they_are_joined(training, rectify):
+    torch.manual_seed(0)
+    norm, plain = norms(12, training)
+    branches = [drawn(5, channels, 7, 6, offset=3) for channels in (5, 7)]
+    ours, theirs = epilogue.joined(branches, norm, rectify=rectify), plain.plain(torch.cat(branches, 1))
+    theirs = theirs.relu() if rectify else theirs
+    compare(ours, theirs, branches, (list(norm.parameters()), list(plain.parameters())))
+    for name, buffer in norm.named_buffers():
+        assert torch.allclose(buffer.double(), plain.get_buffer(name).double(), **EXACT), name
+
+
 @pytest.mark.parametrize("normed", [True, False])
 @pytest.mark.parametrize("side", [8, 7])
 def test_normalising_after_pooling_is_pooling_after_normalising(normed, side):

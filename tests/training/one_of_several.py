@@ -26,7 +26,8 @@ with joined() as processes:
     ).build()
     # Ten batches of 32 and one of 2, of which a third process gets nothing.
     batches = Batches(digits, np.arange(322), batch_size=32, augmentation="shift", rank=processes.rank, ranks=processes.count)
-    recipe = RECIPES["modern"].model_copy(update={"precision": "fp32", "epochs": 2, **recipe_fields})
+    sgd = {"optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "precision": "fp32", "epochs": 2}
+    recipe = RECIPES["modern"].model_copy(update={**sgd, **recipe_fields})
     weights = torch.linspace(0.5, 2, 10, dtype=torch.float32)
     device = torch.device("cpu")
     trainer = Trainer(network, recipe, batches, batches, seed=0, device=device, class_weights=weights, processes=processes)

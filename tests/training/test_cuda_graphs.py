@@ -23,7 +23,7 @@ def losses_and_weights(recipe, recorded, epochs=3):
     torch.manual_seed(0)
     network = network_config("report", dropout=0.3, bypass="simple", **SMALL).build()
     # Batches of 32, and one of 16 at the end.
-    batches = Batches(digits, np.arange(176), batch_size=32, augmentation="shift", cutout=0.2, device=GPU)
+    batches = Batches(digits, np.arange(176), batch_size=32, augmentation="shift", device=GPU)
     one = Trainer(network, recipe.model_copy(update={"epochs": epochs}), batches, batches, seed=0, device=GPU)
     if not recorded:
         one._compute = one._computed
@@ -31,13 +31,13 @@ def losses_and_weights(recipe, recorded, epochs=3):
     while not one.finished:
         one.train_epoch(lambda progress, rate: False)
         found.append(one.progress.history[-1]["training_loss"])
-    return found, copy.deepcopy(one.product).double().cpu().state_dict()
+    return found, copy.deepcopy(one.network).double().cpu().state_dict()
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "muon"])
 def test_recorded_steps_learn_what_computed_ones_do(optimizer):
     rate = {"adam": 1e-3, "adamw": 1e-3}.get(optimizer, 0.02)
-    recipe = Recipe(optimizer=optimizer, learning_rate=rate, schedule="cosine", weight_averaging=0.9, weight_decay=1e-4)
+    recipe = Recipe(optimizer=optimizer, learning_rate=rate, schedule="cosine", weight_decay=1e-4)
     recipe = recipe.model_copy(update={"precision": "fp32", "label_smoothing": 0.1})
     torch.use_deterministic_algorithms(True)
     try:

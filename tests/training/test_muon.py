@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from squeezekit import train
-from squeezekit.errors import SqueezekitError
 from squeezekit.networks import network_config
-from squeezekit.training.muon import Muon, orthogonal
+from squeezekit.training.muon import Muon, moved, moved_at_once, orthogonal
 from squeezekit.training.optimizers import optimizer_for
 from squeezekit.training.recipe import Recipe
 
@@ -86,6 +85,29 @@ def test_recipe_fast_learns_the_digits(tmp_path):
     assert not run.config.network.mirrored
 
 
-def test_without_batch_normalisation_muon_is_refused():
-    with pytest.raises(SqueezekitError, match="--batch-norm"):
-        optimizer_for(network_config("report").build(), MUON)
+def test_without_batch_normalisation_all_weights_learn_by_sgd_and_that_is_said(capsys):
+    optimizer = optimizer_for(network_config("report").build(), MUON)
+    assert isinstance(optimizer, torch.optim.SGD)
+    assert "learn by SGD" in capsys.readouterr().err
+
+
+def test_depthwise_filters_are_left_to_sgd():
+    network = network_config("mobilenetv2-0.5").build()
+    depthwise = {m.weight for m in network.modules() if isinstance(m, torch.nn.Conv2d) and m.groups > 1}
+    muon = optimizer_for(network, MUON).param_groups[0]["params"]
+    assert depthwise and not depthwise & set(muon)
+
+
+def test_all_filters_at_once_move_as_each_by_itself():
+    torch.manual_seed(0)
+    shapes = ((16, 8, 3, 3), (8, 16, 1, 1), (40, 8, 1, 1), (12, 3, 3, 3))
+    filters = [torch.randn(shape).contiguous(memory_format=torch.channels_last) for shape in shapes]
+    updates = [torch.randn_like(weights) for weights in filters]
+    one_by_one, at_once = ([weights.clone() for weights in filters] for _ in range(2))
+    moved(one_by_one, updates, 0.1)
+    moved_at_once(at_once, updates, torch.tensor(0.1))
+    for before, one, other in zip(filters, one_by_one, at_once, strict=True):
+        # bf16 has eight bits.
+        moves = [after - before * len(before) ** 0.5 / before.norm() for after in (one, other)]
+        assert (moves[0] - moves[1]).norm() < 0.03 * moves[0].norm()
+        assert other.stride() == before.stride()

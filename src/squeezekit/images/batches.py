@@ -31,10 +31,10 @@ class Batches:
     """A part of an image set as batches of (float [n, c, h, w] channels-last, int64 labels [n]) on `device`.
 
     Pixels are scaled to 0…1, then `mean` is subtracted and `std` divided, for all or each channel. `shift` is the
-    furthest that augmentation moves an image, `cutout` the side of the square that it blanks, both as a share of the
-    image's side. Sets that are memory-mapped stay so on a CPU; on another device the whole set is copied there once, and
-    many batches are made at once. Of several processes, each gets its part of every batch (`rank` of `ranks`): the same
-    images, augmented alike, as one process would get.
+    furthest that augmentation moves an image, as a share of its side. Sets that are
+    memory-mapped stay so on a CPU; on another device the whole set is copied there once, and many batches are made at
+    once. Of several processes, each gets its part of every batch (`rank` of `ranks`): the same images, augmented alike,
+    as one process would get.
     """
 
     def __init__(
@@ -47,7 +47,6 @@ class Batches:
         std: tuple[float, ...] = (1.0,),
         augmentation: Augmentation = "none",
         shift: float = 0.125,
-        cutout: float = 0.0,
         seed: int = 0,
         device: torch.device | None = None,
         rank: int = 0,
@@ -63,7 +62,6 @@ class Batches:
         self.sizes = self._sizes()
         self.mirror = augmentation == "shift-flip" and images.mirrorable
         self.reach = 0 if augmentation == "none" else round(shift * images.image_size)
-        self.blanked = 0 if augmentation == "none" else round(cutout * images.image_size)
         image_bytes = 4 * images.image_size**2 * images.channels
         self._ahead = 1 if device.type == "cpu" else max(BYTES_AHEAD // (batch_size * image_bytes), 1)
         self._seed = seed
@@ -101,10 +99,10 @@ class Batches:
         parts = torch.split(order, self.sizes)
         for start in range(first_step, self.steps, self._ahead):
             drawn = [self._drawn(parts[step], epoch, step) for step in range(start, min(start + self._ahead, self.steps))]
-            indices, shifts, holes = (torch.cat(part, -1) for part in zip(*drawn, strict=True))
+            indices, shifts = (torch.cat(part, -1) for part in zip(*drawn, strict=True))
             here = self._moved(indices)
-            images, labels = self._augmented(indices, here, self._moved(shifts), self._moved(holes), epoch), self._labels[here]
-            sizes = [len(part) for part, _shifts, _holes in drawn]
+            images, labels = self._augmented(indices, here, self._moved(shifts), epoch), self._labels[here]
+            sizes = [len(part) for part, _shifts in drawn]
             yield from zip(torch.split(images, sizes), torch.split(labels, sizes), strict=True)
 
     def elsewhere(self, step: int) -> tuple[int, int]:
@@ -125,20 +123,19 @@ class Batches:
         device = self._images.device
         return index.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else index
 
-    def _drawn(self, indices: Tensor, epoch: int, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """This process's images [n] of a batch; rows and columns to move them by [2, n]; middles of what is blanked [2, n]."""
-        random, part, shape = generator(self._seed, AUGMENT, epoch, step), self._part(len(indices)), (2, len(indices))
-        shifts = torch.randint(-self.reach, self.reach + 1, shape, generator=random)
-        holes = torch.randint(0, self._images.shape[1], shape, generator=random)
-        return indices[part], shifts[:, part], holes[:, part]
+    def _drawn(self, indices: Tensor, epoch: int, step: int) -> tuple[Tensor, Tensor]:
+        """This process's images [n] of a batch, and the rows and columns to move them by [2, n]."""
+        random, part = generator(self._seed, AUGMENT, epoch, step), self._part(len(indices))
+        shifts = torch.randint(-self.reach, self.reach + 1, (2, len(indices)), generator=random)
+        return indices[part], shifts[:, part]
 
-    def _augmented(self, indices: Tensor, here: Tensor, shifts: Tensor, holes: Tensor, epoch: int) -> Tensor:
-        """Shift images, edges reflected, mirror half of them, and blank a square (DeVries and Taylor, 2017, arXiv 1708.04552).
+    def _augmented(self, indices: Tensor, here: Tensor, shifts: Tensor, epoch: int) -> Tensor:
+        """Shift images, edges reflected, and mirror half of them.
 
         Each image is mirrored in every other epoch, so that two epochs show both of its sides (Jordan, 2024,
         arXiv 2404.00498, section 3.6). Where each pixel comes from is computed first: both cost one gather from the set.
         """
-        if not (self.reach or self.mirror or self.blanked):
+        if not (self.reach or self.mirror):
             return self._normalised(self._images[here])
         height, width = self._images.shape[1:3]
         place = torch.arange(max(height, width), device=here.device)
@@ -148,17 +145,7 @@ class Batches:
             mirrored = self._moved(self._mirrored_first[indices] ^ (epoch % 2 == 1))
             columns = torch.where(mirrored[:, None], width - 1 - columns, columns)
         source = (here[:, None, None] * height + rows[:, :, None]) * width + columns[:, None, :]
-        images = self._normalised(self._images.view(-1, self._images.shape[3])[source])
-        return self._blanked(images, holes) if self.blanked else images
-
-    def _blanked(self, images: Tensor, middles: Tensor) -> Tensor:
-        """A square of each image becomes zeros, clipped at the edges."""
-        inside = []
-        for side, middle in zip(images.shape[2:], middles, strict=True):
-            place = torch.arange(side, device=images.device) - middle[:, None] + self.blanked // 2
-            inside.append((place >= 0) & (place < self.blanked))
-        rows, columns = inside
-        return images.masked_fill_((rows[:, :, None] & columns[:, None, :])[:, None], 0)
+        return self._normalised(self._images.view(-1, self._images.shape[3])[source])
 
 
 class Normalisation:

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from squeezekit.images.batches import Batches
 from squeezekit.networks.dropout import Dropout
 from squeezekit.randomness import derived_seed
-from squeezekit.training.averaging import WeightAverage
 from squeezekit.training.cuda_graphs import Recorded
 from squeezekit.training.measure import Measurement, measure
 from squeezekit.training.optimizers import StepsWeights, optimizer_for
@@ -78,7 +77,6 @@ class Trainer:
         self._teacher = teacher
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self._place_rates(device)
-        self._average = WeightAverage(self.network, recipe.weight_averaging) if recipe.weight_averaging else None
         self.stopping = EarlyStopping(recipe.patience)
         self.plateau = Plateau(
             recipe.learning_rate,
@@ -109,15 +107,10 @@ class Trainer:
         done = self.progress.epoch * self.training.steps + self.progress.step
         return rate_at(self.recipe, (done + 0.5) / (self.recipe.epochs * self.training.steps))
 
-    @property
-    def product(self) -> nn.Module:
-        """The network that is measured and kept: the average of its weights over time, where the recipe wants one."""
-        return self._average.network if self._average else self.network
-
     def measure(self) -> Measurement:
         """The validation images, in the precision that training uses."""
         with self._autocast():
-            return measure(self.product, self.validation)
+            return measure(self.network, self.validation)
 
     def train_epoch(self, on_step: Callable[[Progress, float], bool]) -> bool:
         """Train to the end of the epoch and record it; False when `on_step` stopped it in the middle."""
@@ -166,8 +159,6 @@ class Trainer:
         Returns float64 [3] of the whole batch: its mean loss before the step, how many were right, how many there are.
         """
         self._set_rates(rate / self.recipe.learning_rate)
-        if self._average:
-            self._average.prepare(self.progress.epoch * self.training.steps + self.progress.step)
         torch.manual_seed(derived_seed(self._seed, DROPOUT, self.progress.epoch, self.progress.step))
         return self._compute(images, labels)
 
@@ -186,8 +177,6 @@ class Trainer:
         # The mean over the whole batch, of which the gradients will be averaged over the processes.
         (loss * (self.processes.count / sums[1])).backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
-        if self._average:
-            self._average.update()
         return torch.stack([sums[0] / sums[1], sums[2], sums[3]])
 
     @torch.no_grad()
@@ -235,7 +224,7 @@ class Trainer:
         )
         progress.stopped = self.stopping.step(validation.loss)
         if self.stopping.improved:
-            self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.product.state_dict().items()}
+            self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.network.state_dict().items()}
         if self.recipe.schedule == "plateau":
             self.plateau.step(validation.loss)
         progress.step, progress.loss_sum, progress.right, progress.images, progress.step_seconds = 0, 0.0, 0, 0, 0.0
@@ -249,7 +238,6 @@ class Trainer:
             "stopping": asdict(self.stopping),
             "plateau": asdict(self.plateau),
             "progress": asdict(self.progress),
-            **({"average": self._average.network.state_dict()} if self._average else {}),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -257,8 +245,6 @@ class Trainer:
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self._place_rates(self.device)
-        if self._average:
-            self._average.network.load_state_dict(state["average"])
         self.best = state["best"]
         self.stopping = EarlyStopping(**state["stopping"])
         self.plateau = Plateau(**state["plateau"])

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from squeezekit.errors import SqueezekitError
+from squeezekit.screen import say
 from squeezekit.training.muon import Muon
 from squeezekit.training.recipe import Recipe
 
@@ -29,15 +29,17 @@ class StepsWeights(Protocol):
 
 
 def optimizer_for(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The optimiser of the network's trainable weights, its rates the highest of the schedule; raises SqueezekitError."""
+    """The optimiser of the network's trainable weights, its rates the highest of the schedule."""
     parameters = list(network.parameters())
     if recipe.optimizer == "muon":
         normed = _filters_before_a_norm(network)
-        chosen = {id(p) for p in normed}
-        rest = _groups([p for p in parameters if id(p) not in chosen], recipe)
-        return Muon(normed, rest, rate=recipe.muon_rate, momentum=recipe.muon_momentum)
+        if normed:
+            chosen = {id(p) for p in normed}
+            rest = _groups([p for p in parameters if id(p) not in chosen], recipe)
+            return Muon(normed, rest, rate=recipe.muon_rate, momentum=recipe.muon_momentum)
+        say("no convolution stands before batch normalisation: all weights learn by SGD")
     groups = _groups(parameters, recipe)
-    if recipe.optimizer == "sgd":
+    if recipe.optimizer in ("sgd", "muon"):
         return torch.optim.SGD(groups, momentum=recipe.momentum, nesterov=recipe.momentum > 0, fused=True)
     adam = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
     # capturable: a recorded step counts on the GPU.
@@ -58,11 +60,6 @@ def _groups(parameters: Sequence[Tensor], recipe: Recipe) -> list[dict[str, obje
 
 
 def _filters_before_a_norm(network: nn.Module) -> list[Tensor]:
-    # The families here leave a convolution's bias out where batch normalisation follows it.
-    found = [module.weight for module in network.modules() if isinstance(module, nn.Conv2d) and module.bias is None]
-    if not found:
-        raise SqueezekitError(
-            "optimizer 'muon' serves convolutions without bias, before batch normalisation, and this network has none; "
-            "train a SqueezeNet with --batch-norm, or choose --optimizer sgd"
-        )
-    return found
+    # The families here leave a convolution's bias out where batch normalisation follows it. A depthwise filter is no matrix.
+    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d) and module.groups == 1]
+    return [module.weight for module in convolutions if module.bias is None]

@@ -37,13 +37,9 @@ class Recipe(BaseModel):
     plateau_cooldown: int = Field(0, ge=0, description="epochs after a fall of the rate that are not counted")
     plateau_min_rate: float = Field(0.0, ge=0, description="the rate never falls below")
     warmup: Fraction = Field(0.2, description="share of one-cycle's steps in which the rate rises")
-    weight_averaging: Fraction = Field(
-        0.0, description="share of itself that a moving average of the weights keeps each step; it is what is measured (0: none)"
-    )
     label_smoothing: Fraction = Field(0.0, description="share of the target spread over all classes")
     augmentation: Augmentation = Field("none", description="shifts, and mirroring where the data allow it")
     shift: float = Field(0.125, ge=0, le=0.5, description="furthest shift, as a share of the side")
-    cutout: float = Field(0.0, ge=0, le=1, description="side of a square that augmentation blanks, as a share of the side")
     class_weights: Literal["none", "balanced"] = Field("none", description="weight classes by 1 ÷ frequency in the loss")
     normalisation: Literal["unit", "standardise"] = Field(
         "unit", description="pixels to 0…1 (R2), or also to mean 0 and deviation 1 for each channel"
@@ -54,7 +50,7 @@ class Recipe(BaseModel):
 # What a recipe sets beside the network: defaults that a config file or a flag may overrule.
 NETWORK_DEFAULTS: dict[str, dict[str, Any]] = {
     "report": {},
-    "modern": {"batch_norm": True, "dropout": 0.0, "mirrored": True},
+    "modern": {"batch_norm": True, "dropout": 0.0},
     "fast": {"batch_norm": True, "dropout": 0.0, "mirrored": True},
 }
 
@@ -63,17 +59,16 @@ RECIPES: dict[str, Recipe] = {
     "modern": Recipe(
         name="modern",
         optimizer="muon",
-        learning_rate=0.1,
+        learning_rate=0.05,
         momentum=0.85,
-        muon_rate=0.1,
+        muon_rate=0.05,
         weight_decay=1e-3,
-        batch_size=512,
+        batch_size=128,
         epochs=30,
         patience=0,
         schedule="one-cycle",
         label_smoothing=0.1,
         augmentation="shift-flip",
-        cutout=0.25,
         normalisation="standardise",
     ),
     "fast": Recipe(

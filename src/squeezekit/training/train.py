@@ -224,7 +224,7 @@ def trainer_of(run: Run, images: ImageSet, processes: Processes) -> Trainer:
         raise SqueezekitError(f"{processes.count} processes are too many for batches of {size} images; start fewer")
     if size < recipe.batch_size:
         say(f"batch size {size} instead of {recipe.batch_size}, so that an epoch has at least eight steps")
-    options = {"batch_size": size, "augmentation": recipe.augmentation, "shift": recipe.shift, "cutout": recipe.cutout}
+    options = {"batch_size": size, "augmentation": recipe.augmentation, "shift": recipe.shift}
     training = _batches(config, images, processes, split.training, **options)
     torch.manual_seed(derived_seed(config.run.seed, WEIGHTS))
     trainer = Trainer(
