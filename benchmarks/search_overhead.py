@@ -4,7 +4,8 @@
 
 The same grid of four networks, whole, by `squeezekit search` with one job of two threads and with two jobs of one thread each, in
 turn. Prints one JSON line a search: seconds of the whole command, and the share of them in which a network trained or
-validated (with two jobs: the mean of both); then one line with medians, and two jobs ÷ one job round by round.
+validated (with two jobs: the mean of both), seconds before the first trial had its run folder and after the last had its result;
+then one line with medians, and two jobs ÷ one job round by round.
 """
 
 from __future__ import annotations
@@ -32,11 +33,21 @@ def searched(images: Path, jobs: int, fields: list[str]) -> dict[str, Any]:
         space.write_text(SPACE)
         command = [sys.executable, "-m", "squeezekit", "search", "--data", str(images), "--recipe", "report", "--no-test"]
         command += ["--space", str(space), "--sampler", "grid", "--pruner", "none", "--jobs", str(jobs), "--out", str(out)]
-        begin = time.perf_counter()
+        begin = time.time()
         subprocess.run([*command, *fields], check=True, capture_output=True)
-        seconds = time.perf_counter() - begin
+        end = time.time()
         training = sum(trained_seconds(run) for run in out.glob("*/metrics.csv"))
-    return {"jobs": jobs, "threads": THREADS // jobs, "seconds": round(seconds, 1), "share": round(training / jobs / seconds, 3)}
+        # Both files are written once.
+        first = min(path.stat().st_mtime for path in out.glob("*/config.toml"))
+        last = max(path.stat().st_mtime for path in out.glob("*/summary.json"))
+    return {
+        "jobs": jobs,
+        "threads": THREADS // jobs,
+        "seconds": round(end - begin, 1),
+        "share": round(training / jobs / (end - begin), 3),
+        "before": round(first - begin, 1),
+        "after": round(end - last, 1),
+    }
 
 
 def trained_seconds(metrics: Path) -> float:

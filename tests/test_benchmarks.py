@@ -107,6 +107,7 @@ def test_the_overhead_of_a_search_is_what_is_not_training(digit_folder):
     one, two, summary = lines(sys.executable, BENCHMARKS / "search_overhead.py", digit_folder, *small)
     assert (one["jobs"], one["threads"], two["jobs"], two["threads"]) == (1, 2, 2, 1)
     assert 0 < one["share"] < 1 and summary["share_1"] == one["share"]
+    assert one["before"] > 0 and one["after"] > 0 and one["before"] + one["after"] < one["seconds"]
     assert summary["two_jobs_over_one"] == [round(two["seconds"] / one["seconds"], 3)]
 
 

@@ -1,12 +1,14 @@
 """What `--data` may be."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from squeezekit.errors import SqueezekitError
 from squeezekit.images import cifar10, load_images
+from squeezekit.images.sources import loaded_once
 from tests.images.cifar10_files import binary_members, python_members, random_batches, tar
 
 
@@ -78,3 +80,23 @@ def test_a_file_that_is_no_archive(tmp_path):
 def test_impossible_shapes(data, given):
     with pytest.raises(SqueezekitError, match="not possible"):
         load_images(data, **given)
+
+
+def test_loaded_once_looks_at_no_source_twice(pets, tmp_path):
+    with loaded_once():
+        first = load_images(pets)
+        with loaded_once():
+            assert load_images(pets) is first
+        assert load_images(pets) is first
+        assert load_images(pets, image_size=8).training.images.shape[1:3] == (8, 8)
+        with pytest.raises(SqueezekitError):
+            load_images(tmp_path / "missing")
+    assert load_images(pets) is not first
+
+
+def test_loaded_once_knows_a_folder_from_a_data_set_of_its_name(pets, monkeypatch):
+    shutil.move(pets, pets.with_name("digits"))
+    monkeypatch.chdir(pets.parent)
+    with loaded_once():
+        assert len(load_images("digits").training.classes) == 10
+        assert len(load_images(Path("digits")).training.classes) == 2

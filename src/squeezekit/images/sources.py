@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from squeezekit.errors import SqueezekitError
@@ -15,6 +18,8 @@ CHOICES = "'digits', 'cifar10', the path of a CIFAR-10 archive, or a folder with
 
 
 BUNDLED = ("digits", "cifar10")
+# What `loaded_once` has seen; None outside of it.
+_LOADED: ContextVar[dict[tuple[object, ...], ImageSource] | None] = ContextVar("_LOADED", default=None)
 
 
 def settled(data: str) -> str:
@@ -34,6 +39,26 @@ def load_images(
 
     Raises SqueezekitError when `data` is none of these or what it holds cannot be used.
     """
+    loaded, asked = _LOADED.get(), (data, image_size, channels, strict)
+    if loaded is None:
+        return _load(data, image_size, channels, strict)
+    if asked not in loaded:
+        loaded[asked] = _load(data, image_size, channels, strict)
+    return loaded[asked]
+
+
+@contextmanager
+def loaded_once() -> Iterator[None]:
+    """While it lasts, `load_images` looks at no source twice: listing a large folder takes its time."""
+    loaded = _LOADED.get()
+    before = _LOADED.set({} if loaded is None else loaded)
+    try:
+        yield
+    finally:
+        _LOADED.reset(before)
+
+
+def _load(data: str | Path, image_size: int | None, channels: int | None, strict: bool) -> ImageSource:
     size = 32 if image_size is None else image_size
     if data == "digits":
         return load_digits(image_size=size, channels=1 if channels is None else channels)

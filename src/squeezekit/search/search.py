@@ -13,6 +13,7 @@ from typing import Any
 from squeezekit import durable
 from squeezekit.errors import RunFailed
 from squeezekit.images.batches import Batches
+from squeezekit.images.sources import loaded_once
 from squeezekit.search.cluster import work_on_cluster
 from squeezekit.search.curves import curve_names
 from squeezekit.search.plan import planned
@@ -46,6 +47,7 @@ class Found:
         return asdict(self)
 
 
+@loaded_once()
 def search(
     data: str | Path | None,
     out: str | Path,

@@ -25,6 +25,7 @@ from sqlalchemy import URL, event, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, ProgrammingError, SQLAlchemyError
 
 from squeezekit.errors import SqueezekitError
+from squeezekit.images.sources import loaded_once
 from squeezekit.search.plan import Plan
 from squeezekit.search.rows import FIELDS, POINT, SURPLUS, Row, attempts, died, rows_of
 from squeezekit.search.space import Fields, Space
@@ -113,6 +114,7 @@ class Study:
                     # Twice, perhaps, when two come here at once: the second is found superfluous before it trains.
                     self._optuna.enqueue_trial(again, user_attrs={POINT: point})
 
+    @loaded_once()
     def work(self, folder: Path, seed: int = 0, trains: Trains = trained_here, stop: Event | None = None) -> None:
         """Have trained what waits, until nothing waits or runs or `stop` is set; `folder` is for the runs.
 
