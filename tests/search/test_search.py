@@ -13,6 +13,7 @@ import pytest
 from optuna.trial import TrialState
 
 from squeezekit import SqueezekitError
+from squeezekit.images import sources
 from squeezekit.search.plan import Limits, planned, sizes_of
 from squeezekit.search.rows import Row, front, recommended, rows_of
 from squeezekit.search.search import search
@@ -211,6 +212,14 @@ def test_a_trial_that_diverges_or_cannot_be_is_a_row_with_its_reason(tmp_path):
     assert good.state == "done"
     assert diverged.state == "failed" and "diverged" in diverged.reason
     assert impossible.state == "failed" and "from 1 to depth" in impossible.reason
+
+
+def test_a_worker_looks_at_its_images_once(tmp_path, monkeypatch):
+    looks, load = [], sources.load_digits
+    monkeypatch.setattr(sources, "load_digits", lambda **given: looks.append(given) or load(**given))
+    assert [row.state for row in worked(tmp_path, SPACE, sampler="grid", pruner="none")] == ["done"] * 4
+    # And once for the plan.
+    assert len(looks) == 2
 
 
 def test_limits_are_checked_before_a_trial_trains(space, tmp_path):
