@@ -88,7 +88,9 @@ def _rows(network: nn.Module, node: fx.Node, before: list[Layer]) -> list[Layer]
     if isinstance(module, nn.ReLU | nn.ReLU6 | nn.Identity | nn.Dropout):
         return []
     parameters = sum(p.numel() for p in module.parameters())
-    kind = next((kind.__name__ for kind in (nn.MaxPool2d, nn.BatchNorm2d) if isinstance(module, kind)), type(module).__name__)
+    # Ours are told as what they are of torch's.
+    kinds = (kind for kind in (nn.Conv2d, nn.MaxPool2d, nn.BatchNorm2d) if isinstance(module, kind))
+    kind = next(kinds, type(module)).__name__
     return [Layer(name, kind, shape_in, shape_out, parameters, _macs(module, shape_out), prod(shape_out), _remark(module))]
 
 
