@@ -22,7 +22,7 @@ from squeezekit.training.loop import Trainer
 from squeezekit.training.processes import Processes
 from squeezekit.training.recipe import RECIPES
 from squeezekit.training.run_folder import METRICS, Run
-from squeezekit.training.train import Saving
+from squeezekit.training.saving import Saving
 
 
 def test_a_run_folder_holds_everything(tiny_run):

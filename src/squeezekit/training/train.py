@@ -32,6 +32,7 @@ from squeezekit.training.processes import Processes, joined
 from squeezekit.training.recipe import Recipe
 from squeezekit.training.resume import taken_up
 from squeezekit.training.run_folder import Run
+from squeezekit.training.saving import Saving
 from squeezekit.training.settings import RunConfig, build_config, config_from, resolve
 from squeezekit.training.summary import summarise
 from squeezekit.training.tensorboard import EventLog
@@ -280,27 +281,6 @@ def _train(run: Run, trainer: Trainer, events: EventLog | None, on_epoch: Callab
                 place = f"epoch {progress.epoch}, step {progress.step}"
                 raise Interrupted(f"stopped after {place}; go on with: {_resume_command(run)}")
     saving.save()
-
-
-class Saving:
-    """When a run keeps its state: after every epoch, on a GPU, whose epochs may be shorter than that, in a tenth of the time."""
-
-    def __init__(self, run: Run, trainer: Trainer) -> None:
-        self._run, self._trainer = run, trainer
-        self._took, self._last = 0.0, time.monotonic()
-
-    @property
-    def due(self) -> bool:
-        """Whether to save at the end of this epoch."""
-        return self._trainer.device.type == "cpu" or time.monotonic() - self._last > 9 * self._took
-
-    def save(self) -> None:
-        """By the first of several processes."""
-        if self._trainer.processes.first:
-            begin = time.monotonic()
-            self._run.save_checkpoint(self._trainer.state(), self._trainer.progress.history, self._trainer.best)
-            self._last = time.monotonic()
-            self._took = self._last - begin
 
 
 def _note(progress: Progress) -> str:
