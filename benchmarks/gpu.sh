@@ -5,7 +5,7 @@
 #
 # IMAGES: a folder with train/<class>/… and test/<class>/…; OUT: where lines, runs and trained weights are kept.
 # --wheels: a folder with wheels of the packages that this Python lacks; nothing is ever fetched from a network.
-# --dry-run: the same on the CPU with a few images, to see that it runs. --seconds: what would take longer is left out.
+# --dry-run: the same on the CPU with a few images, to see that it runs. --seconds: what all may take, for the last training.
 # --epochs, --fields: the schedules tried for each accuracy, and changes to network and recipe `fast`.
 set -euo pipefail
 if [ $# -lt 2 ]; then

@@ -73,11 +73,13 @@ def test_joining_normalising_rectifying_and_adding(training, rectify, bypassed):
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("rectify", [True, False])
-def test_branches_normalised_before_they_are_joined(training, rectify):
+def test_compiled_branches_are_normalised_before_they_are_joined(training, rectify, monkeypatch):
     torch.manual_seed(0)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     norm, plain = norms(12, training)
     branches = [drawn(5, channels, 7, 6, offset=3) for channels in (5, 7)]
-    ours, theirs = epilogue.joined(branches, norm, rectify=rectify), plain.plain(torch.cat(branches, 1))
+    ours, theirs = finished(branches, norm, rectify=rectify), plain.plain(torch.cat(branches, 1))
+    assert type(ours.grad_fn).__name__ == "CatBackward0"
     theirs = theirs.relu() if rectify else theirs
     compare(ours, theirs, branches, (list(norm.parameters()), list(plain.parameters())))
     for name, buffer in norm.named_buffers():

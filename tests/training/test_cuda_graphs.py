@@ -18,7 +18,7 @@ GPU = torch.device("cuda")
 SMALL = {"base_e": 16, "incr_e": 16, "stem_width": 16, "channels": 1, "batch_norm": True}
 
 
-def losses_and_weights(recipe, recorded, epochs=3):
+def losses_and_weights(recipe, recorded, epochs=5):
     digits = load_digits(image_size=32, channels=1).training
     torch.manual_seed(0)
     network = network_config("report", dropout=0.3, bypass="simple", **SMALL).build()
@@ -31,6 +31,8 @@ def losses_and_weights(recipe, recorded, epochs=3):
     while not one.finished:
         one.train_epoch(lambda progress, rate: False)
         found.append(one.progress.history[-1]["training_loss"])
+    # The last batch comes once an epoch, and is recorded too.
+    assert not recorded or set(one._compute._graphs) == {32, 16}
     return found, copy.deepcopy(one.network).double().cpu().state_dict()
 
 
@@ -46,7 +48,7 @@ def test_recorded_steps_learn_what_computed_ones_do(optimizer):
         torch.use_deterministic_algorithms(False)
     assert ours == pytest.approx(plain, rel=1e-3)
     for name, tensor in expected.items():
-        assert torch.allclose(weights[name], tensor, atol=2e-2), name
+        assert torch.allclose(weights[name], tensor, atol=5e-3), name
 
 
 def test_a_run_goes_from_cpu_to_gpu_and_back(tmp_path):

@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,11 +17,11 @@ from squeezekit.images.batches import Batches
 from squeezekit.images.sources import load_images
 from squeezekit.images.splits import split_training
 from squeezekit.networks import network_config
+from squeezekit.training import saving
 from squeezekit.training.loop import Trainer
 from squeezekit.training.processes import Processes
 from squeezekit.training.recipe import RECIPES
 from squeezekit.training.run_folder import METRICS, Run
-from squeezekit.training.saving import Saving
 
 
 def test_a_run_folder_holds_everything(tiny_run):
@@ -262,18 +261,23 @@ def test_the_baselines_train(tmp_path):
         assert float(rows[-1]["training_loss"]) < 1.8
 
 
-def test_on_a_gpu_saving_takes_a_tenth_of_the_time(tmp_path):
-    saved = []
-    run = SimpleNamespace(save_checkpoint=lambda *state: (time.sleep(0.02), saved.append(state)))
+def test_on_a_gpu_saving_takes_a_tenth_of_the_time_unless_somebody_reads_along(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(saving, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    def passes(seconds):
+        clock[0] += seconds
+
+    run = SimpleNamespace(save_checkpoint=lambda *state: passes(1))
     trainer = SimpleNamespace(
         device=torch.device("cuda"), processes=Processes(), state=dict, progress=SimpleNamespace(history=[]), best={}
     )
-    saving = Saving(run, trainer)
-    assert saving.due
-    saving.save()
-    assert len(saved) == 1 and not saving.due
-    time.sleep(0.25)
-    assert saving.due
+    on_gpu, read_along = saving.Saving(run, trainer), saving.Saving(run, trainer, always=True)
     trainer.device = torch.device("cpu")
-    saving.save()
-    assert saving.due
+    on_cpu = saving.Saving(run, trainer)
+    for one in (on_gpu, read_along, on_cpu):
+        one.save()
+    passes(6.5)
+    assert (on_gpu.due, read_along.due, on_cpu.due) == (False, True, True)
+    passes(1)
+    assert on_gpu.due

@@ -223,7 +223,7 @@ def _calm() -> Iterator[None]:
 def _shared(plan: Plan) -> dict[str, Any]:
     """What must be the same on all machines: not where the images lie, nor what trains."""
     content: dict[str, Any] = json.loads(plan.model_dump_json())
-    content["fields"] = {name: value for name, value in content["fields"].items() if name not in ("data", "device")}
+    content["fields"] = {name: value for name, value in content["fields"].items() if name not in ("data", "device", "fused")}
     return content
 
 

@@ -24,8 +24,8 @@ from squeezekit.training.stopping import EarlyStopping
 from squeezekit.training.watch import check_finite
 
 DROPOUT, WEIGHTS = 2, 3
-# Steps between two looks at their losses, for which the host must wait for a GPU.
-LOOK_EVERY = 500
+# Steps between two looks at their losses, for which the host must wait for a GPU; several processes stop only there.
+LOOK_EVERY, LOOK_EVERY_OF_SEVERAL = 500, 50
 
 
 @dataclass
@@ -90,7 +90,8 @@ class Trainer:
         self.best: dict[str, Tensor] = {}
         self._seed, self.device = seed, device
         self._class_weights = None if class_weights is None else class_weights.to(device)
-        self._look_every = 1 if device.type == "cpu" else LOOK_EVERY
+        every = LOOK_EVERY if self.processes.count == 1 else LOOK_EVERY_OF_SEVERAL
+        self._look_every = 1 if device.type == "cpu" else every
         recorded = device.type == "cuda" and self.processes.count == 1
         self._compute = Recorded(self._computed) if recorded else self._computed
 
@@ -163,8 +164,9 @@ class Trainer:
         return self._compute(images, labels)
 
     def _computed(self, images: Tensor, labels: Tensor) -> Tensor:
-        # Compiled for whole batches only.
-        network = self._fused if len(images) == self.training.sizes[0] else self._replica
+        # Compiled for this process's part of whole batches only.
+        whole = len(images) == self.training.sizes[0] - sum(self.training.elsewhere(0))
+        network = self._fused if whole else self._replica
         with self._autocast():
             logits = network(images).float()
         smoothing, weights = self.recipe.label_smoothing, self._class_weights

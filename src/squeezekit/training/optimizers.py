@@ -36,7 +36,7 @@ def optimizer_for(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         if normed:
             chosen = {id(p) for p in normed}
             rest = _groups([p for p in parameters if id(p) not in chosen], recipe)
-            return Muon(normed, rest, rate=recipe.muon_rate, momentum=recipe.muon_momentum)
+            return Muon(normed, rest, rate=recipe.muon_rate or recipe.learning_rate, momentum=recipe.muon_momentum)
         say("no convolution stands before batch normalisation: all weights learn by SGD")
     groups = _groups(parameters, recipe)
     if recipe.optimizer in ("sgd", "muon"):

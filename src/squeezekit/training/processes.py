@@ -39,7 +39,11 @@ class Processes:
 
     def device(self, chosen: torch.device) -> torch.device:
         """This process's own GPU where a GPU was chosen; raises SqueezekitError when there are too few."""
-        if chosen.type == "cpu" or self.count == 1:
+        if chosen.type == "cpu":
+            return chosen
+        if self.count == 1:
+            # Streams and graphs are made where this points to.
+            torch.cuda.set_device(chosen.index or 0)
             return chosen
         if self.local_rank >= torch.cuda.device_count():
             raise SqueezekitError(

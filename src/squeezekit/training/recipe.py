@@ -24,7 +24,7 @@ class Recipe(BaseModel):
     )
     learning_rate: float = Field(1e-3, gt=0, description="the rate at the start; the highest one for one-cycle")
     momentum: Fraction = Field(0.9, description="momentum of sgd")
-    muon_rate: float = Field(0.2, gt=0, description="learning rate of muon's filters, which moves as the other does")
+    muon_rate: float = Field(0.0, ge=0, description="highest learning rate of muon's filters; 0: that of all")
     muon_momentum: Fraction = Field(0.6, description="momentum of muon's filters")
     weight_decay: float = Field(0.0, ge=0, description="on filters only, not on biases, batch normalisation or muon's filters")
     batch_size: int = Field(64, ge=1, description="images a step; small sets use fewer, so that an epoch has eight steps")
@@ -61,7 +61,6 @@ RECIPES: dict[str, Recipe] = {
         optimizer="muon",
         learning_rate=0.05,
         momentum=0.85,
-        muon_rate=0.05,
         weight_decay=1e-3,
         batch_size=128,
         epochs=30,
@@ -76,6 +75,7 @@ RECIPES: dict[str, Recipe] = {
         optimizer="muon",
         learning_rate=0.1,
         momentum=0.85,
+        muon_rate=0.2,
         weight_decay=1e-3,
         batch_size=512,
         epochs=8,

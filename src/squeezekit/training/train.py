@@ -56,7 +56,7 @@ def train(
     `Recipe` or `RunSettings` can be given by its name: `train("digits", squeeze_ratio=0.25, epochs=10)`. `config` is
     a TOML file with tables [network], [recipe] and [run]; fields win over it. `out` is the run folder, which must not
     exist unless `resume` is set; then a missing one is started, a finished one returned as it is. `on_epoch` is told of every
-    epoch's row of `metrics.csv`; what it raises ends the training.
+    epoch's row of `metrics.csv` when it is saved; what it raises ends the training.
 
     Under torchrun, its processes train one network together, with the weights that one process would get, up to
     rounding; `batch_size` is that of all of them. Every process returns the run, the first one writes it.
@@ -250,7 +250,9 @@ def trainer_of(run: Run, images: ImageSet, processes: Processes) -> Trainer:
 
 
 def _train(run: Run, trainer: Trainer, events: EventLog | None, on_epoch: Callable[[dict[str, float]], None] | None) -> None:
-    progress, saving = trainer.progress, Saving(run, trainer)
+    progress, saving = trainer.progress, Saving(run, trainer, always=on_epoch is not None)
+    if trainer.finished:
+        saving.save()
     with stop_requests() as stop:
         if progress.epoch == progress.step == 0:
             progress.untrained_loss = trainer.measure().loss
@@ -280,7 +282,6 @@ def _train(run: Run, trainer: Trainer, events: EventLog | None, on_epoch: Callab
                 trainer.processes.wait()
                 place = f"epoch {progress.epoch}, step {progress.step}"
                 raise Interrupted(f"stopped after {place}; go on with: {_resume_command(run)}")
-    saving.save()
 
 
 def _note(progress: Progress) -> str:
