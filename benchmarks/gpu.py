@@ -152,7 +152,7 @@ if __name__ == "__main__":
     parser.add_argument("images", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--dry-run", action="store_true")
-    parser.add_argument("--seconds", type=float, default=600, help="what all may take: the second long training is left out if it would take longer")
+    parser.add_argument("--seconds", type=float, default=600, help="the second long training is left out if it ended later")
     parser.add_argument("--epochs", nargs="+", type=int, default=[4, 6, 8, 10, 12, 16, 20, 24, 32, 40])
     parser.add_argument("--fields", nargs="*", default=[], help="of network or recipe `fast`, as name=value (JSON)")
     arguments = parser.parse_args()
