@@ -35,11 +35,11 @@ from torch import nn
 
 from squeezekit import durable
 from squeezekit.compression.deep_compression import published_bytes
-from squeezekit.compression.folding import folded
 from squeezekit.compression.pipeline import METHODS, Clock, try_all
 from squeezekit.compression.promise import Promise
-from squeezekit.compression.subject import Subject
+from squeezekit.compression.subject import Subject, fingerprint
 from squeezekit.compression.workshop import Workshop
+from squeezekit.networks.folding import folded
 from squeezekit.reporting.figures import draw_sizes
 from squeezekit.training.machine import keep_freed_memory
 from squeezekit.training.measure import measure
@@ -69,7 +69,7 @@ class Bench:
         self.epochs, self.max_drop = epochs, max_drop
         self.subject = Subject(Run(run))
         self.network = folded(self.subject.network().eval())
-        self.out = out / self.subject.fingerprint[:12]
+        self.out = out / fingerprint(self.subject.run.folder)[:12]
         self.out.mkdir(parents=True, exist_ok=True)
 
     def of_network(self, method: str, setting: str, size: int, network: nn.Module) -> Made:
@@ -126,7 +126,9 @@ class Bench:
 
     def method(self, name: str) -> Iterator[Made]:
         """Everything that one of squeezekit's methods tries until it loses too much."""
-        workshop = Workshop.open(self.out / f"{name}.sqz", {"run": self.subject.fingerprint, "epochs": self.epochs}, resume=True)
+        workshop = Workshop.open(
+            self.out / f"{name}.sqz", {"run": fingerprint(self.subject.run.folder), "epochs": self.epochs}, resume=True
+        )
         promise = Promise(self.subject.before, self.max_drop, None)
         try_all(METHODS[name](self.subject, promise, self.epochs), self.subject, workshop, Clock(time.monotonic()))
         for trial in workshop.roundings.trials:

@@ -31,10 +31,10 @@ import numpy as np
 import onnxruntime
 import torch
 
-from squeezekit.compression.folding import folded
 from squeezekit.deployment.c import export_c
 from squeezekit.deployment.onnx import export_onnx
 from squeezekit.inference.model import load_model
+from squeezekit.networks.folding import folded
 from squeezekit.networks.layer_table import layer_table
 
 COMPILERS = {"gcc": ["gcc"], "clang": ["clang"], "zig": [sys.executable, "-m", "ziglang", "cc"]}

@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from squeezekit.compression.balance import balance
 from squeezekit.compression.code_length import code_length
 from squeezekit.compression.curvature import Curvature, curvatures
-from squeezekit.compression.folding import folded
 from squeezekit.compression.norms import keep_means, settle
 from squeezekit.compression.rate_distortion import round_by_rate, steps_for
 from squeezekit.compression.squeeze import layers_of
 from squeezekit.networks import network_config
+from squeezekit.networks.folding import folded
 
 
 def network(**fields):

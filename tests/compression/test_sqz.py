@@ -15,13 +15,13 @@ from squeezekit.compression import sqz as format
 from squeezekit.compression.activation_ranges import ActivationRanges
 from squeezekit.compression.confidence import Confidence
 from squeezekit.compression.fields import Fields
-from squeezekit.compression.folding import folded
 from squeezekit.compression.octaves import from_octaves, nearest_octave, to_octaves
 from squeezekit.compression.origin import Origin
 from squeezekit.compression.self_check import TOLERANCE, SelfCheck, check_image
 from squeezekit.compression.sqz import Sqz, Stage, from_bytes, read_sqz
 from squeezekit.images.sources import load_images
 from squeezekit.networks import network_config
+from squeezekit.networks.folding import folded
 from squeezekit.training.run_folder import Run
 
 

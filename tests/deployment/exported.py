@@ -7,11 +7,11 @@ import torch
 
 from squeezekit import durable
 from squeezekit.compression.activation_ranges import ActivationRanges
-from squeezekit.compression.folding import folded
 from squeezekit.inference.integer_network import IntegerNetwork
 from squeezekit.inference.model import Model
 from squeezekit.inference.quantising import plan_of
 from squeezekit.networks import network_config
+from squeezekit.networks.folding import folded
 
 STRICT = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1"]

@@ -33,6 +33,7 @@ COMMANDS = {
     "evaluate": "measure a trained network, class by class",
     "predict": "classify pictures",
     "serve": "answer over HTTP",
+    "models": "the trained networks in the box",
     "inspect": "what is in a .sqz file, layer by layer, and where its bytes go",
     "describe": "the layer table of a network: shapes, parameters, multiply-adds, memory",
     "tensorboard": "watch the curves of a run",

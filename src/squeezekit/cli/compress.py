@@ -23,6 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=int, metavar="N", help="epochs of each round of training (4; small sets: 400 steps)")
     parser.add_argument("--minutes", type=float, metavar="M", help="begin no round of training after that long")
     parser.add_argument("--data", metavar="DATA", help="where the run's images are now")
+    parser.add_argument("--teacher", metavar="RUN", help="learn the answers of this run's network (the run's own)")
+    parser.add_argument("--device", metavar="NAME", help="where rounds train: cpu, cuda or auto (auto)")
     parser.add_argument("--resume", action="store_true", help="go on with what was stopped")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=run)

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   squeezekit evaluate runs/digits
   squeezekit evaluate runs/photos --split validation --json
   squeezekit evaluate photos.sqz --data photos/"""
-    parser.add_argument("model", metavar="MODEL", help="a run folder, a .sqz or an .onnx file")
+    parser.add_argument("model", metavar="MODEL", help="a run folder, a .sqz or an .onnx file, or a name in squeezekit models")
     parser.add_argument(
         "--data", metavar="DATA", help="other images than those of the run, with the same classes; a file needs it"
     )

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   squeezekit export runs/photos --to c -o photos-c
   squeezekit export photos.sqz --to c --weights sqz -o photos-c
   squeezekit export photos.sqz --to html -o photos.html"""
-    parser.add_argument("model", metavar="MODEL", help="a run folder or a .sqz file")
+    parser.add_argument("model", metavar="MODEL", help="a run folder, a .sqz file, or a name that squeezekit models lists")
     kinds = "onnx: for ONNX Runtime and whatever reads ONNX; c: C99 in integers, for any chip; html: one page for any browser"
     parser.add_argument("--to", choices=["onnx", "c", "html"], required=True, help=kinds)
     parser.add_argument("-o", dest="out", metavar="OUT", required=True, help="the file to write; for c, the folder")

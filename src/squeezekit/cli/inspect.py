@@ -14,8 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `inspect`."""
     parser.epilog = """examples:
   squeezekit inspect photos.sqz
-  squeezekit inspect photos.sqz --json"""
-    parser.add_argument("file", metavar="FILE", help="a .sqz file")
+  squeezekit inspect cifar10-tiny --json"""
+    parser.add_argument("file", metavar="FILE", help="a .sqz file, or a name that squeezekit models lists")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     parser.set_defaults(run=run)
 
@@ -23,8 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(*, file: str, json: bool = False) -> int:
     """Print what a file holds; 1 when its network does not answer as it should."""
     from squeezekit.compression.inspection import inspect
+    from squeezekit.zoo.shipped import model_path
 
-    found = inspect(file)
+    found = inspect(model_path(file))
     if json:
         print(jsonlib.dumps(found.as_json()))
         return 1 if found.self_check is False else 0

@@ -18,8 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `predict`."""
     parser.epilog = """examples:
   squeezekit predict runs/photos cat.jpg dog.png --top 3
+  squeezekit predict cifar10-tiny cat.jpg
   squeezekit predict photos.sqz holiday/ --json"""
-    parser.add_argument("model", metavar="MODEL", help="a run folder, a .sqz or an .onnx file")
+    parser.add_argument("model", metavar="MODEL", help="a run folder, a .sqz or an .onnx file, or a name in squeezekit models")
     parser.add_argument("pictures", metavar="PICTURE", nargs="+", help="picture files, or folders of them")
     parser.add_argument("--top", metavar="N", type=int, help="show the N most probable classes (default 1)")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 the model is loaded again when its file changes, and on SIGHUP; what it answers is described at /docs, and a .sqz
 file has a page that classifies by itself at /."""
-    parser.add_argument("model", metavar="MODEL", help="a run folder, a .sqz or an .onnx file")
+    parser.add_argument("model", metavar="MODEL", help="a run folder, a .sqz or an .onnx file, or a name in squeezekit models")
     parser.add_argument("--host", metavar="ADDRESS", help="where to listen (default 127.0.0.1)")
     parser.add_argument("--port", type=int, metavar="N", help="default 8000; 0: any that is free")
     parser.add_argument("--token-file", metavar="FILE", help="clients must give what it holds (or SQUEEZEKIT_TOKEN)")

@@ -17,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from squeezekit.compression.folding import convolutions, folded
 from squeezekit.compression.forms import Array, Quantised
 from squeezekit.compression.huffman import coded_bytes
 from squeezekit.compression.method import Round, Trial
@@ -25,6 +24,7 @@ from squeezekit.compression.optimizer_around import OptimizerAround
 from squeezekit.compression.promise import Promise
 from squeezekit.compression.sqz import Sqz
 from squeezekit.compression.subject import Subject
+from squeezekit.networks.folding import convolutions, folded
 from squeezekit.training.optimizers import optimizer_for
 
 # Pressure is 1 ÷ density: half of the weights first, then fewer.

@@ -13,7 +13,7 @@ from squeezekit.compression.method import Method, Round, Trial
 from squeezekit.compression.promise import Promise
 from squeezekit.compression.squeeze import Squeeze
 from squeezekit.compression.sqz import Stage
-from squeezekit.compression.subject import Subject
+from squeezekit.compression.subject import Subject, fingerprint
 from squeezekit.compression.workshop import Workshop
 from squeezekit.errors import SqueezekitError
 from squeezekit.screen import progress_bar, say
@@ -56,6 +56,8 @@ def compress(
     epochs: int | None = None,
     minutes: float = 0,
     data: str | Path | None = None,
+    teacher: str | Path | None = None,
+    device: str = "auto",
     resume: bool = False,
 ) -> Compressed:
     """Compress a trained run to the `.sqz` file `out`.
@@ -63,8 +65,9 @@ def compress(
     The promise is at most `max_drop` points of validation accuracy lost (0.5 unless `max_bytes` is given), at most `max_bytes`
     bytes, or both. First weights are only rounded. Then rounds of `epochs` epochs (4, or of small sets as many as make 400 steps)
     train them as they will be written, each under more pressure to be cheap, until one goes too far; after `minutes`, if given,
-    no new round begins. The best file is written in any case. Training images train, validation images choose, test images are
-    measured once, at the end. `method` is one of METHODS: our own, or Deep Compression.
+    no new round begins. Rounds learn the answers of the run's own network, or of that of another run, the `teacher`, on `device`
+    (Deep Compression always on the CPU). The best file is written in any case. Training images train, validation images choose,
+    test images are measured once, at the end. `method` is one of METHODS: our own, or Deep Compression.
 
     What has been done is kept beside `out` until the end; `resume` goes on with it. Raises SqueezekitError for wrong input,
     Interrupted after Ctrl-C.
@@ -76,12 +79,16 @@ def compress(
         raise SqueezekitError(f"--epochs {epochs}: give at least 1")
     if max_drop is None and max_bytes is None:
         max_drop = 0.5
-    subject = Subject(trained, str(data) if data else None)
+    device = "cpu" if method == "deep-compression" else device
+    teaching = Path(teacher).expanduser() if teacher else None
+    subject = Subject(trained, str(data) if data else None, device=device, teacher=teaching)
     promise = Promise(subject.before, max_drop, max_bytes)
     epochs = epochs or subject.epochs_a_round()
     say(f"trained: {subject.float_bytes:,} bytes, validation accuracy {subject.before:.2%}")
     settings = {"method": method, "max_drop": max_drop, "max_bytes": max_bytes, "epochs": epochs}
-    workshop = Workshop.open(out, {"run": subject.fingerprint, **settings}, resume=resume)
+    if teaching:
+        settings["teacher"] = fingerprint(teaching)
+    workshop = Workshop.open(out, {"run": fingerprint(trained.folder), **settings}, resume=resume)
     keep_freed_memory()
     clock = Clock(time.monotonic() - workshop.seconds)
     try_all(METHODS[method](subject, promise, epochs), subject, workshop, clock, minutes)

@@ -43,6 +43,11 @@ class GridWeight:
         weight.copy_(integers * step)
         return found
 
+    def to(self, device: torch.device) -> GridWeight:
+        """Itself, its grid moved to where the network is or will be."""
+        self.step, self.hidden = self.step.to(device), self.hidden.to(device)
+        return self
+
     def integers(self) -> Tensor:
         """The rounded weight in steps."""
         return (self.weight.detach() / self.step).round()
@@ -94,4 +99,5 @@ class GridOptimizer(OptimizerAround):
         """Take up what `state_dict` put away."""
         super().load_state_dict(state)
         for grid, (step, hidden) in zip(self.weights, state["grids"], strict=True):
-            grid.step, grid.hidden = step.clone(), hidden.clone()
+            device = grid.step.device
+            grid.step, grid.hidden = step.to(device, copy=True), hidden.to(device, copy=True)

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from squeezekit.compression.folding import convolutions
 from squeezekit.compression.forms import Quantised
 from squeezekit.compression.octaves import nearest_octave
 from squeezekit.compression.quantised_training import GridWeight
 from squeezekit.compression.tensors import Array
+from squeezekit.networks.folding import convolutions
 from squeezekit.networks.squeezenet import SqueezeNet
 
 # Steps of a bias in the root mean square of its layer's.

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import nn
 
 from squeezekit.compression.balance import balance
 from squeezekit.compression.curvature import Curvature, curvatures
-from squeezekit.compression.folding import convolutions
 from squeezekit.compression.method import Round, Trial
 from squeezekit.compression.norms import keep_means, settle
 from squeezekit.compression.promise import Promise
@@ -24,6 +24,7 @@ from squeezekit.compression.rate_distortion import round_by_rate, steps_for
 from squeezekit.compression.rounding import rounded
 from squeezekit.compression.sqz import Sqz, Stage
 from squeezekit.compression.subject import Subject
+from squeezekit.networks.folding import convolutions
 from squeezekit.networks.squeezenet import SqueezeNet
 from squeezekit.training.optimizers import optimizer_for
 
@@ -46,6 +47,7 @@ RETRAINING: dict[str, Any] = {
     "warmup": 0.05,
     "patience": 0,
     "label_smoothing": 0.0,
+    "temperature": 1.0,
 }
 
 
@@ -58,9 +60,13 @@ class Squeeze:
         self.subject, self.promise, self.epochs = subject, promise, epochs
 
     def rounding(self, roundings: Sequence[Trial]) -> Trial | None:
-        """Rounding under the next pressure; None when there is nothing between too little and far too much left to try."""
+        """Rounding under the next pressure; None when one has the bytes promised, or none is left to try.
+
+        None is left when nothing lies between too little and far too much.
+        """
         pressure = self._next_rounding({trial.pressure: self.promise.drop(trial.stage) for trial in roundings})
-        if pressure is None or len(roundings) == MOST_ROUNDINGS:
+        small = any(trial.stage.bytes <= (self.promise.max_bytes or 0) for trial in roundings)
+        if pressure is None or small or len(roundings) == MOST_ROUNDINGS:
             return None
         network, bends = copy.deepcopy(self._start), self._curvatures
         grids = grids_of(network, bends, pressure, self.subject)
@@ -91,12 +97,16 @@ class Squeeze:
             network.load_state_dict(earlier.state["network"])
             bends = curvatures(network, layers_of(network), self.subject.calibration)
         grids = grids_of(network, bends, pressure, self.subject)
-        recipe = self.subject.recipe(self.epochs, RETRAINING)
-        optimizer = GridOptimizer(optimizer_for(network, recipe), grids)
+        recipe, device = self.subject.recipe(self.epochs, RETRAINING), self.subject.device
+        network.to(device)
+        optimizer = GridOptimizer(optimizer_for(network, recipe), [grid.to(device) for grid in grids])
         trainer = self.subject.trainer(network, optimizer, recipe, taught=True)
         before = earlier.file.stages if earlier else (self.subject.trained,)
 
         def finish() -> tuple[Sqz, dict[str, Any]]:
+            network.cpu()
+            for grid in grids:
+                grid.to(torch.device("cpu"))
             settle(network, self.subject.calibration)
             return self._file(f"trained under pressure {pressure:.3g}", network, grids, before), {"network": network.state_dict()}
 

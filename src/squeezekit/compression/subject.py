@@ -6,15 +6,14 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from squeezekit.compression.activation_ranges import ActivationRanges
 from squeezekit.compression.confidence import Confidence
-from squeezekit.compression.folding import folded
 from squeezekit.compression.forms import Array, Quantised
 from squeezekit.compression.origin import Origin
 from squeezekit.compression.self_check import SelfCheck
@@ -22,13 +21,15 @@ from squeezekit.compression.sqz import Sqz, Stage, from_bytes, write_json
 from squeezekit.errors import SqueezekitError
 from squeezekit.images.batches import Batch, Batches
 from squeezekit.images.image_set import ImageSource
+from squeezekit.networks.folding import folded
 from squeezekit.networks.squeezenet import SqueezeNet
 from squeezekit.training.loop import Trainer
-from squeezekit.training.machine import chosen_precision
+from squeezekit.training.machine import chosen_device, chosen_precision
 from squeezekit.training.measure import images_at_once, logits_of, measure, measurement
 from squeezekit.training.optimizers import StepsWeights
 from squeezekit.training.recipe import Recipe
 from squeezekit.training.run_folder import Run
+from squeezekit.training.teacher import teacher_of
 from squeezekit.training.train import class_weights_of, fitting_batch_size, images_of
 
 # Calibration images: as many, and of large ones fewer, so that they fit into memory at once.
@@ -41,14 +42,21 @@ MORE_BYTES = 3
 LEAST_EPOCHS, LEAST_STEPS = 4, 400
 
 
+def fingerprint(folder: Path) -> str:
+    """Of the weights of the run in a folder."""
+    return hashlib.sha256((folder / "best.safetensors").read_bytes()).hexdigest()
+
+
 class Subject:
     """A run of the SqueezeNet family and its images; `before` is its validation accuracy, 0…1.
 
-    Raises SqueezekitError for another family, and where the images are not those of the run.
+    Training is done on `device`, everything else on the CPU. `teacher` is the run whose answers are learnt there, by default the
+    same. Raises SqueezekitError for another family, and where the images or the teacher's are not those of the run.
     """
 
-    def __init__(self, run: Run, data: str | None = None) -> None:
-        self.run = run
+    def __init__(self, run: Run, data: str | None = None, *, device: str = "auto", teacher: Path | None = None) -> None:
+        self.run, self.device = run, chosen_device(device)
+        self._teacher = teacher_of(teacher, run.config.network, run.data, run.split) if teacher else None
         self.source = self._images(data)
         self.classes = self.source.training.classes
         weights = self.network().state_dict().values()
@@ -56,11 +64,6 @@ class Subject:
         self.validation = self._batches(self.source.training, run.split.validation)
         self.before = round(measure(self.network(), self.validation).accuracy, 6)
         self.trained = Stage(name="trained", bytes=self.float_bytes, density=1.0, bits=32.0, accuracy=self.before)
-
-    @property
-    def fingerprint(self) -> str:
-        """Of the run's weights."""
-        return hashlib.sha256((self.run.folder / "best.safetensors").read_bytes()).hexdigest()
 
     def network(self) -> SqueezeNet:
         """The run's network with its best weights, a new one each time."""
@@ -82,7 +85,7 @@ class Subject:
         """The run's own, with `changes`, in a precision that this processor computes in."""
         recipe = self.run.config.recipe
         # A run that was trained elsewhere may name one that is slow here.
-        precision = chosen_precision("auto" if recipe.precision == "bf16" else recipe.precision, torch.device("cpu"))
+        precision = chosen_precision("auto" if recipe.precision == "bf16" else recipe.precision, self.device)
         changed: Recipe = recipe.model_copy(update={**changes, "epochs": epochs, "precision": precision})
         return changed
 
@@ -96,18 +99,20 @@ class Subject:
         """Training of `network` on the run's training images; with `taught` it learns the answers of the run's own network."""
         images, indices = self.source.training, self.run.split.training
         size = fitting_batch_size(BATCH_SIZE, len(indices))
-        options = {"batch_size": size, "augmentation": recipe.augmentation, "shift": recipe.shift}
+        options: dict[str, Any] = {"batch_size": size, "device": self.device}
+        options |= {"augmentation": recipe.augmentation, "shift": recipe.shift, "cutout": recipe.cutout}
+        # A network in use needs no batch normalisation, and is faster without.
+        teacher = self._teacher or folded(self.network().eval())
         return Trainer(
             network,
             recipe,
             self._batches(images, indices, **options),
-            self.validation,
+            self._batches(images, self.run.split.validation, device=self.device),
             seed=self.run.config.run.seed,
-            device=torch.device("cpu"),
+            device=self.device,
             class_weights=class_weights_of(recipe, images, indices),
             optimizer=optimizer,
-            # A network in use needs no batch normalisation, and is faster without.
-            teacher=folded(self.network().eval()).to(memory_format=torch.channels_last) if taught else None,  # type: ignore[call-overload]
+            teacher=teacher if taught else None,
         )
 
     def file(self, name: str, weights: Mapping[str, Array | Quantised], before: tuple[Stage, ...]) -> Sqz:

@@ -20,13 +20,13 @@ from torch import Tensor, nn
 
 from squeezekit import durable
 from squeezekit.compression.confidence import Confidence
-from squeezekit.compression.folding import folded
 from squeezekit.errors import SqueezekitError
 from squeezekit.images.image_set import ImageSet
 from squeezekit.inference.evaluation import evaluate, own_images
 from squeezekit.inference.model import Model, load_model
 from squeezekit.inference.onnx_file import INPUT, KEY, OUTPUT, OnnxMetadata, OnnxNetwork
 from squeezekit.inference.quantising import calibration_images
+from squeezekit.networks.folding import folded
 from squeezekit.networks.squeezenet import SqueezeNet
 
 OPSET = 23

@@ -33,6 +33,7 @@ from squeezekit.inference.classifier import Classifier, Prediction
 from squeezekit.networks.catalogue import first_problem
 from squeezekit.screen import say
 from squeezekit.version import version
+from squeezekit.zoo.shipped import model_path
 
 CLASSIFY = "/v1/classify"
 SHOWN = 5
@@ -300,7 +301,7 @@ def serve(
     if not token and not open_to_all and not _is_loopback(host):
         raise SqueezekitError(f"--host {host}: others can reach it; set a token (--token-file), or say --no-token")
     with _a_core_left():
-        path = Path(model).expanduser()
+        path = model_path(model)
         app = application(LiveModel(path), _limits(limits), token)
         listening = _bound(host, port)
         config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=LAST_SECONDS)

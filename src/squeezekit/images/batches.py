@@ -31,10 +31,10 @@ class Batches:
     """A part of an image set as batches of (float [n, c, h, w] channels-last, int64 labels [n]) on `device`.
 
     Pixels are scaled to 0…1, then `mean` is subtracted and `std` divided, for all or each channel. `shift` is the
-    furthest that augmentation moves an image, as a share of its side. Sets that are
-    memory-mapped stay so on a CPU; on another device the whole set is copied there once, and many batches are made at
-    once. Of several processes, each gets its part of every batch (`rank` of `ranks`): the same images, augmented alike,
-    as one process would get.
+    furthest that augmentation moves an image, `cutout` the side of the square that it blanks, both as a share of the
+    image's side. Sets that are memory-mapped stay so on a CPU; on another device the whole set is copied there once, and
+    many batches are made at once. Of several processes, each gets its part of every batch (`rank` of `ranks`): the same
+    images, augmented alike, as one process would get.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Batches:
         std: tuple[float, ...] = (1.0,),
         augmentation: Augmentation = "none",
         shift: float = 0.125,
+        cutout: float = 0.0,
         seed: int = 0,
         device: torch.device | None = None,
         rank: int = 0,
@@ -62,6 +63,7 @@ class Batches:
         self.sizes = self._sizes()
         self.mirror = augmentation == "shift-flip" and images.mirrorable
         self.reach = 0 if augmentation == "none" else round(shift * images.image_size)
+        self.blanked = 0 if augmentation == "none" else round(cutout * images.image_size)
         image_bytes = 4 * images.image_size**2 * images.channels
         self._ahead = 1 if device.type == "cpu" else max(BYTES_AHEAD // (batch_size * image_bytes), 1)
         self._seed = seed
@@ -99,10 +101,12 @@ class Batches:
         parts = torch.split(order, self.sizes)
         for start in range(first_step, self.steps, self._ahead):
             drawn = [self._drawn(parts[step], epoch, step) for step in range(start, min(start + self._ahead, self.steps))]
-            indices, shifts = (torch.cat(part, -1) for part in zip(*drawn, strict=True))
+            indices, shifts, middles = (torch.cat(part, -1) for part in zip(*drawn, strict=True))
             here = self._moved(indices)
             images, labels = self._augmented(indices, here, self._moved(shifts), epoch), self._labels[here]
-            sizes = [len(part) for part, _shifts in drawn]
+            if self.blanked:
+                images = _with_holes(images, self._moved(middles), self.blanked)
+            sizes = [len(part) for part, _shifts, _middles in drawn]
             yield from zip(torch.split(images, sizes), torch.split(labels, sizes), strict=True)
 
     def elsewhere(self, step: int) -> tuple[int, int]:
@@ -123,11 +127,12 @@ class Batches:
         device = self._images.device
         return index.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else index
 
-    def _drawn(self, indices: Tensor, epoch: int, step: int) -> tuple[Tensor, Tensor]:
-        """This process's images [n] of a batch, and the rows and columns to move them by [2, n]."""
-        random, part = generator(self._seed, AUGMENT, epoch, step), self._part(len(indices))
-        shifts = torch.randint(-self.reach, self.reach + 1, (2, len(indices)), generator=random)
-        return indices[part], shifts[:, part]
+    def _drawn(self, indices: Tensor, epoch: int, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """This process's images [n] of a batch, rows and columns to move them by [2, n], the middles of their holes [2, n]."""
+        random, part, shape = generator(self._seed, AUGMENT, epoch, step), self._part(len(indices)), (2, len(indices))
+        shifts = torch.randint(-self.reach, self.reach + 1, shape, generator=random)
+        middles = torch.randint(0, self._images.shape[1], shape, generator=random)
+        return indices[part], shifts[:, part], middles[:, part]
 
     def _augmented(self, indices: Tensor, here: Tensor, shifts: Tensor, epoch: int) -> Tensor:
         """Shift images, edges reflected, and mirror half of them.
@@ -173,6 +178,16 @@ def channel_statistics(images: ImageSet, indices: NDArray[np.int64]) -> tuple[tu
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 1e-6))
     return tuple(round(float(m), 4) for m in mean), tuple(round(float(s), 4) for s in std)
+
+
+def _with_holes(images: Tensor, middles: Tensor, side: int) -> Tensor:
+    """Images [n, c, h, w] with a square of zeros each, clipped at the edges (DeVries and Taylor, 2017, arXiv 1708.04552)."""
+    inside = []
+    for length, middle in zip(images.shape[2:], middles, strict=True):
+        place = torch.arange(length, device=images.device) - middle[:, None] + side // 2
+        inside.append((place >= 0) & (place < side))
+    rows, columns = inside
+    return images.masked_fill_((rows[:, :, None] & columns[:, None, :])[:, None], 0)
 
 
 def _reflected(index: Tensor, size: int) -> Tensor:

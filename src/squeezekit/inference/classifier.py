@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from squeezekit.compression.folding import folded
 from squeezekit.images.batches import Normalisation
 from squeezekit.images.picture import Picture, read_picture
 from squeezekit.inference.model import Model, load_model
+from squeezekit.networks.folding import folded
 from squeezekit.networks.squeezenet import SqueezeNet
 from squeezekit.training.measure import images_at_once
 
@@ -50,7 +50,7 @@ class Classifier:
 
     @classmethod
     def load(cls, model: str | Path) -> Classifier:
-        """Load a MODEL: a run folder, a `.sqz` or an `.onnx` file. Raises SqueezekitError."""
+        """Load a MODEL: a run folder, a `.sqz` or an `.onnx` file, or a network in the box by name. Raises SqueezekitError."""
         return cls(load_model(model))
 
     def __call__(self, picture: Picture) -> Prediction:

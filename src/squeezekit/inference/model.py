@@ -19,6 +19,7 @@ from squeezekit.inference.onnx_file import read_onnx
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.squeezenet import SqueezeNet
 from squeezekit.training.run_folder import Run
+from squeezekit.zoo.shipped import model_path
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,8 @@ class Model:
 
 
 def load_model(model: str | Path) -> Model:
-    """Load a run folder, a `.sqz` or an `.onnx` file; raises SqueezekitError."""
-    path = Path(model).expanduser()
-    if not path.exists():
-        raise SqueezekitError(f"{model}: does not exist; give a run folder, a .sqz or an .onnx file")
+    """Load a run folder, a `.sqz` or an `.onnx` file, or a network in the box by its name; raises SqueezekitError."""
+    path = model_path(model)
     if path.is_dir():
         return _of_run(Run(path))
     return _of_onnx(path) if path.suffix == ".onnx" else _of_sqz(path)

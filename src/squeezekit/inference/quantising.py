@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from squeezekit.compression.activation_ranges import ActivationRanges
-from squeezekit.compression.folding import folded
 from squeezekit.compression.forms import Quantised
 from squeezekit.compression.sqz import read_sqz
 from squeezekit.errors import SqueezekitError
@@ -40,6 +39,7 @@ from squeezekit.inference.integer_plan import (
 )
 from squeezekit.inference.model import Model
 from squeezekit.networks.fire import Fire
+from squeezekit.networks.folding import folded
 from squeezekit.networks.squeezenet import Head as NetworkHead
 from squeezekit.networks.squeezenet import SqueezeNet
 from squeezekit.training.measure import images_at_once

@@ -12,6 +12,7 @@ from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.mobilenet import MobileNetV2Config
 from squeezekit.networks.resnet import ResNet8Config, ResNet20Config
 from squeezekit.networks.squeezenet import SqueezeNetConfig
+from squeezekit.networks.tiniest import TiniestConfig
 
 # `report` is R6. Its rows that the report elides, and the place of the dropout, are our reading: the paper's own
 # progression. `late` is v1.0's Fire modules for 32 × 32.
@@ -38,6 +39,7 @@ NETWORKS: dict[str, tuple[type[NetworkConfig], dict[str, Any]]] = {
     "resnet8": (ResNet8Config, {}),
     "resnet20": (ResNet20Config, {}),
     "mobilenetv2-0.5": (MobileNetV2Config, {}),
+    "tiniest": (TiniestConfig, {}),
     "alexnet": (AlexNetConfig, {"classes": 1000, "image_size": 227}),
     "alexnet-cifar": (AlexNetCifarConfig, {}),
 }

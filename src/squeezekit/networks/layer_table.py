@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
@@ -16,6 +17,7 @@ from squeezekit.networks.epilogue import FusedBatchNorm
 from squeezekit.networks.fire import Fire
 from squeezekit.networks.pooling import MaxPool
 from squeezekit.networks.squeezenet import Head
+from squeezekit.networks.tiniest import ChannelNorm
 
 Shape = tuple[int, ...]
 
@@ -56,7 +58,8 @@ class LayerTable:
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        return isinstance(module, nn.Conv2d | Head | MaxPool | FusedBatchNorm | Dropout) or super().is_leaf_module(module, name)
+        whole = nn.Conv2d | Head | MaxPool | FusedBatchNorm | Dropout | ChannelNorm
+        return isinstance(module, whole) or super().is_leaf_module(module, name)
 
 
 def layer_table(config: NetworkConfig) -> LayerTable:
@@ -138,7 +141,9 @@ def _shape(node: Any) -> Shape:
     return tuple(node.meta["tensor_meta"].shape[1:])
 
 
-_IN_PLACE = (nn.ReLU, nn.ReLU6, nn.Identity, nn.Dropout, nn.BatchNorm2d)
+_IN_PLACE = (nn.ReLU, nn.ReLU6, nn.Identity, nn.Dropout, nn.BatchNorm2d, ChannelNorm)
+# What hands on the values that it reads, as they are.
+_VIEWS = (torch.cat, nn.functional.relu, operator.getitem, "chunk", "permute", "flatten", "float", "to", "clamp", "exp")
 
 
 def _peak(graph: fx.Graph) -> int:
@@ -148,13 +153,13 @@ def _peak(graph: fx.Graph) -> int:
     roots: dict[fx.Node, list[fx.Node]] = {}
     last_use: dict[fx.Node, int] = {}
     for position, node in enumerate(nodes):
-        read = [root for source in node.all_input_nodes for root in roots[source]]
-        in_place = node.target in (torch.cat, nn.functional.relu) or isinstance(modules.get(node.target), _IN_PLACE)
+        read = [root for source in node.all_input_nodes for root in roots.get(source, [])]
+        in_place = node.target in _VIEWS or isinstance(modules.get(node.target), _IN_PLACE)
         roots[node] = read if in_place else [node]
         for root in (*read, *roots[node]):
             last_use[root] = position
-    sizes = {node: prod(_shape(node)) for node in nodes}
     starts = {node: position for position, node in enumerate(nodes) if roots[node] == [node]}
+    sizes = {node: prod(_shape(node)) for node in starts}
     return max(
         sum(sizes[node] for node, start in starts.items() if start <= position <= last_use[node])
         for position in range(len(nodes))

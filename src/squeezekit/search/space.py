@@ -149,7 +149,9 @@ def named_space(name: str, network: str, fields: Fields | None = None) -> Space:
 
 
 def space_of(tables: Mapping[str, Any], network: str, source: str) -> Space:
-    """The space that the tables [network] and [recipe] say; raises SqueezekitError, naming `source`."""
+    """The space that the tables [network] and [recipe] say, or the list [[points]]; raises SqueezekitError, naming `source`."""
+    if "points" in tables:
+        return Space(points=_points(tables, network, source))
     if unknown := set(tables) - {"network", "recipe"}:
         raise SqueezekitError(f"{source}: unknown table [{unknown.pop()}]; a space has [network] and [recipe]")
     dimensions: dict[str, Choice | Range] = {}
@@ -164,6 +166,18 @@ def space_of(tables: Mapping[str, Any], network: str, source: str) -> Space:
     if not dimensions:
         raise SqueezekitError(f"{source}: nothing varies; give lists or ranges in [network] and [recipe]")
     return Space(dimensions)
+
+
+def _points(tables: Mapping[str, Any], network: str, source: str) -> tuple[Fields, ...]:
+    points = tables["points"]
+    if len(tables) > 1 or not isinstance(points, list) or not points or not all(isinstance(point, dict) for point in points):
+        raise SqueezekitError(f"{source}: write [[points]] and its fields below, once for each point, and nothing else")
+    for name, value in ((name, value) for point in points for name, value in point.items()):
+        try:
+            _dimension(table_of(name, network_class(network)), name, [value], network)
+        except SqueezekitError as error:
+            raise SqueezekitError(f"{source}: {error}") from None
+    return tuple(points)
 
 
 def _dimension(table: str, name: str, content: Any, network: str) -> Choice | Range:

@@ -48,8 +48,8 @@ class Trainer:
     """A network on its way: takes steps, measures, and can be put away and taken up again at any step.
 
     `on_step` is told of every step (progress, learning rate) and answers True to stop after it. `optimizer` is by default the
-    recipe's, of the whole network. Where a `teacher` is given (on the device, in evaluation mode), its answers are learnt
-    instead of the labels (Hinton et al., 2015, arXiv 1503.02531, at temperature 1). On a GPU steps are recorded once and
+    recipe's, of the whole network. Where a `teacher` is given (in evaluation mode), its answers are learnt instead of the labels,
+    both at the recipe's temperature (Hinton et al., 2015, arXiv 1503.02531, section 2). On a GPU steps are recorded once and
     replayed; `fused` has torch.compile join their operations as well.
     """
 
@@ -71,10 +71,13 @@ class Trainer:
         self.processes = processes or Processes()
         self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._replica = self.processes.replica(self.network)
-        self._fused = torch.compile(self._replica, dynamic=False) if fused and device.type == "cuda" else self._replica
+        self._teacher = teacher and teacher.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # Network and teacher, as they compute any batch and batches of the usual size.
+        self._plain = self._usual = (self._replica, self._teacher)
+        if fused and device.type == "cuda":
+            self._usual = (_fused(self._replica), teacher and _fused(teacher))
         self.recipe, self.training, self.validation = recipe, training, validation
         self.optimizer = optimizer or optimizer_for(self.network, recipe)
-        self._teacher = teacher
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self._place_rates(device)
         self.stopping = EarlyStopping(recipe.patience)
@@ -164,30 +167,31 @@ class Trainer:
         return self._compute(images, labels)
 
     def _computed(self, images: Tensor, labels: Tensor) -> Tensor:
-        # Compiled for this process's part of whole batches only.
         whole = len(images) == self.training.sizes[0] - sum(self.training.elsewhere(0))
-        network = self._fused if whole else self._replica
+        network, teacher = self._usual if whole else self._plain
         with self._autocast():
             logits = network(images).float()
-        smoothing, weights = self.recipe.label_smoothing, self._class_weights
-        targets = labels if self._teacher is None else self._taught(images)
-        loss = F.cross_entropy(logits, targets, weight=weights, label_smoothing=smoothing, reduction="sum")
+            with torch.no_grad():
+                taught = None if teacher is None else teacher(images).float()
+        loss, heat = self._loss(logits, labels, taught), 1.0 if taught is None else self.recipe.temperature**2
+        weights = self._class_weights
         right, count = (logits.argmax(1) == labels).sum(), torch.full_like(loss, len(labels))
         weight = count if weights is None else weights[labels].sum()
         sums = self.processes.total(torch.stack([loss.detach(), weight, right, count]).double())
         self.optimizer.zero_grad()
         # The mean over the whole batch, of which the gradients will be averaged over the processes.
-        (loss * (self.processes.count / sums[1])).backward()  # type: ignore[no-untyped-call]
+        (loss * (heat * self.processes.count / sums[1])).backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         return torch.stack([sums[0] / sums[1], sums[2], sums[3]])
 
-    @torch.no_grad()
-    def _taught(self, images: Tensor) -> Tensor:
-        """The teacher's probabilities [n, classes]."""
-        assert self._teacher is not None
-        with self._autocast():
-            logits: Tensor = self._teacher(images)
-        return logits.float().softmax(1)
+    def _loss(self, logits: Tensor, labels: Tensor, taught: Tensor | None) -> Tensor:
+        """The cross-entropy with the labels, or with what the teacher answers, summed over the images."""
+        weights = self._class_weights
+        if taught is None:
+            smoothing = self.recipe.label_smoothing
+            return F.cross_entropy(logits, labels, weight=weights, label_smoothing=smoothing, reduction="sum")
+        heat = self.recipe.temperature
+        return F.cross_entropy(logits / heat, (taught / heat).softmax(1), weight=weights, reduction="sum")
 
     def _place_rates(self, device: torch.device) -> None:
         """On a GPU a rate lies where a recorded step reads it, also when a CPU began the run."""
@@ -254,3 +258,8 @@ class Trainer:
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16")
+
+
+def _fused(network: nn.Module) -> nn.Module:
+    fused: nn.Module = torch.compile(network, dynamic=False)  # type: ignore[assignment]
+    return fused

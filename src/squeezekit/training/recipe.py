@@ -40,6 +40,8 @@ class Recipe(BaseModel):
     label_smoothing: Fraction = Field(0.0, description="share of the target spread over all classes")
     augmentation: Augmentation = Field("none", description="shifts, and mirroring where the data allow it")
     shift: float = Field(0.125, ge=0, le=0.5, description="furthest shift, as a share of the side")
+    cutout: float = Field(0.0, ge=0, le=1, description="side of a square that augmentation blanks, as a share of the image's")
+    temperature: float = Field(1.0, gt=0, description="of a teacher's answers and those that are compared with them")
     class_weights: Literal["none", "balanced"] = Field("none", description="weight classes by 1 ÷ frequency in the loss")
     normalisation: Literal["unit", "standardise"] = Field(
         "unit", description="pixels to 0…1 (R2), or also to mean 0 and deviation 1 for each channel"

@@ -43,7 +43,7 @@ def taken_up(folder: Path, *, network: str | None, recipe: str | None, config: P
 def _check(run: Run, name: str, value: Any) -> None:
     part: BaseModel = getattr(run.config, table_of(name, type(run.config.network)))
     has = getattr(part, name)
-    if name == "weights":
+    if name in ("weights", "teacher"):
         value = settled(value)
     elif name == "precision" and value == "auto":
         value = has

@@ -32,6 +32,7 @@ class RunSettings(BaseModel):
     limit: int = Field(0, ge=0, description="use that many of the images that are not for testing; 0: all")
     seed: int = Field(0, ge=0, description="of split, weights, shuffling, augmentation and dropout")
     weights: str = Field("", description="start from a .safetensors or .pth file; another class count gets a fresh last layer")
+    teacher: str = Field("", description="a run whose network gives the answers to learn, in place of the labels")
     strict: bool = Field(False, description="make a picture that cannot be read an error")
     deterministic: bool = Field(False, description="two runs give the same weights, bit for bit")
     device: str = Field("auto", description="cpu, cuda or auto")

@@ -35,6 +35,7 @@ from squeezekit.training.run_folder import Run
 from squeezekit.training.saving import Saving
 from squeezekit.training.settings import RunConfig, build_config, config_from, resolve
 from squeezekit.training.summary import summarise
+from squeezekit.training.teacher import teacher_of
 from squeezekit.training.tensorboard import EventLog
 from squeezekit.training.watch import Interrupted, not_learning, stop_requests
 
@@ -128,7 +129,7 @@ def _was_begun_by_this_launch(folder: Path) -> bool:
 
 def start_run(folder: Path, network: dict[str, Any], recipe: dict[str, Any], run: dict[str, Any]) -> tuple[Run, ImageSource]:
     """Settle what depends on the images and the machine, and make the run folder; raises SqueezekitError."""
-    for field in ("data", "weights"):
+    for field in ("data", "weights", "teacher"):
         if run.get(field):
             run[field] = settled(run[field])
     draft = build_config(network, recipe, run)
@@ -168,6 +169,8 @@ def start_run(folder: Path, network: dict[str, Any], recipe: dict[str, Any], run
     if config.run.weights:
         # Here too, so that weights which do not fit are found before a folder is made.
         load_weights(config.network.build(), Path(config.run.weights))
+    if config.run.teacher:
+        teacher_of(Path(config.run.teacher), config.network, facts, split)
     return Run.create(folder, config, facts, split), source
 
 
@@ -225,8 +228,10 @@ def trainer_of(run: Run, images: ImageSet, processes: Processes) -> Trainer:
         raise SqueezekitError(f"{processes.count} processes are too many for batches of {size} images; start fewer")
     if size < recipe.batch_size:
         say(f"batch size {size} instead of {recipe.batch_size}, so that an epoch has at least eight steps")
-    options = {"batch_size": size, "augmentation": recipe.augmentation, "shift": recipe.shift}
+    options = {"batch_size": size, "augmentation": recipe.augmentation, "shift": recipe.shift, "cutout": recipe.cutout}
     training = _batches(config, images, processes, split.training, **options)
+    device = processes.device(torch.device(config.run.device))
+    teacher = teacher_of(Path(config.run.teacher), config.network, run.data, split) if config.run.teacher else None
     torch.manual_seed(derived_seed(config.run.seed, WEIGHTS))
     trainer = Trainer(
         config.network.build(),
@@ -234,9 +239,10 @@ def trainer_of(run: Run, images: ImageSet, processes: Processes) -> Trainer:
         training,
         _batches(config, images, processes, split.validation),
         seed=config.run.seed,
-        device=processes.device(torch.device(config.run.device)),
+        device=device,
         class_weights=class_weights_of(recipe, images, split.training),
         processes=processes,
+        teacher=teacher,
         fused=config.run.fused,
     )
     state = run.checkpoint()
@@ -305,9 +311,7 @@ def _line(row: dict[str, float], epochs: int, improved: bool) -> str:
 def _batches(config: RunConfig, images: ImageSet, processes: Processes, indices: Any = None, **options: Any) -> Batches:
     network, device = config.network, processes.device(torch.device(config.run.device))
     options = {"batch_size": images_at_once(network.image_size, device), "mean": network.mean, "std": network.std, **options}
-    return Batches(
-        images, indices, seed=config.run.seed, device=device, rank=processes.rank, ranks=processes.count, **options
-    )
+    return Batches(images, indices, seed=config.run.seed, device=device, rank=processes.rank, ranks=processes.count, **options)
 
 
 def images_of(config: RunConfig) -> ImageSource:

@@ -1,0 +1,67 @@
+"""What does each part of the recipe `fast` bring?
+
+    python benchmarks/ablations.py IMAGES --out FOLDER [--epochs 4] [--seeds 3] [--only NAME …] [--fields name=value …]
+
+Everything as it is, then one part taken away at a time, each with every seed; on validation images, the test images are left
+alone. Runs are kept in FOLDER, so that a stopped measurement goes on where it was. Prints one JSON line for each part.
+`--fields` go to squeezekit.train.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from squeezekit import train
+
+# What each part is replaced by.
+PARTS: dict[str, dict[str, Any]] = {
+    "everything": {},
+    "Muon: SGD instead": {"optimizer": "sgd"},
+    "label smoothing": {"label_smoothing": 0.0},
+    "shifts and mirror images": {"augmentation": "none"},
+    "warm-up": {"warmup": 0.0},
+    "Muon's own rate: that of all": {"muon_rate": 0.0},
+    "bypasses": {"bypass": "none"},
+    "early pooling: at the places of SqueezeNet v1.1": {"pool_before": [1, 3, 5]},
+    "mirror images in training": {"augmentation": "shift"},
+    "answers averaged with the mirror image's": {"mirrored": False},
+}
+
+
+def rows(images: Path, out: Path, epochs: int, seeds: int, names: list[str], fields: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """One row for each part."""
+    for name in names:
+        place = out / "".join(letter if letter.isalnum() else "-" for letter in name)
+        runs = []
+        for seed in range(seeds):
+            options = {"epochs": epochs, "seed": seed, "test": False, "resume": True, **PARTS[name], **fields}
+            runs.append(train(images, out=place / f"seed-{seed}", network="fast", recipe="fast", **options).summary or {})
+        accuracies = [run["validation"]["accuracy"] for run in runs]
+        yield {
+            "without": name,
+            "changes": PARTS[name],
+            "epochs": epochs,
+            "validation": accuracies,
+            "mean": round(statistics.mean(accuracies), 4),
+            "seconds": [run["seconds"] for run in runs],
+            "precision": runs[0]["precision"],
+        }
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("images", type=Path, help="a folder with train/<class>/… and test/<class>/…")
+    parser.add_argument("--out", type=Path, required=True, help="where runs are kept")
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="NAME", help="some of the parts")
+    parser.add_argument("--fields", nargs="*", default=[], help="of network, recipe or run, as name=value (JSON)")
+    given = parser.parse_args()
+    changes = {name: json.loads(value) for name, value in (field.split("=", 1) for field in given.fields)}
+    for row in rows(given.images, given.out, given.epochs, given.seeds, given.only, changes):
+        print(json.dumps(row), flush=True)
