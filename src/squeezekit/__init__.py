@@ -18,12 +18,18 @@ from squeezekit.errors import RunFailed, SqueezekitError
 if TYPE_CHECKING:
     from squeezekit.inference.classifier import Classifier
     from squeezekit.inference.evaluation import evaluate
+    from squeezekit.inference.fine_tuning import fine_tune
     from squeezekit.training.train import train
 
-__all__ = ["Classifier", "RunFailed", "SqueezekitError", "evaluate", "train"]
+__all__ = ["Classifier", "RunFailed", "SqueezekitError", "evaluate", "fine_tune", "train"]
 
 # Imported when first asked for: torch takes seconds, and `squeezekit --help` should not.
-_ROOMS = {"train": "training.train", "evaluate": "inference.evaluation", "Classifier": "inference.classifier"}
+_ROOMS = {
+    "train": "training.train",
+    "evaluate": "inference.evaluation",
+    "fine_tune": "inference.fine_tuning",
+    "Classifier": "inference.classifier",
+}
 
 
 def __getattr__(name: str) -> Any:

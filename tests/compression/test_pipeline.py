@@ -169,3 +169,28 @@ def test_the_file_tells_its_story(tiny_run, tmp_path):
     assert file.origin.accuracy["validation"] == result.validation["after"]
     assert 0 < file.confidence.threshold < 1
     assert len(file.ranges.high) == sum(len(part.shape) == 4 for part in file.weights.values()) and max(file.ranges.high) > 0
+
+
+def test_one_round_under_a_given_pressure_that_learns_from_another_run(tiny_run, tmp_path):
+    from tests.conftest import TINY
+
+    from squeezekit import train
+
+    teacher = train("digits", out=tmp_path / "teacher", epochs=3, precision="fp32", test=False, **{**TINY, "base_e": 24})
+    options = {"epochs": 1, "pressure": 0.05, "device": "cpu"}
+    taught = compress(tiny_run.folder, tmp_path / "taught.sqz", teacher=teacher.folder, **options)
+    alone = compress(tiny_run.folder, tmp_path / "alone.sqz", **options)
+    assert [trial["name"] for trial in taught.trials] == ["trained under pressure 0.05"]
+    weights = [read_sqz(tmp_path / f"{name}.sqz").arrays() for name in ("taught", "alone")]
+    assert any((weights[0][name] != weights[1][name]).any() for name in weights[0])
+    assert alone.bytes < alone.stages[0]["bytes"] / 4
+    with pytest.raises(SqueezekitError, match="number above 0"):
+        compress(tiny_run.folder, tmp_path / "x.sqz", pressure=0.0)
+    with pytest.raises(SqueezekitError, match="no other --method"):
+        compress(tiny_run.folder, tmp_path / "x.sqz", pressure=0.1, method="deep-compression")
+
+
+def test_rounding_ends_where_the_bytes_are_those_promised(tiny_run, tmp_path):
+    made = compress(tiny_run.folder, tmp_path / "x.sqz", max_bytes=12_000, epochs=1, minutes=1e-9)
+    sizes = [trial["bytes"] for trial in made.trials]
+    assert all(size > 12_000 for size in sizes[:-1]) and sizes[-1] <= 12_000 and made.kept

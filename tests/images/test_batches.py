@@ -111,3 +111,25 @@ def test_the_parts_of_several_processes_are_the_batches_of_one(ranks):
         assert torch.equal(torch.cat([share[1] for share in shares]), labels)
     assert torch.equal(torch.cat([labels for part in parts for _, labels in part.in_order()]), torch.arange(18))
     assert [part.elsewhere(2) for part in parts] == ([(0, 1), (1, 0)] if ranks == 2 else [(0, 2), (0, 1), (1, 0)])
+
+
+def test_a_square_of_each_image_is_blanked_in_training_only():
+    images = ImageSet(np.full((40, 16, 16, 3), 200, np.uint8), np.zeros(40, np.int64), ("a",), "", False)
+    batches = Batches(images, batch_size=20, augmentation="shift", shift=0.0, cutout=0.25)
+    heights, whole = set(), 0
+    for pixels, _labels in batches.shuffled(0):
+        for image in pixels:
+            blank = (image == 0).all(0)
+            assert torch.equal(blank, (image == 0).any(0))
+            rows, columns = blank.any(1).nonzero().flatten(), blank.any(0).nonzero().flatten()
+            # A rectangle without holes, clipped only at the edges.
+            assert blank.sum() == len(rows) * len(columns) and 2 <= len(rows) <= 4 and 2 <= len(columns) <= 4
+            assert len(rows) == 4 or rows[0] == 0 or rows[-1] == 15
+            heights.add(len(rows))
+            whole += len(rows) == len(columns) == 4
+    assert 4 in heights and whole > 20
+    assert all((pixels != 0).all() for pixels, _labels in batches.in_order())
+    plain = Batches(images, batch_size=20, augmentation="shift", shift=0.0)
+    assert all((pixels != 0).all() for pixels, _labels in plain.shuffled(0))
+    again = Batches(images, batch_size=20, augmentation="shift", shift=0.0, cutout=0.25)
+    assert all(torch.equal(a[0], b[0]) for a, b in zip(batches.shuffled(3), again.shuffled(3), strict=True))

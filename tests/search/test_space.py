@@ -96,6 +96,22 @@ def test_fire_sizes_have_the_same_number_of_parameters():
         named_space("fire-size", "resnet8")
 
 
+def test_a_file_may_list_points(tmp_path):
+    file = tmp_path / "points.toml"
+    file.write_text("[[points]]\nbase_e = 64\npool_before = [1, 2]\n[[points]]\nbase_e = 96\nlearning_rate = 0.1\n", encoding="utf-8")
+    points = named_space(str(file), "report").grid()
+    assert points == [{"base_e": 64, "pool_before": [1, 2]}, {"base_e": 96, "learning_rate": 0.1}]
+    for text, problem in (
+        ("[[points]]\nbase_f = 64\n", "base_e"),
+        ("[[points]]\nbase_e = 1\n", "greater than"),
+        ("points = []\n", "once for each point"),
+        ("[[points]]\nbase_e = 64\n[network]\nfreq = [1]\n", "nothing else"),
+    ):
+        file.write_text(text, encoding="utf-8")
+        with pytest.raises(SqueezekitError, match=problem):
+            named_space(str(file), "report")
+
+
 def test_a_file_is_a_space(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text("[network]\nsqueeze_ratio = [0.25, 0.5]\n[recipe]\nlearning_rate = {low = 0.001, high = 0.1, log = true}\n")

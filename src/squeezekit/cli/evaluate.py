@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = """examples:
   squeezekit evaluate runs/digits
   squeezekit evaluate runs/photos --split validation --json
-  squeezekit evaluate photos.sqz --data photos/"""
+  squeezekit evaluate photos.sqz --data photos/ --robustness"""
     parser.add_argument("model", metavar="MODEL", help="a run folder, a .sqz or an .onnx file, or a name in squeezekit models")
     parser.add_argument(
         "--data", metavar="DATA", help="other images than those of the run, with the same classes; a file needs it"
@@ -27,13 +27,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pictures", metavar="DIR", help="where the two pictures go (default: the run folder, or beside the file)"
     )
+    parser.add_argument(
+        "--robustness", action="store_true", help="also on up to 2,000 test images that are blurred, noisy, pale or compressed"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=run)
 
 
-def run(*, model: str, json: bool = False, pictures: str | None = None, **options: str) -> int:
+def run(*, model: str, json: bool = False, pictures: str | None = None, robustness: bool = False, **options: str) -> int:
     """Evaluate, draw confusion matrix and mistakes, print the result."""
     from squeezekit.inference.evaluation import evaluate
+    from squeezekit.inference.robustness import robustness as bearings
     from squeezekit.reporting.figures import draw_confusion, draw_mistakes
 
     evaluation = evaluate(model, **options)  # type: ignore[arg-type]
@@ -42,8 +46,9 @@ def run(*, model: str, json: bool = False, pictures: str | None = None, **option
     folder.mkdir(parents=True, exist_ok=True)
     drawn = [draw_confusion(evaluation, folder / "confusion.png"), draw_mistakes(evaluation, folder / "mistakes.png")]
     say("pictures in " + ", ".join(str(path) for path in drawn))
+    spoilt = bearings(model, options.get("data")) if robustness else []
     if json:
-        print(jsonlib.dumps(evaluation.as_json()))
+        print(jsonlib.dumps(evaluation.as_json() | ({"robustness": [vars(each) for each in spoilt]} if spoilt else {})))
         return 0
     table = Table("class", *(("precision", "recall", "f1", "images")))
     for name, row in evaluation.per_class.items():
@@ -54,4 +59,6 @@ def run(*, model: str, json: bool = False, pictures: str | None = None, **option
         f"{evaluation.top5_accuracy:.2%}), loss {evaluation.loss:.4f}, calibration error "
         f"{evaluation.calibration_error:.4f}, {len(evaluation.images)} images"
     )
+    for each in spoilt:
+        print(f"{each.kind:<10} {each.strength:>5g}  accuracy {each.accuracy:.2%} of {each.images} images")
     return 0

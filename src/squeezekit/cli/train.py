@@ -17,8 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   squeezekit train --data digits --out runs/digits
   squeezekit train --data photos/ --network late --epochs 40 --out runs/photos
   squeezekit train --data photos/ --recipe report --squeeze-ratio 0.25 --learning-rate 0.0005
+  squeezekit train --data photos/ --from cifar10-small --epochs 10
   squeezekit train --resume --out runs/photos"""
     parser.usage = "%(prog)s --data DATA [--network NAME] [--recipe NAME] [--out DIR] [any field below]"
+    parser.add_argument("--from", dest="pretrained", metavar="MODEL", help="go on from a run, a .sqz or one of squeezekit models")
     parser.add_argument("--out", metavar="DIR", help="the run folder to make (default runs/DATE-TIME)")
     parser.add_argument("--resume", action="store_true", help="go on with --out where it stopped; starts a missing one")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -27,12 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def run(*, json: bool = False, **settings: Any) -> int:
+def run(*, json: bool = False, pretrained: str | None = None, **settings: Any) -> int:
     """Train, draw the curves, print the result."""
+    from squeezekit.inference.fine_tuning import fine_tune
     from squeezekit.reporting.figures import draw_curves
     from squeezekit.training.train import train
 
-    finished = train(**settings)
+    finished = fine_tune(pretrained, **settings) if pretrained else train(**settings)
     if launch.rank() > 0:
         return 0
     curves = draw_curves(finished.folder)

@@ -58,6 +58,7 @@ def compress(
     data: str | Path | None = None,
     teacher: str | Path | None = None,
     device: str = "auto",
+    pressure: float | None = None,
     resume: bool = False,
 ) -> Compressed:
     """Compress a trained run to the `.sqz` file `out`.
@@ -69,6 +70,8 @@ def compress(
     (Deep Compression always on the CPU). The best file is written in any case. Training images train, validation images choose,
     test images are measured once, at the end. `method` is one of METHODS: our own, or Deep Compression.
 
+    `pressure` asks our own method for a single round under just that, in place of trials (`squeeze.py` says what it is).
+
     What has been done is kept beside `out` until the end; `resume` goes on with it. Raises SqueezekitError for wrong input,
     Interrupted after Ctrl-C.
     """
@@ -79,6 +82,8 @@ def compress(
         raise SqueezekitError(f"--epochs {epochs}: give at least 1")
     if max_drop is None and max_bytes is None:
         max_drop = 0.5
+    if pressure is not None and (pressure <= 0 or method != "squeezekit"):
+        raise SqueezekitError(f"--pressure {pressure:g}: give a number above 0, and no other --method than squeezekit")
     device = "cpu" if method == "deep-compression" else device
     teaching = Path(teacher).expanduser() if teacher else None
     subject = Subject(trained, str(data) if data else None, device=device, teacher=teaching)
@@ -88,10 +93,13 @@ def compress(
     settings = {"method": method, "max_drop": max_drop, "max_bytes": max_bytes, "epochs": epochs}
     if teaching:
         settings["teacher"] = fingerprint(teaching)
+    if pressure:
+        settings["pressure"] = pressure
     workshop = Workshop.open(out, {"run": fingerprint(trained.folder), **settings}, resume=resume)
     keep_freed_memory()
     clock = Clock(time.monotonic() - workshop.seconds)
-    try_all(METHODS[method](subject, promise, epochs), subject, workshop, clock, minutes)
+    one = Squeeze(subject, promise, epochs, pressure) if pressure else METHODS[method](subject, promise, epochs)
+    try_all(one, subject, workshop, clock, minutes)
     return _handed_out(subject, promise, out, workshop, clock)
 
 

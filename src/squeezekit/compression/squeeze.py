@@ -52,12 +52,12 @@ RETRAINING: dict[str, Any] = {
 
 
 class Squeeze:
-    """The method `squeezekit`."""
+    """The method `squeezekit`; with a `pressure`, one round of training under just that."""
 
     most_roundings = MOST_ROUNDINGS
 
-    def __init__(self, subject: Subject, promise: Promise, epochs: int) -> None:
-        self.subject, self.promise, self.epochs = subject, promise, epochs
+    def __init__(self, subject: Subject, promise: Promise, epochs: int, pressure: float | None = None) -> None:
+        self.subject, self.promise, self.epochs, self.pressure = subject, promise, epochs, pressure
 
     def rounding(self, roundings: Sequence[Trial]) -> Trial | None:
         """Rounding under the next pressure; None when one has the bytes promised, or none is left to try.
@@ -66,7 +66,7 @@ class Squeeze:
         """
         pressure = self._next_rounding({trial.pressure: self.promise.drop(trial.stage) for trial in roundings})
         small = any(trial.stage.bytes <= (self.promise.max_bytes or 0) for trial in roundings)
-        if pressure is None or small or len(roundings) == MOST_ROUNDINGS:
+        if pressure is None or small or self.pressure or len(roundings) == MOST_ROUNDINGS:
             return None
         network, bends = copy.deepcopy(self._start), self._curvatures
         grids = grids_of(network, bends, pressure, self.subject)
@@ -86,8 +86,7 @@ class Squeeze:
 
     def following(self, roundings: Sequence[Trial], rounds: Sequence[Trial]) -> Round | None:
         """Training on a grid that goes on from the last one that kept the promise of accuracy."""
-        tried = [(trial.pressure, trial.stage) for trial in rounds]
-        rung = self.promise.next_pressure(tried, self._first_pressure(roundings), GROWTH)
+        rung = self._rung(roundings, rounds)
         if rung is None:
             return None
         pressure, start = rung
@@ -111,6 +110,13 @@ class Squeeze:
             return self._file(f"trained under pressure {pressure:.3g}", network, grids, before), {"network": network.state_dict()}
 
         return Round(f"pressure {pressure:.3g}", pressure, trainer, lambda: f"about {optimizer.bits():.2f} bits a weight", finish)
+
+    def _rung(self, roundings: Sequence[Trial], rounds: Sequence[Trial]) -> tuple[float, int] | None:
+        """The next pressure and the round to go on from, -1 for the run itself; None when done."""
+        if self.pressure:
+            return None if rounds else (self.pressure, -1)
+        tried = [(trial.pressure, trial.stage) for trial in rounds]
+        return self.promise.next_pressure(tried, self._first_pressure(roundings), GROWTH)
 
     @cached_property
     def _start(self) -> SqueezeNet:

@@ -28,12 +28,19 @@ _FAST = {
     "bypass": "simple",
     "stem_width": 48,
 }
+# Three modules on each map, as wide as a size allows: the networks in the box. `wide` teaches them.
+_THIRDS = {"start": 0, "depth": 9, "freq": 3, "squeeze_ratio": 0.375, "pool_before": (4, 7), "bypass": "simple", "stem_width": 64}
+_WIDE = {"base_e": 256, "incr_e": 128, "squeeze_ratio": 0.5, "share_3x3": 0.75, "pool_before": (3, 6)}
 _IMAGENET = {"classes": 1000, "image_size": 224, "stem_stride": 2, "pool_size": 3, "head_relu": True}
 
 NETWORKS: dict[str, tuple[type[NetworkConfig], dict[str, Any]]] = {
     "report": (SqueezeNetConfig, {}),
     "late": (SqueezeNetConfig, _V1_0),
     "fast": (SqueezeNetConfig, _FAST),
+    "nano": (SqueezeNetConfig, {**_THIRDS, "base_e": 64, "incr_e": 32}),
+    "tiny": (SqueezeNetConfig, {**_THIRDS, "base_e": 120, "incr_e": 64}),
+    "small": (SqueezeNetConfig, {**_THIRDS, "base_e": 224, "incr_e": 128}),
+    "wide": (SqueezeNetConfig, {**_THIRDS, **_WIDE}),
     "v1.0": (SqueezeNetConfig, {**_V1_0, **_IMAGENET, "stem_kernel": 7}),
     "v1.1": (SqueezeNetConfig, {**_V1_0, **_IMAGENET, "stem_width": 64, "pool_before": (1, 3, 5)}),
     "resnet8": (ResNet8Config, {}),

@@ -20,6 +20,8 @@ from squeezekit.images.splits import Split
 from squeezekit.networks.weights import read_saved
 from squeezekit.training.settings import RunConfig, read_config
 
+# Weights that training starts from, when they are not those of a file of the user's.
+START = "start.safetensors"
 METRICS = (
     "epoch",
     "seconds",
@@ -37,7 +39,7 @@ class Run:
 
     `last.pt` is the one source of truth while training goes on; the other files follow from it and are written
     again on resuming. Files: config.toml, data.json, split.npz, metrics.csv, tensorboard/, best.safetensors,
-    last.pt, summary.json.
+    last.pt, summary.json, and start.safetensors where training started from another network.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -48,12 +50,16 @@ class Run:
         self.config = read_config(folder / "config.toml")
 
     @classmethod
-    def create(cls, folder: Path, config: RunConfig, data: dict[str, Any], split: Split) -> Run:
-        """Make the folder of a new run; `data` names the source, its classes and fingerprint."""
+    def create(
+        cls, folder: Path, config: RunConfig, data: dict[str, Any], split: Split, start: dict[str, Tensor] | None = None
+    ) -> Run:
+        """Make the folder of a new run; `data` tells of its images, `start` are weights to start from."""
         folder.mkdir(parents=True, exist_ok=True)
         with durable.replacing(folder / "split.npz") as file:
             np.savez_compressed(file, training=split.training.astype(np.int32), validation=split.validation.astype(np.int32))
         durable.write_text(folder / "data.json", json.dumps(data, indent=2) + "\n")
+        if start:
+            durable.write_bytes(folder / START, save({name: tensor.contiguous() for name, tensor in start.items()}))
         # Last, since a folder with config.toml is a run.
         durable.write_text(folder / "config.toml", config.to_toml())
         return cls(folder)
@@ -62,6 +68,13 @@ class Run:
     def data(self) -> dict[str, Any]:
         """`source`, `classes`, `fingerprint` and the like of the images trained on."""
         return self._json("data.json")
+
+    @property
+    def start_weights(self) -> Path | None:
+        """The file of weights that training starts from, if any."""
+        if (self.folder / START).exists():
+            return self.folder / START
+        return Path(self.config.run.weights) if self.config.run.weights else None
 
     @property
     def fingerprints(self) -> tuple[str, str]:

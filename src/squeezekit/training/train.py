@@ -21,13 +21,14 @@ from squeezekit.errors import SqueezekitError
 from squeezekit.images.batches import Batches, channel_statistics
 from squeezekit.images.image_set import ImageSet, ImageSource
 from squeezekit.images.sources import load_images, settled
-from squeezekit.images.splits import split_training
+from squeezekit.images.splits import Split, split_training
 from squeezekit.networks.weights import load_weights
 from squeezekit.randomness import derived_seed
 from squeezekit.screen import progress_bar, say
 from squeezekit.training.loop import WEIGHTS, Progress, Trainer
 from squeezekit.training.machine import chosen_device, chosen_precision, keep_freed_memory
 from squeezekit.training.measure import images_at_once, logits_of, measure, measurement
+from squeezekit.training.pretrained import Pretrained
 from squeezekit.training.processes import Processes, joined
 from squeezekit.training.recipe import Recipe
 from squeezekit.training.resume import taken_up
@@ -39,6 +40,9 @@ from squeezekit.training.teacher import teacher_of
 from squeezekit.training.tensorboard import EventLog
 from squeezekit.training.watch import Interrupted, not_learning, stop_requests
 
+# Of those to train on, from which the statistics of a network to start from are taken.
+STATISTICS_IMAGES = 512
+
 
 def train(
     data: str | None = None,
@@ -49,6 +53,7 @@ def train(
     out: str | Path | None = None,
     resume: bool = False,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
+    pretrained: Pretrained | None = None,
     **fields: Any,
 ) -> Run:
     """Train a network and return its finished run.
@@ -57,7 +62,8 @@ def train(
     `Recipe` or `RunSettings` can be given by its name: `train("digits", squeeze_ratio=0.25, epochs=10)`. `config` is
     a TOML file with tables [network], [recipe] and [run]; fields win over it. `out` is the run folder, which must not
     exist unless `resume` is set; then a missing one is started, a finished one returned as it is. `on_epoch` is told of every
-    epoch's row of `metrics.csv` when it is saved; what it raises ends the training.
+    epoch's row of `metrics.csv` when it is saved; what it raises ends the training. `pretrained` is a network to go on from
+    (`fine_tune` takes a MODEL).
 
     Under torchrun, its processes train one network together, with the weights that one process would get, up to
     rounding; `batch_size` is that of all of them. Every process returns the run, the first one writes it.
@@ -76,6 +82,7 @@ def train(
                 recipe=recipe,
                 config=Path(config).expanduser() if config else None,
                 fields=fields,
+                pretrained=pretrained,
             ),
         )
         if run.summary is None:
@@ -107,7 +114,14 @@ def _led(processes: Processes, make: Callable[[], tuple[Run, ImageSource | None]
 
 
 def _open(
-    out: Path | None, *, resume: bool, network: str | None, recipe: str | None, config: Path | None, fields: dict[str, Any]
+    out: Path | None,
+    *,
+    resume: bool,
+    network: str | None,
+    recipe: str | None,
+    config: Path | None,
+    fields: dict[str, Any],
+    pretrained: Pretrained | None,
 ) -> tuple[Run, ImageSource | None]:
     """The run to train, new or taken up, with its images where they had to be read."""
     if not out and (resume or launch.attempt() > 0):
@@ -119,7 +133,11 @@ def _open(
     if (folder / "config.toml").exists():
         return taken_up(folder, network=network, recipe=recipe, config=config, fields=fields), None
     _check_can_be_made(folder)
-    return start_run(folder, *resolve(network=network, recipe=recipe, config=config, fields=fields))
+    if pretrained:
+        if network and network != pretrained.network:
+            raise SqueezekitError(f"what to go on from is a '{pretrained.network}', not a '{network}'; leave out --network")
+        network, fields = pretrained.network, {**pretrained.fields, **fields}
+    return start_run(folder, *resolve(network=network, recipe=recipe, config=config, fields=fields), pretrained=pretrained)
 
 
 def _was_begun_by_this_launch(folder: Path) -> bool:
@@ -127,7 +145,9 @@ def _was_begun_by_this_launch(folder: Path) -> bool:
     return launch.attempt() > 0 and (folder / "config.toml").exists() and Run(folder).data.get("launch") == launch.launch()
 
 
-def start_run(folder: Path, network: dict[str, Any], recipe: dict[str, Any], run: dict[str, Any]) -> tuple[Run, ImageSource]:
+def start_run(
+    folder: Path, network: dict[str, Any], recipe: dict[str, Any], run: dict[str, Any], *, pretrained: Pretrained | None = None
+) -> tuple[Run, ImageSource]:
     """Settle what depends on the images and the machine, and make the run folder; raises SqueezekitError."""
     for field in ("data", "weights", "teacher"):
         if run.get(field):
@@ -171,7 +191,14 @@ def start_run(folder: Path, network: dict[str, Any], recipe: dict[str, Any], run
         load_weights(config.network.build(), Path(config.run.weights))
     if config.run.teacher:
         teacher_of(Path(config.run.teacher), config.network, facts, split)
-    return Run.create(folder, config, facts, split), source
+    weights = None if pretrained is None else _weights_of(pretrained, config, images, split)
+    return Run.create(folder, config, facts, split, weights), source
+
+
+def _weights_of(pretrained: Pretrained, config: RunConfig, images: ImageSet, split: Split) -> dict[str, Tensor]:
+    network, some = config.network, np.random.default_rng(0).permutation(split.training)[:STATISTICS_IMAGES]
+    batches = Batches(images, some, batch_size=len(some), mean=network.mean, std=network.std)
+    return pretrained.weights(network, next(batches.in_order())[0])
 
 
 def _finish(run: Run, source: ImageSource, processes: Processes, on_epoch: Callable[[dict[str, float]], None] | None) -> None:
@@ -248,8 +275,8 @@ def trainer_of(run: Run, images: ImageSet, processes: Processes) -> Trainer:
     state = run.checkpoint()
     if state is not None:
         trainer.restore(state)
-    elif config.run.weights:
-        fresh = load_weights(trainer.network, Path(config.run.weights))
+    elif place := run.start_weights:
+        fresh = load_weights(trainer.network, place)
         if fresh:
             say(f"fresh, because the number of classes differs: {', '.join(fresh)}")
     return trainer

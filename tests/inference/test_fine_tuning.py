@@ -1,0 +1,80 @@
+"""Training that goes on from a trained network."""
+
+import pytest
+import torch
+from tests.conftest import TINY
+
+from squeezekit import SqueezekitError, fine_tune, train
+from squeezekit.cli import main
+from squeezekit.compression.pipeline import compress
+from squeezekit.networks.weights import load_weights
+from squeezekit.training.run_folder import Run
+from squeezekit.training.watch import Interrupted
+
+FAST = {"limit": 400, "precision": "fp32", "test": False}
+
+
+@pytest.fixture(scope="module")
+def file(tiny_run, tmp_path_factory):
+    path = tmp_path_factory.mktemp("file") / "tiny.sqz"
+    compress(tiny_run.folder, path, max_bytes=30_000, minutes=0.001)
+    return path
+
+
+def test_it_begins_where_the_network_was(file, tiny_run, tmp_path):
+    on = fine_tune(file, "digits", out=tmp_path / "on", epochs=1, **FAST)
+    before = tiny_run.summary["validation"]["accuracy"]
+    afresh = train("digits", out=tmp_path / "afresh", epochs=1, **{**TINY, **FAST})
+    assert on.summary["validation"]["accuracy"] > afresh.summary["validation"]["accuracy"]
+    assert on.summary["validation"]["accuracy"] > before - 0.1
+    # Folded in the file, made anew, since the recipe has it.
+    assert on.config.network.batch_norm and on.config.network.base_e == TINY["base_e"]
+    network = on.config.network.build()
+    assert load_weights(network, on.start_weights) == []
+
+
+def test_a_run_is_as_good_a_start_and_flags_work(tiny_run, tmp_path, capsys):
+    flags = ["--data", "digits", "--out", str(tmp_path / "on"), "--epochs", "1", "--limit", "400", "--json", "--no-test"]
+    assert main(["train", "--from", str(tiny_run.folder), *flags]) == 0
+    assert '"validation"' in capsys.readouterr().out
+
+
+def test_other_classes_get_a_new_last_layer(file, tmp_path):
+    import numpy as np
+    from PIL import Image
+
+    random = np.random.default_rng(0)
+    for name in ("dark", "bright", "grey"):
+        folder = tmp_path / "photos" / name
+        folder.mkdir(parents=True)
+        level = {"dark": 30, "bright": 220, "grey": 120}[name]
+        for i in range(24):
+            pixels = random.normal(level, 10, (16, 16)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{i}.png")
+    run = fine_tune(file, str(tmp_path / "photos"), out=tmp_path / "on", epochs=2, test=False)
+    assert run.config.network.classes == 3 and run.config.network.channels == 1
+
+
+def test_a_run_that_was_killed_at_once_still_begins_there(file, tmp_path, monkeypatch):
+    from squeezekit.training import train as module
+
+    def killed(*arguments, **options):
+        raise Interrupted("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_finish", killed)
+        with pytest.raises(Interrupted):
+            fine_tune(file, "digits", out=tmp_path / "on", epochs=1, **FAST)
+    trained = train(out=tmp_path / "on", resume=True)
+    straight = fine_tune(file, "digits", out=tmp_path / "straight", epochs=1, **FAST)
+    for one, other in zip(trained.network().parameters(), straight.network().parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_another_network_is_refused(file, tmp_path):
+    with pytest.raises(SqueezekitError, match="leave out --network"):
+        fine_tune(file, "digits", network="late", out=tmp_path / "on")
+    assert not (tmp_path / "on").exists()
+    with pytest.raises(SqueezekitError, match="does not exist"):
+        fine_tune("cifar11-tiny", "digits", out=tmp_path / "on")
+    assert isinstance(Run, type)

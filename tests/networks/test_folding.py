@@ -1,0 +1,41 @@
+"""Batch normalisation folded into convolutions, and made anew from images."""
+
+import pytest
+import torch
+
+from squeezekit.networks import network_config
+from squeezekit.networks.folding import folded, unfolded
+
+
+@pytest.fixture(params=["none", "simple", "complex"])
+def network(request):
+    torch.manual_seed(0)
+    network = network_config("late", batch_norm=True, bypass=request.param, dropout=0.0, base_e=32, incr_e=16).build()
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.weight.uniform_(-1.5, 1.5)
+                module.bias.normal_()
+        for _ in range(5):
+            network.train()(torch.randn(16, 3, 32, 32))
+    return network.eval()
+
+
+def test_folded_and_unfolded_answer_alike(network):
+    images = torch.randn(8, 3, 32, 32)
+    plain = folded(network)
+    again = unfolded(plain, torch.randn(32, 3, 32, 32))
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in plain.modules())
+    assert [*again.state_dict()] == [*network.state_dict()]
+    for other in (plain, again):
+        assert torch.allclose(other(images), network(images), atol=1e-4 * float(network(images).abs().max()))
+
+
+def test_statistics_are_those_of_the_images(network):
+    images = torch.randn(32, 3, 32, 32)
+    again = unfolded(folded(network), images)
+    in_use = again(images)
+    with torch.no_grad():
+        in_training = again.train()(images)
+    # What the images themselves give as statistics is what is stored.
+    assert torch.allclose(in_training, in_use, atol=1e-3 * float(in_use.abs().max()))

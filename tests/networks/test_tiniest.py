@@ -1,0 +1,46 @@
+"""The network to beat, from its description."""
+
+import torch
+
+from squeezekit.networks import network_config
+from squeezekit.networks.layer_table import layer_table
+from squeezekit.networks.tiniest import Block, ChannelNorm, tanh_exp
+
+
+def test_it_has_the_parameters_of_the_published_one():
+    table = layer_table(network_config("tiniest"))
+    assert table.parameters == 97_530
+    # Input, the four parts it is cut into and what is joined share storage; widened, 96 channels stand beside 48 and 96.
+    assert table.activation_bytes >= 32 * 32 * (48 + 96)
+
+
+def test_a_block_does_what_is_written():
+    torch.manual_seed(0)
+    block, x = Block(16).double(), torch.randn(2, 16, 12, 12, dtype=torch.float64)
+    with torch.no_grad():
+        block.scale.uniform_(0.5, 1.5)
+        kept, near, middle, far = (x[:, i : i + 4] for i in range(0, 16, 4))
+        pooled = torch.nn.functional.avg_pool2d(far, 3, 1, 1)
+        seen = torch.cat([kept, block.near(near), block.middle(middle), block.far[1](pooled)], 1)
+        mean, variance = seen.mean(1, keepdim=True), seen.var(1, correction=0, keepdim=True)
+        normed = (seen - mean) / (variance + 1e-5).sqrt()
+        wide = block.widen(normed)
+        # The activation works in float32.
+        gates = wide[:, 16:] * torch.tanh(wide[:, 16:].exp())
+        expected = x * block.scale + block.mix(wide[:, :16] * gates)
+        assert torch.allclose(block(x), expected, atol=1e-5)
+
+
+def test_channels_are_normalised_pixel_by_pixel():
+    x = torch.randn(2, 8, 3, 3).to(memory_format=torch.channels_last)
+    out = ChannelNorm(8)(x)
+    assert torch.allclose(out.mean(1), torch.zeros(2, 3, 3), atol=1e-5)
+    assert torch.allclose(out.var(1, correction=0), torch.ones(2, 3, 3), atol=1e-2)
+
+
+def test_the_activation_has_gradients_where_its_exponential_would_overflow():
+    x = torch.tensor([-200.0, 0.0, 50.0, 200.0], requires_grad=True)
+    y = tanh_exp(x)
+    y.sum().backward()
+    assert torch.allclose(y, torch.tensor([0.0, 0.0, 50.0, 200.0])) and torch.isfinite(x.grad).all()
+    assert x.grad[2:].tolist() == [1, 1]
