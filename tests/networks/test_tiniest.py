@@ -44,3 +44,18 @@ def test_the_activation_has_gradients_where_its_exponential_would_overflow():
     y.sum().backward()
     assert torch.allclose(y, torch.tensor([0.0, 0.0, 50.0, 200.0])) and torch.isfinite(x.grad).all()
     assert x.grad[2:].tolist() == [1, 1]
+
+
+def test_gradients_in_bf16_are_those_in_fp32_nearly():
+    torch.manual_seed(0)
+    network = network_config("tiniest").build().to(memory_format=torch.channels_last)
+    images, labels = torch.randn(8, 32, 32, 3).permute(0, 3, 1, 2), torch.randint(10, (8,))
+    found = []
+    for half in (False, True):
+        network.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            logits = network(images)
+        torch.nn.functional.cross_entropy(logits.float(), labels).backward()
+        found.append({name: parameter.grad.clone() for name, parameter in network.named_parameters()})
+    for name, gradient in found[0].items():
+        assert (found[1][name] - gradient).norm() < 0.3 * gradient.norm() + 1e-4, name

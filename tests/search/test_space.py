@@ -98,7 +98,8 @@ def test_fire_sizes_have_the_same_number_of_parameters():
 
 def test_a_file_may_list_points(tmp_path):
     file = tmp_path / "points.toml"
-    file.write_text("[[points]]\nbase_e = 64\npool_before = [1, 2]\n[[points]]\nbase_e = 96\nlearning_rate = 0.1\n", encoding="utf-8")
+    two = "[[points]]\nbase_e = 64\npool_before = [1, 2]\n[[points]]\nbase_e = 96\nlearning_rate = 0.1\n"
+    file.write_text(two, encoding="utf-8")
     points = named_space(str(file), "report").grid()
     assert points == [{"base_e": 64, "pool_before": [1, 2]}, {"base_e": 96, "learning_rate": 0.1}]
     for text, problem in (

@@ -40,10 +40,20 @@ class Tiniest(nn.Module):
 
 
 class ChannelNorm(nn.LayerNorm):
-    """Layer normalisation over the channels of each pixel: [n, c, h, w] -> [n, c, h, w]."""
+    """Layer normalisation over the channels of each pixel, in float32 also beside bf16: [n, c, h, w] -> [n, c, h, w]."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return super().forward(x.permute(0, 2, 3, 1).to(self.weight.dtype)).permute(0, 3, 1, 2).to(x.dtype)
+
+
+class Dilated(nn.Conv2d):
+    """A dilated depthwise convolution, on a CPU always in float32: torch 2.13 there gets its gradient wrong in bf16."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu":
+            return super().forward(x)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(x.to(self.weight.dtype)).to(x.dtype)
 
 
 class Block(nn.Module):
@@ -57,9 +67,7 @@ class Block(nn.Module):
         part = channels // 4
         self.near = nn.Conv2d(part, part, 3, padding=1, groups=part)
         self.middle = nn.Conv2d(part, part, 7, padding=3, groups=part)
-        self.far = nn.Sequential(
-            nn.AvgPool2d(3, stride=1, padding=1), nn.Conv2d(part, part, 7, padding=9, dilation=3, groups=part)
-        )
+        self.far = nn.Sequential(nn.AvgPool2d(3, stride=1, padding=1), Dilated(part, part, 7, padding=9, dilation=3, groups=part))
         self.norm = ChannelNorm(channels)
         self.widen = nn.Conv2d(channels, 2 * channels, 1)
         self.mix = nn.Conv2d(channels, channels, 1)
