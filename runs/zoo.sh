@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The networks in the box, from the images: a teacher, then each network with it, then each compressed to its size.
+# The networks in the box, from the images: a wide network, three small ones that learn its answers, all compressed.
 #
 #   runs/zoo.sh IMAGES OUT [--epochs E] [--rounds R]
 #
 # IMAGES: a folder with train/<class>/… and test/<class>/…; OUT: where runs and files are kept. On a GPU where there is one,
-# else on the CPU; docs/models/README.md says how long each takes. What is done is not done again, and what was stopped goes on
-# with the same command. --epochs, --rounds: of each training and of each round of compression, to see that it runs.
+# else on the CPU; docs/models/README.md says how long that takes. What is done is not done again, and what was stopped goes on
+# with the same command. --epochs, --rounds: of every training and of every round of compression, in place of those of the box.
 set -euo pipefail
 if [ $# -lt 2 ]; then
     sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
@@ -15,7 +15,7 @@ images=$(realpath "$1")
 mkdir -p "$2"
 out=$(realpath "$2")
 shift 2
-epochs=60 rounds=8
+epochs=20 rounds=
 while [ $# -gt 0 ]; do
     case $1 in
         --epochs) epochs=$2; shift 2 ;;
@@ -23,33 +23,36 @@ while [ $# -gt 0 ]; do
         *) echo "zoo.sh: unknown option $1" >&2; exit 2 ;;
     esac
 done
-python=${PYTHON:-python3}
-long="--recipe modern --batch-size 512 --learning-rate 0.1 --cutout 0.25 --mirrored --no-test"
+squeezekit() { "${PYTHON:-python3}" -m squeezekit "$@"; }
 
 # train NAME FLAG…: a run in OUT/NAME; the test images are left to the compressed file.
 train() {
     local name=$1
     shift
-    [ -f "$out/$name/summary.json" ] || "$python" -m squeezekit train --data "$images" --out "$out/$name" --resume --epochs "$epochs" $long "$@"
+    [ -f "$out/$name/summary.json" ] || squeezekit train --data "$images" --out "$out/$name" --resume --network "$name" \
+        --recipe modern --batch-size 512 --learning-rate 0.1 --cutout 0.25 --mirrored --epochs "$epochs" --no-test "$@"
 }
 
-# squeeze NAME BYTES FLAG…: OUT/cifar10-NAME.sqz of at most so many bytes, tested once.
+# squeeze RUN FILE PRESSURE EPOCHS FLAG…: one round of training on the grid.
 squeeze() {
-    local file=$out/cifar10-$1.sqz name=$1 bytes=$2
-    shift 2
-    [ -f "$file" ] || "$python" -m squeezekit compress "$out/$name" -o "$file" --resume --max-bytes "$bytes" --epochs "$rounds" "$@"
+    local run=$1 file=$out/$2.sqz pressure=$3 length=${rounds:-$4}
+    shift 4
+    [ -f "$file" ] || squeezekit compress "$out/$run" --resume --pressure "$pressure" --epochs "$length" -o "$file" "$@"
 }
 
-train teacher --network wide
-for name in nano tiny small best; do
-    train $name --network $name --teacher "$out/teacher" --temperature 2
+train wide
+for name in nano tiny small; do
+    train $name --teacher "$out/wide" --temperature 2
 done
-squeeze nano 32768
-squeeze tiny 98304
-squeeze small 256000
-squeeze best 512000
+# Pressures at which the files have at most 32, 96, 250 and 500 KB.
+squeeze nano cifar10-nano 0.0565 11 --teacher "$out/wide"
+squeeze tiny cifar10-tiny 0.0275 5
+squeeze small cifar10-small 0.0132 5 --teacher "$out/wide"
+squeeze wide cifar10-best 0.00902 7
+
 if [ ! -f "$out/digits-nano.sqz" ]; then
-    "$python" -m squeezekit train --data digits --out "$out/digits" --resume --network nano --base-e 32 --incr-e 16 --stem-width 32 --epochs 60
-    "$python" -m squeezekit compress "$out/digits" -o "$out/digits-nano.sqz" --resume --max-bytes 8192
+    [ -f "$out/digits/summary.json" ] || squeezekit train --data digits --out "$out/digits" --resume --network nano \
+        --base-e 32 --incr-e 16 --stem-width 32 --epochs 60 --no-test
+    squeezekit compress "$out/digits" --resume --max-bytes 8192 -o "$out/digits-nano.sqz"
 fi
 ls -l "$out"/*.sqz
