@@ -1,5 +1,6 @@
 """A search tries every point once, survives its workers, and recommends one network."""
 
+import contextlib
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import optuna
 import pytest
@@ -112,6 +114,29 @@ def test_a_killed_search_goes_on_and_counts_nothing_twice(space, tmp_path):
     trials = optuna.load_study(study_name="study", storage=f"sqlite:///{out / 'study.db'}").trials
     completed = [trial.user_attrs["point"] for trial in trials if trial.state == TrialState.COMPLETE]
     assert sorted(completed) == [0, 1, 2, 3]
+
+
+def test_a_search_that_is_killed_alone_takes_its_workers_with_it(space, tmp_path):
+    out = tmp_path / "study"
+    start = command(space, out, epochs=2000)
+    job = subprocess.Popen(start, stderr=subprocess.PIPE, text=True, env=ONE_THREAD, start_new_session=True)
+    try:
+        wait_for(out / "0000" / "last.pt", job)
+        job.kill()
+        job.wait()
+        deadline = time.monotonic() + 30
+        while alive_in(job.pid):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(job.pid, signal.SIGKILL)
+
+
+def alive_in(group):
+    """Whether any process of that group still runs."""
+    states = (file.read_text().rpartition(")")[2].split() for file in Path("/proc").glob("[0-9]*/stat") if file.exists())
+    return any(int(fields[2]) == group and fields[0] != "Z" for fields in states)
 
 
 def wait_for(path, job):

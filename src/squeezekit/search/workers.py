@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
@@ -110,6 +111,8 @@ class _Process:
 def _work_there(about: tuple[str, str, str, int], folder: str, number: int, threads: int, report: Connection) -> None:
     # As Ctrl-C, so that Optuna hears of it; while it trains, training itself listens.
     signal.signal(signal.SIGTERM, _stop)
+    # A search that is killed must not leave someone behind who trains on.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     plan, storage, name, grace = about
     try:
@@ -118,6 +121,13 @@ def _work_there(about: tuple[str, str, str, int], folder: str, number: int, thre
         pass
     except SqueezekitError as error:
         report.send(str(error))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:
