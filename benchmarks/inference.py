@@ -1,6 +1,6 @@
 """How long does one picture take, beside ONNX Runtime, PyTorch and LiteRT?
 
-    python benchmarks/inference.py RUN [--data IMAGES] [--compilers gcc zig clang] [--rounds 5] [--litert-python PYTHON]
+    python benchmarks/inference.py MODEL [--data IMAGES] [--compilers gcc zig clang] [--rounds 5] [--litert-python PYTHON]
 
 One thread, one picture at a time, all in turn in each round; a measurement is the median of the calls of `--seconds`, and
 prints one JSON line. C: what `export --to c` writes, as a shared library, by each compiler with `-O3 -march=native`, and by the
@@ -129,7 +129,7 @@ def rows(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """A row a measurement, all in turn in each round."""
     config = load_model(arguments.run).config
     macs = layer_table(config).macs
-    about = {"network": config.name, "macs": macs}
+    about = {"model": str(arguments.run), "network": config.name, "macs": macs}
     with tempfile.TemporaryDirectory() as folder:
         calls = list(contenders(arguments, Path(folder)))
         for number in range(arguments.rounds):
@@ -155,7 +155,7 @@ def summary(measured: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for who, found in by_who.items():
         times = [row["ms"] for row in found]
         ratio = statistics.median(ms / ours for ms, ours in zip(times, first, strict=True))
-        about = {key: found[0][key] for key in ("network", "macs", "bytes")}
+        about = {key: found[0][key] for key in ("model", "network", "macs", "bytes")}
         middle = statistics.median(times)
         line = {
             "who": who,
@@ -176,7 +176,7 @@ def processor() -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="a run folder of the SqueezeNet family")
+    parser.add_argument("run", type=Path, help="a run folder or a file of the SqueezeNet family, or a name in squeezekit models")
     parser.add_argument("--data", help="where its images are, if not where they were")
     parser.add_argument(
         "--compilers", nargs="+", default=["gcc"], choices=COMPILERS, help="of the C code; the first is the measure"

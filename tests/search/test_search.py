@@ -135,8 +135,13 @@ def test_a_search_that_is_killed_alone_takes_its_workers_with_it(space, tmp_path
 
 def alive_in(group):
     """Whether any process of that group still runs."""
-    states = (file.read_text().rpartition(")")[2].split() for file in Path("/proc").glob("[0-9]*/stat") if file.exists())
-    return any(int(fields[2]) == group and fields[0] != "Z" for fields in states)
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        # One may end meanwhile.
+        with contextlib.suppress(OSError):
+            state, _parent, own = file.read_text().rpartition(")")[2].split()[:3]
+            if int(own) == group and state != "Z":
+                return True
+    return False
 
 
 def wait_for(path, job):

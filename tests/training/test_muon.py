@@ -115,7 +115,5 @@ def test_all_filters_at_once_move_as_each_by_itself():
 
 def test_the_rate_of_muons_filters_is_that_of_all_unless_it_is_given():
     network = network_config("report", batch_norm=True).build()
-    rates = [
-        optimizer_for(network, MUON.model_copy(update={"muon_rate": rate})).param_groups[0]["lr"] for rate in (0.0, 0.3)
-    ]
+    rates = [optimizer_for(network, MUON.model_copy(update={"muon_rate": rate})).param_groups[0]["lr"] for rate in (0.0, 0.3)]
     assert rates == [MUON.learning_rate, 0.3]

@@ -101,8 +101,6 @@ class Subject:
         size = fitting_batch_size(BATCH_SIZE, len(indices))
         options: dict[str, Any] = {"batch_size": size, "device": self.device}
         options |= {"augmentation": recipe.augmentation, "shift": recipe.shift, "cutout": recipe.cutout}
-        # A network in use needs no batch normalisation, and is faster without.
-        teacher = self._teacher or folded(self.network().eval())
         return Trainer(
             network,
             recipe,
@@ -112,8 +110,14 @@ class Subject:
             device=self.device,
             class_weights=class_weights_of(recipe, images, indices),
             optimizer=optimizer,
-            teacher=teacher if taught else None,
+            teacher=(self._teacher or self._itself()) if taught else None,
         )
+
+    def _itself(self) -> SqueezeNet:
+        """The run's own network, as a teacher: without batch normalisation and mirror images, which it is faster without."""
+        network = folded(self.network().eval())
+        network.config = network.config.model_copy(update={"mirrored": False})
+        return network
 
     def file(self, name: str, weights: Mapping[str, Array | Quantised], before: tuple[Stage, ...]) -> Sqz:
         """The whole file of `weights` of the network without batch normalisation.

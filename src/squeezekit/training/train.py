@@ -134,6 +134,8 @@ def _open(
         return taken_up(folder, network=network, recipe=recipe, config=config, fields=fields), None
     _check_can_be_made(folder)
     if pretrained:
+        if fields.get("weights"):
+            raise SqueezekitError("both a network and a file of weights to go on from are given; leave out one of them")
         if network and network != pretrained.network:
             raise SqueezekitError(f"what to go on from is a '{pretrained.network}', not a '{network}'; leave out --network")
         network, fields = pretrained.network, {**pretrained.fields, **fields}
