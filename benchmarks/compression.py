@@ -37,7 +37,7 @@ from squeezekit import durable
 from squeezekit.compression.deep_compression import published_bytes
 from squeezekit.compression.pipeline import METHODS, Clock, try_all
 from squeezekit.compression.promise import Promise
-from squeezekit.compression.subject import Subject, fingerprint
+from squeezekit.compression.subject import Subject
 from squeezekit.compression.workshop import Workshop
 from squeezekit.networks.folding import folded
 from squeezekit.reporting.figures import draw_sizes
@@ -69,7 +69,7 @@ class Bench:
         self.epochs, self.max_drop = epochs, max_drop
         self.subject = Subject(Run(run))
         self.network = folded(self.subject.network().eval())
-        self.out = out / fingerprint(self.subject.run.folder)[:12]
+        self.out = out / self.subject.run.weights_digest()[:12]
         self.out.mkdir(parents=True, exist_ok=True)
 
     def of_network(self, method: str, setting: str, size: int, network: nn.Module) -> Made:
@@ -127,7 +127,7 @@ class Bench:
     def method(self, name: str) -> Iterator[Made]:
         """Everything that one of squeezekit's methods tries until it loses too much."""
         workshop = Workshop.open(
-            self.out / f"{name}.sqz", {"run": fingerprint(self.subject.run.folder), "epochs": self.epochs}, resume=True
+            self.out / f"{name}.sqz", {"run": self.subject.run.weights_digest(), "epochs": self.epochs}, resume=True
         )
         promise = Promise(self.subject.before, self.max_drop, None)
         try_all(METHODS[name](self.subject, promise, self.epochs), self.subject, workshop, Clock(time.monotonic()))

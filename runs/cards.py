@@ -1,6 +1,6 @@
 """A card for each network in the box: numbers as JSON, pictures, and the page that shows them.
 
-    python runs/cards.py IMAGES --runs OUT [--names cifar10-nano …] [--speeds FILE] [--pages docs/models]
+    python runs/cards.py IMAGES --runs OUT [--names cifar10-nano …] [--speeds FILE] [--limit N] [--pages docs/models]
 
 IMAGES is what runs/zoo.sh was given, OUT its runs. What has been measured (NAME.json among the pages) is not measured again;
 --speeds is what benchmarks/inference.py printed for each network, one after the other, with `"model": NAME` in its lines.
@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import shutil
+import subprocess
 import tempfile
 import tomllib
 from pathlib import Path
@@ -50,12 +52,12 @@ DATA = {
 SHOWN = ("optimizer", "learning_rate", "batch_size", "epochs", "cutout", "shift", "label_smoothing", "temperature", "precision")
 
 
-def measured(name: str, images: str, run: Path, folder: Path) -> dict[str, Any]:
+def measured(name: str, images: str, run: Path, folder: Path, limit: int) -> dict[str, Any]:
     """Every number of a card; draws its pictures."""
     data = "digits" if name.startswith("digits") else images
     evaluation, looked = evaluate(name, data), inspect(model_path(name))
     draw_confusion(evaluation, folder / f"{name}-confusion.png")
-    draw_curves(run).replace(folder / f"{name}-curves.png")
+    shutil.copy(draw_curves(run), folder / f"{name}-curves.png")
     told = ("accuracy", "loss", "calibration_error", "per_class", "images")
     found = {k: v for k, v in evaluation.as_json().items() if k in told}
     with tempfile.TemporaryDirectory() as place:
@@ -69,8 +71,8 @@ def measured(name: str, images: str, run: Path, folder: Path) -> dict[str, Any]:
         "validation": looked.origin["accuracy"] if looked.origin else {},
         "stages": looked.stages,
         "confidence": looked.confidence,
-        "robustness": [vars(row) for row in robustness(name, data)],
-        "c": {"constants": exported.constants, "variables": exported.variables, "arena": exported.arena},
+        "robustness": [vars(row) for row in robustness(name, data, limit)],
+        "c": {"constants": exported.constants, "variables": exported.variables, "activations": exported.activations},
         "recipe": {field: config["recipe"][field] for field in SHOWN},
         "network": {k: v for k, v in config["network"].items() if k not in ("mean", "std", "classes", "channels", "name")},
         "seconds": seconds,
@@ -79,12 +81,12 @@ def measured(name: str, images: str, run: Path, folder: Path) -> dict[str, Any]:
     }
 
 
-def page(card: dict[str, Any], speeds: list[dict[str, Any]], about: str) -> str:
+def page(card: dict[str, Any], speeds: list[dict[str, Any]], about: dict[str, Any]) -> str:
     """Markdown."""
     kind = card["name"].partition("-")[0]
     environment = Environment(trim_blocks=True, undefined=StrictUndefined, keep_trailing_newline=True)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(**card, speeds=speeds, about=about, use=USE[kind], about_data=DATA[kind])
+    return template.render(**card, speeds=speeds, about=about["text"], use=USE[kind], about_data=DATA[kind])
 
 
 if __name__ == "__main__":
@@ -94,14 +96,17 @@ if __name__ == "__main__":
     parser.add_argument("--names", nargs="+", default=shipped_names())
     parser.add_argument("--speeds", type=Path)
     parser.add_argument("--pages", type=Path, default=Path("docs/models"))
+    parser.add_argument("--limit", type=int, default=2000, help="test pictures to spoil")
     given = parser.parse_args()
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
     given.pages.mkdir(parents=True, exist_ok=True)
     lines = [json.loads(line) for line in given.speeds.read_text().splitlines()] if given.speeds else []
     abouts = json.loads((given.pages / "about.json").read_text(encoding="utf-8"))
     for name in given.names:
         place = given.pages / f"{name}.json"
         if not place.exists():
-            numbers = measured(name, given.images, given.runs / RUNS[name], given.pages)
+            numbers = measured(name, given.images, given.runs / RUNS[name], given.pages, given.limit)
+            numbers |= {"rounds": abouts[name]["rounds"], "commit": commit}
             durable.write_text(place, json.dumps(numbers, indent=1) + "\n")
         card = json.loads(place.read_text(encoding="utf-8"))
         own = [line for line in lines if line["model"] == name and "ratio" in line]

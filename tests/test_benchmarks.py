@@ -134,3 +134,30 @@ def test_compression_measures_every_method(tiny_run, tmp_path):
             assert row["bytes"] in kept
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
     assert lines(sys.executable, *command) == found
+
+
+def test_an_ablation_takes_one_part_away(digit_folder, tmp_path):
+    name, fields = "bypasses", ("base_e=16", "incr_e=8", "stem_width=8", "limit=300", 'precision="fp32"')
+    command = [sys.executable, BENCHMARKS / "ablations.py", digit_folder, "--out", tmp_path, "--epochs", 1, "--seeds", 2]
+    rows = lines(*command, "--only", "everything", name, "--fields", *fields)
+    assert [row["without"] for row in rows] == ["everything", name] and all(len(row["validation"]) == 2 for row in rows)
+    from squeezekit.training.run_folder import Run
+
+    assert [Run(tmp_path / place / "seed-1").config.network.bypass for place in ("everything", name)] == ["simple", "none"]
+
+
+def test_fine_tuning_is_compared_with_a_fresh_network(tiny_run, tmp_path):
+    command = [sys.executable, BENCHMARKS / "fine_tuning.py", "--out", tmp_path, "--model", tiny_run.folder]
+    rows = lines(*command, "--epochs", 1, "--seeds", 1)
+    fresh, tuned = rows
+    assert (fresh["from"], tuned["from"]) == ("random weights", str(tiny_run.folder))
+    assert tuned["mean"] >= fresh["mean"]
+    assert {path.name for path in tmp_path.iterdir()} == {"fresh-1-0", "tuned-1-0"}
+
+
+def test_the_zoo_says_what_it_wants(digit_folder, tmp_path):
+    zoo = Path(__file__).parents[1] / "runs" / "zoo.sh"
+    help_text = subprocess.run(["bash", zoo], capture_output=True, text=True, check=False)
+    assert help_text.returncode == 2 and "IMAGES OUT" in help_text.stderr
+    wrong = subprocess.run(["bash", zoo, digit_folder, tmp_path, "--epoch", "1"], capture_output=True, text=True, check=False)
+    assert wrong.returncode == 2 and "unknown option" in wrong.stderr

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from tests.conftest import TINY
 
 from squeezekit import SqueezekitError, fine_tune, train
@@ -37,6 +38,8 @@ def test_a_run_is_as_good_a_start_and_flags_work(tiny_run, tmp_path, capsys):
     flags = ["--data", "digits", "--out", str(tmp_path / "on"), "--epochs", "1", "--limit", "400", "--json", "--no-test"]
     assert main(["train", "--from", str(tiny_run.folder), *flags]) == 0
     assert '"validation"' in capsys.readouterr().out
+    begun = load_file(Run(tmp_path / "on").start_weights)
+    assert all(torch.equal(begun[name], value) for name, value in tiny_run.network().state_dict().items())
 
 
 def test_other_classes_get_a_new_last_layer(file, tmp_path):
@@ -77,4 +80,26 @@ def test_another_network_is_refused(file, tmp_path):
     assert not (tmp_path / "on").exists()
     with pytest.raises(SqueezekitError, match="does not exist"):
         fine_tune("cifar11-tiny", "digits", out=tmp_path / "on")
-    assert isinstance(Run, type)
+    for changes in ({"base_e": 24}, {"bypass": "complex"}):
+        with pytest.raises(SqueezekitError, match="choose the --network"):
+            fine_tune(file, "digits", out=tmp_path / "on", **{**FAST, **changes})
+    (tmp_path / "file.toml").write_text("[network]\nbase_e = 24\n", encoding="utf-8")
+    with pytest.raises(SqueezekitError, match="leave the table out"):
+        fine_tune(file, "digits", out=tmp_path / "on", config=tmp_path / "file.toml", **FAST)
+    assert not (tmp_path / "on").exists()
+
+
+def test_images_that_it_has_learnt_may_not_validate(file, tiny_run, tmp_path):
+    for model in (file, tiny_run.folder):
+        with pytest.raises(SqueezekitError, match="may have learnt images that validate"):
+            fine_tune(model, "digits", seed=1, out=tmp_path / "on", **FAST)
+
+
+def test_a_run_taken_up_must_have_begun_there(file, tiny_run, tmp_path):
+    run = fine_tune(file, "digits", out=tmp_path / "on", epochs=1, **FAST)
+    assert Run(run.folder).data["start"] == str(file)
+    assert fine_tune(file, out=run.folder, resume=True).summary == run.summary
+    with pytest.raises(SqueezekitError, match="was begun from"):
+        fine_tune(tiny_run.folder, out=run.folder, resume=True)
+    with pytest.raises(SqueezekitError, match="random weights"):
+        fine_tune(file, out=tiny_run.folder, resume=True)

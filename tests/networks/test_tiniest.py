@@ -27,7 +27,7 @@ def test_a_block_does_what_is_written():
         wide = block.widen(normed)
         # The activation works in float32.
         gates = wide[:, 16:] * torch.tanh(wide[:, 16:].exp())
-        expected = x * block.scale + block.mix(wide[:, :16] * gates)
+        expected = x * block.scale.view(-1, 1, 1) + block.mix(wide[:, :16] * gates)
         assert torch.allclose(block(x), expected, atol=1e-5)
 
 

@@ -1,8 +1,9 @@
 """Learning from the answers of a trained network."""
 
+import shutil
+
 import pytest
 import torch
-import torch.nn.functional as F
 from tests.conftest import TINY
 
 from squeezekit import SqueezekitError, train
@@ -11,6 +12,7 @@ from squeezekit.training.loop import Trainer
 from squeezekit.training.recipe import RECIPES
 from squeezekit.training.run_folder import Run
 from squeezekit.training.teacher import Teacher, teacher_of
+from squeezekit.training.watch import Interrupted
 
 
 def test_the_gradient_is_that_of_soft_targets_at_a_temperature(tiny_run):
@@ -45,14 +47,43 @@ def test_a_teacher_sees_images_as_it_knows_them(tiny_run):
     as_pupil, as_own = (pixels - 0.3) / 0.2, (pixels - own.mean[0]) / own.std[0]
     taught = Teacher(tiny_run.network(), own, other)(as_pupil)
     assert torch.allclose(taught, tiny_run.network()(as_own), atol=1e-4)
-    assert F.cross_entropy(taught, taught.argmax(1)) >= 0
 
 
 def test_a_pupil_comes_near_its_teacher(tiny_run, tmp_path):
     fields = {"precision": "fp32", "epochs": 3, **TINY}
     run = train("digits", out=tmp_path / "pupil", teacher=str(tiny_run.folder), temperature=2.0, **fields)
+    alone = train("digits", out=tmp_path / "alone", **fields)
     assert run.config.run.teacher == str(tiny_run.folder.absolute())
-    assert run.summary["validation"]["accuracy"] > 0.5
+    images, taught = torch.randn(64, 1, 32, 32), tiny_run.network()
+    with torch.no_grad():
+        apart = [(taught(images).softmax(1) - one.network()(images).softmax(1)).abs().mean() for one in (run, alone)]
+    assert run.summary["validation"]["accuracy"] > 0.5 and apart[0] < apart[1]
+
+
+def test_a_run_goes_on_with_the_teacher_it_had_wherever_that_lies(tiny_run, tmp_path):
+    fields = {"precision": "fp32", "epochs": 3, "test": False, **TINY}
+    teacher = shutil.copytree(tiny_run.folder, tmp_path / "teacher")
+    whole = train("digits", out=tmp_path / "whole", teacher=str(teacher), **fields)
+
+    def stops(row):
+        raise Interrupted("stopped")
+
+    with pytest.raises(Interrupted):
+        train("digits", out=tmp_path / "pupil", teacher=str(teacher), on_epoch=stops, **fields)
+    moved = teacher.rename(tmp_path / "moved")
+    with pytest.raises(SqueezekitError, match="not a run folder"):
+        train(out=tmp_path / "pupil", resume=True)
+    run = train(out=tmp_path / "pupil", resume=True, teacher=str(moved))
+    for one, other in zip(run.network().parameters(), whole.network().parameters(), strict=True):
+        assert torch.equal(one, other)
+    changed = {name: value + 1 for name, value in tiny_run.network().state_dict().items()}
+    with pytest.raises(Interrupted):
+        train("digits", out=tmp_path / "third", teacher=str(moved), on_epoch=stops, **fields)
+    Run(moved).write_best(changed)
+    with pytest.raises(SqueezekitError, match="not the network that has taught"):
+        train(out=tmp_path / "third", resume=True)
+    with pytest.raises(SqueezekitError, match="begun without one"):
+        train(out=tiny_run.folder, resume=True, teacher=str(moved))
 
 
 @pytest.mark.parametrize(
@@ -63,6 +94,16 @@ def test_a_teacher_that_does_not_fit_is_refused_before_anything_is_made(tiny_run
     with pytest.raises(SqueezekitError, match=problem):
         train("digits", out=tmp_path / "pupil", teacher=str(tiny_run.folder), **{**TINY, **changes})
     assert not (tmp_path / "pupil").exists()
+
+
+def test_a_temperature_wants_a_teacher_and_cutout_an_augmentation(tmp_path):
+    for changes, problem in (
+        ({"temperature": 2.0}, "name one with --teacher"),
+        ({"recipe": "report", "cutout": 0.25}, "beside it"),
+    ):
+        with pytest.raises(SqueezekitError, match=problem):
+            train("digits", out=tmp_path / "run", **{**TINY, **changes})
+        assert not (tmp_path / "run").exists()
 
 
 def test_a_teacher_of_other_classes_is_refused(tiny_run):

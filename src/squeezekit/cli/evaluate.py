@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from squeezekit.errors import SqueezekitError
 from squeezekit.screen import say
 
 
@@ -40,6 +41,8 @@ def run(*, model: str, json: bool = False, pictures: str | None = None, robustne
     from squeezekit.inference.robustness import robustness as bearings
     from squeezekit.reporting.figures import draw_confusion, draw_mistakes
 
+    if robustness and options.get("split") == "validation":
+        raise SqueezekitError("--robustness spoils test images; leave out --split validation")
     evaluation = evaluate(model, **options)  # type: ignore[arg-type]
     place = Path(model).expanduser()
     folder = Path(pictures).expanduser() if pictures else place if place.is_dir() else place.parent

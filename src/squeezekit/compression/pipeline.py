@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from squeezekit.compression.method import Method, Round, Trial
 from squeezekit.compression.promise import Promise
 from squeezekit.compression.squeeze import Squeeze
 from squeezekit.compression.sqz import Stage
-from squeezekit.compression.subject import Subject, fingerprint
+from squeezekit.compression.subject import Subject
 from squeezekit.compression.workshop import Workshop
 from squeezekit.errors import SqueezekitError
 from squeezekit.screen import progress_bar, say
@@ -80,10 +81,12 @@ def compress(
         raise SqueezekitError(f"--method {method}: is unknown; choose one of {', '.join(METHODS)}")
     if epochs is not None and epochs < 1:
         raise SqueezekitError(f"--epochs {epochs}: give at least 1")
-    if max_drop is None and max_bytes is None:
+    if max_drop is None and max_bytes is None and pressure is None:
         max_drop = 0.5
-    if pressure is not None and (pressure <= 0 or method != "squeezekit"):
+    if pressure is not None and not (0 < pressure < math.inf and method == "squeezekit"):
         raise SqueezekitError(f"--pressure {pressure:g}: give a number above 0, and no other --method than squeezekit")
+    if method == "deep-compression" and (teacher or device not in ("auto", "cpu")):
+        raise SqueezekitError("--method deep-compression trains on the CPU, with labels; leave out --teacher and --device")
     device = "cpu" if method == "deep-compression" else device
     teaching = Path(teacher).expanduser() if teacher else None
     subject = Subject(trained, str(data) if data else None, device=device, teacher=teaching)
@@ -92,10 +95,10 @@ def compress(
     say(f"trained: {subject.float_bytes:,} bytes, validation accuracy {subject.before:.2%}")
     settings = {"method": method, "max_drop": max_drop, "max_bytes": max_bytes, "epochs": epochs}
     if teaching:
-        settings["teacher"] = fingerprint(teaching)
+        settings["teacher"] = Run(teaching).weights_digest()
     if pressure:
         settings["pressure"] = pressure
-    workshop = Workshop.open(out, {"run": fingerprint(trained.folder), **settings}, resume=resume)
+    workshop = Workshop.open(out, {"run": trained.weights_digest(), **settings}, resume=resume)
     keep_freed_memory()
     clock = Clock(time.monotonic() - workshop.seconds)
     one = Squeeze(subject, promise, epochs, pressure) if pressure else METHODS[method](subject, promise, epochs)

@@ -65,8 +65,8 @@ class Squeeze:
         None is left when nothing lies between too little and far too much.
         """
         pressure = self._next_rounding({trial.pressure: self.promise.drop(trial.stage) for trial in roundings})
-        small = any(trial.stage.bytes <= (self.promise.max_bytes or 0) for trial in roundings)
-        if pressure is None or small or self.pressure or len(roundings) == MOST_ROUNDINGS:
+        small = [trial.pressure for trial in roundings if trial.stage.bytes <= (self.promise.max_bytes or 0)]
+        if pressure is None or self.pressure or pressure > min(small, default=pressure) or len(roundings) == MOST_ROUNDINGS:
             return None
         network, bends = copy.deepcopy(self._start), self._curvatures
         grids = grids_of(network, bends, pressure, self.subject)

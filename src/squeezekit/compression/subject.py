@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -27,6 +26,7 @@ from squeezekit.training.loop import Trainer
 from squeezekit.training.machine import chosen_device, chosen_precision
 from squeezekit.training.measure import images_at_once, logits_of, measure, measurement
 from squeezekit.training.optimizers import StepsWeights
+from squeezekit.training.processes import Processes
 from squeezekit.training.recipe import Recipe
 from squeezekit.training.run_folder import Run
 from squeezekit.training.teacher import teacher_of
@@ -42,11 +42,6 @@ MORE_BYTES = 3
 LEAST_EPOCHS, LEAST_STEPS = 4, 400
 
 
-def fingerprint(folder: Path) -> str:
-    """Of the weights of the run in a folder."""
-    return hashlib.sha256((folder / "best.safetensors").read_bytes()).hexdigest()
-
-
 class Subject:
     """A run of the SqueezeNet family and its images; `before` is its validation accuracy, 0…1.
 
@@ -54,8 +49,8 @@ class Subject:
     same. Raises SqueezekitError for another family, and where the images or the teacher's are not those of the run.
     """
 
-    def __init__(self, run: Run, data: str | None = None, *, device: str = "auto", teacher: Path | None = None) -> None:
-        self.run, self.device = run, chosen_device(device)
+    def __init__(self, run: Run, data: str | None = None, *, device: str = "cpu", teacher: Path | None = None) -> None:
+        self.run, self.device = run, Processes().device(chosen_device(device))
         self._teacher = teacher_of(teacher, run.config.network, run.data, run.split) if teacher else None
         self.source = self._images(data)
         self.classes = self.source.training.classes

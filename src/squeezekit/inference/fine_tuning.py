@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from squeezekit.errors import SqueezekitError
+from squeezekit.images.image_set import ImageSet
 from squeezekit.inference.model import load_model
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.folding import folded, unfolded
@@ -22,8 +25,8 @@ DECIDED_ANEW = {"name", "classes", "dropout", "batch_norm"}
 def fine_tune(model: str | Path, data: str | None = None, **options: Any) -> Run:
     """`train`, from the weights of a MODEL in place of random ones; pictures are resized and normalised as it has them.
 
-    Everything but the last layer goes on; that too where there are as many classes. `options` are those of `train`. Raises
-    SqueezekitError, also for an `.onnx` file, which holds no network to train.
+    Everything but the last layer goes on; that too where there are as many classes, whatever their names. `options` are those of
+    `train`. Raises SqueezekitError, also for an `.onnx` file, which holds no network to train.
     """
     return train(data, pretrained=Trained(model), **options)
 
@@ -33,11 +36,15 @@ class Trained:
 
     def __init__(self, model: str | Path) -> None:
         loaded = load_model(model)
-        self.name, self._network, self._config = str(model), loaded.network, loaded.config
+        self.name, self._network, self._loaded = str(model), loaded.network, loaded
         if not (isinstance(loaded.network, SqueezeNet) or Path(loaded.name).is_dir()):
             raise SqueezekitError(f"{model}: cannot be trained; give a .sqz file, a run folder, or a name in squeezekit models")
         self.network = loaded.config.name
         self.fields = loaded.config.model_dump(exclude=DECIDED_ANEW)
+
+    def validation(self, images: ImageSet, fingerprints: tuple[str, str]) -> NDArray[np.int64] | None:
+        """See `Pretrained`."""
+        return self._loaded.validation(images) if self._loaded.fingerprints == fingerprints else None
 
     def weights(self, network: NetworkConfig, images: Tensor) -> dict[str, Tensor]:
         """See `Pretrained`."""

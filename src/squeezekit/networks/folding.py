@@ -103,9 +103,9 @@ def unfolded(network: SqueezeNet, images: Tensor) -> SqueezeNet:
 
     So that a network whose batch normalisation was folded can learn on; `network` has none.
     """
-    outputs: dict[str, Tensor] = {}
+    statistics: dict[str, tuple[Tensor, Tensor]] = {}
     plain = {place.name: place.module for place in _places(network)}
-    handles = [module.register_forward_hook(_keep(outputs, name)) for name, module in plain.items()]
+    handles = [module.register_forward_hook(_keep(statistics, name)) for name, module in plain.items()]
     try:
         network.eval()
         network.classifier(network.features(images))
@@ -122,15 +122,16 @@ def unfolded(network: SqueezeNet, images: Tensor) -> SqueezeNet:
             place.module.bias.copy_(module.bias)
             continue
         assert norm.running_mean is not None and norm.running_var is not None
-        variance, mean = torch.var_mean(outputs[place.name], (0, 2, 3), correction=0)
+        variance, mean = statistics[place.name]
         norm.running_mean[part], norm.running_var[part] = mean - module.bias, variance
         norm.weight[part], norm.bias[part] = (variance + norm.eps).sqrt(), mean
     return normed.eval()
 
 
-def _keep(outputs: dict[str, Tensor], name: str) -> Callable[[nn.Module, object, Tensor], None]:
+def _keep(statistics: dict[str, tuple[Tensor, Tensor]], name: str) -> Callable[[nn.Module, object, Tensor], None]:
     def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-        # A copy: what follows may rectify in place.
-        outputs[name] = output.float().clone()
+        # Now: what follows may rectify in place.
+        variance, mean = torch.var_mean(output.float(), (0, 2, 3), correction=0)
+        statistics[name] = variance, mean
 
     return hook

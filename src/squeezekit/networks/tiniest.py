@@ -71,13 +71,13 @@ class Block(nn.Module):
         self.norm = ChannelNorm(channels)
         self.widen = nn.Conv2d(channels, 2 * channels, 1)
         self.mix = nn.Conv2d(channels, channels, 1)
-        self.scale = nn.Parameter(torch.ones(channels, 1, 1))
+        self.scale = nn.Parameter(torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         kept, near, middle, far = x.chunk(4, 1)
         seen = torch.cat([kept, self.near(near), self.middle(middle), self.far(far)], 1)
         values, gates = self.widen(self.norm(seen)).chunk(2, 1)
-        out: Tensor = x * self.scale + self.mix(values * tanh_exp(gates))
+        out: Tensor = x * self.scale.view(-1, 1, 1) + self.mix(values * tanh_exp(gates))
         return out
 
 

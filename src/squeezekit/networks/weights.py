@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +20,26 @@ def load_weights(network: nn.Module, path: Path) -> list[str]:
     Tensors of the last layer whose shape differs, because the number of classes does, keep their fresh values; their
     names are returned. Anything else that is missing, unknown or of another shape raises SqueezekitError.
     """
-    given, own = _read(path), network.state_dict()
+    return take_weights(network, _read(path), str(path))
+
+
+def take_weights(network: nn.Module, given: Mapping[str, Tensor], source: str) -> list[str]:
+    """`load_weights` of tensors that are read already, of which `source` says where they are from."""
+    own = network.state_dict()
     normalised = [any("norm" in name for name in names) for names in (given, own)]
     if normalised[0] != normalised[1]:
         flag = "--batch-norm" if normalised[0] else "--no-batch-norm"
-        raise SqueezekitError(f"{path}: the weights and this network differ in batch normalisation; use {flag}")
+        raise SqueezekitError(f"{source}: the weights and this network differ in batch normalisation; use {flag}")
     if unknown := set(given) - set(own):
-        raise SqueezekitError(f"{path}: holds '{min(unknown)}', which this network has not; choose the --network it is for")
+        raise SqueezekitError(f"{source}: holds '{min(unknown)}', which this network has not; choose the --network it is for")
     if missing := set(own) - set(given):
-        raise SqueezekitError(f"{path}: lacks '{min(missing)}', which this network has; choose the --network it is for")
+        raise SqueezekitError(f"{source}: lacks '{min(missing)}', which this network has; choose the --network it is for")
     differing = [name for name in own if own[name].shape != given[name].shape]
     last = list(own)[-1].rpartition(".")[0]
     if wrong := [name for name in differing if name.rpartition(".")[0] != last]:
         name = wrong[0]
         shapes = f"{list(given[name].shape)} instead of {list(own[name].shape)}"
-        raise SqueezekitError(f"{path}: '{name}' has shape {shapes}; choose the --network it is for")
+        raise SqueezekitError(f"{source}: '{name}' has shape {shapes}; choose the --network it is for")
     network.load_state_dict({name: own[name] if name in differing else given[name] for name in own})
     return differing
 

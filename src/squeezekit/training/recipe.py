@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from squeezekit.errors import SqueezekitError
 from squeezekit.images.batches import Augmentation
@@ -37,7 +37,7 @@ class Recipe(BaseModel):
     plateau_cooldown: int = Field(0, ge=0, description="epochs after a fall of the rate that are not counted")
     plateau_min_rate: float = Field(0.0, ge=0, description="the rate never falls below")
     warmup: Fraction = Field(0.2, description="share of one-cycle's steps in which the rate rises")
-    label_smoothing: Fraction = Field(0.0, description="share of the target spread over all classes")
+    label_smoothing: Fraction = Field(0.0, description="share of the target spread over all classes, where labels are learnt")
     augmentation: Augmentation = Field("none", description="shifts, and mirroring where the data allow it")
     shift: float = Field(0.125, ge=0, le=0.5, description="furthest shift, as a share of the side")
     cutout: float = Field(0.0, ge=0, le=1, description="side of a square that augmentation blanks, as a share of the image's")
@@ -47,6 +47,12 @@ class Recipe(BaseModel):
         "unit", description="pixels to 0…1 (R2), or also to mean 0 and deviation 1 for each channel"
     )
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the processor computes in it")
+
+    @model_validator(mode="after")
+    def _something_is_augmented(self) -> Self:
+        if self.cutout and self.augmentation == "none":
+            raise ValueError("cutout needs an augmentation beside it, shift or shift-flip")
+        return self
 
 
 # What a recipe sets beside the network: defaults that a config file or a flag may overrule.

@@ -16,7 +16,7 @@ from squeezekit.training.settings import RunConfig, read_tables, table_of
 
 
 def taken_up(folder: Path, *, network: str | None, recipe: str | None, config: Path | None, fields: dict[str, Any]) -> Run:
-    """The run in `folder`; `device`, and `data` that has moved, may be given anew.
+    """The run in `folder`; `device`, and `data` and `teacher` that have moved, may be given anew.
 
     Raises SqueezekitError when a name, the file or another field asks for something else than the run has.
     """
@@ -33,7 +33,7 @@ def taken_up(folder: Path, *, network: str | None, recipe: str | None, config: P
         begun, asked = getattr(run.config, table).name, presets[table]
         if asked and asked != begun:
             raise SqueezekitError(f"{folder} was begun with --{table} {begun}, not {asked}; start a new run for that")
-    now = {name: fields.pop(name) for name in ("data", "device") if name in fields}
+    now = {name: fields.pop(name) for name in ("data", "device", "teacher") if name in fields}
     for name, value in fields.items():
         _check(run, name, value)
     run.config = _with(run.config, **now)
@@ -43,7 +43,7 @@ def taken_up(folder: Path, *, network: str | None, recipe: str | None, config: P
 def _check(run: Run, name: str, value: Any) -> None:
     part: BaseModel = getattr(run.config, table_of(name, type(run.config.network)))
     has = getattr(part, name)
-    if name in ("weights", "teacher"):
+    if name == "weights":
         value = settled(value)
     elif name == "precision" and value == "auto":
         value = has
@@ -55,8 +55,11 @@ def _check(run: Run, name: str, value: Any) -> None:
         raise SqueezekitError(f"{run.folder} was begun with {name} = {has}; start a new run to change it")
 
 
-def _with(config: RunConfig, data: str | None = None, device: str = "auto") -> RunConfig:
+def _with(config: RunConfig, data: str | None = None, device: str = "auto", teacher: str | None = None) -> RunConfig:
+    if teacher and not config.run.teacher:
+        raise SqueezekitError(f"--teacher {teacher}: the run was begun without one; start a new run for that")
     place = {
+        "teacher": settled(teacher) if teacher else config.run.teacher,
         "data": settled(data) if data else config.run.data,
         "device": str(chosen_device(config.run.device if device == "auto" else device)),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -68,6 +69,13 @@ class Run:
     def data(self) -> dict[str, Any]:
         """`source`, `classes`, `fingerprint` and the like of the images trained on."""
         return self._json("data.json")
+
+    def weights_digest(self) -> str:
+        """SHA-256 of the best weights, in hex; raises SqueezekitError."""
+        try:
+            return hashlib.sha256((self.folder / "best.safetensors").read_bytes()).hexdigest()
+        except OSError as error:
+            raise SqueezekitError(f"{self.folder}: has no weights ({error.strerror}); let its training finish") from None
 
     @property
     def start_weights(self) -> Path | None:

@@ -46,6 +46,10 @@ def teacher_of(folder: Path, network: NetworkConfig, data: dict[str, Any], split
     """
     run = Run(folder)
     own = run.config.network
+    if run.summary is None:
+        raise SqueezekitError(f"{folder}: its training is not finished; finish it before it teaches")
+    if data.get("teacher", run.weights_digest()) != run.weights_digest():
+        raise SqueezekitError(f"{folder}: not the network that has taught this run so far; name that one with --teacher")
     if run.data["classes"] != data["classes"]:
         raise SqueezekitError(f"{folder}: knows other classes than these images have; choose another --teacher")
     if (own.image_size, own.channels) != (network.image_size, network.channels):

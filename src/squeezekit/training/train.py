@@ -22,7 +22,7 @@ from squeezekit.images.batches import Batches, channel_statistics
 from squeezekit.images.image_set import ImageSet, ImageSource
 from squeezekit.images.sources import load_images, settled
 from squeezekit.images.splits import Split, split_training
-from squeezekit.networks.weights import load_weights
+from squeezekit.networks.weights import load_weights, take_weights
 from squeezekit.randomness import derived_seed
 from squeezekit.screen import progress_bar, say
 from squeezekit.training.loop import WEIGHTS, Progress, Trainer
@@ -34,14 +34,14 @@ from squeezekit.training.recipe import Recipe
 from squeezekit.training.resume import taken_up
 from squeezekit.training.run_folder import Run
 from squeezekit.training.saving import Saving
-from squeezekit.training.settings import RunConfig, build_config, config_from, resolve
+from squeezekit.training.settings import RunConfig, build_config, config_from, read_tables, resolve
 from squeezekit.training.summary import summarise
 from squeezekit.training.teacher import teacher_of
 from squeezekit.training.tensorboard import EventLog
 from squeezekit.training.watch import Interrupted, not_learning, stop_requests
 
 # Of those to train on, from which the statistics of a network to start from are taken.
-STATISTICS_IMAGES = 512
+STATISTICS_IMAGES, STATISTICS_PIXELS = 512, 2**19
 
 
 def train(
@@ -131,11 +131,13 @@ def _open(
     if folder.exists() and not resume and not _was_begun_by_this_launch(folder):
         raise SqueezekitError(f"{folder}: exists already; choose another --out, or go on with --resume")
     if (folder / "config.toml").exists():
+        if pretrained and (begun := Run(folder).data.get("start")) != pretrained.name:
+            raise SqueezekitError(f"{folder} was begun from {begun or 'random weights'}, not {pretrained.name}; start a new run")
         return taken_up(folder, network=network, recipe=recipe, config=config, fields=fields), None
     _check_can_be_made(folder)
     if pretrained:
-        if fields.get("weights"):
-            raise SqueezekitError("both a network and a file of weights to go on from are given; leave out one of them")
+        if config and set(read_tables(config)["network"]) - {"name"}:
+            raise SqueezekitError(f"{config}: its [network] cannot change {pretrained.name}; leave the table out")
         if network and network != pretrained.network:
             raise SqueezekitError(f"what to go on from is a '{pretrained.network}', not a '{network}'; leave out --network")
         network, fields = pretrained.network, {**pretrained.fields, **fields}
@@ -188,19 +190,37 @@ def start_run(
         "launch": launch.launch(),
     }
     config = build_config(network, recipe, run)
+    if pretrained:
+        if config.run.weights:
+            raise SqueezekitError("a network and a file of weights to go on from are both given; leave out one of them")
+        facts["start"] = pretrained.name
     if config.run.weights:
         # Here too, so that weights which do not fit are found before a folder is made.
         load_weights(config.network.build(), Path(config.run.weights))
     if config.run.teacher:
         teacher_of(Path(config.run.teacher), config.network, facts, split)
-    weights = None if pretrained is None else _weights_of(pretrained, config, images, split)
+        facts["teacher"] = Run(Path(config.run.teacher)).weights_digest()
+    elif config.recipe.temperature != 1:
+        raise SqueezekitError("--temperature is that of a teacher's answers; name one with --teacher")
+    weights = None if pretrained is None else _weights_of(pretrained, config, source, split)
     return Run.create(folder, config, facts, split, weights), source
 
 
-def _weights_of(pretrained: Pretrained, config: RunConfig, images: ImageSet, split: Split) -> dict[str, Tensor]:
-    network, some = config.network, np.random.default_rng(0).permutation(split.training)[:STATISTICS_IMAGES]
+def _weights_of(pretrained: Pretrained, config: RunConfig, source: ImageSource, split: Split) -> dict[str, Tensor]:
+    """Of a network that fits, and has not learnt the images that validate; raises SqueezekitError."""
+    network, images = config.network, source.training
+    unseen = pretrained.validation(images, (images.fingerprint, source.test.fingerprint))
+    if unseen is not None and np.setdiff1d(split.validation, unseen).size:
+        raise SqueezekitError(
+            f"{pretrained.name}: may have learnt images that validate this run; give its own --seed and --validation-share"
+        )
+    count = min(STATISTICS_IMAGES, max(STATISTICS_PIXELS // network.image_size**2, 2))
+    some = np.random.default_rng(0).permutation(split.training)[:count]
     batches = Batches(images, some, batch_size=len(some), mean=network.mean, std=network.std)
-    return pretrained.weights(network, next(batches.in_order())[0])
+    weights = pretrained.weights(network, next(batches.in_order())[0])
+    # Before a folder is made.
+    take_weights(network.build(), weights, pretrained.name)
+    return weights
 
 
 def _finish(run: Run, source: ImageSource, processes: Processes, on_epoch: Callable[[dict[str, float]], None] | None) -> None:
@@ -303,7 +323,9 @@ def _train(run: Run, trainer: Trainer, events: EventLog | None, on_epoch: Callab
             if whole:
                 row = progress.history[-1]
                 say(_line(row, trainer.recipe.epochs, trainer.stopping.improved))
-                if warning := not_learning(row["training_loss"], run.config.network.classes):
+                # A teacher's answers may themselves be nearly even.
+                taught = bool(run.config.run.teacher)
+                if not taught and (warning := not_learning(row["training_loss"], run.config.network.classes)):
                     say(f"warning: {warning}")
                 if events:
                     events.epoch(trainer)

@@ -7,7 +7,7 @@ from typing import Any
 
 from squeezekit.compression.sqz import read_sqz
 from squeezekit.networks.layer_table import layer_table
-from squeezekit.zoo.shipped import model_path, shipped_names
+from squeezekit.zoo.shipped import FILES, shipped_names
 
 LICENCE = "Apache-2.0"
 # What the first part of a name stands for.
@@ -38,8 +38,8 @@ class Facts:
 
 
 def facts(name: str) -> Facts:
-    """Of the network of that name; raises SqueezekitError for an unknown one."""
-    path = model_path(name)
+    """Of the network in the box of that name; raises SqueezekitError for an unknown one."""
+    path = FILES / f"{name}.sqz"
     file = read_sqz(path)
     table = layer_table(file.network)
     assert file.origin is not None

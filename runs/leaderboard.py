@@ -1,0 +1,98 @@
+"""The leaderboard: docs/LEADERBOARD.md and its picture, from the cards of the box and from measured rows.
+
+    python runs/leaderboard.py [--rows docs/models/rows.jsonl] [--measure KIND MODEL IMAGES COMMAND]
+
+Without --measure, page and picture are drawn anew. With it, one row is measured first, on the test images, and added: KIND says
+what MODEL is (`trained`, `int8`), a run folder or an .onnx file, COMMAND how it was made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from squeezekit.inference.evaluation import evaluate_model
+from squeezekit.inference.model import load_model
+from squeezekit.networks.layer_table import layer_table
+from squeezekit.reporting.figures import draw_sizes
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE = """# Leaderboard
+
+CIFAR-10 (JPEG): all of CIFAR-10, re-encoded as JPEG of quality 75, 45,000 / 5,000 / 10,000 images; every network here was
+trained on it, and no figure of others on the original is comparable. No choice was made on the test images. Multiply-adds are
+those of one picture, of both its sides where answers are averaged with the mirror image's; activations are their peak at one
+byte a value.
+
+| what | test accuracy | bytes | parameters | multiply-adds | activations, bytes | epochs | command | commit |
+|---|---|---|---|---|---|---|---|---|
+{rows}
+
+![Test accuracy against bytes](leaderboard.png)
+
+{remarks}
+"""
+
+
+def measured(kind: str, model: str, images: str, command: str) -> dict[str, Any]:
+    """One row."""
+    loaded = load_model(model)
+    config, place = loaded.config, Path(model)
+    table = layer_table(config)
+    floats = sum(4 * p.numel() for p in loaded.network.state_dict().values() if p.is_floating_point())
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    return {
+        "name": config.name,
+        "kind": kind,
+        "accuracy": evaluate_model(loaded, images, "test").accuracy,
+        "bytes": floats if place.is_dir() else place.stat().st_size,
+        "parameters": table.parameters,
+        "macs": table.macs,
+        "activation_bytes": table.activation_bytes,
+        "command": command,
+        "commit": commit,
+    }
+
+
+def line(row: dict[str, Any]) -> str:
+    """One row, in Markdown."""
+    numbers = [f"{row['accuracy']:.4f}", *(f"{row[key]:,}" for key in ("bytes", "parameters", "macs", "activation_bytes"))]
+    return f"| {row['label']} | " + " | ".join([*numbers, str(row["epochs"]), f"`{row['command']}`", row["commit"]]) + " |"
+
+
+def of_card(path: Path) -> dict[str, Any]:
+    """The row of a network in the box."""
+    card = json.loads(path.read_text(encoding="utf-8"))
+    name = card["name"]
+    return {
+        **card,
+        "label": f"[`{name}`](models/{name}.md)",
+        "kind": "box",
+        "epochs": f"{card['recipe']['epochs']} + {card['rounds']}",
+        "command": "runs/zoo.sh",
+    }
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=Path, default=DOCS / "models" / "rows.jsonl")
+    parser.add_argument("--measure", nargs=4, metavar=("KIND", "MODEL", "IMAGES", "COMMAND"))
+    parser.add_argument("--epochs", help="of what is measured")
+    given = parser.parse_args()
+    if given.measure:
+        with given.rows.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({**measured(*given.measure), "epochs": given.epochs}) + "\n")
+    rows = [json.loads(text) for text in given.rows.read_text(encoding="utf-8").splitlines()]
+    rows = [{**row, "label": f"`{row['name']}`, {row['kind']}"} for row in rows]
+    rows += [of_card(path) for path in sorted((DOCS / "models").glob("cifar10-*.json"))]
+    rows.sort(key=lambda row: -row["accuracy"])
+    remarks = (DOCS / "models" / "remarks.md").read_text(encoding="utf-8").strip()
+    (DOCS / "LEADERBOARD.md").write_text(PAGE.format(rows="\n".join(map(line, rows)), remarks=remarks), encoding="utf-8")
+    points: dict[str, list[tuple[int, float]]] = {}
+    for row in sorted(rows, key=lambda row: row["bytes"]):
+        title = "squeezekit's box" if row["kind"] == "box" else row["name"]
+        points.setdefault(title, []).append((row["bytes"], row["accuracy"]))
+    draw_sizes(points, DOCS / "leaderboard.png")
