@@ -1,4 +1,4 @@
-"""The leaderboard: docs/LEADERBOARD.md and its picture, from the cards of the box and from measured rows.
+"""The leaderboard: docs/LEADERBOARD.md, its picture and the README's part, from the cards of the box and from measured rows.
 
     python runs/leaderboard.py [--rows docs/models/rows.jsonl] [--measure KIND MODEL IMAGES COMMAND]
 
@@ -20,6 +20,8 @@ from squeezekit.networks.layer_table import layer_table
 from squeezekit.reporting.figures import draw_sizes
 
 DOCS = Path(__file__).parent.parent / "docs"
+BEGIN, END = "<!-- leaderboard -->", "<!-- end of leaderboard -->"
+SHORT_HEAD = "| what | test accuracy | bytes | parameters | multiply-adds |\n|---|---|---|---|---|"
 PAGE = """# Leaderboard
 
 CIFAR-10 (JPEG): all of CIFAR-10, re-encoded as JPEG of quality 75, 45,000 / 5,000 / 10,000 images; every network here was
@@ -63,6 +65,12 @@ def line(row: dict[str, Any]) -> str:
     return f"| {row['label']} | " + " | ".join([*numbers, str(row["epochs"]), f"`{row['command']}`", row["commit"]]) + " |"
 
 
+def short_line(row: dict[str, Any]) -> str:
+    """One row of the README, in Markdown."""
+    label = row["label"].replace("](models/", "](docs/models/")
+    return f"| {label} | {row['accuracy']:.4f} | " + " | ".join(f"{row[key]:,}" for key in ("bytes", "parameters", "macs")) + " |"
+
+
 def of_card(path: Path) -> dict[str, Any]:
     """The row of a network in the box."""
     card = json.loads(path.read_text(encoding="utf-8"))
@@ -91,6 +99,10 @@ if __name__ == "__main__":
     rows.sort(key=lambda row: -row["accuracy"])
     remarks = (DOCS / "models" / "remarks.md").read_text(encoding="utf-8").strip()
     (DOCS / "LEADERBOARD.md").write_text(PAGE.format(rows="\n".join(map(line, rows)), remarks=remarks), encoding="utf-8")
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    before, _, rest = readme.partition(BEGIN)
+    short = "\n".join([SHORT_HEAD, *map(short_line, rows)])
+    (DOCS.parent / "README.md").write_text(f"{before}{BEGIN}\n{short}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
     points: dict[str, list[tuple[int, float]]] = {}
     for row in sorted(rows, key=lambda row: row["bytes"]):
         title = "squeezekit's box" if row["kind"] == "box" else row["name"]
