@@ -45,7 +45,7 @@ for name in nano tiny small; do
     train $name --teacher "$out/wide" --temperature 2
 done
 # Pressures at which the files have at most 32, 96, 250 and 500 KB.
-squeeze nano cifar10-nano 0.0565 11 --teacher "$out/wide"
+squeeze nano cifar10-nano 0.068 11 --teacher "$out/wide"
 squeeze tiny cifar10-tiny 0.0275 5
 squeeze small cifar10-small 0.0132 5 --teacher "$out/wide"
 squeeze wide cifar10-best 0.00902 7
