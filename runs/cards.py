@@ -84,7 +84,7 @@ def measured(name: str, images: str, run: Path, folder: Path, limit: int) -> dic
 def page(card: dict[str, Any], speeds: list[dict[str, Any]], about: dict[str, Any]) -> str:
     """Markdown."""
     kind = card["name"].partition("-")[0]
-    environment = Environment(trim_blocks=True, undefined=StrictUndefined, keep_trailing_newline=True)
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(**card, speeds=speeds, about=about["text"], use=USE[kind], about_data=DATA[kind])
 
