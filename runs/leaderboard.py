@@ -14,8 +14,11 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from squeezekit.inference.evaluation import evaluate_model
 from squeezekit.inference.model import load_model
+from squeezekit.networks import network_config
 from squeezekit.networks.layer_table import layer_table
 from squeezekit.reporting.figures import draw_sizes
 
@@ -43,20 +46,24 @@ def measured(kind: str, model: str, images: str, command: str) -> dict[str, Any]
     """One row."""
     loaded = load_model(model)
     config, place = loaded.config, Path(model)
-    table = layer_table(config)
-    floats = sum(4 * p.numel() for p in loaded.network.state_dict().values() if p.is_floating_point())
+    # An ONNX file says only which network it was made from.
+    table = layer_table(config if place.is_dir() else network_config(config.name))
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
     return {
         "name": config.name,
         "kind": kind,
         "accuracy": evaluate_model(loaded, images, "test").accuracy,
-        "bytes": floats if place.is_dir() else place.stat().st_size,
+        "bytes": _float_bytes(loaded.network) if place.is_dir() else place.stat().st_size,
         "parameters": table.parameters,
         "macs": table.macs,
         "activation_bytes": table.activation_bytes,
         "command": command,
         "commit": commit,
     }
+
+
+def _float_bytes(network: nn.Module) -> int:
+    return sum(4 * tensor.numel() for tensor in network.state_dict().values() if tensor.is_floating_point())
 
 
 def line(row: dict[str, Any]) -> str:
