@@ -38,7 +38,7 @@ def test_grey_images_stay_grey():
 def test_worse_pictures_are_recognised_less_well(tiny_run, capsys):
     rows = {(row.kind, row.strength): row for row in robustness(tiny_run.folder, limit=150)}
     assert rows["none", 0].images == 150 and len(rows) == 1 + sum(map(len, STRENGTHS.values()))
-    assert rows["none", 0].accuracy > 0.8
+    assert rows["none", 0].accuracy > 0.5
     assert rows["noise", 32].accuracy <= rows["none", 0].accuracy
     assert main(["evaluate", str(tiny_run.folder), "--robustness", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)["robustness"]

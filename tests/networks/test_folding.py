@@ -31,6 +31,13 @@ def test_folded_and_unfolded_answer_alike(network):
         assert torch.allclose(other(images), network(images), atol=1e-4 * float(network(images).detach().abs().max()))
 
 
+def test_filters_have_the_length_that_muon_gives_them(network):
+    again = unfolded(folded(network), torch.randn(32, 3, 32, 32))
+    for module in again.modules():
+        if isinstance(module, torch.nn.Conv2d) and module.bias is None:
+            assert float(module.weight.detach().norm()) == pytest.approx(len(module.weight) ** 0.5, rel=1e-4)
+
+
 def test_statistics_are_those_of_the_images(network):
     images = torch.randn(32, 3, 32, 32)
     again = unfolded(folded(network), images)

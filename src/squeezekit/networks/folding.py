@@ -123,8 +123,11 @@ def unfolded(network: SqueezeNet, images: Tensor) -> SqueezeNet:
             continue
         assert norm.running_mean is not None and norm.running_var is not None
         variance, mean = statistics[place.name]
-        norm.running_mean[part], norm.running_var[part] = mean - module.bias, variance
-        norm.weight[part], norm.bias[part] = (variance + norm.eps).sqrt(), mean
+        # Filters of the length that Muon gives them anyhow (`muon.py`), so that its first step leaves the statistics right.
+        stretch = module.out_channels**0.5 / module.weight.norm()
+        place.module.weight.mul_(stretch)
+        norm.running_mean[part], norm.running_var[part] = stretch * (mean - module.bias), stretch**2 * variance
+        norm.weight[part], norm.bias[part] = (stretch**2 * variance + norm.eps).sqrt() / stretch, mean
     return normed.eval()
 
 
