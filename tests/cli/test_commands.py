@@ -88,7 +88,7 @@ def test_describe(capsys):
         (["train", "--data", "nowhere"], "nowhere"),
         (["train"], "--data"),
         (["evaluate", "nowhere"], "does not exist"),
-        (["inspect", "nowhere.sqz"], "cannot be read"),
+        (["inspect", "nowhere.sqz"], "does not exist"),
         (["compress", "nowhere", "-o", "x.sqz"], "not a run folder"),
         (["predict", "nowhere", "x.png"], "does not exist"),
         (["describe", "vgg"], "choose one of"),

@@ -7,6 +7,8 @@ import torch
 from tests.conftest import TINY
 
 from squeezekit import SqueezekitError, train
+from squeezekit.images.batches import Batches
+from squeezekit.images.digits import load_digits
 from squeezekit.networks import network_config
 from squeezekit.training.loop import Trainer
 from squeezekit.training.recipe import RECIPES
@@ -54,10 +56,11 @@ def test_a_pupil_comes_near_its_teacher(tiny_run, tmp_path):
     run = train("digits", out=tmp_path / "pupil", teacher=str(tiny_run.folder), temperature=2.0, **fields)
     alone = train("digits", out=tmp_path / "alone", **fields)
     assert run.config.run.teacher == str(tiny_run.folder.absolute())
-    images, taught = torch.randn(64, 1, 32, 32), tiny_run.network()
+    digits, config, taught = load_digits(image_size=32, channels=1).test, tiny_run.config.network, tiny_run.network()
+    images, _labels = next(Batches(digits, batch_size=200, mean=config.mean, std=config.std).in_order())
     with torch.no_grad():
         apart = [(taught(images).softmax(1) - one.network()(images).softmax(1)).abs().mean() for one in (run, alone)]
-    assert apart[0] < apart[1]
+    assert apart[0] < apart[1], apart
 
 
 def test_a_run_goes_on_with_the_teacher_it_had_wherever_that_lies(tiny_run, tmp_path):

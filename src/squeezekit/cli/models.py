@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json as jsonlib
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -30,11 +31,15 @@ def run(*, json: bool = False) -> int:
     if json:
         print(jsonlib.dumps([each.as_json() for each in found]))
         return 0
-    table = Table("name", "bytes", "parameters", "multiply-adds", "activations (int8)", "test accuracy", "data", "licence")
-    for column in table.columns[1:6]:
+    table = Table("name", "bytes", "parameters", "MACs", "activations", "accuracy", box=SIMPLE_HEAD)
+    for column in table.columns[1:]:
         column.justify = "right"
     for each in found:
-        numbers = (f"{each.bytes:,}", f"{each.parameters:,}", f"{each.macs:,}", f"{each.activation_bytes:,}")
-        table.add_row(each.name, *numbers, f"{each.accuracy:.2%}", each.data, each.licence)
+        work = (f"{each.parameters / 1e6:.2f} M", f"{each.macs / 1e6:,.0f} M", f"{each.activation_bytes // 1024} KB")
+        table.add_row(each.name, f"{each.bytes:,}", *work, f"{each.accuracy:.2%}")
     Console(highlight=False).print(table)
+    print("MACs: multiply-adds of one picture; activations: their peak, in int8; accuracy: on test pictures")
+    for data in dict.fromkeys(each.data for each in found):
+        of = [each for each in found if each.data == data]
+        print(f"{', '.join(each.name for each in of)}: trained on {data}; licence {of[0].licence}")
     return 0
