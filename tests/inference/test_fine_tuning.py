@@ -22,12 +22,10 @@ def file(tiny_run, tmp_path_factory):
     return path
 
 
-def test_it_begins_where_the_network_was(file, tiny_run, tmp_path):
+def test_it_begins_where_the_network_was(file, tmp_path):
     on = fine_tune(file, "digits", out=tmp_path / "on", epochs=1, **FAST)
-    before = tiny_run.summary["validation"]["accuracy"]
     afresh = train("digits", out=tmp_path / "afresh", epochs=1, **{**TINY, **FAST})
-    assert on.summary["validation"]["accuracy"] > afresh.summary["validation"]["accuracy"]
-    assert before > 0.8 and on.summary["validation"]["accuracy"] > 0.5
+    assert on.summary["validation"]["accuracy"] > afresh.summary["validation"]["accuracy"] + 0.2
     # Folded in the file, made anew, since the recipe has it.
     assert on.config.network.batch_norm and on.config.network.base_e == TINY["base_e"]
     network = on.config.network.build()
