@@ -52,6 +52,12 @@ DATA = {
 SHOWN = ("optimizer", "learning_rate", "batch_size", "epochs", "cutout", "shift", "label_smoothing", "temperature", "precision")
 
 
+def commit() -> str:
+    """Of this working tree, short."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def measured(name: str, images: str, run: Path, folder: Path, limit: int) -> dict[str, Any]:
     """Every number of a card; draws its pictures."""
     data = "digits" if name.startswith("digits") else images
@@ -96,9 +102,8 @@ if __name__ == "__main__":
     parser.add_argument("--names", nargs="+", default=shipped_names())
     parser.add_argument("--speeds", type=Path)
     parser.add_argument("--pages", type=Path, default=Path("docs/models"))
-    parser.add_argument("--limit", type=int, default=2000, help="test pictures to spoil")
+    parser.add_argument("--limit", type=int, default=2000, help="test pictures to corrupt")
     given = parser.parse_args()
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
     given.pages.mkdir(parents=True, exist_ok=True)
     lines = [json.loads(line) for line in given.speeds.read_text().splitlines()] if given.speeds else []
     abouts = json.loads((given.pages / "about.json").read_text(encoding="utf-8"))
@@ -106,9 +111,9 @@ if __name__ == "__main__":
         place = given.pages / f"{name}.json"
         if not place.exists():
             numbers = measured(name, given.images, given.runs / RUNS[name], given.pages, given.limit)
-            numbers |= {"rounds": abouts[name]["rounds"], "commit": commit}
+            numbers |= {"rounds": abouts[name]["rounds"], "commit": commit()}
             durable.write_text(place, json.dumps(numbers, indent=1) + "\n")
         card = json.loads(place.read_text(encoding="utf-8"))
         own = [line for line in lines if line["model"] == name and "ratio" in line]
-        (given.pages / f"{name}.md").write_text(page(card, own, abouts[name]), encoding="utf-8")
+        durable.write_text(given.pages / f"{name}.md", page(card, own, abouts[name]))
         print(f"{name}: {card['bytes']:,} bytes, test accuracy {card['test']['accuracy']:.4f}", flush=True)

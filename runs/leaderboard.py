@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
+from cards import commit
 from torch import nn
 
+from squeezekit import durable
 from squeezekit.inference.evaluation import evaluate_model
 from squeezekit.inference.model import load_model
 from squeezekit.networks import network_config
@@ -48,7 +49,6 @@ def measured(kind: str, model: str, images: str, command: str) -> dict[str, Any]
     config, place = loaded.config, Path(model)
     # An ONNX file says only which network it was made from.
     table = layer_table(config if place.is_dir() else network_config(config.name))
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
     return {
         "name": config.name,
         "kind": kind,
@@ -58,7 +58,7 @@ def measured(kind: str, model: str, images: str, command: str) -> dict[str, Any]
         "macs": table.macs,
         "activation_bytes": table.activation_bytes,
         "command": command,
-        "commit": commit,
+        "commit": commit(),
     }
 
 
@@ -105,11 +105,11 @@ if __name__ == "__main__":
     rows += [of_card(path) for path in sorted((DOCS / "models").glob("cifar10-*.json"))]
     rows.sort(key=lambda row: -row["accuracy"])
     remarks = (DOCS / "models" / "remarks.md").read_text(encoding="utf-8").strip()
-    (DOCS / "LEADERBOARD.md").write_text(PAGE.format(rows="\n".join(map(line, rows)), remarks=remarks), encoding="utf-8")
+    durable.write_text(DOCS / "LEADERBOARD.md", PAGE.format(rows="\n".join(map(line, rows)), remarks=remarks))
     readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
     before, _, rest = readme.partition(BEGIN)
     short = "\n".join([SHORT_HEAD, *map(short_line, rows)])
-    (DOCS.parent / "README.md").write_text(f"{before}{BEGIN}\n{short}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+    durable.write_text(DOCS.parent / "README.md", f"{before}{BEGIN}\n{short}\n{END}{rest.partition(END)[2]}")
     points: dict[str, list[tuple[int, float]]] = {}
     for row in sorted(rows, key=lambda row: row["bytes"]):
         title = "squeezekit's box" if row["kind"] == "box" else row["name"]

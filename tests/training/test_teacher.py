@@ -20,7 +20,7 @@ from squeezekit.training.watch import Interrupted
 def test_the_gradient_is_that_of_soft_targets_at_a_temperature(tiny_run):
     torch.manual_seed(0)
     config = tiny_run.config.network
-    pupil, teacher = config.build(), Teacher(tiny_run.network(), config, config)
+    student, teacher = config.build(), Teacher(tiny_run.network(), config, config)
     recipe = RECIPES["report"].model_copy(update={"precision": "fp32", "temperature": 3.0, "optimizer": "sgd", "momentum": 0.0})
     images, labels = torch.randn(6, config.channels, 32, 32), torch.randint(10, (6,))
 
@@ -30,14 +30,14 @@ def test_the_gradient_is_that_of_soft_targets_at_a_temperature(tiny_run):
         def elsewhere(self, step):
             return 0, 0
 
-    trainer = Trainer(pupil, recipe, Images(), Images(), seed=0, device=torch.device("cpu"), teacher=teacher)
-    pupil.eval()
+    trainer = Trainer(student, recipe, Images(), Images(), seed=0, device=torch.device("cpu"), teacher=teacher)
+    student.eval()
     targets = (teacher(images) / 3).softmax(1)
-    loss = -(targets * (pupil(images) / 3).log_softmax(1)).sum(1).mean()
-    wanted = torch.autograd.grad(9 * loss, list(pupil.parameters()))
+    loss = -(targets * (student(images) / 3).log_softmax(1)).sum(1).mean()
+    wanted = torch.autograd.grad(9 * loss, list(student.parameters()))
     told = trainer.step(images, labels, 1e-9)
     assert float(told[0]) == pytest.approx(float(loss), rel=1e-5)
-    for parameter, gradient in zip(pupil.parameters(), wanted, strict=True):
+    for parameter, gradient in zip(student.parameters(), wanted, strict=True):
         assert torch.allclose(parameter.grad, gradient, atol=1e-6)
     assert not any(parameter.requires_grad for parameter in teacher.parameters())
 
@@ -46,14 +46,14 @@ def test_a_teacher_sees_images_as_it_knows_them(tiny_run):
     own = tiny_run.config.network
     other = own.model_copy(update={"mean": (0.3,), "std": (0.2,)})
     pixels = torch.rand(4, own.channels, 32, 32)
-    as_pupil, as_own = (pixels - 0.3) / 0.2, (pixels - own.mean[0]) / own.std[0]
-    taught = Teacher(tiny_run.network(), own, other)(as_pupil)
+    as_student, as_own = (pixels - 0.3) / 0.2, (pixels - own.mean[0]) / own.std[0]
+    taught = Teacher(tiny_run.network(), own, other)(as_student)
     assert torch.allclose(taught, tiny_run.network()(as_own), atol=1e-4)
 
 
-def test_a_pupil_comes_near_its_teacher(tiny_run, tmp_path):
+def test_a_student_comes_near_its_teacher(tiny_run, tmp_path):
     fields = {"precision": "fp32", "epochs": 8, **TINY}
-    run = train("digits", out=tmp_path / "pupil", teacher=str(tiny_run.folder), temperature=2.0, **fields)
+    run = train("digits", out=tmp_path / "student", teacher=str(tiny_run.folder), temperature=2.0, **fields)
     alone = train("digits", out=tmp_path / "alone", **fields)
     assert run.config.run.teacher == str(tiny_run.folder.absolute())
     digits, config, taught = load_digits(image_size=32, channels=1).test, tiny_run.config.network, tiny_run.network()
@@ -72,11 +72,11 @@ def test_a_run_goes_on_with_the_teacher_it_had_wherever_that_lies(tiny_run, tmp_
         raise Interrupted("stopped")
 
     with pytest.raises(Interrupted):
-        train("digits", out=tmp_path / "pupil", teacher=str(teacher), on_epoch=stops, **fields)
+        train("digits", out=tmp_path / "student", teacher=str(teacher), on_epoch=stops, **fields)
     moved = teacher.rename(tmp_path / "moved")
     with pytest.raises(SqueezekitError, match="not a run folder"):
-        train(out=tmp_path / "pupil", resume=True)
-    run = train(out=tmp_path / "pupil", resume=True, teacher=str(moved))
+        train(out=tmp_path / "student", resume=True)
+    run = train(out=tmp_path / "student", resume=True, teacher=str(moved))
     for one, other in zip(run.network().parameters(), whole.network().parameters(), strict=True):
         assert torch.equal(one, other)
     changed = {name: value + 1 for name, value in tiny_run.network().state_dict().items()}
@@ -95,8 +95,8 @@ def test_a_run_goes_on_with_the_teacher_it_had_wherever_that_lies(tiny_run, tmp_
 )
 def test_a_teacher_that_does_not_fit_is_refused_before_anything_is_made(tiny_run, tmp_path, changes, problem):
     with pytest.raises(SqueezekitError, match=problem):
-        train("digits", out=tmp_path / "pupil", teacher=str(tiny_run.folder), **{**TINY, **changes})
-    assert not (tmp_path / "pupil").exists()
+        train("digits", out=tmp_path / "student", teacher=str(tiny_run.folder), **{**TINY, **changes})
+    assert not (tmp_path / "student").exists()
 
 
 def test_a_temperature_wants_a_teacher_and_cutout_an_augmentation(tmp_path):

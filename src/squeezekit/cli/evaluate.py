@@ -38,20 +38,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(*, model: str, json: bool = False, pictures: str | None = None, robustness: bool = False, **options: str) -> int:
     """Evaluate, draw confusion matrix and mistakes, print the result."""
     from squeezekit.inference.evaluation import evaluate
-    from squeezekit.inference.robustness import robustness as bearings
+    from squeezekit.inference.robustness import robustness as on_corrupted
     from squeezekit.reporting.figures import draw_confusion, draw_mistakes
 
     if robustness and options.get("split") == "validation":
-        raise SqueezekitError("--robustness spoils test images; leave out --split validation")
+        raise SqueezekitError("--robustness corrupts test images; leave out --split validation")
     evaluation = evaluate(model, **options)  # type: ignore[arg-type]
     place = Path(model).expanduser()
     folder = Path(pictures).expanduser() if pictures else place if place.is_dir() else place.parent
     folder.mkdir(parents=True, exist_ok=True)
     drawn = [draw_confusion(evaluation, folder / "confusion.png"), draw_mistakes(evaluation, folder / "mistakes.png")]
     say("pictures in " + ", ".join(str(path) for path in drawn))
-    spoilt = bearings(model, options.get("data")) if robustness else []
+    corrupted = on_corrupted(model, options.get("data")) if robustness else []
     if json:
-        print(jsonlib.dumps(evaluation.as_json() | ({"robustness": [vars(each) for each in spoilt]} if spoilt else {})))
+        print(jsonlib.dumps(evaluation.as_json() | ({"robustness": [vars(each) for each in corrupted]} if corrupted else {})))
         return 0
     table = Table("class", *(("precision", "recall", "f1", "images")))
     for name, row in evaluation.per_class.items():
@@ -62,6 +62,6 @@ def run(*, model: str, json: bool = False, pictures: str | None = None, robustne
         f"{evaluation.top5_accuracy:.2%}), loss {evaluation.loss:.4f}, calibration error "
         f"{evaluation.calibration_error:.4f}, {len(evaluation.images)} images"
     )
-    for each in spoilt:
+    for each in corrupted:
         print(f"{each.kind:<10} {each.strength:>5g}  accuracy {each.accuracy:.2%} of {each.images} images")
     return 0

@@ -1,4 +1,4 @@
-"""How a trained network bears pictures that are worse than those it knows."""
+"""How robust a trained network is to corrupted pictures."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ STRENGTHS: dict[str, tuple[float, ...]] = {
 
 
 @dataclass(frozen=True)
-class Bearing:
-    """Accuracy 0…1 on `images` pictures that were all spoilt in one way; `kind` is `none` for pictures as they are."""
+class CorruptionAccuracy:
+    """Accuracy 0…1 on `images` pictures that were all corrupted in one way; `kind` is `none` for pictures as they are."""
 
     kind: str
     strength: float
@@ -38,7 +38,7 @@ class Bearing:
     images: int
 
 
-def robustness(model: str | Path, data: str | Path | None = None, limit: int = 2000) -> list[Bearing]:
+def robustness(model: str | Path, data: str | Path | None = None, limit: int = 2000) -> list[CorruptionAccuracy]:
     """Accuracy on test images as they are, then blurred, noisy, pale and compressed, each at rising strength.
 
     Of more than `limit` images, evenly chosen ones are used. `model` and `data` are those of `evaluate`; raises SqueezekitError.
@@ -51,25 +51,25 @@ def robustness(model: str | Path, data: str | Path | None = None, limit: int = 2
         raise SqueezekitError(f"{loaded.name}: there are no test images")
     chosen = test.subset(np.linspace(0, len(test) - 1, min(limit, len(test))).astype(np.int64))
 
-    def bearing(kind: str, strength: float, images: ImageSet) -> Bearing:
+    def accuracy_on(kind: str, strength: float, images: ImageSet) -> CorruptionAccuracy:
         size = images_at_once(config.image_size)
         batches = Batches(images, batch_size=size, mean=config.mean, std=config.std)
-        return Bearing(kind, strength, measure(loaded.network, batches).accuracy, len(images))
+        return CorruptionAccuracy(kind, strength, measure(loaded.network, batches).accuracy, len(images))
 
-    rows = [bearing("none", 0, chosen)]
+    rows = [accuracy_on("none", 0, chosen)]
     for kind, strengths in STRENGTHS.items():
-        rows += [bearing(kind, strength, spoilt(chosen, kind, strength)) for strength in strengths]
+        rows += [accuracy_on(kind, strength, corrupted(chosen, kind, strength)) for strength in strengths]
     return rows
 
 
-def spoilt(images: ImageSet, kind: str, strength: float) -> ImageSet:
-    """All of them spoilt in one of the ways of STRENGTHS; the same noise each time."""
+def corrupted(images: ImageSet, kind: str, strength: float) -> ImageSet:
+    """All of them corrupted in one of the ways of STRENGTHS; the same noise each time."""
     random = np.random.default_rng(0)
-    pixels = np.stack([_spoilt(each, kind, strength, random) for each in images.images])
+    pixels = np.stack([_corrupted(each, kind, strength, random) for each in images.images])
     return ImageSet(pixels, images.labels, images.classes, f"{images.fingerprint} {kind} {strength:g}", images.mirrorable)
 
 
-def _spoilt(pixels: NDArray[np.uint8], kind: str, strength: float, random: np.random.Generator) -> NDArray[np.uint8]:
+def _corrupted(pixels: NDArray[np.uint8], kind: str, strength: float, random: np.random.Generator) -> NDArray[np.uint8]:
     if kind == "noise":
         noisy = pixels + random.normal(0, strength, pixels.shape)
         return np.rint(noisy).clip(0, 255).astype(np.uint8)

@@ -124,7 +124,7 @@ def unfolded(network: SqueezeNet, images: Tensor) -> SqueezeNet:
         assert norm.running_mean is not None and norm.running_var is not None
         variance, mean = statistics[place.name]
         # Filters of the length that Muon gives them anyhow (`muon.py`), so that its first step leaves the statistics right.
-        stretch = module.out_channels**0.5 / module.weight.norm()
+        stretch = module.out_channels**0.5 / module.weight.norm().clamp(min=1e-7)
         place.module.weight.mul_(stretch)
         norm.running_mean[part], norm.running_var[part] = stretch * (mean - module.bias), stretch**2 * variance
         norm.weight[part], norm.bias[part] = (stretch**2 * variance + norm.eps).sqrt() / stretch, mean

@@ -173,14 +173,15 @@ class Trainer:
             logits = network(images).float()
             with torch.no_grad():
                 taught = None if teacher is None else teacher(images).float()
-        loss, heat = self._loss(logits, labels, taught), 1.0 if taught is None else self.recipe.temperature**2
+        # What softer answers take from the gradient is given back (section 2).
+        loss, scale = self._loss(logits, labels, taught), 1.0 if taught is None else self.recipe.temperature**2
         weights = self._class_weights
         right, count = (logits.argmax(1) == labels).sum(), torch.full_like(loss, len(labels))
         weight = count if weights is None else weights[labels].sum()
         sums = self.processes.total(torch.stack([loss.detach(), weight, right, count]).double())
         self.optimizer.zero_grad()
         # The mean over the whole batch, of which the gradients will be averaged over the processes.
-        (loss * (heat * self.processes.count / sums[1])).backward()  # type: ignore[no-untyped-call]
+        (loss * (scale * self.processes.count / sums[1])).backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         return torch.stack([sums[0] / sums[1], sums[2], sums[3]])
 
@@ -190,8 +191,8 @@ class Trainer:
         if taught is None:
             smoothing = self.recipe.label_smoothing
             return F.cross_entropy(logits, labels, weight=weights, label_smoothing=smoothing, reduction="sum")
-        heat = self.recipe.temperature
-        return F.cross_entropy(logits / heat, (taught / heat).softmax(1), weight=weights, reduction="sum")
+        temperature = self.recipe.temperature
+        return F.cross_entropy(logits / temperature, (taught / temperature).softmax(1), weight=weights, reduction="sum")
 
     def _place_rates(self, device: torch.device) -> None:
         """On a GPU a rate lies where a recorded step reads it, also when a CPU began the run."""

@@ -22,13 +22,14 @@ class Teacher(nn.Module):
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, network: nn.Module, own: NetworkConfig, pupil: NetworkConfig) -> None:
+    def __init__(self, network: nn.Module, own: NetworkConfig, student: NetworkConfig) -> None:
         super().__init__()
         self.network = network.eval().requires_grad_(False)
         mean, std, given_mean, given_std = (
-            torch.tensor(numbers).expand(own.channels).view(1, -1, 1, 1) for numbers in (own.mean, own.std, pupil.mean, pupil.std)
+            torch.tensor(numbers).expand(own.channels).view(1, -1, 1, 1)
+            for numbers in (own.mean, own.std, student.mean, student.std)
         )
-        self.same = (own.mean, own.std) == (pupil.mean, pupil.std)
+        self.same = (own.mean, own.std) == (student.mean, student.std)
         self.register_buffer("scale", given_std / std)
         self.register_buffer("shift", (given_mean - mean) / std)
 
@@ -42,7 +43,7 @@ def teacher_of(folder: Path, network: NetworkConfig, data: dict[str, Any], split
     """The network of the finished run in `folder`, as a teacher of `network`, of whose run `data` and `split` tell.
 
     Raises SqueezekitError where it knows other classes, takes images of another size, or has learnt from images that validate
-    its pupil.
+    its student.
     """
     run = Run(folder)
     own = run.config.network
