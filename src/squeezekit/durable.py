@@ -23,10 +23,15 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(aside, path)
-        _flush_folder(path.parent)
+        move(aside, path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def move(aside: Path, path: Path) -> None:
+    """Give a file that is on disk the name `path`, in the place of any that has it, in one step."""
+    os.replace(aside, path)
+    _flush_folder(path.parent)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

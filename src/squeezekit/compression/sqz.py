@@ -81,15 +81,7 @@ class Sqz:
     def to_bytes(self) -> bytes:
         """The file; the same content gives the same bytes."""
         about = {"network": self.network.model_dump(mode="json"), "classes": list(self.classes), "resize": RESIZE}
-        fields = Fields(MAGIC, len(MAGIC))
-        fields.write_integer(VERSION)
-        sections = {NETWORK: write_json(about), WEIGHTS: encode_tensors(self.weights), **self._known(), **self.others}
-        fields.write_integer(len(sections))
-        for tag, data in sections.items():
-            fields.write(tag.encode("ascii"))
-            fields.write_integer(len(data))
-            fields.write(data)
-        return bytes(fields) + hashlib.sha256(bytes(fields)).digest()
+        return joined({NETWORK: write_json(about), WEIGHTS: encode_tensors(self.weights), **self._known(), **self.others})
 
     def _known(self) -> dict[str, bytes]:
         contents = {
@@ -160,6 +152,18 @@ def _stages(content: Any) -> tuple[Stage, ...]:
     return tuple(Stage.read(stage) for stage in content)
 
 
+def joined(sections: Mapping[str, bytes]) -> bytes:
+    """The file of these sections, by tag."""
+    fields = Fields(MAGIC, len(MAGIC))
+    fields.write_integer(VERSION)
+    fields.write_integer(len(sections))
+    for tag, data in sections.items():
+        fields.write(tag.encode("ascii"))
+        fields.write_integer(len(data))
+        fields.write(data)
+    return bytes(fields) + hashlib.sha256(bytes(fields)).digest()
+
+
 def sections_of(data: bytes) -> dict[str, bytes]:
     """The bytes of each section, by tag; raises SqueezekitError for what is no whole `.sqz` of this version."""
     if not data.startswith(MAGIC):
@@ -225,6 +229,14 @@ def write_text(text: bytes) -> bytes:
 
 def read_json(data: bytes) -> Any:
     """What `write_json` wrote; raises SqueezekitError."""
+    try:
+        return json.loads(read_text(data), parse_float=_finite, parse_constant=_finite)
+    except (ValueError, RecursionError):
+        raise SqueezekitError("damaged: a text in it is not JSON; get the file again") from None
+
+
+def read_text(data: bytes) -> bytes:
+    """What `write_text` wrote; raises SqueezekitError."""
     fields = Fields(data)
     length, budget = fields.read_integer(), FREE_BITS + BITS_PER_BYTE * len(data)
     if 8 * length > budget:
@@ -233,10 +245,7 @@ def read_json(data: bytes) -> Any:
     code_text(coder, *fresh_text(), octets)
     if exhausted(coder):
         raise SqueezekitError("damaged: a text in it is cut short; get the file again")
-    try:
-        return json.loads(octets.tobytes(), parse_float=_finite, parse_constant=_finite)
-    except (ValueError, RecursionError):
-        raise SqueezekitError("damaged: a text in it is not JSON; get the file again") from None
+    return octets.tobytes()
 
 
 def _finite(text: str) -> float:

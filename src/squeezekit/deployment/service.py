@@ -28,6 +28,7 @@ from squeezekit.deployment.batching import Batcher, QueueFullError
 from squeezekit.deployment.front_page import FrontPage
 from squeezekit.deployment.intake import SMALL_BYTES, Decoder, LargePictureError, Limits, pictures_of
 from squeezekit.deployment.live_model import LiveModel
+from squeezekit.deployment.updating import Updates
 from squeezekit.errors import SqueezekitError
 from squeezekit.inference.classifier import Classifier, Prediction
 from squeezekit.networks.catalogue import first_problem
@@ -125,8 +126,8 @@ class Meters:
 class Service:
     """What the routes share."""
 
-    def __init__(self, model: LiveModel, limits: Limits) -> None:
-        self.model, self.limits, self.meters = model, limits, Meters()
+    def __init__(self, model: LiveModel, limits: Limits, updates: Updates | None = None) -> None:
+        self.model, self.limits, self.updates, self.meters = model, limits, updates, Meters()
         self.decoder = Decoder(limits, os.cpu_count() or 1)
         self.batcher = Batcher(limits.max_waiting, limits.max_batch, self.decoder.at_once, self.meters.batch.observe)
         self.meters.waiting.set_function(lambda: self.waiting)
@@ -140,8 +141,10 @@ class Service:
 
     @asynccontextmanager
     async def running(self, _: FastAPI) -> AsyncIterator[None]:
-        """Batches are classified, and the model is watched, as long as this lasts."""
-        watching = asyncio.create_task(self.model.watch())
+        """Batches are classified, and the model is watched and updated, as long as this lasts."""
+        watching = [asyncio.create_task(self.model.watch())]
+        if self.updates is not None:
+            watching.append(asyncio.create_task(self.updates.watch()))
         if hasattr(signal, "SIGHUP"):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.model.ask)
         with self.batcher.running():
@@ -149,9 +152,9 @@ class Service:
             yield
             self.ready = False
         self.decoder.end()
-        watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
+        for each in watching:
+            each.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
 
     async def classified(self, classifier: Classifier, files: list[bytes]) -> list[Prediction]:
         """What the pictures in `files` show; raises HTTPException and QueueFullError."""
@@ -192,9 +195,9 @@ class Metered:
             self.meters.seconds.observe(time.perf_counter() - begin)
 
 
-def application(model: LiveModel, limits: Limits, token: str | None = None) -> FastAPI:
+def application(model: LiveModel, limits: Limits, token: str | None = None, updates: Updates | None = None) -> FastAPI:
     """The service; with a `token`, everything but health asks for it as a bearer token."""
-    shared = Service(model, limits)
+    shared = Service(model, limits, updates)
     app = FastAPI(title="squeezekit", version=version(), lifespan=shared.running)
     app.add_middleware(Metered, meters=shared.meters)
     app.add_exception_handler(RequestValidationError, _unprocessable)
@@ -291,9 +294,15 @@ def _guard(token: str) -> Callable[..., None]:
 
 
 def serve(
-    model: str | Path, host: str = "127.0.0.1", port: int = 8000, *, token: str | None, open_to_all: bool = False, **limits: Any
+    model: str | Path | Updates,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    *,
+    token: str | None,
+    open_to_all: bool = False,
+    **limits: Any,
 ) -> None:
-    """Serve a MODEL until SIGTERM or Ctrl-C; `limits` are fields of `Limits`.
+    """Serve a MODEL, or what updates bring, until SIGTERM or Ctrl-C; `limits` are fields of `Limits`.
 
     Raises SqueezekitError for a model that cannot be loaded, a port that is taken, and a host that others can reach
     without a `token`, unless it is meant to be `open_to_all`.
@@ -301,8 +310,11 @@ def serve(
     if not token and not open_to_all and not _is_loopback(host):
         raise SqueezekitError(f"--host {host}: others can reach it; set a token (--token-file), or say --no-token")
     with _a_core_left():
-        path = model_path(model)
-        app = application(LiveModel(path), _limits(limits), token)
+        updates = model if isinstance(model, Updates) else None
+        if isinstance(model, Updates):
+            model.first()
+        path = model.model if isinstance(model, Updates) else model_path(model)
+        app = application(LiveModel(path), _limits(limits), token, updates)
         listening = _bound(host, port)
         config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=LAST_SECONDS)
         shown = f"[{host}]" if ":" in host else host

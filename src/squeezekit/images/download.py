@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from squeezekit.errors import SqueezekitError
-from squeezekit.images.turns import one_at_a_time
 from squeezekit.screen import Advance, progress_bar
+from squeezekit.turns import one_at_a_time
 
 CHUNK = 2**16
 

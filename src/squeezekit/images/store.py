@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from squeezekit import durable
 from squeezekit.errors import SqueezekitError
 from squeezekit.images.image_set import ImageSet
-from squeezekit.images.turns import one_at_a_time
+from squeezekit.turns import one_at_a_time
 
 # A live decode writes many times a second: what nobody has written to for an hour belongs to a killed process.
 ABANDONED_SECONDS = 3600

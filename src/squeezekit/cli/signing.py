@@ -1,0 +1,70 @@
+"""What commands that sign have in common: keys, their passphrase, and when signatures expire."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from squeezekit.errors import SqueezekitError
+
+VARIABLE = "SQUEEZEKIT_PASSPHRASE"
+DAYS = "root=365 targets=180 snapshot=60 timestamp=14"
+ROLES = ("root", "targets", "snapshot", "timestamp")
+
+
+def add_signing_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of every command that signs."""
+    parser.add_argument(
+        "--keys",
+        action="append",
+        required=True,
+        metavar="FOLDER",
+        help="where private keys lie; several times for several folders",
+    )
+    parser.add_argument("--passphrase-file", metavar="FILE", help=f"what the keys are encrypted with (or {VARIABLE}, or asked)")
+    parser.add_argument("--expires", action="append", metavar="ROLE=DAYS", help=f"when signatures expire ({DAYS})")
+
+
+def needs_tuf(command: str) -> None:
+    """Raises SqueezekitError where the packages are missing that sign and verify."""
+    if missing := [name for name in ("tuf", "securesystemslib", "cryptography") if find_spec(name) is None]:
+        raise SqueezekitError(f"{command} needs {', '.join(missing)}; pip install 'squeezekit[updates]'")
+
+
+def passphrase(file: str | None, *, twice: bool = False) -> str:
+    """From a file, the environment or the terminal."""
+    if file is not None:
+        return Path(file).expanduser().read_text(encoding="utf-8").strip()
+    if VARIABLE in os.environ:
+        return os.environ[VARIABLE]
+    if not sys.stdin.isatty():
+        raise SqueezekitError(f"the keys need a passphrase; give --passphrase-file, or set {VARIABLE}")
+    given = getpass.getpass("passphrase of the keys: ")
+    if twice and getpass.getpass("once more: ") != given:
+        raise SqueezekitError("the two passphrases differ; start again")
+    return given
+
+
+def by_role(flag: str, pairs: list[str] | None) -> dict[str, str]:
+    """`ROLE=VALUE` …, by role; raises SqueezekitError."""
+    found = {}
+    for pair in pairs or []:
+        role, equals, value = pair.partition("=")
+        if role not in ROLES or not equals:
+            raise SqueezekitError(f"{flag} {pair}: give ROLE=…, with one of {', '.join(ROLES)}")
+        found[role] = value
+    return found
+
+
+def days(pairs: list[str] | None) -> dict[str, int]:
+    """`ROLE=DAYS` …, by role; raises SqueezekitError."""
+    found = {}
+    for role, text in by_role("--expires", pairs).items():
+        if not text.isdecimal() or not 1 <= int(text) <= 3650:
+            raise SqueezekitError(f"--expires {role}={text}: give 1 to 3650 days")
+        found[role] = int(text)
+    return found

@@ -1,0 +1,60 @@
+"""`squeezekit update`."""
+
+from __future__ import annotations
+
+import argparse
+import json as jsonlib
+from pathlib import Path
+from typing import Any
+
+from squeezekit.cli.signing import needs_tuf
+from squeezekit.errors import SqueezekitError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `update`."""
+    parser.epilog = """examples:
+  squeezekit update --from https://models.example.org --trust root.json --to models
+  squeezekit update --from https://models.example.org --to models
+  squeezekit predict models/model.sqz cat.jpg
+  squeezekit update --back --to models
+
+models/model.sqz is the model to use; it is replaced in one step, and only by one that is signed and passes its self-check."""
+    parser.add_argument("--from", dest="source", metavar="URL", help="an http or https address, or a folder")
+    parser.add_argument("--to", required=True, metavar="FOLDER", help="where the model is installed")
+    parser.add_argument("--trust", metavar="root.json", help="whom to trust; needed the first time")
+    parser.add_argument("--channel", metavar="NAME", help="(stable)")
+    parser.add_argument("--max-bytes", type=int, metavar="N", help="no larger model is taken (16 MiB)")
+    parser.add_argument("--slowest", type=float, metavar="N", help="bytes/s, on average over 30 s, below which to give up (100)")
+    parser.add_argument("--back", action="store_true", help="use the version before again, and never the one in use")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(
+    *, to: str, source: str | None = None, back: bool = False, slowest: float | None = None, json: bool = False, **options: Any
+) -> int:
+    """Update, or go back."""
+    needs_tuf("update")
+    from squeezekit.updates.fetcher import Patience
+    from squeezekit.updates.installed import Installed
+    from squeezekit.updates.update import update
+
+    if back:
+        Installed(Path(to).expanduser()).go_back()
+        print(f"{to}: the version before is in use again")
+        return 0
+    if source is None:
+        raise SqueezekitError("update needs --from, the address of a repository; see squeezekit update --help")
+    result = update(source, to, patience=Patience() if slowest is None else Patience(slowest=slowest), **options)
+    if json:
+        print(jsonlib.dumps({**vars(result), "changed": result.changed}))
+    elif not result.changed:
+        print(f"{result.channel} {result.version} is the newest; {result.fetched:,} bytes fetched")
+    else:
+        how = f"a delta to version {result.before}" if result.by_delta else "the whole file"
+        print(
+            f"{result.channel} {result.version} installed, by {how}: {result.fetched:,} bytes fetched, metadata included; "
+            f"the file has {result.bytes:,}"
+        )
+    return 0

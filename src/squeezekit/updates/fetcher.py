@@ -1,0 +1,179 @@
+"""Bytes from a web server or a folder: counted, limited in length and in patience, resumed where they broke off."""
+
+from __future__ import annotations
+
+import http.client
+import queue
+import threading
+import time
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+from tuf.api.exceptions import DownloadError, DownloadHTTPError, DownloadLengthMismatchError, SlowRetrievalError
+from tuf.ngclient import FetcherInterface
+
+from squeezekit.errors import SqueezekitError
+
+# Places in a file and what stands there.
+Pieces = Generator[tuple[int, bytes], None, None]
+Arrivals = queue.Queue[tuple[int, bytes] | Exception | None]
+CHUNK = 1 << 14
+CHUNKS_AHEAD = 16
+
+
+@dataclass(frozen=True)
+class Patience:
+    """A server that gives less than `slowest` bytes/s over `window` seconds is left; 9.6 kbit/s is 1,200 bytes/s."""
+
+    slowest: float = 100.0
+    window: float = 30.0
+
+
+class Fetcher(FetcherInterface):
+    """What python-tuf fetches with; `fetched` counts the bytes of bodies."""
+
+    def __init__(self, patience: Patience | None = None) -> None:
+        self.patience, self.fetched = patience or Patience(), 0
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        return (chunk for _, chunk in self._pieces(url, 0))
+
+    def append(self, url: str, path: Path, length: int) -> Iterator[int]:
+        """Go on with a file of which `path` may hold a beginning, up to `length` bytes; yields how many more there are each time.
+
+        Raises DownloadError when the server ends early, offers more, is slow or refuses.
+        """
+        with path.open("ab") as file:
+            begin = file.tell()
+            pieces = self._pieces(url, begin)
+            with closing(pieces):
+                for place, chunk in pieces:
+                    # A server that cannot resume sends from the start what is here already.
+                    new = chunk[max(begin - place, 0) :]
+                    if begin + len(new) > length:
+                        raise DownloadLengthMismatchError(f"more than {length} bytes")
+                    file.write(new)
+                    file.flush()
+                    begin += len(new)
+                    yield len(new)
+        if begin < length:
+            raise DownloadError(f"it broke off after {begin} of {length} bytes")
+
+    def _pieces(self, url: str, begin: int) -> Pieces:
+        """Places in the file and what stands there, from `begin` on, or from 0 when the server cannot resume."""
+        for place, chunk in self._watched(url, begin):
+            self.fetched += len(chunk)
+            yield place, chunk
+
+    def _watched(self, url: str, begin: int) -> Pieces:
+        """A thread reads, so that no server can hold us by single bytes, in the head of its answer or elsewhere."""
+        source = _from_server(url, begin, self.patience.window) if _is_remote(url) else _from_folder(url, begin)
+        arrived: Arrivals = queue.Queue(CHUNKS_AHEAD)
+        ended = threading.Event()
+        threading.Thread(target=_read_ahead, args=(source, arrived, ended), daemon=True).start()
+        try:
+            yield from self._timely(arrived)
+        finally:
+            ended.set()
+
+    def _timely(self, arrived: Arrivals) -> Pieces:
+        slowest, window = self.patience.slowest, self.patience.window
+        since, count = time.monotonic(), 0
+        while True:
+            try:
+                piece = arrived.get(timeout=max(since + window - time.monotonic(), 0.01))
+            except queue.Empty:
+                piece = 0, b""
+            if piece is None:
+                return
+            if isinstance(piece, Exception):
+                raise piece
+            count += len(piece[1])
+            if time.monotonic() - since >= window:
+                if count < slowest * window:
+                    raise SlowRetrievalError(f"only {count} bytes in {window:g} seconds")
+                since, count = time.monotonic(), 0
+            if piece[1]:
+                yield piece
+
+
+def _read_ahead(source: Pieces, arrived: Arrivals, ended: threading.Event) -> None:
+    def put(piece: tuple[int, bytes] | Exception | None) -> bool:
+        while not ended.is_set():
+            try:
+                arrived.put(piece, timeout=0.5)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    try:
+        with closing(source):
+            for piece in source:
+                if not put(piece):
+                    return
+        put(None)
+    except Exception as error:
+        put(error)
+
+
+def _from_server(url: str, begin: int, stall: float) -> Pieces:
+    headers = {"User-Agent": "squeezekit", "Accept-Encoding": "identity"}
+    if begin:
+        headers["Range"] = f"bytes={begin}-"
+    with _network(), urlopen(Request(url, headers=headers), timeout=stall) as response:
+        place = begin if response.status == http.HTTPStatus.PARTIAL_CONTENT else 0
+        if place and not response.headers.get("Content-Range", f"bytes {begin}-").startswith(f"bytes {begin}-"):
+            raise DownloadError("it resumes at another place than it was asked to")
+        while chunk := response.read1(CHUNK):
+            yield place, chunk
+            place += len(chunk)
+
+
+@contextmanager
+def _network() -> Iterator[None]:
+    try:
+        yield
+    except HTTPError as error:
+        error.close()
+        raise DownloadHTTPError(f"it answered {error.code} {error.reason}", error.code) from error
+    except TimeoutError as error:
+        raise SlowRetrievalError("it stalled") from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        cause = getattr(error, "reason", error)
+        if isinstance(cause, TimeoutError):
+            raise SlowRetrievalError("it stalled") from error
+        raise DownloadError(f"{cause}") from error
+
+
+def base_of(source: str) -> str:
+    """What addresses in a repository begin with; raises SqueezekitError for what is no http or https address and no folder."""
+    if _is_remote(source):
+        return source.rstrip("/")
+    folder = Path(source).expanduser()
+    if not folder.is_dir():
+        raise SqueezekitError(f"{source}: is neither an http:// or https:// address nor a folder; give one of them")
+    return str(folder)
+
+
+def _is_remote(url: str) -> bool:
+    return urlsplit(url).scheme in ("http", "https")
+
+
+def _from_folder(url: str, begin: int) -> Pieces:
+    """The same from a folder: a card or a stick that carries a repository."""
+    try:
+        with Path(url).open("rb") as file:
+            file.seek(begin)
+            while chunk := file.read(CHUNK):
+                yield begin, chunk
+                begin += len(chunk)
+    except FileNotFoundError as error:
+        raise DownloadHTTPError("it is not there", http.HTTPStatus.NOT_FOUND) from error
+    except OSError as error:
+        raise DownloadError(error.strerror or str(error)) from error

@@ -1,0 +1,60 @@
+"""Private keys of a repository, encrypted on disk: one file a key, `ROLE-ID.pem`, in folders that may lie apart.
+
+Keys are Ed25519, files PKCS#8 in PEM, as the package `cryptography` makes and reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat, load_pem_private_key
+from securesystemslib.exceptions import Error as SigningError
+from securesystemslib.signer import CryptoSigner, Key, Signer
+from tuf.api.metadata import Root
+
+from squeezekit import durable
+from squeezekit.errors import SqueezekitError
+
+SHOWN = 8  # Hexadecimal digits of a key's identity that its file and messages name.
+
+
+class KeyRing:
+    """The keys in some folders, all under one passphrase; new ones go to the first folder."""
+
+    def __init__(self, folders: Sequence[Path], passphrase: str) -> None:
+        if not passphrase:
+            raise SqueezekitError("the passphrase is empty; give one, and keep it: keys cannot be read without it")
+        self.folders, self._passphrase = folders, passphrase.encode()
+
+    def make(self, role: str) -> Key:
+        """A new key for a role, written and encrypted; returns its public half."""
+        private = Ed25519PrivateKey.generate()
+        public = CryptoSigner(private).public_key
+        encrypted = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(self._passphrase))
+        self.folders[0].mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self.folders[0] / _file_name(role, public.keyid)
+        durable.write_bytes(path, encrypted)
+        path.chmod(0o600)
+        return public
+
+    def signers(self, root: Root, role: str) -> list[Signer]:
+        """For each key of a role, by what `root` says, that is in the folders."""
+        paths = {identity: self._found(role, identity) for identity in root.roles[role].keyids}
+        return [self._signer(path, root.keys[identity]) for identity, path in paths.items() if path is not None]
+
+    def _found(self, role: str, identity: str) -> Path | None:
+        there = (folder / _file_name(role, identity) for folder in self.folders)
+        return next((path for path in there if path.is_file()), None)
+
+    def _signer(self, path: Path, public: Key) -> Signer:
+        try:
+            private = load_pem_private_key(path.read_bytes(), self._passphrase)
+            return CryptoSigner(private, public)  # type: ignore[arg-type]
+        except (ValueError, TypeError, SigningError) as error:
+            raise SqueezekitError(f"{path}: needs another passphrase ({error}); give the one it was made with") from None
+
+
+def _file_name(role: str, identity: str) -> str:
+    return f"{role}-{identity[:SHOWN]}.pem"

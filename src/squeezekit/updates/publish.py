@@ -1,0 +1,115 @@
+"""A new version of a model for devices to fetch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from squeezekit import durable
+from squeezekit.compression.sqz import from_bytes
+from squeezekit.errors import SqueezekitError
+from squeezekit.updates.delta import delta_between
+from squeezekit.updates.keys import KeyRing
+from squeezekit.updates.repository import Repository, channel_files, delta_name
+from squeezekit.updates.trial import difference
+
+DELTAS = 4
+# A delta that saves less is not worth its line in the metadata, which every device fetches.
+LEAST_SAVED = 256
+
+
+@dataclass(frozen=True)
+class Published:
+    """A version, the bytes of its whole file, and those of the delta from each earlier version that has one."""
+
+    channel: str
+    version: int
+    bytes: int
+    deltas: dict[int, int]
+    metadata_bytes: int
+
+
+def publish(
+    model: str | Path,
+    to: str | Path,
+    *,
+    keys: Sequence[str | Path],
+    passphrase: str,
+    channel: str = "stable",
+    deltas: int = DELTAS,
+    days: Mapping[str, int] | None = None,
+    check: bool = True,
+) -> Published:
+    """Put a `.sqz` file into the repository `to` as the newest version of a channel, with deltas from the `deltas` before.
+
+    It is signed with the keys of targets, snapshot and timestamp in the folders `keys`, and these metadata expire after `days`
+    by role. The model must pass the self-check that it carries unless `check` is false, which is there to rehearse what devices
+    do with one that does not. Publishing the newest version again only renews the metadata. Raises SqueezekitError.
+    """
+    data = _read(Path(model).expanduser(), check=check)
+    whole, prefix = channel_files(channel)
+    folder = Path(to).expanduser()
+    with Repository(folder).turn():
+        repository = Repository(folder, KeyRing([Path(each).expanduser() for each in keys], passphrase), days)
+        history = _history(folder, channel)
+        newest = repository.targets.signed.targets.get(whole)
+        version = int(newest.custom["version"]) if newest else 0
+        if newest is None or newest.hashes["sha256"] != hashlib.sha256(data).hexdigest():
+            version += 1
+        earlier = [each for each in history if each["version"] < version][-deltas:] if deltas else []
+        found = _deltas(repository, whole, earlier, data)
+        files: dict[str, tuple[bytes, dict[str, Any]]] = {whole: (data, {"version": version})}
+        files |= {delta_name(channel, old): (delta, {}) for old, delta in found.values()}
+        repository.publish({name: files[name] for name in sorted(files)}, instead_of=prefix)
+        line = {"version": version, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        line["published"] = datetime.now(UTC).isoformat(timespec="seconds")
+        history = [*(each for each in history if each["version"] < version), line]
+        durable.write_text(folder / "channels" / f"{channel}.json", json.dumps(history, indent=1) + "\n")
+        newly = {number: len(delta) for number, (_, delta) in found.items()}
+        return Published(channel, version, len(data), newly, repository.refreshing_bytes())
+
+
+def _read(path: Path, *, check: bool) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise SqueezekitError(f"{path}: cannot be read ({error.strerror}); give a .sqz file") from None
+    try:
+        sqz = from_bytes(data)
+    except SqueezekitError as error:
+        raise SqueezekitError(f"{path}: {error}") from None
+    if check and (reason := difference(sqz)):
+        raise SqueezekitError(f"{path}: {reason}, so that every device would refuse it; compress the run again")
+    return data
+
+
+def _history(folder: Path, channel: str) -> list[dict[str, Any]]:
+    path = folder / "channels" / f"{channel}.json"
+    try:
+        found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        return sorted(({**each, "version": int(each["version"]), "sha256": str(each["sha256"])} for each in found), key=_version)
+    except (ValueError, TypeError, KeyError):
+        raise SqueezekitError(f"{path}: is damaged; delete it, and the next version has no deltas") from None
+
+
+def _version(line: dict[str, Any]) -> int:
+    return int(line["version"])
+
+
+def _deltas(repository: Repository, whole: str, earlier: list[dict[str, Any]], data: bytes) -> dict[int, tuple[bytes, bytes]]:
+    """For each earlier version from which it is worth it, the old file and the delta."""
+    found = {}
+    for line in earlier:
+        path = repository.folder / "targets" / f"{line['sha256']}.{whole}"
+        old = path.read_bytes() if path.is_file() else b""
+        if hashlib.sha256(old).hexdigest() != line["sha256"] or old == data:
+            continue
+        delta = delta_between(old, data)
+        if delta is not None and len(delta) + LEAST_SAVED < len(data):
+            found[line["version"]] = old, delta
+    return found

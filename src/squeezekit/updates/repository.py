@@ -1,0 +1,235 @@
+"""A repository of static files, signed by the rules of The Update Framework (theupdateframework.io, specification 1.0).
+
+FOLDER/metadata/1.root.json …    who may sign what; devices get the first one with their software
+FOLDER/metadata/7.targets.json   the files that there are, with lengths and digests
+FOLDER/metadata/7.snapshot.json  which version of targets.json is the one
+FOLDER/metadata/timestamp.json   which snapshot is the newest; written last, so that a kill before it changes nothing
+FOLDER/targets/…                 the files, each with its digest before its name
+FOLDER/channels/NAME.json        for those who publish: what a channel has had; devices never read it
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+from tuf.api.exceptions import RepositoryError
+from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
+from tuf.api.serialization.json import JSONSerializer
+
+from squeezekit import durable
+from squeezekit.errors import SqueezekitError
+from squeezekit.turns import one_at_a_time
+from squeezekit.updates.keys import SHOWN, KeyRing
+
+ROLES = ("root", "targets", "snapshot", "timestamp")
+# Days until a role's metadata must have been signed anew.
+DAYS: Mapping[str, int] = {"root": 365, "targets": 180, "snapshot": 60, "timestamp": 14}
+CHANNEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+
+
+@dataclass(frozen=True)
+class Quorum:
+    """How many of a role's keys must sign."""
+
+    needed: int = 1
+    keys: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.needed <= self.keys <= 16:
+            raise SqueezekitError(
+                f"{self.needed} of {self.keys} keys: give two numbers from 1 to 16, the first not above the second"
+            )
+
+
+class Repository:
+    """A repository as it stands; whatever changes it is signed with the keys of `ring`."""
+
+    def __init__(self, folder: Path, ring: KeyRing | None = None, days: Mapping[str, int] | None = None) -> None:
+        self.folder, self._ring, self._days = folder, ring, {**DAYS, **(days or {})}
+        self.root = self._newest_root()
+        self.timestamp: Metadata[Timestamp] = self._read("timestamp.json")
+        self.snapshot: Metadata[Snapshot] = self._read(f"{self.timestamp.signed.snapshot_meta.version}.snapshot.json")
+        self.targets: Metadata[Targets] = self._read(f"{self.snapshot.signed.meta['targets.json'].version}.targets.json")
+
+    @classmethod
+    def create(
+        cls, folder: Path, ring: KeyRing, quorums: Mapping[str, Quorum] | None = None, days: Mapping[str, int] | None = None
+    ) -> Repository:
+        """A new one, without files, and new keys for it."""
+        if (folder / "metadata" / "1.root.json").exists():
+            raise SqueezekitError(f"{folder}: is a repository already; give another folder, or rotate its keys")
+        quorums, days = {**dict.fromkeys(ROLES, Quorum()), **(quorums or {})}, {**DAYS, **(days or {})}
+        root = Metadata(Root(expires=_in_days(days["root"]), consistent_snapshot=True))
+        for role, quorum in quorums.items():
+            root.signed.roles[role].threshold = quorum.needed
+            for _ in range(quorum.keys):
+                root.signed.add_key(ring.make(role), role)
+        made = cls.__new__(cls)
+        made.folder, made._ring, made._days, made.root = folder, ring, days, root
+        made.targets, made.snapshot, made.timestamp = Metadata(Targets()), Metadata(Snapshot()), Metadata(Timestamp())
+        for part in ("metadata", "targets", "channels"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        made._commit("targets", grow=False)
+        # Last: what makes the folder a repository.
+        made._write_root(root)
+        return made
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Only one process at a time changes it."""
+        with one_at_a_time(self.folder / ".lock"):
+            yield
+
+    def publish(self, files: Mapping[str, tuple[bytes, dict[str, Any]]], *, instead_of: str) -> None:
+        """Put files there, by name, each with what metadata say of it, and take away those whose names begin with `instead_of`.
+
+        The files themselves stay on disk, for devices that are just reading the metadata before.
+        """
+        kept = {name: about for name, about in self.targets.signed.targets.items() if not name.startswith(instead_of)}
+        for name, (data, custom) in files.items():
+            about = TargetFile.from_data(name, data, ["sha256"])
+            about.unrecognized_fields = {"custom": custom} if custom else {}
+            kept[name] = about
+            durable.write_bytes(self.path_of(about), data)
+        self.targets.signed.targets = kept
+        self._commit("targets")
+
+    def renew(self) -> list[str]:
+        """Sign anew whatever has passed half its time, and the timestamp in any case; returns the roles."""
+        due = [role for role in ROLES if self._due(getattr(self, role).signed, role)]
+        if "root" in due:
+            self._write_root(self._grown_root())
+        first = next((role for role in ("targets", "snapshot") if role in due), "timestamp")
+        self._commit(first)
+        return [role for role in ROLES if role in due or ROLES.index(role) >= ROLES.index(first)]
+
+    def rotate(self, role: str, *, only: str | None = None, quorum: Quorum | None = None) -> list[str]:
+        """Replace the keys of a role, or the one whose identity begins with `only`; returns the identities of the new ones.
+
+        The old ones are revoked: no device that has seen the new root accepts them. `quorum` sets how many there are and sign.
+        """
+        assert self._ring is not None
+        grown, rules = self._grown_root(), self.root.signed.roles[role]
+        leaving = [identity for identity in rules.keyids if identity.startswith(only or "")]
+        if not leaving:
+            raise SqueezekitError(f"{role} has no key '{only}' to replace; squeezekit keys show names them")
+        if only and quorum:
+            raise SqueezekitError("give --threshold only where all keys of a role are replaced")
+        for identity in leaving:
+            grown.signed.revoke_key(identity, role)
+        fresh = [self._ring.make(role) for _ in range(quorum.keys if quorum else len(leaving))]
+        for key in fresh:
+            grown.signed.add_key(key, role)
+        grown.signed.roles[role].threshold = quorum.needed if quorum else rules.threshold
+        self._write_root(grown)
+        if role != "root":
+            self._commit(role)
+        return [key.keyid[:SHOWN] for key in fresh]
+
+    def path_of(self, about: TargetFile) -> Path:
+        """Where a file lies."""
+        return self.folder / "targets" / f"{about.hashes['sha256']}.{about.path}"
+
+    def refreshing_bytes(self) -> int:
+        """Of the metadata that a device fetches for a new version."""
+        return sum(len(self._written(getattr(self, role))) for role in ROLES[1:])
+
+    @staticmethod
+    def _written(metadata: Metadata[Any]) -> bytes:
+        return metadata.to_bytes(JSONSerializer(compact=True))
+
+    def _due(self, signed: Any, role: str) -> bool:
+        left: timedelta = signed.expires - datetime.now(UTC)
+        return left < timedelta(days=self._days[role]) / 2
+
+    def _grown_root(self) -> Metadata[Root]:
+        grown = cast("Metadata[Root]", Metadata.from_bytes(self.root.to_bytes()))
+        grown.signed.version += 1
+        grown.signed.expires = _in_days(self._days["root"])
+        return grown
+
+    def _write_root(self, root: Metadata[Root]) -> None:
+        """Signed with enough keys of the root before and of its own."""
+        assert self._ring is not None
+        both = (self.root.signed, root.signed)
+        signers = {signer.public_key.keyid: signer for each in both for signer in self._ring.signers(each, "root")}
+        root.signatures.clear()
+        for signer in signers.values():
+            root.sign(signer, append=True)
+        for each in both:
+            if missing := each.get_verification_result("root", root.signed_bytes, root.signatures).missing:
+                self._missing("root", missing)
+        self._write(f"{root.signed.version}.root.json", root)
+        self.root = root
+
+    def _commit(self, first: str, *, grow: bool = True) -> None:
+        """Sign and write a role and those after it."""
+        for role in ROLES[ROLES.index(first) :]:
+            metadata = getattr(self, role)
+            metadata.signed.version += grow
+            metadata.signed.expires = _in_days(self._days[role])
+        self.snapshot.signed.meta["targets.json"] = MetaFile(self.targets.signed.version)
+        self.timestamp.signed.snapshot_meta = MetaFile(self.snapshot.signed.version)
+        # All are signed before any is written: a missing key changes nothing.
+        roles = ROLES[ROLES.index(first) :]
+        for role in roles:
+            self._sign(role)
+        for role in roles:
+            metadata = getattr(self, role)
+            self._write("timestamp.json" if role == "timestamp" else f"{metadata.signed.version}.{role}.json", metadata)
+
+    def _sign(self, role: str) -> None:
+        assert self._ring is not None
+        metadata, needed = getattr(self, role), self.root.signed.roles[role].threshold
+        signers = self._ring.signers(self.root.signed, role)
+        if len(signers) < needed:
+            self._missing(role, needed - len(signers))
+        metadata.signatures.clear()
+        for signer in signers[:needed]:
+            metadata.sign(signer, append=True)
+
+    def _missing(self, role: str, count: int) -> None:
+        assert self._ring is not None
+        places = ", ".join(str(folder) for folder in self._ring.folders)
+        raise SqueezekitError(
+            f"{count} more of the keys of {role} must sign, and {places} lacks them; give the folder that has them with --keys"
+        )
+
+    def _newest_root(self) -> Metadata[Root]:
+        versions = [int(path.name.split(".")[0]) for path in (self.folder / "metadata").glob("[0-9]*.root.json")]
+        if not versions:
+            raise SqueezekitError(f"{self.folder}: is no repository; make one with squeezekit keys create")
+        root: Metadata[Root] = self._read(f"{max(versions)}.root.json")
+        return root
+
+    def _read(self, name: str) -> Any:
+        try:
+            return Metadata.from_file(str(self.folder / "metadata" / name))
+        except (RepositoryError, OSError) as error:
+            raise SqueezekitError(f"{self.folder / 'metadata' / name}: cannot be read ({error}); restore it") from None
+
+    def _write(self, name: str, metadata: Metadata[Any]) -> None:
+        durable.write_bytes(self.folder / "metadata" / name, self._written(metadata))
+
+
+def channel_files(channel: str) -> tuple[str, str]:
+    """The name of a channel's file, and what the names of deltas to it begin with; raises SqueezekitError for a bad name."""
+    if not CHANNEL.fullmatch(channel):
+        raise SqueezekitError(f"channel '{channel}': give a name of up to 32 small letters, digits, - and _")
+    return f"{channel}.sqz", f"{channel}.from-"
+
+
+def delta_name(channel: str, old: bytes) -> str:
+    """The name of the delta from a file to the newest of a channel."""
+    return f"{channel_files(channel)[1]}{hashlib.sha256(old).hexdigest()[:16]}"
+
+
+def _in_days(days: int) -> datetime:
+    return (datetime.now(UTC) + timedelta(days=days)).replace(microsecond=0)

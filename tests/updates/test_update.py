@@ -1,0 +1,201 @@
+"""Publish, fetch, verify, install; what a device pays, and what it keeps."""
+
+import subprocess
+import sys
+
+import pytest
+
+from squeezekit.errors import RunFailed, SqueezekitError
+from squeezekit.updates.installed import Installed, digest
+from squeezekit.updates.update import update
+from tests.images.server import cut_off, refusing, whole
+from tests.updates.conftest import changed, published, root_of
+from tests.updates.site import web
+
+
+def test_a_delta_brings_the_next_version(two, versions):
+    with web(two / "public") as (address, requests, _):
+        result = update(address, two / "device")
+    assert (result.before, result.version, result.by_delta, result.changed) == (1, 2, True, True)
+    assert (two / "device" / "model.sqz").read_bytes() == versions.second.read_bytes()
+    assert (two / "device" / "previous.sqz").read_bytes() == versions.first.read_bytes()
+    # A delta of some 20 % and 1.4 kB of metadata.
+    assert result.fetched < 0.45 * result.bytes and result.bytes == versions.second.stat().st_size
+    assert not [path for path, _ in requests if path.endswith(".stable.sqz")]
+    again = update(str(two / "public"), two / "device")
+    assert not again.changed and again.version == 2 and again.fetched < 500
+
+
+def test_a_new_device_takes_the_whole_file(two, versions):
+    result = update(str(two / "public"), two / "new", trust=root_of(two))
+    assert (result.before, result.version, result.by_delta) == (0, 2, False)
+    assert (two / "new" / "model.sqz").read_bytes() == versions.second.read_bytes()
+    assert not (two / "new" / "previous.sqz").exists()
+
+
+def test_a_device_that_lost_its_model_takes_the_whole_file(two):
+    (two / "device" / "model.sqz").write_bytes(b"dust")
+    assert update(str(two / "public"), two / "device").by_delta is False
+    (two / "device" / "model.sqz").unlink()
+    (two / "device" / "state.json").write_text("dust")
+    assert update(str(two / "public"), two / "device").version == 2
+
+
+def test_channels_are_apart(two, versions):
+    published(versions.first, two, channel="beta")
+    assert update(str(two / "public"), two / "other", trust=root_of(two), channel="beta").version == 1
+    with pytest.raises(RunFailed, match="nothing in the channel 'gamma'"):
+        update(str(two / "public"), two / "other", channel="gamma")
+    assert update(str(two / "public"), two / "other").version == 2
+
+
+def test_publishing_the_same_again_changes_no_version(two, versions):
+    again = published(versions.second, two)
+    assert again.version == 2 and set(again.deltas) == {1}
+    assert update(str(two / "public"), two / "device").by_delta
+
+
+def test_deltas_from_as_many_versions_as_asked(one, versions, tmp_path):
+    for number in range(3):
+        (tmp_path / "next.sqz").write_bytes(changed(versions.first.read_bytes(), 0.01, seed=number))
+        result = published(tmp_path / "next.sqz", one, deltas=2)
+    assert result.version == 4 and set(result.deltas) == {2, 3}
+    assert update(str(one / "public"), one / "device").by_delta is False
+
+
+def test_a_broken_download_goes_on_where_it_broke(two, versions):
+    with web(two / "public") as (address, requests, ways):
+        (delta,) = [path for path in (two / "public" / "targets").iterdir() if ".from-" in path.name]
+        ways[f"/targets/{delta.name}"] = cut_off(delta.read_bytes(), 300)
+        for turn in range(2):
+            with pytest.raises(RunFailed, match="broke off after .* goes on"):
+                update(address, two / "device")
+            assert [range for path, range in requests if path.endswith(delta.name)][turn] == (
+                f"bytes={300 * turn}-" if turn else None
+            )
+        del ways[f"/targets/{delta.name}"]
+        result = update(address, two / "device")
+    # What is left of the delta, and a timestamp.
+    assert result.changed and result.fetched < delta.stat().st_size - 600 + 500
+
+
+def test_a_server_that_cannot_resume(two):
+    with web(two / "public") as (address, _, ways):
+        (delta,) = [path for path in (two / "public" / "targets").iterdir() if ".from-" in path.name]
+        ways[f"/targets/{delta.name}"] = cut_off(delta.read_bytes(), 300)
+        with pytest.raises(RunFailed):
+            update(address, two / "device")
+        ways[f"/targets/{delta.name}"] = whole(delta.read_bytes(), ranges=False)
+        assert update(address, two / "device").by_delta
+
+
+def test_dust_in_a_broken_download_is_fetched_again(two):
+    with web(two / "public") as (address, _, ways):
+        (delta,) = [path for path in (two / "public" / "targets").iterdir() if ".from-" in path.name]
+        ways[f"/targets/{delta.name}"] = cut_off(b"?" * delta.stat().st_size, 300)
+        with pytest.raises(RunFailed):
+            update(address, two / "device")
+        del ways[f"/targets/{delta.name}"]
+        assert update(address, two / "device").by_delta
+
+
+def test_a_model_that_fails_its_check_is_refused_once_and_for_all(two, versions):
+    published(versions.unfit, two, check=False)
+    device = two / "device"
+    for turn in range(2):
+        with (
+            web(two / "public") as (address, requests, _),
+            pytest.raises(RunFailed, match="fails its self-check.*version 1 stays"),
+        ):
+            update(address, device)
+        assert any("/targets/" in path for path, _ in requests) is not turn
+        assert (device / "model.sqz").read_bytes() == versions.first.read_bytes()
+    published(versions.second, two)
+    assert update(str(two / "public"), device).version == 4
+
+
+def test_nobody_publishes_what_fails_its_check(one, versions, tmp_path):
+    with pytest.raises(SqueezekitError, match="fails its self-check.*every device would refuse it"):
+        published(versions.unfit, one)
+    (tmp_path / "no.sqz").write_bytes(b"no model")
+    for model in (tmp_path / "no.sqz", tmp_path / "none.sqz", tmp_path):
+        with pytest.raises(SqueezekitError, match=model.name):
+            published(model, one)
+    with pytest.raises(SqueezekitError, match="channel '../up'"):
+        published(versions.second, one, channel="../up")
+
+
+def test_a_check_that_dies_counts_and_the_second_time_refuses(two, versions):
+    """As after a power cut in the middle of it, whenever that comes."""
+    device = two / "device"
+    kill = (
+        "import os, sys; import squeezekit.updates.installed as installed; from squeezekit.updates.update import update;"
+        "installed.problem = lambda *_: os.kill(os.getpid(), 9); update(sys.argv[1], sys.argv[2])"
+    )
+    for turn in range(2):
+        done = subprocess.run([sys.executable, "-c", kill, str(two / "public"), str(device)], check=False)
+        assert done.returncode == -9 and Installed(device).state.trials == turn + 1
+        assert (device / "model.sqz").read_bytes() == versions.first.read_bytes()
+    with pytest.raises(RunFailed, match=r"its check did not end, 2 times; version 1 stays"):
+        update(str(two / "public"), device)
+    assert (device / "model.sqz").read_bytes() == versions.first.read_bytes()
+
+
+def test_going_back(two, versions):
+    device = two / "device"
+    with pytest.raises(SqueezekitError, match="no version before"):
+        Installed(device).go_back()
+    update(str(two / "public"), device)
+    Installed(device).go_back()
+    assert (device / "model.sqz").read_bytes() == versions.first.read_bytes()
+    with pytest.raises(RunFailed, match="version 2 is refused: it was taken back by hand"):
+        update(str(two / "public"), device)
+    assert Installed(device).refused(digest(versions.second.read_bytes())).version == 2
+
+
+def test_a_device_needs_to_know_whom_to_trust(two):
+    with pytest.raises(SqueezekitError, match="trusts nobody yet.*--trust"):
+        update(str(two / "public"), two / "new")
+    with pytest.raises(SqueezekitError, match="--trust .*none.json"):
+        update(str(two / "public"), two / "new", trust=two / "none.json")
+    (two / "dust.json").write_text("dust")
+    with pytest.raises(RunFailed, match="no repository that can be trusted"):
+        update(str(two / "public"), two / "new", trust=two / "dust.json")
+    assert not (two / "new" / "model.sqz").exists()
+    # And nothing of the dust stays.
+    assert update(str(two / "public"), two / "new", trust=root_of(two)).version == 2
+
+
+def test_where_there_is_no_repository(two):
+    for source, said in (
+        (str(two / "nothing"), "neither an http"),
+        ("ftp://example.org/x", "neither an http"),
+        (str(two / "keys"), "cannot be fetched from"),
+        ("http://127.0.0.1:9", "cannot be fetched from"),
+    ):
+        with pytest.raises(SqueezekitError, match=said):
+            update(source, two / "device")
+    with web(two / "public") as (address, _, ways):
+        ways["/metadata/timestamp.json"] = refusing(500)
+        with pytest.raises(RunFailed, match="500"):
+            update(address, two / "device")
+
+
+def test_no_larger_model_than_allowed(two):
+    with pytest.raises(RunFailed, match="allow so many with --max-bytes"):
+        update(str(two / "public"), two / "new", trust=root_of(two), max_bytes=1000)
+
+
+def test_a_whole_file_half_fetched_is_cheaper_than_a_delta(two, versions):
+    """A delta is taken only where less is left of nothing else."""
+    with web(two / "public") as (address, _, ways):
+        (delta,) = [path for path in (two / "public" / "targets").iterdir() if ".from-" in path.name]
+        model = next(path for path in (two / "public" / "targets").iterdir() if path.read_bytes() == versions.second.read_bytes())
+        ways[f"/targets/{model.name}"] = cut_off(model.read_bytes(), model.stat().st_size - 100)
+        (two / "device" / "model.sqz").rename(two / "aside")
+        with pytest.raises(RunFailed, match="broke off"):
+            update(address, two / "device")
+        (two / "aside").rename(two / "device" / "model.sqz")
+        del ways[f"/targets/{model.name}"]
+        result = update(address, two / "device")
+    assert result.by_delta is False and result.fetched < 1000 < delta.stat().st_size
