@@ -1,0 +1,157 @@
+"""Keys, thresholds, rotation, expiry; and a publisher that is killed."""
+
+import os
+import shutil
+import stat
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from squeezekit.errors import RunFailed, SqueezekitError
+from squeezekit.updates.keys import KeyRing
+from squeezekit.updates.repository import Quorum, Repository
+from squeezekit.updates.update import update
+from tests.updates.conftest import PASSPHRASE, newest, published, root_of
+
+
+def test_keys_are_encrypted_and_ones_own(one):
+    for path in (one / "keys").iterdir():
+        assert path.read_bytes().startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----") and path.name.endswith(".pem")
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert {path.name.split("-")[0] for path in (one / "keys").iterdir()} == {"root", "targets", "snapshot", "timestamp"}
+    with pytest.raises(SqueezekitError, match="needs another passphrase"):
+        Repository(one / "public", KeyRing([one / "keys"], "another")).renew()
+    with pytest.raises(SqueezekitError, match="passphrase is empty"):
+        KeyRing([one / "keys"], "")
+
+
+def test_a_damaged_key_is_named(one):
+    (path,) = (one / "keys").glob("timestamp-*")
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(SqueezekitError, match=path.name):
+        newest(one).renew()
+
+
+def test_a_threshold_needs_keys_from_several_folders(tmp_path, versions):
+    """As where each of three people holds a key."""
+    people = [tmp_path / name for name in ("ada", "bob", "cyd")]
+    Repository.create(tmp_path / "public", KeyRing([tmp_path / "keys"], PASSPHRASE), {"root": Quorum(2, 3)})
+    for person, key in zip(people, sorted((tmp_path / "keys").glob("root-*")), strict=True):
+        person.mkdir()
+        key.rename(person / key.name)
+    published(versions.first, tmp_path)
+    before = sorted((tmp_path / "public" / "metadata").iterdir())
+    for some in ([tmp_path / "keys"], [tmp_path / "keys", people[0]]):
+        with pytest.raises(SqueezekitError, match="1 more of the keys of root must sign|2 more of the keys of root"):
+            Repository(tmp_path / "public", KeyRing(some, PASSPHRASE)).rotate("timestamp")
+    assert sorted((tmp_path / "public" / "metadata").iterdir()) == before
+    Repository(tmp_path / "public", KeyRing([tmp_path / "keys", *people[:2]], PASSPHRASE)).rotate("timestamp")
+    assert update(str(tmp_path / "public"), tmp_path / "device", trust=root_of(tmp_path)).version == 1
+
+
+@pytest.mark.parametrize("role", ["root", "targets", "snapshot", "timestamp"])
+def test_a_device_follows_every_rotation(two, role):
+    old = set(newest(two).root.signed.roles[role].keyids)
+    made = newest(two).rotate(role)
+    now = newest(two).root.signed
+    assert now.version == 2 and not old & set(now.roles[role].keyids) and [key[:8] for key in now.roles[role].keyids] == made
+    # By name of the file, so that a lost key is not needed.
+    for path in (two / "keys").glob(f"{role}-*"):
+        if path.stem.removeprefix(f"{role}-") not in made:
+            path.unlink()
+    assert newest(two).renew() == ["timestamp"]
+    assert update(str(two / "public"), two / "device").version == 2
+
+
+def test_one_key_of_three_is_replaced(tmp_path, versions):
+    Repository.create(tmp_path / "public", KeyRing([tmp_path / "keys"], PASSPHRASE), {"root": Quorum(2, 3)})
+    keys = newest(tmp_path).root.signed.roles["root"].keyids
+    newest(tmp_path).rotate("root", only=keys[1][:8])
+    now = newest(tmp_path).root.signed.roles["root"]
+    assert set(keys) - set(now.keyids) == {keys[1]} and len(now.keyids) == 3 and now.threshold == 2
+    for options, said in (
+        ({"only": "zz"}, "has no key 'zz'"),
+        ({"only": keys[0], "quorum": Quorum(1, 2)}, "--threshold only where"),
+    ):
+        with pytest.raises(SqueezekitError, match=said):
+            newest(tmp_path).rotate("root", **options)
+    newest(tmp_path).rotate("root", quorum=Quorum(3, 4))
+    now = newest(tmp_path).root.signed.roles["root"]
+    assert (now.threshold, len(now.keyids)) == (3, 4)
+
+
+def test_renewing_signs_what_is_half_expired(one):
+    repository = Repository(
+        one / "public", KeyRing([one / "keys"], PASSPHRASE), {"root": 800, "targets": 400, "snapshot": 1, "timestamp": 1}
+    )
+    assert repository.renew() == ["root", "targets", "snapshot", "timestamp"]
+    assert (newest(one).root.signed.version, newest(one).targets.signed.version) == (2, 3)
+    left = newest(one).targets.signed.expires - datetime.now(UTC)
+    assert timedelta(days=399) < left <= timedelta(days=400)
+    assert newest(one).renew() == ["snapshot", "timestamp"]
+    assert update(str(one / "public"), one / "device").version == 1
+
+
+@pytest.mark.parametrize(("needed", "keys"), [(0, 1), (2, 1), (1, 17)])
+def test_thresholds_that_make_no_sense(needed, keys):
+    with pytest.raises(SqueezekitError, match="1 to 16"):
+        Quorum(needed, keys)
+
+
+def test_where_there_is_or_is_no_repository(one, tmp_path):
+    with pytest.raises(SqueezekitError, match="is a repository already"):
+        Repository.create(one / "public", KeyRing([one / "keys"], PASSPHRASE))
+    with pytest.raises(SqueezekitError, match="is no repository; make one with squeezekit keys create"):
+        Repository(tmp_path)
+    (one / "public" / "metadata" / "timestamp.json").write_text("dust")
+    with pytest.raises(SqueezekitError, match=r"timestamp.json: cannot be read"):
+        newest(one)
+
+
+def test_a_publisher_killed_at_any_write_leaves_a_whole_repository(one, versions, tmp_path):
+    """And the next start goes on; devices find the old version or the new one, never neither."""
+    seen, number = set(), 0
+    while "done" not in seen:
+        work = tmp_path / str(number)
+        shutil.copytree(one, work)
+        number += 1
+        child = os.fork()
+        if not child:
+            _killed_before(number)
+            # Checked by the fixture that made it; PyTorch does not compute in copies of a process.
+            published(versions.second, work, check=False)
+            os._exit(0)
+        if os.waitpid(child, 0)[1] == 0:
+            seen.add("done")
+        for folder in ("device", f"new-{number}"):
+            seen.add(update_quietly(work, folder).version)
+        assert published(versions.second, work, check=False).version == 2
+    assert seen == {"done", 1, 2} and number > 6
+
+
+def update_quietly(work, folder):
+    import squeezekit.updates.installed as installed
+
+    real = installed.problem
+    # What is installed is what was checked a dozen times in other tests.
+    installed.problem = lambda *_: None
+    try:
+        return update(str(work / "public"), work / folder, trust=root_of(work))
+    except RunFailed:
+        raise AssertionError("a repository is always whole") from None
+    finally:
+        installed.problem = real
+
+
+def _killed_before(number):
+    """End this process, as if the power went, just before its n-th file takes its place."""
+    real, count = os.replace, 0
+
+    def replace(*names):
+        nonlocal count
+        count += 1
+        if count == number:
+            os._exit(9)
+        real(*names)
+
+    os.replace = replace
