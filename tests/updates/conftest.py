@@ -8,10 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from squeezekit.compression.forms import Quantised
-from squeezekit.compression.self_check import SelfCheck
 from squeezekit.compression.sqz import from_bytes
 from squeezekit.zoo.shipped import model_path
+from tests.compression.test_delta import changed
 
 pytest.importorskip("tuf", reason="python-tuf is not installed; pip install 'squeezekit[updates]'")
 
@@ -23,16 +22,11 @@ from squeezekit.updates.update import update
 PASSPHRASE = "a passphrase of the tests"
 
 
-def changed(data, share, seed=0, *, checked=True):
-    """The same network with a share of its weights moved by one step; `checked` with a self-check that fits."""
-    sqz, random = from_bytes(data), np.random.default_rng(seed)
-    weights = dict(sqz.weights)
-    for name, part in weights.items():
-        if isinstance(part, Quantised):
-            moved = (random.random(part.shape) < share) * random.choice([-1, 1], part.shape)
-            weights[name] = Quantised(part.integers + moved, part.scales)
-    found = replace(sqz, weights=weights)
-    return replace(found, self_check=SelfCheck.of(found.build(), found.network)).to_bytes() if checked else found.to_bytes()
+def unfit(data):
+    """The same network with its last bias turned around, and the self-check that it had."""
+    sqz = from_bytes(data)
+    name = list(sqz.weights)[-1]
+    return replace(sqz, weights={**sqz.weights, name: -np.asarray(sqz.weights[name])}).to_bytes()
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +34,7 @@ def versions(tmp_path_factory):
     """Three files of one network: a shipped one, one that differs in 3 % of its weights, one that fails its self-check."""
     folder = tmp_path_factory.mktemp("versions")
     first = model_path("digits-nano").read_bytes()
-    for name, data in {"first": first, "second": changed(first, 0.03), "unfit": changed(first, 0.5, checked=False)}.items():
+    for name, data in {"first": first, "second": changed(first, 0.03), "unfit": unfit(first)}.items():
         (folder / f"{name}.sqz").write_bytes(data)
     return SimpleNamespace(**{path.stem: path for path in folder.iterdir()})
 

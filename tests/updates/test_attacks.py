@@ -240,7 +240,7 @@ def resign(two, name, data, custom=None):
 
 def test_a_delta_that_leads_elsewhere(two, versions, capfd):
     """It is signed, whole and well-formed, but its result is not the file that was meant: the whole file is fetched."""
-    from squeezekit.updates.delta import delta_between
+    from squeezekit.compression.delta import delta_between
 
     first = versions.first.read_bytes()
     resign(two, delta_name("stable", first), delta_between(first, changed(first, 0.02, seed=7)))

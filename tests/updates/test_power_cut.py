@@ -106,7 +106,6 @@ def test_a_disk_that_loses_what_was_not_synced(two, versions, tmp_path):
             os._exit(0)
     assert os.waitpid(child, 0)[1] == 0 and works(device, versions) == 2
     steps = [ast.literal_eval(line) for line in log.read_text().splitlines()]
-    assert sum(event == "fsync" for event, *_ in steps) > 10
     seen = set()
     for lost in ("data", "names"):
         for count in range(len(steps) + 1):
@@ -120,9 +119,8 @@ def test_a_disk_that_loses_what_was_not_synced(two, versions, tmp_path):
                 (again / name).parent.mkdir(parents=True, exist_ok=True)
                 (again / name).write_bytes(content)
             works(again, versions)
-            if len(seen) % 5 == 0 or count == len(steps):
-                assert update(str(two / "public"), again).version == 2 == works(again, versions)
-    assert len(seen) > 30
+            assert update(str(two / "public"), again).version == 2 == works(again, versions)
+    assert len(seen) > 20
 
 
 def _record(device, log):

@@ -14,7 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = """examples:
   squeezekit compress runs/photos -o photos.sqz
   squeezekit compress runs/photos --max-drop 1 --epochs 8 -o photos.sqz
-  squeezekit compress runs/photos --max-bytes 100000 -o photos.sqz"""
+  squeezekit compress runs/photos --max-bytes 100000 -o photos.sqz
+  squeezekit compress runs/tuned --near photos.sqz -o photos-2.sqz"""
     parser.add_argument("run_folder", metavar="RUN", help="the folder of a finished run")
     parser.add_argument("-o", dest="out", metavar="FILE", required=True, help="the .sqz file to write")
     parser.add_argument("--max-drop", type=float, metavar="POINTS", help="most points of validation accuracy to lose (0.5)")
@@ -22,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", metavar="NAME", help="squeezekit, or deep-compression as published (squeezekit)")
     parser.add_argument("--epochs", type=int, metavar="N", help="epochs of each round of training (4; small sets: 400 steps)")
     parser.add_argument("--pressure", type=float, metavar="P", help="a single round under just that, in place of trials")
+    parser.add_argument("--near", metavar="FILE", help="stay so near to this .sqz file that a delta from it is small (publish)")
     parser.add_argument("--minutes", type=float, metavar="M", help="begin no round of training after that long")
     parser.add_argument("--data", metavar="DATA", help="where the run's images are now")
     parser.add_argument("--teacher", metavar="RUN", help="learn the answers of this run's network (the run's own)")
@@ -47,6 +49,8 @@ def run(*, run_folder: str, out: str, json: bool = False, **options: Any) -> int
         if result.test:
             print(f"test accuracy {result.test['before']:.2%} before, {result.test['after']:.2%} after")
         print(f"{result.file}: {result.bytes:,} bytes, {result.ratio:.1f} times smaller, in {result.seconds:.0f} s")
+        if result.delta_bytes is not None:
+            print(f"delta from {options['near']}: {result.delta_bytes:,} bytes ({result.delta_bytes / result.bytes:.1%})")
     if not result.kept:
         say(f"the promise is not kept: {result.file} is what comes nearest; promise less, or give it more --epochs")
     return 0 if result.kept else 1

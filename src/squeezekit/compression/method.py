@@ -12,17 +12,26 @@ from squeezekit.training.loop import Trainer
 
 @dataclass(frozen=True)
 class Trial:
-    """Something that was tried: its name, how hard it pressed, the file that came of it, and what others go on from."""
+    """Something that was tried: its name, how hard it pressed, the file that came of it, and what others go on from.
+
+    `cost` is what is to be small, where that is not the file: the bytes of a delta.
+    """
 
     name: str
     pressure: float
     file: Sqz
     state: dict[str, Any] = field(default_factory=dict)
+    cost: int | None = None
 
     @property
     def stage(self) -> Stage:
         """How small and how good it is."""
         return self.file.stages[-1]
+
+    @property
+    def bytes(self) -> int:
+        """What is to be small."""
+        return self.stage.bytes if self.cost is None else self.cost
 
 
 @dataclass(frozen=True)

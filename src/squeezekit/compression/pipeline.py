@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -11,9 +12,9 @@ from typing import Any
 
 from squeezekit.compression.deep_compression import DeepCompression
 from squeezekit.compression.method import Method, Round, Trial
+from squeezekit.compression.near import Near
 from squeezekit.compression.promise import Promise
 from squeezekit.compression.squeeze import Squeeze
-from squeezekit.compression.sqz import Stage
 from squeezekit.compression.subject import Subject
 from squeezekit.compression.workshop import Workshop
 from squeezekit.errors import SqueezekitError
@@ -22,6 +23,7 @@ from squeezekit.training.loop import Progress
 from squeezekit.training.machine import keep_freed_memory
 from squeezekit.training.run_folder import Run
 from squeezekit.training.watch import Interrupted, stop_requests
+from squeezekit.zoo.shipped import model_path
 
 METHODS: Mapping[str, Callable[[Subject, Promise, int], Method]] = {
     "squeezekit": Squeeze,
@@ -33,7 +35,8 @@ METHODS: Mapping[str, Callable[[Subject, Promise, int], Method]] = {
 class Compressed:
     """A finished compression: the file, whether it keeps its promise, and accuracies 0…1 before and after.
 
-    `ratio` is by how much the file is smaller than the run's weights in float32; `trials` are everything that was tried.
+    `ratio` is by how much the file is smaller than the run's weights in float32; `trials` are everything that was tried;
+    `delta_bytes` are those of the delta from the file that this one was to be near to.
     """
 
     file: str
@@ -45,6 +48,7 @@ class Compressed:
     stages: list[dict[str, Any]]
     trials: list[dict[str, Any]]
     seconds: float
+    delta_bytes: int | None = None
 
 
 def compress(
@@ -60,6 +64,7 @@ def compress(
     teacher: str | Path | None = None,
     device: str = "auto",
     pressure: float | None = None,
+    near: str | Path | None = None,
     resume: bool = False,
 ) -> Compressed:
     """Compress a trained run to the `.sqz` file `out`.
@@ -73,6 +78,10 @@ def compress(
 
     `pressure` asks our own method for a single round under just that, in place of trials (`squeeze.py` says what it is).
 
+    `near` is an earlier `.sqz` file that the run was trained on from: weights are rounded to its grids, and to its integers
+    wherever that costs little, so that a device that has it needs only a small delta (`near.py`). The one with the smallest delta
+    that keeps the promise is written; nothing is trained.
+
     What has been done is kept beside `out` until the end; `resume` goes on with it. Raises SqueezekitError for wrong input,
     Interrupted after Ctrl-C.
     """
@@ -85,6 +94,8 @@ def compress(
         max_drop = 0.5
     if pressure is not None and not (0 < pressure < math.inf and method == "squeezekit"):
         raise SqueezekitError(f"--pressure {pressure:g}: give a number above 0, and no other --method than squeezekit")
+    if near is not None and (max_bytes or pressure or teacher or method != "squeezekit"):
+        raise SqueezekitError("--near: leave out --max-bytes, --pressure, --teacher and --method")
     if method == "deep-compression" and (teacher or device not in ("auto", "cpu")):
         raise SqueezekitError("--method deep-compression trains on the CPU, with labels; leave out --teacher and --device")
     device = "cpu" if method == "deep-compression" else device
@@ -98,10 +109,17 @@ def compress(
         settings["teacher"] = Run(teaching).weights_digest()
     if pressure:
         settings["pressure"] = pressure
+    earlier = None if near is None else model_path(near).read_bytes()
+    if earlier is not None:
+        settings["near"] = hashlib.sha256(earlier).hexdigest()
     workshop = Workshop.open(out, {"run": trained.weights_digest(), **settings}, resume=resume)
     keep_freed_memory()
     clock = Clock(time.monotonic() - workshop.seconds)
-    one = Squeeze(subject, promise, epochs, pressure) if pressure else METHODS[method](subject, promise, epochs)
+    one: Method = METHODS[method](subject, promise, epochs)
+    if earlier is not None:
+        one = Near(subject, promise, earlier)
+    elif pressure:
+        one = Squeeze(subject, promise, epochs, pressure)
     try_all(one, subject, workshop, clock, minutes)
     return _handed_out(subject, promise, out, workshop, clock)
 
@@ -124,14 +142,14 @@ def try_all(method: Method, subject: Subject, workshop: Workshop, clock: Clock, 
         while not rounds.trials and (trial := method.rounding(roundings.trials)) is not None:
             roundings.keep(trial, clock.seconds())
             advance(1)
-            say(_line(trial.stage, subject.before))
+            say(_line(trial, subject.before))
     while not (minutes and clock.seconds() > 60 * minutes and not workshop.begun):
         following = method.following(roundings.trials, rounds.trials)
         if following is None:
             return
         trial = _trained(following, workshop, clock)
         rounds.keep(trial, clock.seconds())
-        say(_line(trial.stage, subject.before))
+        say(_line(trial, subject.before))
     say(f"{minutes:g} minutes are over: no further round")
 
 
@@ -163,7 +181,8 @@ def _handed_out(subject: Subject, promise: Promise, out: Path, workshop: Worksho
     trials = [*workshop.roundings.trials, *workshop.rounds.trials]
     if not trials:
         raise SqueezekitError("nothing has been tried in that time; give it more --minutes")
-    chosen = trials[promise.best([trial.stage for trial in trials])].file
+    best = trials[promise.best([trial.stage for trial in trials], [trial.bytes for trial in trials])]
+    chosen = best.file
     test = subject.test(chosen)
     size = (chosen.with_accuracy("test", round(test["after"], 4)) if test else chosen).write(out)
     workshop.clear()
@@ -179,11 +198,14 @@ def _handed_out(subject: Subject, promise: Promise, out: Path, workshop: Worksho
         stages=[stage.model_dump() for stage in chosen.stages],
         trials=[trial.stage.model_dump() for trial in trials],
         seconds=round(clock.seconds(), 1),
+        delta_bytes=best.cost,
     )
 
 
-def _line(stage: Stage, before: float) -> str:
+def _line(trial: Trial, before: float) -> str:
+    stage = trial.stage
+    delta = "" if trial.cost is None else f"a delta of {trial.cost:,}, "
     return (
-        f"{stage.name}: {stage.bytes:,} bytes, {stage.density:.0%} not zero, {stage.bits:.2f} bits a weight, "
+        f"{stage.name}: {stage.bytes:,} bytes, {delta}{stage.density:.0%} not zero, {stage.bits:.2f} bits a weight, "
         f"validation accuracy {stage.accuracy:.2%} ({100 * (stage.accuracy - before):+.2f} points)"
     )

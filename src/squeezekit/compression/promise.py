@@ -35,9 +35,9 @@ class Promise:
         accurate = self.max_drop is None or self.drop(stage) <= self.max_drop
         return accurate and (self.max_bytes is None or stage.bytes <= self.max_bytes)
 
-    def best(self, stages: Sequence[Stage]) -> int:
-        """Which of the files to hand out: of those that keep the promise, the smallest, or where bytes are promised the most
-        accurate; if none does, the one that comes nearest to it.
+    def best(self, stages: Sequence[Stage], costs: Sequence[int] | None = None) -> int:
+        """Which of the files to hand out: of those that keep the promise, the smallest (by `costs`, if given), or where bytes are
+        promised the most accurate; if none does, the one that comes nearest to it.
         """
 
         def rank(index: int) -> tuple[float, ...]:
@@ -45,7 +45,7 @@ class Promise:
             excess = 0.0 if self.max_drop is None else max(self.drop(stage) - self.max_drop, 0.0)
             if self.max_bytes is not None:
                 return (max(stage.bytes - self.max_bytes, 0), excess, -stage.accuracy, stage.bytes)
-            return (excess, stage.bytes)
+            return (excess, stage.bytes if costs is None else costs[index])
 
         return min(range(len(stages)), key=rank)
 

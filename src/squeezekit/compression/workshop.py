@@ -33,7 +33,8 @@ class Shelf:
         while (path := shelf.place(len(shelf.trials))).exists():
             saved = read_saved(path)
             shelf.seconds = saved["seconds"]
-            shelf.trials.append(Trial(saved["name"], saved["pressure"], read_sqz(path.with_suffix(".sqz")), saved["state"]))
+            file = read_sqz(path.with_suffix(".sqz"))
+            shelf.trials.append(Trial(saved["name"], saved["pressure"], file, saved["state"], saved["cost"]))
         return shelf
 
     def place(self, number: int) -> Path:
@@ -45,7 +46,7 @@ class Shelf:
         path = self.place(len(self.trials))
         trial.file.write(path.with_suffix(".sqz"))
         with durable.replacing(path) as file:
-            about = {"name": trial.name, "pressure": trial.pressure, "state": trial.state, "seconds": seconds}
+            about = {"name": trial.name, "pressure": trial.pressure, "state": trial.state, "cost": trial.cost, "seconds": seconds}
             torch.save(about, file)
         self.trials.append(trial)
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from squeezekit import durable
+from squeezekit.compression.delta import delta_between
 from squeezekit.compression.sqz import from_bytes
 from squeezekit.errors import SqueezekitError
-from squeezekit.updates.delta import delta_between
 from squeezekit.updates.keys import KeyRing
 from squeezekit.updates.repository import Repository, channel_files, delta_name
 from squeezekit.updates.trial import difference

@@ -15,10 +15,10 @@ from tuf.api.metadata import TargetFile
 from tuf.ngclient import Updater, UpdaterConfig
 
 from squeezekit import durable
+from squeezekit.compression.delta import apply_delta
 from squeezekit.errors import RunFailed, SqueezekitError
 from squeezekit.screen import progress_bar, say
 from squeezekit.turns import one_at_a_time
-from squeezekit.updates.delta import apply_delta
 from squeezekit.updates.fetcher import Fetcher, Patience, base_of
 from squeezekit.updates.installed import Installed, digest, said, size_of
 from squeezekit.updates.repository import channel_files, delta_name

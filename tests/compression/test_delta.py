@@ -8,15 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from squeezekit.compression.arithmetic import decoder, encoder, exhausted, finished
+from squeezekit.compression.changes import code_changes, fresh_changes
+from squeezekit.compression.delta import apply_delta, delta_between
 from squeezekit.compression.forms import Quantised
 from squeezekit.compression.octaves import from_octaves, to_octaves
 from squeezekit.compression.self_check import SelfCheck
 from squeezekit.compression.sqz import from_bytes
 from squeezekit.errors import SqueezekitError
-from squeezekit.updates.changes import code_changes, fresh_changes
-from squeezekit.updates.delta import apply_delta, delta_between
 from squeezekit.zoo.shipped import model_path
-from tests.updates.conftest import changed
 
 BUDGET = 1 << 24
 
@@ -33,6 +32,16 @@ def test_changes_come_back(seed, shape, largest, share):
     reader = decoder(data, BUDGET)
     code_changes(reader, fresh_changes(), old, found)
     assert (found == new).all() and not exhausted(reader)
+
+
+def changed(data, share, seed=0):
+    """The same network with a share of its weights moved by one step."""
+    random, weights = np.random.default_rng(seed), dict(from_bytes(data).weights)
+    for name, part in weights.items():
+        if isinstance(part, Quantised):
+            moved = (random.random(part.shape) < share) * random.choice([-1, 1], part.shape)
+            weights[name] = Quantised(part.integers + moved, part.scales)
+    return with_weights(data, weights)
 
 
 def with_weights(data, weights):

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from squeezekit.compression.arithmetic import Coder, Integers, decoder, encoder, exhausted, finished
+from squeezekit.compression.changes import Changes, code_changes, fresh_changes
 from squeezekit.compression.fields import Fields
 from squeezekit.compression.forms import Grid, Quantised
 from squeezekit.compression.integers import LONGEST
@@ -26,7 +27,6 @@ from squeezekit.compression.octets import MOST_BYTES, code_text, fresh_text
 from squeezekit.compression.sqz import WEIGHTS, joined, read_text, sections_of, write_text
 from squeezekit.compression.tensors import BITS_PER_BYTE, FREE_BITS, Array, decode_parts, encode_tensors
 from squeezekit.errors import SqueezekitError
-from squeezekit.updates.changes import Changes, code_changes, fresh_changes
 
 MAGIC = b"SQD\x1a"
 VERSION = 1

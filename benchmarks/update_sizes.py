@@ -1,0 +1,128 @@
+"""How many bytes bring a network in the box to its next version?
+
+    python benchmarks/update_sizes.py IMAGES --out FOLDER [--networks cifar10-nano cifar10-tiny]
+
+Pairs of files: `dusk`, the network after two epochs on a tenth of the training images, made dark and grainy as a camera would at
+dusk, compressed near to the old file; and `last layer`, where the last layer alone has learnt from them. For each pair: the bytes
+of the new file, of squeezekit's delta, of bsdiff (bsdiff4) and of zstd with the old file as its dictionary (zstandard, level 22);
+and the accuracy of both files on the 10,000 test images at dusk and, unchanged, by day. What has been trained is kept in FOLDER.
+Prints one JSON line a pair. Needs `pip install bsdiff4 zstandard`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import bsdiff4
+import numpy as np
+import torch
+import torch.nn.functional as F
+import zstandard
+from PIL import Image
+
+from squeezekit import fine_tune
+from squeezekit.compression.delta import apply_delta, delta_between
+from squeezekit.compression.forms import Grid, Quantised
+from squeezekit.compression.pipeline import compress
+from squeezekit.compression.self_check import SelfCheck
+from squeezekit.compression.sqz import Sqz, from_bytes
+from squeezekit.images.batches import Batches
+from squeezekit.images.folder import load_folder
+from squeezekit.training.measure import measure
+from squeezekit.zoo.shipped import model_path
+
+BRIGHTNESS, GRAIN = 0.3, 8.0
+TENTH = 10
+
+
+def dusk(images: Path, out: Path) -> Path:
+    """A folder with a tenth of the training images and all test images, as at dusk."""
+    if (out / "done").exists():
+        return out / "images"
+    shutil.rmtree(out, ignore_errors=True)
+    random = np.random.default_rng(0)
+    for part, step in (("train", TENTH), ("test", 1)):
+        for folder in sorted((images / part).iterdir()):
+            place = out / "images" / part / folder.name
+            place.mkdir(parents=True)
+            for path in sorted(folder.iterdir())[::step]:
+                pixels = np.asarray(Image.open(path), np.float32) * BRIGHTNESS
+                pixels += random.normal(0, GRAIN, pixels.shape)
+                Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(place / path.name, quality=90)
+    (out / "done").touch()
+    return out / "images"
+
+
+def tuned(name: str, images: Path, out: Path) -> bytes:
+    """The network after two epochs there, compressed near to the old file."""
+    file = out / f"{name}-dusk.sqz"
+    if not file.exists():
+        run = fine_tune(name, str(images), out=out / name, recipe="modern", epochs=2, test=False, resume=True)
+        print(json.dumps(vars(compress(run.folder, file, near=name, resume=file.with_name(f"{file.name}.work").exists()))))
+    return file.read_bytes()
+
+
+def last_layer(name: str, training: Batches) -> bytes:
+    """The network whose last layer alone has learnt, rounded to its old grid."""
+    sqz = from_bytes(model_path(name).read_bytes())
+    network = sqz.build()
+    head = network.classifier[1]
+    with torch.no_grad():
+        seen = [(network.classifier[0](network.features(images)).mean((2, 3)), labels) for images, labels in training.in_order()]
+    inputs, labels = torch.cat([maps for maps, _ in seen]), torch.cat([labels for _, labels in seen])
+    weight, bias = head.weight.detach().flatten(1).clone().requires_grad_(), head.bias.detach().clone().requires_grad_()
+    optimizer = torch.optim.Adam([weight, bias], lr=1e-3)
+    for _ in range(200):
+        optimizer.zero_grad()
+        F.cross_entropy(inputs @ weight.T + bias, labels).backward()
+        optimizer.step()
+    old, steps = sqz.weights["classifier.1.weight"], np.asarray(sqz.weights["classifier.1.bias"])
+    assert isinstance(old, Quantised)
+    integers = np.rint(weight.detach().numpy() / old.scales[:, None]).astype(np.int64).reshape(old.shape)
+    step = getattr(Grid.of(steps), "step", np.float32(1))
+    learnt = {"classifier.1.weight": Quantised(integers, old.scales)}
+    learnt["classifier.1.bias"] = np.rint(bias.detach().numpy() / step).astype(np.float32) * step
+    new = replace(sqz, weights={**sqz.weights, **learnt})
+    return replace(new, self_check=SelfCheck.of(new.build(), new.network)).to_bytes()
+
+
+def batches(images: Any, sqz: Sqz) -> Batches:
+    return Batches(images, mean=sqz.network.mean, std=sqz.network.std, batch_size=256)
+
+
+def rows(names: list[str], images: Path, out: Path) -> Iterator[dict[str, Any]]:
+    """One for each pair."""
+    night = dusk(images, out / "dusk")
+    dark = load_folder(night, image_size=32, channels=3)
+    day = load_folder(images, image_size=32, channels=3)
+    for name in names:
+        old = model_path(name).read_bytes()
+        pairs = {"dusk": tuned(name, night, out), "last layer": last_layer(name, batches(dark.training, from_bytes(old)))}
+        for kind, new in pairs.items():
+            delta = delta_between(old, new)
+            assert delta is not None and apply_delta(old, delta) == new
+            accuracy = {
+                f"{when} {what}": measure(from_bytes(data).build(), batches(source.test, from_bytes(data))).accuracy
+                for when, source in (("dusk", dark), ("day", day))
+                for what, data in (("before", old), ("after", new))
+            }
+            dictionary = zstandard.ZstdCompressionDict(old, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+            patch = zstandard.ZstdCompressor(level=22, dict_data=dictionary).compress(new)
+            bytes_of = {"file": len(new), "delta": len(delta), "bsdiff": len(bsdiff4.diff(old, new)), "zstd": len(patch)}
+            yield {"network": name, "pair": kind, **bytes_of, "share": round(len(delta) / len(new), 4), "accuracy": accuracy}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("images", type=Path, help="a folder with train/<class>/… and test/<class>/…")
+    parser.add_argument("--out", type=Path, required=True, help="where what was trained is kept")
+    parser.add_argument("--networks", nargs="+", default=["cifar10-nano", "cifar10-tiny"])
+    arguments = parser.parse_args()
+    for row in rows(arguments.networks, arguments.images, arguments.out):
+        print(json.dumps(row), flush=True)
