@@ -64,7 +64,7 @@ def tuned(name: str, images: Path, out: Path) -> bytes:
     file = out / f"{name}-dusk.sqz"
     if not file.exists():
         run = fine_tune(name, str(images), out=out / name, recipe="modern", epochs=2, test=False, resume=True)
-        print(json.dumps(vars(compress(run.folder, file, near=name, resume=file.with_name(f"{file.name}.work").exists()))))
+        compress(run.folder, file, near=name, resume=file.with_name(f"{file.name}.work").exists())
     return file.read_bytes()
 
 

@@ -161,3 +161,15 @@ def test_the_zoo_says_what_it_wants(digit_folder, tmp_path):
     assert help_text.returncode == 2 and "IMAGES OUT" in help_text.stderr
     wrong = subprocess.run(["bash", zoo, digit_folder, tmp_path, "--epoch", "1"], capture_output=True, text=True, check=False)
     assert wrong.returncode == 2 and "unknown option" in wrong.stderr
+
+
+def test_what_updates_cost_a_fleet(tmp_path):
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"network": "n", "pair": "dusk", "file": 8650, "delta": 0}) + "\n")
+    found = {row["what"]: row for row in lines(sys.executable, BENCHMARKS / "update_fleet.py", "--rows", tmp_path / "rows.jsonl")}
+    assert found["AlexNet, float32"]["minutes"]["9.6 kbit/s"] == pytest.approx(3333.3333)
+    assert found["n, the file"] == {
+        "what": "n, the file",
+        "bytes": 10_000,
+        "fleet_gigabytes": 10.0,
+        "minutes": {"9.6 kbit/s": 0.1389, "100 kbit/s": 0.0133, "10 Mbit/s": 0.0001},
+    }

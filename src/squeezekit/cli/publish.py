@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   squeezekit publish photos.sqz --to public --keys keys --channel beta --deltas 8
 
 then any web server may serve the folder; docs/updates.md says who should hold which key."""
-    parser.add_argument("model", metavar="MODEL.sqz", help="the file to publish")
+    parser.add_argument("model", metavar="MODEL", help="a .sqz file, or a name in squeezekit models")
     parser.add_argument("--to", required=True, metavar="FOLDER", help="the repository, made by squeezekit keys create")
     parser.add_argument("--channel", metavar="NAME", help="whose newest version it becomes (stable)")
     parser.add_argument("--deltas", type=int, metavar="N", help="from how many earlier versions to make deltas (4)")

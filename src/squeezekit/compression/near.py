@@ -20,6 +20,7 @@ from squeezekit.compression.forms import Grid, Quantised
 from squeezekit.compression.method import Round, Trial
 from squeezekit.compression.norms import keep_means
 from squeezekit.compression.promise import Promise
+from squeezekit.compression.rounding import on_grid
 from squeezekit.compression.sqz import Sqz, from_bytes
 from squeezekit.compression.subject import Subject
 from squeezekit.compression.tensors import Array
@@ -128,7 +129,7 @@ def _bias_near(bias: NDArray[np.float32], old: Array) -> Array:
     """On the grid of the old one, and left as it was where it has hardly moved."""
     grid = Grid.of(old)
     if grid is None:
-        return bias.copy()
+        return on_grid(bias)
     ratios = bias / grid.step
     integers = np.where(np.abs(ratios - grid.integers) < BIAS_STAYS, grid.integers, np.rint(ratios))
     found: Array = (integers + 0).astype(np.float32) * grid.step

@@ -109,17 +109,17 @@ def compress(
         settings["teacher"] = Run(teaching).weights_digest()
     if pressure:
         settings["pressure"] = pressure
-    earlier = None if near is None else model_path(near).read_bytes()
-    if earlier is not None:
+    if near is not None:
+        earlier = model_path(near).read_bytes()
         settings["near"] = hashlib.sha256(earlier).hexdigest()
+        one: Method = Near(subject, promise, earlier)
+    elif pressure:
+        one = Squeeze(subject, promise, epochs, pressure)
+    else:
+        one = METHODS[method](subject, promise, epochs)
     workshop = Workshop.open(out, {"run": trained.weights_digest(), **settings}, resume=resume)
     keep_freed_memory()
     clock = Clock(time.monotonic() - workshop.seconds)
-    one: Method = METHODS[method](subject, promise, epochs)
-    if earlier is not None:
-        one = Near(subject, promise, earlier)
-    elif pressure:
-        one = Squeeze(subject, promise, epochs, pressure)
     try_all(one, subject, workshop, clock, minutes)
     return _handed_out(subject, promise, out, workshop, clock)
 

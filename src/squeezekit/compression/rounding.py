@@ -37,11 +37,12 @@ def rounded(network: SqueezeNet, grids: Sequence[GridWeight]) -> dict[str, Array
             weights[f"{convolution.name}.weight"] = Quantised(integers.contiguous().numpy().astype(np.int64), scales)
             # A scale that was rounded up moves the mean as well.
             gain = torch.where(signs == 0, 0, signs * torch.from_numpy(scales) / steps)
-            weights[f"{convolution.name}.bias"] = _on_grid(convolution.shift(gain).numpy())
+            weights[f"{convolution.name}.bias"] = on_grid(convolution.shift(gain).numpy())
     return weights
 
 
-def _on_grid(bias: NDArray[np.float32]) -> NDArray[np.float32]:
+def on_grid(bias: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A bias [out], in steps of a sixteenth of its root mean square."""
     step = np.float32(np.sqrt(np.mean(np.square(bias, dtype=np.float64))) / BIAS_STEPS)
     if step < np.finfo(np.float32).tiny * 2**20:
         return np.zeros_like(bias)

@@ -17,6 +17,7 @@ from squeezekit.errors import SqueezekitError
 from squeezekit.updates.keys import KeyRing
 from squeezekit.updates.repository import Repository, channel_files, delta_name
 from squeezekit.updates.trial import difference
+from squeezekit.zoo.shipped import model_path
 
 DELTAS = 4
 # A delta that saves less is not worth its line in the metadata, which every device fetches.
@@ -45,13 +46,14 @@ def publish(
     days: Mapping[str, int] | None = None,
     check: bool = True,
 ) -> Published:
-    """Put a `.sqz` file into the repository `to` as the newest version of a channel, with deltas from the `deltas` before.
+    """Put a `.sqz` file, or a network in the box, into the repository `to` as the newest version of a channel.
 
-    It is signed with the keys of targets, snapshot and timestamp in the folders `keys`, and these metadata expire after `days`
-    by role. The model must pass the self-check that it carries unless `check` is false, which is there to rehearse what devices
-    do with one that does not. Publishing the newest version again only renews the metadata. Raises SqueezekitError.
+    Deltas are made from the `deltas` versions before, where they are worth it. All is signed with the keys of targets, snapshot
+    and timestamp in the folders `keys`; these metadata expire after `days` by role. The model must pass the self-check that it
+    carries unless `check` is false, which is there to rehearse what devices do with one that does not. Publishing the newest
+    version again only renews the metadata. Raises SqueezekitError.
     """
-    data = _read(Path(model).expanduser(), check=check)
+    data = _read(model_path(model), check=check)
     whole, prefix = channel_files(channel)
     folder = Path(to).expanduser()
     with Repository(folder).turn():

@@ -1,0 +1,57 @@
+"""Compression that stays near to an earlier file."""
+
+import numpy as np
+import pytest
+import torch
+
+from squeezekit import SqueezekitError, fine_tune
+from squeezekit.compression.curvature import Curvature
+from squeezekit.compression.delta import apply_delta, delta_between
+from squeezekit.compression.forms import Quantised
+from squeezekit.compression.near import round_near
+from squeezekit.compression.octaves import nearest_octave
+from squeezekit.compression.pipeline import compress
+from squeezekit.compression.sqz import read_sqz
+from squeezekit.zoo.shipped import model_path
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory):
+    """A run that went on from a network in the box."""
+    folder = tmp_path_factory.mktemp("tuned") / "run"
+    return fine_tune("digits-nano", "digits", out=folder, recipe="modern", epochs=1, precision="fp32").folder
+
+
+def test_the_price_of_a_bit_decides_how_much_changes():
+    random = np.random.default_rng(0)
+    old = Quantised(random.integers(-2, 3, (8, 6, 3, 3)), nearest_octave(np.full(8, 0.1, np.float32)))
+    weight = torch.from_numpy(old.dequantised() + random.normal(0, 0.04, (8, 6, 3, 3)).astype(np.float32))
+    bend = Curvature(torch.eye(54), torch.ones(8), torch.zeros(8))
+    changes = [int((round_near(weight, old, bend, price) != old.integers).sum()) for price in (1e-9, 1e-4, 1e-3, 1e3)]
+    assert changes == sorted(changes, reverse=True) and changes[0] > 50 and changes[-1] == 0
+    # Where a bit is worth nothing, every weight goes to the nearest place on the grid.
+    nearest = np.rint(weight.numpy() / old.scales[:, None, None, None])
+    assert (round_near(weight, old, bend, 1e-9) == nearest).mean() > 0.95
+
+
+def test_the_delta_is_small_and_the_promise_kept(tuned, tmp_path):
+    result = compress(tuned, tmp_path / "next.sqz", near="digits-nano", max_drop=3)
+    old, new = model_path("digits-nano"), tmp_path / "next.sqz"
+    assert result.kept and result.validation["after"] >= result.validation["before"] - 0.03
+    delta = delta_between(old.read_bytes(), new.read_bytes())
+    assert apply_delta(old.read_bytes(), delta) == new.read_bytes()
+    # The test accuracy is written into the file after the delta was measured.
+    assert abs(len(delta) - result.delta_bytes) < 40 and len(delta) < 0.4 * result.bytes
+    for name, part in read_sqz(new).weights.items():
+        if isinstance(part, Quantised):
+            assert (part.scales == read_sqz(old).weights[name].scales).all()
+
+
+def test_what_does_not_go_with_it(tuned, tiny_run, tmp_path):
+    with pytest.raises(SqueezekitError, match="--near: leave out"):
+        compress(tuned, tmp_path / "x.sqz", near="digits-nano", max_bytes=5000)
+    with pytest.raises(SqueezekitError, match="its network is another than the run's"):
+        compress(tiny_run.folder, tmp_path / "x.sqz", near="digits-nano")
+    with pytest.raises(SqueezekitError, match=r"none.sqz: does not exist"):
+        compress(tuned, tmp_path / "x.sqz", near=tmp_path / "none.sqz")
+    assert not list(tmp_path.iterdir())
