@@ -38,7 +38,7 @@ class Trial:
 class Round:
     """A trial that needs training first: `finish` makes the file and the state when the trainer is done.
 
-    `note` says after each epoch where the network stands.
+    `note` says after each epoch where the network stands; `cost` gives a trial's.
     """
 
     name: str
@@ -46,11 +46,12 @@ class Round:
     trainer: Trainer
     note: Callable[[], str]
     finish: Callable[[], tuple[Sqz, dict[str, Any]]]
+    cost: Callable[[Sqz], int] | None = None
 
     def trial(self) -> Trial:
         """What came of it."""
         file, state = self.finish()
-        return Trial(self.name, self.pressure, file, state)
+        return Trial(self.name, self.pressure, file, state, self.cost and self.cost(file))
 
 
 class Method(Protocol):

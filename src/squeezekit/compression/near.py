@@ -2,12 +2,16 @@
 
 A run that went on from a file (`train --from`) moves most weights by less than the step of their grid. Here every weight is
 rounded to the grid of that file, and to the integer that stands there wherever another one is not worth its bits in the delta.
+Where that alone loses more than is promised, a round of training on that grid wins it back: weights go on, and change only when
+they are a whole step away from what the file has.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,13 +24,15 @@ from squeezekit.compression.forms import Grid, Quantised
 from squeezekit.compression.method import Round, Trial
 from squeezekit.compression.norms import keep_means
 from squeezekit.compression.promise import Promise
+from squeezekit.compression.quantised_training import GridOptimizer, GridWeight
 from squeezekit.compression.rounding import on_grid
 from squeezekit.compression.sqz import Sqz, from_bytes
 from squeezekit.compression.subject import Subject
 from squeezekit.compression.tensors import Array
 from squeezekit.errors import SqueezekitError
-from squeezekit.networks.folding import convolutions, folded
+from squeezekit.networks.folding import Convolution, convolutions, folded
 from squeezekit.networks.squeezenet import SqueezeNet
+from squeezekit.training.optimizers import optimizer_for
 
 # What a bit for every weight is worth at first, in nats of an image's loss; it grows until too much is lost.
 FIRST, GROWTH, MOST_TRIALS = 0.0008, 4.0, 8
@@ -36,17 +42,32 @@ LEAST_GAIN = 0.005
 TOO_MUCH = 2.0
 # What a change costs about: that it is one among some fifty that are none, and its direction; and each step beyond the first.
 CHANGE_BITS, STEP_BITS = 7.0, 2.0
+# What training may win back, in points of accuracy: it begins with the smallest delta that loses no more than that.
+WON_BACK = 5.0
+# A weight in training changes when it is so many steps away from where it stands in the file.
+REACH = 1.0
+RETRAINING: dict[str, Any] = {
+    "optimizer": "sgd",
+    "learning_rate": 0.002,
+    "momentum": 0.9,
+    "weight_decay": 0.0,
+    "schedule": "one-cycle",
+    "warmup": 0.1,
+    "patience": 0,
+    "label_smoothing": 0.0,
+    "temperature": 1.0,
+}
 # A bias stays as it was if its new value is within so many steps of its grid.
 BIAS_STAYS = 0.75
 
 
 class Near:
-    """A way to compress without training, whose files are measured by their delta from `old`."""
+    """A way to compress whose files are measured by their delta from `old`."""
 
     most_roundings = MOST_TRIALS
 
-    def __init__(self, subject: Subject, promise: Promise, old: bytes) -> None:
-        self.subject, self.promise, self._old = subject, promise, old
+    def __init__(self, subject: Subject, promise: Promise, epochs: int, old: bytes) -> None:
+        self.subject, self.promise, self.epochs, self._old = subject, promise, epochs, old
         self._weights = from_bytes(old).weights
         plain = self._network
         shapes = {name: tuple(tensor.shape) for name, tensor in plain.state_dict().items()}
@@ -63,13 +84,33 @@ class Near:
         if len(roundings) == MOST_TRIALS or settled or (lost and lost[-1] > (self.promise.max_drop or 0) + TOO_MUCH):
             return None
         pressure = FIRST * GROWTH ** len(roundings)
-        file = self.subject.file(f"near under pressure {pressure:.3g}", self._rounded(pressure), (self.subject.trained,))
-        delta = delta_between(self._old, file.to_bytes())
-        return Trial(file.stages[-1].name, pressure, file, cost=_size(file) if delta is None else len(delta))
+        network = self._network
+        self._round(network, pressure)
+        file = self._file(f"near under pressure {pressure:.3g}", network)
+        return Trial(file.stages[-1].name, pressure, file, cost=self._cost(file))
 
     def following(self, roundings: Sequence[Trial], rounds: Sequence[Trial]) -> Round | None:
-        """Nothing is trained."""
-        return None
+        """One round of training, if rounding alone does not keep the promise."""
+        if rounds or any(self.promise.kept(trial.stage) for trial in roundings):
+            return None
+        most = (self.promise.max_drop or 0) + WON_BACK
+        near = [trial for trial in roundings if self.promise.drop(trial.stage) <= most]
+        pressure = min(near, key=lambda trial: trial.bytes).pressure if near else roundings[0].pressure
+        network, meant = self._network, self._network
+        self._round(network, pressure)
+        grids = [self._grid(*layers) for layers in zip(convolutions(network), convolutions(meant), strict=True)]
+        recipe = self.subject.recipe(self.epochs, RETRAINING)
+        network.to(self.subject.device)
+        optimizer = GridOptimizer(optimizer_for(network, recipe), [grid.to(self.subject.device) for grid in grids])
+        trainer = self.subject.trainer(network, optimizer, recipe, taught=True)
+
+        def finish() -> tuple[Sqz, dict[str, Any]]:
+            return self._file(f"trained near, from pressure {pressure:.3g}", network.cpu()), {}
+
+        def note() -> str:
+            return f"{sum(grid.changed() for grid in grids):,} weights changed"
+
+        return Round(f"near, pressure {pressure:.3g}", pressure, trainer, note, finish, self._cost)
 
     @property
     def _network(self) -> SqueezeNet:
@@ -82,23 +123,49 @@ class Near:
         return curvatures(network, [each.module for each in convolutions(network)], self.subject.calibration)
 
     @torch.no_grad()
-    def _rounded(self, pressure: float) -> dict[str, Array | Quantised]:
-        network, weights = self._network, dict[str, Array | Quantised]()
+    def _round(self, network: SqueezeNet, pressure: float) -> None:
+        """Put rounded weights into the network, and biases that make up for them."""
         layers = convolutions(network)
         price = pressure / sum(layer.module.weight.numel() for layer in layers)
         for layer, bend in zip(layers, self._curvatures, strict=True):
-            old = self._weights[f"{layer.name}.weight"]
-            assert isinstance(old, Quantised)
-            integers = round_near(layer.module.weight, old, bend, price)
-            weights[f"{layer.name}.weight"] = Quantised(integers, old.scales)
-            layer.module.weight.copy_(torch.from_numpy(weights[f"{layer.name}.weight"].dequantised()))  # type: ignore[union-attr]
+            old = self._old_filters(layer.name)
+            found = Quantised(round_near(layer.module.weight, old, bend, price), old.scales)
+            layer.module.weight.copy_(torch.from_numpy(found.dequantised()))
         means = {layer.module: bend.means for layer, bend in zip(layers, self._curvatures, strict=True)}
         keep_means(network, means, self.subject.calibration)
-        for layer in layers:
+
+    def _file(self, name: str, network: SqueezeNet) -> Sqz:
+        """Of a network whose filters lie on the old grids."""
+        weights = dict[str, Array | Quantised]()
+        for layer in convolutions(network):
+            old = self._old_filters(layer.name)
+            steps = old.scales.reshape(-1, 1, 1, 1)
+            integers = np.rint(layer.module.weight.detach().numpy() / steps).astype(np.int64)
+            weights[f"{layer.name}.weight"] = Quantised(integers, old.scales)
             assert layer.module.bias is not None
-            name = f"{layer.name}.bias"
-            weights[name] = _bias_near(layer.module.bias.numpy(), np.asarray(self._weights[name]))
-        return {name: weights[name] for name in self._weights}
+            bias = f"{layer.name}.bias"
+            weights[bias] = _bias_near(layer.module.bias.detach().numpy(), np.asarray(self._weights[bias]))
+        return self.subject.file(name, {each: weights[each] for each in self._weights}, (self.subject.trained,))
+
+    def _cost(self, file: Sqz) -> int:
+        data = file.to_bytes()
+        delta = delta_between(self._old, data)
+        return len(data) if delta is None else len(delta)
+
+    def _grid(self, layer: Convolution, meant: Convolution) -> NearWeight:
+        """What trains: the rounded filters of `layer`, and behind them those of `meant`."""
+        old = self._old_filters(layer.name)
+        step = torch.from_numpy(old.scales).view(-1, 1, 1, 1)
+        hidden, stands = meant.module.weight.detach().clone(), torch.from_numpy(old.integers).to(step.dtype)
+        # What rounding has decided stays until training moves it.
+        rounded = layer.module.weight.detach()
+        hidden = torch.where(_near(hidden / step, stands) == (rounded / step).round(), hidden, rounded)
+        return NearWeight(layer.module.weight, step, hidden, stands)
+
+    def _old_filters(self, name: str) -> Quantised:
+        part = self._weights[f"{name}.weight"]
+        assert isinstance(part, Quantised)
+        return part
 
 
 def round_near(weight: Tensor, old: Quantised, curvature: Curvature, price: float) -> NDArray[np.int64]:
@@ -125,6 +192,37 @@ def round_near(weight: Tensor, old: Quantised, curvature: Curvature, price: floa
     return integers.view(weight.shape).numpy().astype(np.int64)
 
 
+@dataclass
+class NearWeight(GridWeight):
+    """A weight on the grid of a file, where `stands` are the integers that the file has."""
+
+    stands: Tensor
+
+    def to(self, device: torch.device) -> NearWeight:
+        """Itself, moved to where the network is or will be."""
+        super().to(device)
+        self.stands = self.stands.to(device)
+        return self
+
+    def price(self) -> Tensor:
+        """Not needed: every change costs the same."""
+        return self.step
+
+    @torch.no_grad()
+    def round(self, price: Tensor) -> None:
+        """Round the unrounded weight, into the network."""
+        self.weight.copy_(_near(self.hidden / self.step, self.stands) * self.step)
+
+    def changed(self) -> int:
+        """How many integers are others than those of the file."""
+        return int((self.integers() != self.stands).sum())
+
+
+def _near(meant: Tensor, stands: Tensor) -> Tensor:
+    """To what stands in the file, or, where it is further away than REACH, to the nearest integer."""
+    return torch.where((meant - stands).abs() < REACH, stands, meant.round())
+
+
 def _bias_near(bias: NDArray[np.float32], old: Array) -> Array:
     """On the grid of the old one, and left as it was where it has hardly moved."""
     grid = Grid.of(old)
@@ -134,7 +232,3 @@ def _bias_near(bias: NDArray[np.float32], old: Array) -> Array:
     integers = np.where(np.abs(ratios - grid.integers) < BIAS_STAYS, grid.integers, np.rint(ratios))
     found: Array = (integers + 0).astype(np.float32) * grid.step
     return found
-
-
-def _size(file: Sqz) -> int:
-    return len(file.to_bytes())

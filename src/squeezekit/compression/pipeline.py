@@ -80,7 +80,7 @@ def compress(
 
     `near` is an earlier `.sqz` file that the run was trained on from: weights are rounded to its grids, and to its integers
     wherever that costs little, so that a device that has it needs only a small delta (`near.py`). The one with the smallest delta
-    that keeps the promise is written; nothing is trained.
+    that keeps the promise is written; one round of training is spent where rounding alone does not keep it.
 
     What has been done is kept beside `out` until the end; `resume` goes on with it. Raises SqueezekitError for wrong input,
     Interrupted after Ctrl-C.
@@ -112,7 +112,7 @@ def compress(
     if near is not None:
         earlier = model_path(near).read_bytes()
         settings["near"] = hashlib.sha256(earlier).hexdigest()
-        one: Method = Near(subject, promise, earlier)
+        one: Method = Near(subject, promise, epochs, earlier)
     elif pressure:
         one = Squeeze(subject, promise, epochs, pressure)
     else:
