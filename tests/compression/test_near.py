@@ -50,7 +50,7 @@ def test_the_delta_is_small_and_the_promise_kept(tuned, tmp_path):
 def test_what_does_not_go_with_it(tuned, tiny_run, tmp_path):
     with pytest.raises(SqueezekitError, match="--near: leave out"):
         compress(tuned, tmp_path / "x.sqz", near="digits-nano", max_bytes=5000)
-    with pytest.raises(SqueezekitError, match="its network is another than the run's"):
+    with pytest.raises(SqueezekitError, match="is no file of the run's network"):
         compress(tiny_run.folder, tmp_path / "x.sqz", near="digits-nano")
     with pytest.raises(SqueezekitError, match=r"none.sqz: does not exist"):
         compress(tuned, tmp_path / "x.sqz", near=tmp_path / "none.sqz")

@@ -40,19 +40,19 @@ def versions(tmp_path_factory):
 
 
 def published(model, folder, **options):
-    return publish(model, folder / "public", keys=[folder / "keys"], passphrase=PASSPHRASE, **options)
+    return publish(model, folder / "public", keys=[folder / "keys"], passphrases=[PASSPHRASE], **options)
 
 
 def newest(folder):
     """The repository, to change it by its own keys."""
-    return Repository(folder / "public", KeyRing([folder / "keys"], PASSPHRASE))
+    return Repository(folder / "public", KeyRing([folder / "keys"], [PASSPHRASE]))
 
 
 @pytest.fixture(scope="session")
 def _templates(tmp_path_factory, versions):
     """`public` and `keys` after one version and after two, and a device after the first."""
     folder = tmp_path_factory.mktemp("templates")
-    Repository.create(folder / "one" / "public", KeyRing([folder / "one" / "keys"], PASSPHRASE))
+    Repository.create(folder / "one" / "public", KeyRing([folder / "one" / "keys"], [PASSPHRASE]))
     published(versions.first, folder / "one")
     update(str(folder / "one" / "public"), folder / "device", trust=folder / "one" / "public" / "metadata" / "1.root.json")
     shutil.copytree(folder / "one", folder / "two")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from securesystemslib.signer import CryptoSigner
-from tuf.api.metadata import Metadata, MetaFile, TargetFile
+from tuf.api.metadata import DelegatedRole, Delegations, Metadata, MetaFile, TargetFile, Targets
 from tuf.api.serialization.json import JSONSerializer
 
 from squeezekit.errors import RunFailed
@@ -20,6 +20,9 @@ from tests.images.server import slow, stalling, whole
 from tests.updates.conftest import PASSPHRASE, changed, newest, published, root_of
 from tests.updates.site import web
 
+# All that a device has after an update.
+DEVICE = {"model.sqz", "previous.sqz", "state.json", "trusted.json", ".lock"}
+DEVICE |= {f"metadata/{name}.json" for name in ("timestamp", "snapshot", "targets")}
 IMPATIENT = Patience(slowest=20_000, window=0.5)
 
 
@@ -73,7 +76,7 @@ def test_one_byte_more_or_less(two, refuses):
 
 
 def test_too_few_signatures(tmp_path, versions):
-    ring = KeyRing([tmp_path / "keys"], PASSPHRASE)
+    ring = KeyRing([tmp_path / "keys"], [PASSPHRASE])
     Repository.create(tmp_path / "public", ring, {"targets": Quorum(2, 3)})
     published(versions.first, tmp_path)
     assert len(metadata(tmp_path, "2.targets.json").signatures) == 2
@@ -120,6 +123,33 @@ def test_a_rollback_by_whoever_has_the_keys(two, versions):
         update(str(two / "public"), two / "device")
 
 
+def test_enormous_versions_of_a_thief_end_with_the_keys(two, versions):
+    """After new keys the publisher's ordinary numbers are taken again."""
+    newest(two).publish({"stable.sqz": (versions.second.read_bytes(), {"version": 10**9})}, instead_of="stable.from-")
+    assert update(str(two / "public"), two / "device").version == 10**9
+    for role in ("targets", "snapshot", "timestamp"):
+        newest(two).rotate(role)
+    repository = newest(two)
+    repository.publish({"stable.sqz": (versions.first.read_bytes(), {"version": 3})}, instead_of="stable.from-")
+    assert update(str(two / "public"), two / "device").version == 3
+
+
+@pytest.mark.parametrize("version", [0, -1, 0.5, "2", None, True, 2**60])
+def test_versions_that_are_none(two, versions, version):
+    newest(two).publish({"stable.sqz": (versions.second.read_bytes(), {"version": version})}, instead_of="stable.from-")
+    with pytest.raises(RunFailed, match="does not say which version|no repository that can be trusted"):
+        update(str(two / "public"), two / "device")
+
+
+def test_files_of_no_length(two, versions):
+    first = versions.first.read_bytes()
+    resign(two, delta_name("stable", first), b"")
+    assert update(str(two / "public"), two / "device").by_delta is False
+    resign(two, "stable.sqz", b"", {"version": 7})
+    with pytest.raises(RunFailed, match="version 7 is refused: .*not a .sqz file"):
+        update(str(two / "public"), two / "device")
+
+
 def test_mix_and_match(two, refuses, versions):
     """Parts of two states of the repository, each signed by the right keys."""
     old = {name: (two / "public" / "metadata" / f"3.{name}.json").read_bytes() for name in ("snapshot", "targets")}
@@ -139,12 +169,12 @@ def endless(request):
         pass
 
 
-def test_endless_data(two, refuses):
+def test_endless_data(two, refuses, versions):
     for path in ("/metadata/2.root.json", "/metadata/timestamp.json", "/metadata/3.snapshot.json", "/metadata/3.targets.json"):
         refuses("sent more than it may", {path: endless})
-    delta = targets_file(two, ".from-")
-    refuses("sent more than it may", {f"/targets/{delta.name}": endless})
-    assert all(path.stat().st_size <= delta.stat().st_size for path in (two / "device" / "incoming").iterdir())
+    delta, model = targets_file(two, ".from-"), targets_file(two, hashlib.sha256(versions.second.read_bytes()).hexdigest())
+    refuses("sent more than it may", {f"/targets/{delta.name}": endless, f"/targets/{model.name}": endless})
+    assert all(path.stat().st_size <= model.stat().st_size for path in (two / "device" / "incoming").iterdir())
 
 
 def drop_by_drop(request):
@@ -213,10 +243,30 @@ def test_extra_targets_and_escaping_names(two, versions):
         assert update(address, two / "device").version == 2
     assert not [path for path, _ in requests if "evil" in path]
     assert before == {path for path in two.rglob("*") if "device" not in path.parts}
-    inside = {str(path.relative_to(two / "device")) for path in (two / "device").rglob("*") if path.is_file()}
-    roots = {path for path in inside if path.startswith("metadata/root_history/")}
-    known = {"model.sqz", "previous.sqz", "state.json", ".lock"}
-    assert inside - roots == known | {f"metadata/{name}.json" for name in ("trusted", "timestamp", "snapshot", "targets")}
+    assert inside(two / "device") == DEVICE
+
+
+def inside(folder):
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_delegations_are_not_followed(two):
+    """Neither under the name of what the device trusts, nor endlessly."""
+    repository = newest(two)
+    key = CryptoSigner.generate_ed25519()
+    roles = {name: DelegatedRole(name, [key.public_key.keyid], 1, False, paths=["*"]) for name in ("trusted", "more")}
+    repository.targets.signed.delegations = Delegations({key.public_key.keyid: key.public_key}, roles)
+    for name in roles:
+        repository.snapshot.signed.meta[f"{name}.json"] = MetaFile(1)
+        delegated = Metadata(Targets())
+        delegated.sign(key)
+        (two / "public" / "metadata" / f"1.{name}.json").write_bytes(compact(delegated))
+    repository._commit("targets")
+    (two / "device" / "model.sqz").write_bytes(b"a file that no delta leads from")
+    with web(two / "public") as (address, requests, _):
+        assert update(address, two / "device").version == 2
+    assert not [path for path, _ in requests if path[len("/metadata/") :].startswith(("1.trusted", "1.more"))]
+    assert inside(two / "device") == DEVICE
 
 
 def hashes_that_escape(two):
@@ -275,7 +325,7 @@ def test_a_delta_larger_than_the_file_is_not_fetched(two, versions):
 def test_a_revoked_key(two, refuses, versions):
     """Metadata signed with a key that a newer root no longer names."""
     old = (two / "public" / "metadata" / "timestamp.json").read_bytes()
-    thief = KeyRing([two / "keys"], PASSPHRASE).signers(newest(two).root.signed, "timestamp")[0]
+    thief = KeyRing([two / "keys"], [PASSPHRASE]).signers(newest(two).root.signed, "timestamp")[0]
     newest(two).rotate("timestamp")
     refuses("too few of the keys", {"/metadata/timestamp.json": whole(old)})
     forged = metadata(two, "timestamp.json")

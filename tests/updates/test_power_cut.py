@@ -15,7 +15,7 @@ import pytest
 
 import squeezekit.updates.installed as installed
 from squeezekit.compression.sqz import read_sqz
-from squeezekit.updates.trial import difference
+from squeezekit.updates.trial import Verdict, difference
 from squeezekit.updates.update import update
 
 STEPS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate")
@@ -26,7 +26,8 @@ def _checked_before(versions, monkeypatch):
     """The check, done once for the only file that there is to install: PyTorch does not compute in copies of a process."""
     fit = versions.second.read_bytes()
     assert difference(read_sqz(versions.second)) is None
-    monkeypatch.setattr(installed, "problem", lambda model, _seconds: None if model.read_bytes() == fit else "it is another file")
+    other = Verdict("it is another file", unfit=True)
+    monkeypatch.setattr(installed, "tried", lambda model, _seconds: Verdict() if model.read_bytes() == fit else other)
 
 
 def works(device, versions):
@@ -75,7 +76,7 @@ def test_killed_before_every_step(two, versions, tmp_path):
         if number % 4 == 0 or done:
             result = update(str(two / "public"), device)
             assert result.version == 2 == works(device, versions)
-            assert not list(device.glob(".metadata-*"))
+            assert not [path for path in device.rglob("*") if path.name.startswith(".metadata-") or path.suffix == ".partial"]
         shutil.rmtree(device)
     # First the old model, from one step on the new one.
     assert seen == sorted(seen) and set(seen) == {1, 2} and number > 40

@@ -7,7 +7,8 @@ import pytest
 
 from squeezekit.errors import RunFailed, SqueezekitError
 from squeezekit.updates.installed import Installed, digest
-from squeezekit.updates.update import update
+from squeezekit.updates.trial import tried
+from squeezekit.updates.update import go_back, update
 from tests.images.server import cut_off, refusing, whole
 from tests.updates.conftest import changed, published, root_of
 from tests.updates.site import web
@@ -47,6 +48,12 @@ def test_channels_are_apart(two, versions):
     with pytest.raises(RunFailed, match="nothing in the channel 'gamma'"):
         update(str(two / "public"), two / "other", channel="gamma")
     assert update(str(two / "public"), two / "other").version == 2
+    # The same number, but another model.
+    published(versions.first, two, channel="gamma")
+    published(versions.second, two, channel="gamma")
+    published(versions.first, two, channel="delta")
+    result = update(str(two / "public"), two / "other", channel="delta")
+    assert result.changed and result.version == 1
 
 
 def test_publishing_the_same_again_changes_no_version(two, versions):
@@ -130,7 +137,7 @@ def test_a_check_that_dies_counts_and_the_second_time_refuses(two, versions):
     device = two / "device"
     kill = (
         "import os, sys; import squeezekit.updates.installed as installed; from squeezekit.updates.update import update;"
-        "installed.problem = lambda *_: os.kill(os.getpid(), 9); update(sys.argv[1], sys.argv[2])"
+        "installed.tried = lambda *_: os.kill(os.getpid(), 9); update(sys.argv[1], sys.argv[2])"
     )
     for turn in range(2):
         done = subprocess.run([sys.executable, "-c", kill, str(two / "public"), str(device)], check=False)
@@ -144,13 +151,53 @@ def test_a_check_that_dies_counts_and_the_second_time_refuses(two, versions):
 def test_going_back(two, versions):
     device = two / "device"
     with pytest.raises(SqueezekitError, match="no version before"):
-        Installed(device).go_back()
+        go_back(device)
+    with pytest.raises(SqueezekitError, match="has no model"):
+        go_back(two / "nowhere")
+    assert not (two / "nowhere").exists()
     update(str(two / "public"), device)
-    Installed(device).go_back()
+    go_back(device)
+    assert Installed(device).version().number == 1
+    with pytest.raises(SqueezekitError, match="no version before"):
+        go_back(device)
     assert (device / "model.sqz").read_bytes() == versions.first.read_bytes()
     with pytest.raises(RunFailed, match="version 2 is refused: it was taken back by hand"):
         update(str(two / "public"), device)
     assert Installed(device).refused(digest(versions.second.read_bytes())).version == 2
+    assert update(str(two / "public"), device, retry_refused=True).version == 2
+
+
+def test_a_check_that_is_killed_once_is_no_verdict(two, versions, monkeypatch):
+    """As for want of memory; the second time it is."""
+    import squeezekit.updates.installed as installed
+
+    monkeypatch.setattr(installed, "tried", lambda model, _seconds: tried(model, 0.05))
+    for _ in range(2):
+        with pytest.raises(RunFailed, match="is not installed: its check did not end within .*try again"):
+            update(str(two / "public"), two / "device")
+    with pytest.raises(RunFailed, match="version 2 is refused: its check did not end, 2 times; version 1 stays"):
+        update(str(two / "public"), two / "device")
+
+
+def test_a_check_stopped_in_good_order_does_not_count(two, monkeypatch):
+    import squeezekit.updates.installed as installed
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(installed, "tried", stopped)
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            update(str(two / "public"), two / "device")
+    monkeypatch.undo()
+    assert update(str(two / "public"), two / "device").version == 2
+
+
+def test_what_is_tried(versions, tmp_path):
+    assert not tried(versions.second).reason
+    assert tried(versions.unfit).unfit and "fails its self-check" in tried(versions.unfit).reason
+    (tmp_path / "dust.sqz").write_bytes(b"dust")
+    assert tried(tmp_path / "dust.sqz").unfit
 
 
 def test_a_device_needs_to_know_whom_to_trust(two):
@@ -159,8 +206,9 @@ def test_a_device_needs_to_know_whom_to_trust(two):
     with pytest.raises(SqueezekitError, match="--trust .*none.json"):
         update(str(two / "public"), two / "new", trust=two / "none.json")
     (two / "dust.json").write_text("dust")
-    with pytest.raises(RunFailed, match="no repository that can be trusted"):
-        update(str(two / "public"), two / "new", trust=two / "dust.json")
+    for other in (two / "dust.json", two / "public" / "metadata" / "timestamp.json"):
+        with pytest.raises(SqueezekitError, match=f"--trust .*{other.name}: is no root.json"):
+            update(str(two / "public"), two / "new", trust=other)
     assert not (two / "new" / "model.sqz").exists()
     # And nothing of the dust stays.
     assert update(str(two / "public"), two / "new", trust=root_of(two)).version == 2
@@ -172,6 +220,7 @@ def test_where_there_is_no_repository(two):
         ("ftp://example.org/x", "neither an http"),
         (str(two / "keys"), "cannot be fetched from"),
         ("http://127.0.0.1:9", "cannot be fetched from"),
+        ("http://[x", "is no address"),
     ):
         with pytest.raises(SqueezekitError, match=said):
             update(source, two / "device")

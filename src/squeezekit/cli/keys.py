@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from squeezekit.cli.signing import ROLES, add_signing_arguments, by_role, days, needs_tuf, passphrase
+from squeezekit.cli.signing import ROLES, add_signing_arguments, by_role, days, needs_tuf, passphrases
 from squeezekit.errors import SqueezekitError
+from squeezekit.screen import say
 
 SUMMARIES = {
     "create": "a new repository, and keys for it",
@@ -59,7 +60,7 @@ def _sign(
     folder: Path,
     *,
     keys: list[str],
-    passphrase_file: str | None = None,
+    passphrase_file: list[str] | None = None,
     expires: list[str] | None = None,
     threshold: list[str] | None = None,
     role: str = "",
@@ -68,7 +69,7 @@ def _sign(
     from squeezekit.updates.keys import KeyRing
     from squeezekit.updates.repository import Repository
 
-    ring = KeyRing([Path(each).expanduser() for each in keys], passphrase(passphrase_file, twice=action == "create"))
+    ring = KeyRing([Path(each).expanduser() for each in keys], passphrases(passphrase_file, twice=action == "create"))
     quorums = {role: _quorum(role, text) for role, text in by_role("--threshold", threshold).items()}
     if action == "create":
         Repository.create(folder, ring, quorums, days(expires))
@@ -78,8 +79,11 @@ def _sign(
     with Repository(folder).turn():
         repository = Repository(folder, ring, days(expires))
         if action == "renew":
-            print(f"signed again: {', '.join(repository.renew())}")
-            return 0
+            signed, missing = repository.renew()
+            print(f"signed again: {', '.join(signed)}")
+            if missing:
+                say(f"the keys of {', '.join(missing)} are not at hand, whose signatures expire soon: renew with their --keys")
+            return 1 if missing else 0
         if set(quorums) - {role}:
             raise SqueezekitError(f"--threshold: only that of {role} changes here; name no other role")
         made = repository.rotate(role, only=only, quorum=quorums.get(role))

@@ -6,7 +6,7 @@ import argparse
 import json as jsonlib
 from typing import Any
 
-from squeezekit.cli.signing import add_signing_arguments, days, needs_tuf, passphrase
+from squeezekit.cli.signing import add_signing_arguments, days, needs_tuf, passphrases
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +37,7 @@ def run(
     model: str,
     to: str,
     keys: list[str],
-    passphrase_file: str | None = None,
+    passphrase_file: list[str] | None = None,
     expires: list[str] | None = None,
     json: bool = False,
     **options: Any,
@@ -46,7 +46,7 @@ def run(
     needs_tuf("publish")
     from squeezekit.updates.publish import publish
 
-    result = publish(model, to, keys=keys, passphrase=passphrase(passphrase_file), days=days(expires), **options)
+    result = publish(model, to, keys=keys, passphrases=passphrases(passphrase_file), days=days(expires), **options)
     if json:
         print(jsonlib.dumps(vars(result)))
         return 0

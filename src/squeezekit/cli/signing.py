@@ -25,7 +25,12 @@ def add_signing_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="where private keys lie; several times for several folders",
     )
-    parser.add_argument("--passphrase-file", metavar="FILE", help=f"what the keys are encrypted with (or {VARIABLE}, or asked)")
+    parser.add_argument(
+        "--passphrase-file",
+        action="append",
+        metavar="FILE",
+        help=f"what keys are encrypted with; again for keys under another (or {VARIABLE}, or asked)",
+    )
     parser.add_argument("--expires", action="append", metavar="ROLE=DAYS", help=f"when signatures expire ({DAYS})")
 
 
@@ -35,18 +40,25 @@ def needs_tuf(command: str) -> None:
         raise SqueezekitError(f"{command} needs {', '.join(missing)}; pip install 'squeezekit[updates]'")
 
 
-def passphrase(file: str | None, *, twice: bool = False) -> str:
-    """From a file, the environment or the terminal."""
-    if file is not None:
-        return Path(file).expanduser().read_text(encoding="utf-8").strip()
+def passphrases(files: list[str] | None, *, twice: bool = False) -> list[str]:
+    """From files, the environment or the terminal."""
+    if files is not None:
+        return [_read(Path(file).expanduser()) for file in files]
     if VARIABLE in os.environ:
-        return os.environ[VARIABLE]
+        return [os.environ[VARIABLE]]
     if not sys.stdin.isatty():
         raise SqueezekitError(f"the keys need a passphrase; give --passphrase-file, or set {VARIABLE}")
     given = getpass.getpass("passphrase of the keys: ")
     if twice and getpass.getpass("once more: ") != given:
         raise SqueezekitError("the two passphrases differ; start again")
-    return given
+    return [given]
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError:
+        raise SqueezekitError(f"--passphrase-file {file}: is no text; write the passphrase into it, in UTF-8") from None
 
 
 def by_role(flag: str, pairs: list[str] | None) -> dict[str, str]:

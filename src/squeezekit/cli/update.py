@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json as jsonlib
-from pathlib import Path
+import signal
 from typing import Any
 
 from squeezekit.cli.signing import needs_tuf
@@ -25,6 +25,7 @@ models/model.sqz is the model to use; it is replaced in one step, and only by on
     parser.add_argument("--trust", metavar="root.json", help="whom to trust; needed the first time")
     parser.add_argument("--channel", metavar="NAME", help="(stable)")
     parser.add_argument("--max-bytes", type=int, metavar="N", help="no larger model is taken (16 MiB)")
+    parser.add_argument("--retry-refused", action="store_true", help="try versions again that this device has refused")
     parser.add_argument("--slowest", type=float, metavar="N", help="bytes/s, on average over 30 s, below which to give up (100)")
     parser.add_argument("--back", action="store_true", help="use the version before again, and never the one in use")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -37,22 +38,24 @@ def run(
     """Update, or go back."""
     needs_tuf("update")
     from squeezekit.updates.fetcher import Patience
-    from squeezekit.updates.installed import Installed
-    from squeezekit.updates.update import update
+    from squeezekit.updates.update import go_back, update
 
+    if back == (source is not None):
+        raise SqueezekitError("update needs --from, the address of a repository, or --back; see squeezekit update --help")
     if back:
-        Installed(Path(to).expanduser()).go_back()
-        print(f"{to}: the version before is in use again")
+        go_back(to)
+        print(jsonlib.dumps({"back": True}) if json else f"{to}: the version before is in use again")
         return 0
-    if source is None:
-        raise SqueezekitError("update needs --from, the address of a repository; see squeezekit update --help")
+    assert source is not None
+    # So that a service that ends can stop it in good order.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     result = update(source, to, patience=Patience() if slowest is None else Patience(slowest=slowest), **options)
     if json:
-        print(jsonlib.dumps({**vars(result), "changed": result.changed}))
+        print(jsonlib.dumps(vars(result)))
     elif not result.changed:
         print(f"{result.channel} {result.version} is the newest; {result.fetched:,} bytes fetched")
     else:
-        how = f"a delta to version {result.before}" if result.by_delta else "the whole file"
+        how = f"a delta to version {result.before or 'in use'}" if result.by_delta else "the whole file"
         print(
             f"{result.channel} {result.version} installed, by {how}: {result.fetched:,} bytes fetched, metadata included; "
             f"the file has {result.bytes:,}"

@@ -13,6 +13,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from squeezekit.compression.forms import Grid, Quantised
 from squeezekit.compression.integers import LONGEST
 from squeezekit.compression.octaves import from_octaves, to_octaves
 from squeezekit.compression.octets import MOST_BYTES, code_text, fresh_text
-from squeezekit.compression.sqz import WEIGHTS, joined, read_text, sections_of, write_text
+from squeezekit.compression.sqz import MOST_SECTIONS, WEIGHTS, joined, read_text, sections_of, write_text
 from squeezekit.compression.tensors import BITS_PER_BYTE, FREE_BITS, Array, decode_parts, encode_tensors
 from squeezekit.errors import SqueezekitError
 
@@ -58,12 +59,12 @@ class Models:
 def delta_between(old: bytes, new: bytes) -> bytes | None:
     """The delta from one `.sqz` file to another; None where there is none, or none that comes to `new` byte for byte.
 
-    There is one between files of networks whose arrays have the same names and shapes. Raises SqueezekitError for what is no
-    `.sqz` file.
+    There is one between files whose arrays have the same names, shapes and kinds of numbers. Raises SqueezekitError for what is
+    no `.sqz` file.
     """
     sections, others = sections_of(new), sections_of(old)
     parts, known = decode_parts(sections[WEIGHTS]), decode_parts(others[WEIGHTS])
-    if [(name, part.shape) for name, part in parts.items()] != [(name, part.shape) for name, part in known.items()]:
+    if _alike(parts) != _alike(known):
         return None
     header = Fields()
     header.write_integer(len(sections))
@@ -107,7 +108,9 @@ def apply_delta(old: bytes, delta: bytes) -> bytes:
     coder = decoder(delta[start.position :], FREE_BITS + BITS_PER_BYTE * (len(old) + len(delta)))
     header = Fields(_text(coder, np.zeros(length, np.uint8)))
     sections, others = dict[str, bytes](), sections_of(old)
-    for _ in range(header.read_integer()):
+    if (count := header.read_integer()) > MOST_SECTIONS:
+        raise _damaged()
+    for _ in range(count):
         tag = header.read(4).decode("latin-1")
         if tag in sections or not (tag.isascii() and tag.isalpha()):
             raise _damaged()
@@ -117,6 +120,11 @@ def apply_delta(old: bytes, delta: bytes) -> bytes:
     if not header.at_end:
         raise _damaged()
     return joined(sections)
+
+
+def _alike(parts: Mapping[str, Part]) -> list[Any]:
+    """What two files must have in common."""
+    return [(name, part.shape, "rows" if isinstance(part, Quantised) else part.dtype) for name, part in parts.items()]
 
 
 def _damaged() -> SqueezekitError:
@@ -150,8 +158,7 @@ def _kind(part: Part, before: Part) -> int:
         if not np.array_equal(part.scales, before.scales):
             return INTEGERS_AND_SCALES
         return KEPT if np.array_equal(part.integers, before.integers) else INTEGERS
-    if isinstance(part, Quantised) or isinstance(before, Quantised) or part.dtype != np.float32 or before.dtype != np.float32:
-        raise SqueezekitError("holds weights in other forms than squeezekit compress writes; publish files that it has made")
+    assert not isinstance(part, Quantised) and not isinstance(before, Quantised)
     if part.tobytes() == before.tobytes():
         return KEPT
     grid, other = Grid.of(before), Grid.of(part)

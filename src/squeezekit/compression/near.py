@@ -74,7 +74,7 @@ class Near:
         if shapes != {name: tuple(part.shape) for name, part in self._weights.items()} or not all(
             isinstance(self._weights[f"{convolution.name}.weight"], Quantised) for convolution in convolutions(plain)
         ):
-            raise SqueezekitError("--near: its network is another than the run's; give the file that the run was trained --from")
+            raise SqueezekitError("--near: is no file of the run's network; give the one that the run was trained --from")
 
     def rounding(self, roundings: Sequence[Trial]) -> Trial | None:
         """Rounding under the next pressure; None when more would lose too much."""

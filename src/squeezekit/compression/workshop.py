@@ -34,7 +34,7 @@ class Shelf:
             saved = read_saved(path)
             shelf.seconds = saved["seconds"]
             file = read_sqz(path.with_suffix(".sqz"))
-            shelf.trials.append(Trial(saved["name"], saved["pressure"], file, saved["state"], saved["cost"]))
+            shelf.trials.append(Trial(saved["name"], saved["pressure"], file, saved["state"], saved.get("cost")))
         return shelf
 
     def place(self, number: int) -> Path:

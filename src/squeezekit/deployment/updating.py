@@ -52,20 +52,27 @@ class Updates:
     async def watch(self) -> None:
         """Look for a new version now and then, until cancelled; failures are told, and change nothing."""
         while True:
-            process = await asyncio.create_subprocess_exec(
-                *self._command(), env=_environment(), stdin=DEVNULL, stdout=PIPE, stderr=PIPE
-            )
             try:
-                out, told = await process.communicate()
-            except asyncio.CancelledError:
-                with suppress(ProcessLookupError):
-                    process.terminate()
-                raise
-            if process.returncode:
-                say(f"no update: {_reason(told.decode(errors='replace'))}")
-            elif (found := json.loads(out))["changed"]:
-                say(f"version {found['version']} of {found['channel']} installed, {found['fetched']:,} bytes fetched")
+                await self._look()
+            except (OSError, ValueError, KeyError) as error:
+                say(f"no update: {error}")
             await asyncio.sleep(self.every)
+
+    async def _look(self) -> None:
+        process = await asyncio.create_subprocess_exec(
+            *self._command(), env=_environment(), stdin=DEVNULL, stdout=PIPE, stderr=PIPE
+        )
+        try:
+            out, told = await process.communicate()
+        except asyncio.CancelledError:
+            with suppress(ProcessLookupError):
+                process.terminate()
+            await process.wait()
+            raise
+        if process.returncode:
+            say(f"no update: {_reason(told.decode(errors='replace'))}")
+        elif (found := json.loads(out))["changed"]:
+            say(f"version {found['version']} of {found['channel']} installed, {found['fetched']:,} bytes fetched")
 
     def _command(self) -> list[str]:
         command = [sys.executable, "-P", "-m", "squeezekit", "update", "--from", self.source, "--to", str(self.folder)]

@@ -130,9 +130,13 @@ def _from_server(url: str, begin: int, stall: float) -> Pieces:
         place = begin if response.status == http.HTTPStatus.PARTIAL_CONTENT else 0
         if place and not response.headers.get("Content-Range", f"bytes {begin}-").startswith(f"bytes {begin}-"):
             raise DownloadError("it resumes at another place than it was asked to")
+        length = response.headers.get("Content-Length", "")
+        end = place + int(length) if length.isdecimal() else None
         while chunk := response.read1(CHUNK):
             yield place, chunk
             place += len(chunk)
+        if end is not None and place < end:
+            raise DownloadError(f"it broke off after {place} of {end} bytes")
 
 
 @contextmanager
@@ -154,6 +158,10 @@ def _network() -> Iterator[None]:
 def base_of(source: str) -> str:
     """What addresses in a repository begin with; raises SqueezekitError for what is no http or https address and no folder."""
     if _is_remote(source):
+        try:
+            urlsplit(source)
+        except ValueError as error:
+            raise SqueezekitError(f"{source}: is no address ({error}); give one like https://models.example.org") from None
         return source.rstrip("/")
     folder = Path(source).expanduser()
     if not folder.is_dir():
@@ -162,7 +170,7 @@ def base_of(source: str) -> str:
 
 
 def _is_remote(url: str) -> bool:
-    return urlsplit(url).scheme in ("http", "https")
+    return url.startswith(("http://", "https://"))
 
 
 def _from_folder(url: str, begin: int) -> Pieces:

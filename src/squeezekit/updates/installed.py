@@ -1,10 +1,13 @@
 """What a device has: the model it uses, the one before, and what it knows of them.
 
-    FOLDER/model.sqz       the model to use
-    FOLDER/previous.sqz    the one before
-    FOLDER/state.json      which version that is, what is being tried, what was refused
-    FOLDER/metadata/       what the repository has signed, as far as it is verified
-    FOLDER/incoming/       what has been fetched of the next version
+In its folder lie:
+
+- model.sqz: the model to use
+- previous.sqz: the one before
+- state.json: which versions these are, what is being tried, what was refused
+- trusted.json: the newest root that this device has verified
+- metadata: what the repository has signed, as far as it is verified
+- incoming: what has been fetched of the next version
 
 Every write replaces a whole file in one step, so that a power cut at any instant leaves the old model or the new one.
 """
@@ -12,129 +15,162 @@ Every write replaces a whole file in one step, so that a power cut at any instan
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from squeezekit import durable
 from squeezekit.errors import RunFailed, SqueezekitError
-from squeezekit.updates.trial import SECONDS, problem
+from squeezekit.updates.trial import SECONDS, tried
 
-# A check may die of a power cut, which is not the model's fault; twice is.
+# A check may die of a power cut, or for want of memory, which is not the model's fault; twice is.
 MOST_TRIALS = 2
 MOST_REFUSED = 32
+# The model in use, the one before, and one whose place is being taken.
+MOST_KNOWN = 3
 
 
-class Refused(BaseModel):
-    """A model that this device will not take, by its digest, and why."""
-
+class _Data(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Version(_Data):
+    """Of a model, in a channel; `root` is the version of the root that it was verified by."""
+
+    channel: str
+    number: int
+    root: int
+
+
+class Refused(_Data):
+    """A model that this device will not take, by its digest, and why."""
 
     sha256: str
     version: int
     reason: str
 
 
-class State(BaseModel):
-    """What is known of the model in use: `sha256` is that of the file that `channel` and `version` are said of.
+class State(_Data):
+    """What is known of the models here, by their digests.
 
-    `trying` is the digest of a model whose check has begun, `trials` how often it has.
+    `trying` is the digest of a model whose check has begun, `trials` how often it has; `origin` that of the root.json that this
+    device was given.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    channel: str = ""
-    version: int = 0
-    sha256: str = ""
+    known: dict[str, Version] = {}
     trying: str = ""
     trials: int = 0
+    origin: str = ""
     refused: tuple[Refused, ...] = Field((), max_length=MOST_REFUSED)
 
 
 class Installed:
-    """The folder; making one repairs what a kill has left half done."""
+    """The folder, which must be there; one process at a time may change it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.model, self.previous = folder / "model.sqz", folder / "previous.sqz"
-        self.incoming, self.metadata = folder / "incoming", folder / "metadata"
-        for each in (folder, self.incoming, self.metadata):
+        self.trusted, self.metadata, self.incoming = folder / "trusted.json", folder / "metadata", folder / "incoming"
+        for each in (self.incoming, self.metadata):
             each.mkdir(parents=True, exist_ok=True)
+        # What a kill has left of files that were being replaced.
+        for left in (*folder.glob(".*.partial"), *self.metadata.glob(".*.partial")):
+            left.unlink(missing_ok=True)
         self.state = self._read_state()
 
     def data(self) -> bytes:
         """The model in use; empty where there is none."""
         return self.model.read_bytes() if self.model.exists() else b""
 
-    def version(self) -> int:
-        """Of the model in use; 0 if it is not known."""
-        return self.state.version if digest(self.data()) == self.state.sha256 else 0
+    def version(self) -> Version | None:
+        """Of the model in use, if it is known."""
+        return self.state.known.get(digest(self.data()))
 
-    def know(self, channel: str, version: int, sha256: str) -> None:
-        """Note which version the model in use is; a check of it that was begun has done its work."""
-        known = {"channel": channel, "version": version, "sha256": sha256, "trying": "", "trials": 0}
-        if (found := self.state.model_copy(update=known)) != self.state:
-            self._write(found)
+    def know(self, sha256: str, version: Version) -> None:
+        """Note which version a model is; a check of it that was begun has done its work."""
+        known = {**{each: found for each, found in self.state.known.items() if each != sha256}, sha256: version}
+        self.change(known=dict(list(known.items())[-MOST_KNOWN:]), trying="", trials=0)
 
     def refused(self, sha256: str) -> Refused | None:
         """Whether a model was refused before."""
         return next((each for each in self.state.refused if each.sha256 == sha256), None)
 
-    def install(self, data: bytes, channel: str, version: int, *, seconds: float = SECONDS) -> None:
+    def install(self, data: bytes, version: Version, *, seconds: float = SECONDS) -> None:
         """Check a model in a process of its own, then put it in the place of the one in use; raises RunFailed if it is unfit.
 
-        Until the last step the old model is in its place; a model that fails, or whose check dies twice, is not tried again.
+        Until the last step the old model is in its place. A model that fails is not tried again, nor one whose check dies twice.
         """
         sha256, candidate = digest(data), self.incoming / "candidate.sqz"
         begun = self.state.trials if self.state.trying == sha256 else 0
         if begun >= MOST_TRIALS:
             self._refuse(sha256, version, f"its check did not end, {begun} times")
         durable.write_bytes(candidate, data)
-        self._write(self.state.model_copy(update={"trying": sha256, "trials": begun + 1}))
-        if reason := problem(candidate, seconds):
-            candidate.unlink()
-            self._refuse(sha256, version, reason)
+        self.change(trying=sha256, trials=begun + 1)
+        try:
+            verdict = tried(candidate, seconds)
+        except BaseException:
+            # Stopped in an orderly way, for which the model can do nothing.
+            self.change(trials=begun)
+            raise
+        if verdict.unfit:
+            self._refuse(sha256, version, verdict.reason)
+        if verdict.reason:
+            raise RunFailed(f"version {version.number} is not installed: {verdict.reason}; the model in use stays, try again")
         if old := self.data():
             durable.write_bytes(self.previous, old)
-        # Before the model, so that its version is known from the first instant; until then the digest says that it is another's.
-        self.know(channel, version, sha256)
+        # Before the model, so that its version is known from the first instant.
+        self.know(sha256, version)
         durable.move(candidate, self.model)
 
     def go_back(self) -> None:
         """Use the model before again, and refuse the one in use from now on."""
-        if not self.previous.exists():
+        data, previous = self.data(), self.previous.read_bytes() if self.previous.exists() else b""
+        if not previous or data == previous:
             raise SqueezekitError(f"{self.folder}: has no version before the one in use")
-        data, previous = self.data(), self.previous.read_bytes()
-        if data and digest(data) != digest(previous):
-            refused = Refused(sha256=digest(data), version=self.version(), reason="it was taken back by hand")
-            self._write(self.state.model_copy(update={"refused": self._with(refused)}))
+        if data:
+            found = self.version()
+            self._note(Refused(sha256=digest(data), version=found.number if found else 0, reason="it was taken back by hand"))
         durable.write_bytes(self.model, previous)
 
-    def _refuse(self, sha256: str, version: int, reason: str) -> None:
-        refused = Refused(sha256=sha256, version=version, reason=reason)
-        self._write(self.state.model_copy(update={"trying": "", "trials": 0, "refused": self._with(refused)}))
+    def keep_incoming(self, wanted: set[str]) -> None:
+        """Remove what has been fetched of anything but the files of these names."""
+        for path in self.incoming.iterdir():
+            if path.name not in wanted:
+                path.unlink()
+
+    def clear_incoming(self) -> None:
+        """Nothing more is to be fetched."""
+        shutil.rmtree(self.incoming, ignore_errors=True)
+
+    def change(self, **fields: object) -> None:
+        """Write the state, if it changes."""
+        if (changed := self.state.model_copy(update=fields)) != self.state:
+            durable.write_text(self.folder / "state.json", changed.model_dump_json(indent=1) + "\n")
+            self.state = changed
+
+    def _refuse(self, sha256: str, version: Version, reason: str) -> None:
+        refused = Refused(sha256=sha256, version=version.number, reason=reason)
+        self._note(refused)
+        self.clear_incoming()
         raise RunFailed(said(refused, self.version()))
 
-    def _with(self, refused: Refused) -> tuple[Refused, ...]:
+    def _note(self, refused: Refused) -> None:
         others = [each for each in self.state.refused if each.sha256 != refused.sha256]
-        return (*others, refused)[-MOST_REFUSED:]
-
-    def _write(self, state: State) -> None:
-        durable.write_text(self.folder / "state.json", state.model_dump_json(indent=1) + "\n")
-        self.state = state
+        self.change(trying="", trials=0, refused=(*others, refused)[-MOST_REFUSED:])
 
     def _read_state(self) -> State:
         path = self.folder / "state.json"
         try:
             return State.model_validate_json(path.read_bytes()) if path.exists() else State()
         except ValidationError:
-            # Nothing in it is needed to go on: the model is, and what is trusted lies in metadata.
+            # Nothing in it is needed to go on: the model is, and whom to trust lies beside it.
             return State()
 
 
-def said(refused: Refused, current: int) -> str:
+def said(refused: Refused, current: Version | None) -> str:
     """What a user is told of a refusal."""
-    stays = f"version {current} stays in use" if current else "the model in use stays"
+    stays = f"version {current.number} stays in use" if current else "the model in use stays"
     return f"version {refused.version} is refused: {refused.reason}; {stays}"
 
 

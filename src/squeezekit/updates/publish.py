@@ -40,7 +40,7 @@ def publish(
     to: str | Path,
     *,
     keys: Sequence[str | Path],
-    passphrase: str,
+    passphrases: Sequence[str],
     channel: str = "stable",
     deltas: int = DELTAS,
     days: Mapping[str, int] | None = None,
@@ -53,25 +53,28 @@ def publish(
     carries unless `check` is false, which is there to rehearse what devices do with one that does not. Publishing the newest
     version again only renews the metadata. Raises SqueezekitError.
     """
+    if deltas < 0:
+        raise SqueezekitError(f"--deltas {deltas}: give 0 or more")
     data = _read(model_path(model), check=check)
     whole, prefix = channel_files(channel)
     folder = Path(to).expanduser()
     with Repository(folder).turn():
-        repository = Repository(folder, KeyRing([Path(each).expanduser() for each in keys], passphrase), days)
+        repository = Repository(folder, KeyRing([Path(each).expanduser() for each in keys], passphrases), days)
         history = _history(folder, channel)
         newest = repository.targets.signed.targets.get(whole)
-        version = int(newest.custom["version"]) if newest else 0
+        version = int((newest.custom or {}).get("version", 0)) if newest else 0
         if newest is None or newest.hashes["sha256"] != hashlib.sha256(data).hexdigest():
             version += 1
         earlier = [each for each in history if each["version"] < version][-deltas:] if deltas else []
         found = _deltas(repository, whole, earlier, data)
         files: dict[str, tuple[bytes, dict[str, Any]]] = {whole: (data, {"version": version})}
         files |= {delta_name(channel, old): (delta, {}) for old, delta in found.values()}
-        repository.publish({name: files[name] for name in sorted(files)}, instead_of=prefix)
         line = {"version": version, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
         line["published"] = datetime.now(UTC).isoformat(timespec="seconds")
         history = [*(each for each in history if each["version"] < version), line]
+        # Before the version itself: a kill in between costs nothing, the other way round the next deltas.
         durable.write_text(folder / "channels" / f"{channel}.json", json.dumps(history, indent=1) + "\n")
+        repository.publish({name: files[name] for name in sorted(files)}, instead_of=prefix)
         newly = {number: len(delta) for number, (_, delta) in found.items()}
         return Published(channel, version, len(data), newly, repository.refreshing_bytes())
 
@@ -111,7 +114,11 @@ def _deltas(repository: Repository, whole: str, earlier: list[dict[str, Any]], d
         old = path.read_bytes() if path.is_file() else b""
         if hashlib.sha256(old).hexdigest() != line["sha256"] or old == data:
             continue
-        delta = delta_between(old, data)
+        try:
+            delta = delta_between(old, data)
+        except SqueezekitError:
+            # Of a version that this one no longer reads.
+            continue
         if delta is not None and len(delta) + LEAST_SAVED < len(data):
             found[line["version"]] = old, delta
     return found

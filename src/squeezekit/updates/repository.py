@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
-from tuf.api.exceptions import RepositoryError
+from securesystemslib.signer import Signer
+from tuf.api.exceptions import RepositoryError, StorageError
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 from tuf.api.serialization.json import JSONSerializer
 
@@ -31,6 +32,7 @@ from squeezekit.updates.keys import SHOWN, KeyRing
 ROLES = ("root", "targets", "snapshot", "timestamp")
 # Days until a role's metadata must have been signed anew.
 DAYS: Mapping[str, int] = {"root": 365, "targets": 180, "snapshot": 60, "timestamp": 14}
+LOCK = ".lock"
 CHANNEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
 
@@ -54,37 +56,42 @@ class Repository:
     def __init__(self, folder: Path, ring: KeyRing | None = None, days: Mapping[str, int] | None = None) -> None:
         self.folder, self._ring, self._days = folder, ring, {**DAYS, **(days or {})}
         self.root = self._newest_root()
-        self.timestamp: Metadata[Timestamp] = self._read("timestamp.json")
-        self.snapshot: Metadata[Snapshot] = self._read(f"{self.timestamp.signed.snapshot_meta.version}.snapshot.json")
-        self.targets: Metadata[Targets] = self._read(f"{self.snapshot.signed.meta['targets.json'].version}.targets.json")
+        self.timestamp: Metadata[Timestamp] = self._verified("timestamp", "timestamp.json")
+        snapshot = self.timestamp.signed.snapshot_meta.version
+        self.snapshot: Metadata[Snapshot] = self._verified("snapshot", f"{snapshot}.snapshot.json")
+        targets = self.snapshot.signed.meta["targets.json"].version
+        self.targets: Metadata[Targets] = self._verified("targets", f"{targets}.targets.json")
 
     @classmethod
     def create(
         cls, folder: Path, ring: KeyRing, quorums: Mapping[str, Quorum] | None = None, days: Mapping[str, int] | None = None
     ) -> Repository:
         """A new one, without files, and new keys for it."""
-        if (folder / "metadata" / "1.root.json").exists():
-            raise SqueezekitError(f"{folder}: is a repository already; give another folder, or rotate its keys")
-        quorums, days = {**dict.fromkeys(ROLES, Quorum()), **(quorums or {})}, {**DAYS, **(days or {})}
-        root = Metadata(Root(expires=_in_days(days["root"]), consistent_snapshot=True))
-        for role, quorum in quorums.items():
-            root.signed.roles[role].threshold = quorum.needed
-            for _ in range(quorum.keys):
-                root.signed.add_key(ring.make(role), role)
-        made = cls.__new__(cls)
-        made.folder, made._ring, made._days, made.root = folder, ring, days, root
-        made.targets, made.snapshot, made.timestamp = Metadata(Targets()), Metadata(Snapshot()), Metadata(Timestamp())
         for part in ("metadata", "targets", "channels"):
             (folder / part).mkdir(parents=True, exist_ok=True)
-        made._commit("targets", grow=False)
-        # Last: what makes the folder a repository.
-        made._write_root(root)
+        with one_at_a_time(folder / LOCK):
+            if (folder / "metadata" / "1.root.json").exists():
+                raise SqueezekitError(f"{folder}: is a repository already; give another folder, or rotate its keys")
+            quorums, days = {**dict.fromkeys(ROLES, Quorum()), **(quorums or {})}, {**DAYS, **(days or {})}
+            root = Metadata(Root(expires=_in_days(days["root"]), consistent_snapshot=True))
+            for role, quorum in quorums.items():
+                root.signed.roles[role].threshold = quorum.needed
+                for _ in range(quorum.keys):
+                    root.signed.add_key(ring.make(role), role)
+            made = cls.__new__(cls)
+            made.folder, made._ring, made._days, made.root = folder, ring, days, root
+            made.targets, made.snapshot, made.timestamp = Metadata(Targets()), Metadata(Snapshot()), Metadata(Timestamp())
+            made._sign_root(root, root)
+            made._commit("targets", grow=False)
+            ring.keep_root(made._written(root))
+            # Last: what makes the folder a repository.
+            made._write("1.root.json", root)
         return made
 
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Only one process at a time changes it."""
-        with one_at_a_time(self.folder / ".lock"):
+        with one_at_a_time(self.folder / LOCK):
             yield
 
     def publish(self, files: Mapping[str, tuple[bytes, dict[str, Any]]], *, instead_of: str) -> None:
@@ -101,14 +108,23 @@ class Repository:
         self.targets.signed.targets = kept
         self._commit("targets")
 
-    def renew(self) -> list[str]:
-        """Sign anew whatever has passed half its time, and the timestamp in any case; returns the roles."""
+    def renew(self) -> tuple[list[str], list[str]]:
+        """Sign anew whatever has passed half its time and can be signed with the keys at hand, and the timestamp in any case.
+
+        Returns the roles that were signed, and those that are due and whose keys are missing.
+        """
         due = [role for role in ROLES if self._due(getattr(self, role).signed, role)]
-        if "root" in due:
-            self._write_root(self._grown_root())
-        first = next((role for role in ("targets", "snapshot") if role in due), "timestamp")
+        done = [role for role in due if role == "root" and self._can_sign("root")]
+        if done:
+            grown = self._grown_root()
+            self._sign_root(self.root, grown)
+            self._write(f"{grown.signed.version}.root.json", grown)
+            self.root = grown
+        able = [role for role in ROLES[1:] if all(map(self._can_sign, ROLES[ROLES.index(role) :]))]
+        first = next((role for role in able if role in due), "timestamp")
         self._commit(first)
-        return [role for role in ROLES if role in due or ROLES.index(role) >= ROLES.index(first)]
+        done += ROLES[ROLES.index(first) :]
+        return done, [role for role in due if role not in done]
 
     def rotate(self, role: str, *, only: str | None = None, quorum: Quorum | None = None) -> list[str]:
         """Replace the keys of a role, or the one whose identity begins with `only`; returns the identities of the new ones.
@@ -116,11 +132,11 @@ class Repository:
         The old ones are revoked: no device that has seen the new root accepts them. `quorum` sets how many there are and sign.
         """
         assert self._ring is not None
-        grown, rules = self._grown_root(), self.root.signed.roles[role]
-        leaving = [identity for identity in rules.keyids if identity.startswith(only or "")]
-        if not leaving:
-            raise SqueezekitError(f"{role} has no key '{only}' to replace; squeezekit keys show names them")
-        if only and quorum:
+        old, grown, rules = self.root, self._grown_root(), self.root.signed.roles[role]
+        leaving = [identity for identity in rules.keyids if only is None or identity.startswith(only)]
+        if not leaving or (only is not None and len(leaving) > 1):
+            raise SqueezekitError(f"{role} has {'no' if not leaving else 'more than one'} key '{only}'; see squeezekit keys show")
+        if only is not None and quorum:
             raise SqueezekitError("give --threshold only where all keys of a role are replaced")
         for identity in leaving:
             grown.signed.revoke_key(identity, role)
@@ -128,9 +144,17 @@ class Repository:
         for key in fresh:
             grown.signed.add_key(key, role)
         grown.signed.roles[role].threshold = quorum.needed if quorum else rules.threshold
-        self._write_root(grown)
-        if role != "root":
-            self._commit(role)
+        self._sign_root(old, grown)
+        self.root = grown
+        name = f"{grown.signed.version}.root.json"
+        if role == "root":
+            self._write(name, grown)
+        elif len(self._ring.signers(old.signed, role)) >= rules.threshold:
+            # Signed by old and new keys, so that they hold before and after the new root is there, wherever a kill comes.
+            self._commit(role, also=old)
+            self._write(name, grown)
+        else:
+            self._commit(role, first_written=(name, grown))
         return [key.keyid[:SHOWN] for key in fresh]
 
     def path_of(self, about: TargetFile) -> Path:
@@ -155,10 +179,14 @@ class Repository:
         grown.signed.expires = _in_days(self._days["root"])
         return grown
 
-    def _write_root(self, root: Metadata[Root]) -> None:
-        """Signed with enough keys of the root before and of its own."""
+    def _can_sign(self, role: str) -> bool:
         assert self._ring is not None
-        both = (self.root.signed, root.signed)
+        return len(self._ring.signers(self.root.signed, role)) >= self.root.signed.roles[role].threshold
+
+    def _sign_root(self, old: Metadata[Root], root: Metadata[Root]) -> None:
+        """With enough keys of the root before and of its own."""
+        assert self._ring is not None
+        both = (old.signed, root.signed)
         signers = {signer.public_key.keyid: signer for each in both for signer in self._ring.signers(each, "root")}
         root.signatures.clear()
         for signer in signers.values():
@@ -166,53 +194,87 @@ class Repository:
         for each in both:
             if missing := each.get_verification_result("root", root.signed_bytes, root.signatures).missing:
                 self._missing("root", missing)
-        self._write(f"{root.signed.version}.root.json", root)
-        self.root = root
 
-    def _commit(self, first: str, *, grow: bool = True) -> None:
-        """Sign and write a role and those after it."""
-        for role in ROLES[ROLES.index(first) :]:
+    def _commit(
+        self,
+        first: str,
+        *,
+        grow: bool = True,
+        also: Metadata[Root] | None = None,
+        first_written: tuple[str, Metadata[Root]] | None = None,
+    ) -> None:
+        """Sign and write a role and those after it; `also` is another root whose keys sign as well."""
+        roles = ROLES[ROLES.index(first) :]
+        for role in roles:
             metadata = getattr(self, role)
             metadata.signed.version += grow
             metadata.signed.expires = _in_days(self._days[role])
         self.snapshot.signed.meta["targets.json"] = MetaFile(self.targets.signed.version)
         self.timestamp.signed.snapshot_meta = MetaFile(self.snapshot.signed.version)
         # All are signed before any is written: a missing key changes nothing.
-        roles = ROLES[ROLES.index(first) :]
         for role in roles:
-            self._sign(role)
+            self._sign(role, [self.root] if also is None else [self.root, also])
+        if first_written is not None:
+            self._write(*first_written)
         for role in roles:
             metadata = getattr(self, role)
             self._write("timestamp.json" if role == "timestamp" else f"{metadata.signed.version}.{role}.json", metadata)
 
-    def _sign(self, role: str) -> None:
+    def _sign(self, role: str, roots: Sequence[Metadata[Root]]) -> None:
         assert self._ring is not None
-        metadata, needed = getattr(self, role), self.root.signed.roles[role].threshold
-        signers = self._ring.signers(self.root.signed, role)
-        if len(signers) < needed:
-            self._missing(role, needed - len(signers))
+        metadata, signers = getattr(self, role), dict[str, Signer]()
+        for root in roots:
+            needed, found = root.signed.roles[role].threshold, self._ring.signers(root.signed, role)
+            if len(found) < needed:
+                self._missing(role, needed - len(found))
+            signers |= {signer.public_key.keyid: signer for signer in found[:needed]}
         metadata.signatures.clear()
-        for signer in signers[:needed]:
+        for signer in signers.values():
             metadata.sign(signer, append=True)
 
-    def _missing(self, role: str, count: int) -> None:
+    def _missing(self, role: str, count: int) -> NoReturn:
         assert self._ring is not None
+        if self._ring.locked:
+            locked = ", ".join(map(str, self._ring.locked))
+            raise SqueezekitError(
+                f"{locked}: damaged, or under another passphrase; give it with another --passphrase-file as well"
+            )
         places = ", ".join(str(folder) for folder in self._ring.folders)
         raise SqueezekitError(
             f"{count} more of the keys of {role} must sign, and {places} lacks them; give the folder that has them with --keys"
         )
 
     def _newest_root(self) -> Metadata[Root]:
-        versions = [int(path.name.split(".")[0]) for path in (self.folder / "metadata").glob("[0-9]*.root.json")]
-        if not versions:
+        """At the end of the chain of roots, each signed by the one before, that begins with the one noted with the keys."""
+        if not (self.folder / "metadata" / "1.root.json").is_file():
             raise SqueezekitError(f"{self.folder}: is no repository; make one with squeezekit keys create")
-        root: Metadata[Root] = self._read(f"{max(versions)}.root.json")
-        return root
+        root = self._read("1.root.json")
+        if self._ring is not None and self._written(root) != self._ring.first_root():
+            raise SqueezekitError(f"{self.folder / 'metadata' / '1.root.json'}: is not the one noted with the keys; restore it")
+        while (self.folder / "metadata" / (name := f"{root.signed.version + 1}.root.json")).is_file():
+            following = self._read(name)
+            for each in (root, following):
+                self._check_signed(each.signed, "root", following, name)
+            root = following
+        newest: Metadata[Root] = root
+        return newest
+
+    def _verified(self, role: str, name: str) -> Any:
+        """Nothing is signed again that was not signed before: whoever can write here need not be one of those with keys."""
+        metadata = self._read(name)
+        self._check_signed(self.root.signed, role, metadata, name)
+        return metadata
+
+    def _check_signed(self, root: Root, role: str, metadata: Metadata[Any], name: str) -> None:
+        try:
+            root.verify_delegate(role, metadata.signed_bytes, metadata.signatures)
+        except (RepositoryError, ValueError) as error:
+            raise SqueezekitError(f"{self.folder / 'metadata' / name}: {error}; somebody has changed it, restore it") from None
 
     def _read(self, name: str) -> Any:
         try:
             return Metadata.from_file(str(self.folder / "metadata" / name))
-        except (RepositoryError, OSError) as error:
+        except (RepositoryError, StorageError, OSError) as error:
             raise SqueezekitError(f"{self.folder / 'metadata' / name}: cannot be read ({error}); restore it") from None
 
     def _write(self, name: str, metadata: Metadata[Any]) -> None:

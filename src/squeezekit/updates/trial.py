@@ -1,13 +1,15 @@
 """Whether a model answers as it should, tried in a process of its own, which may die without harm.
 
-python -m squeezekit.updates.trial MODEL.sqz     exit code 0, or 1 and a reason on standard output
+`python -m squeezekit.updates.trial MODEL.sqz SECONDS` ends with exit code 0, or with UNFIT and a reason on standard output.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from squeezekit.compression.self_check import TOLERANCE
@@ -15,15 +17,24 @@ from squeezekit.compression.sqz import Sqz, read_sqz
 from squeezekit.errors import SqueezekitError
 
 SECONDS = 120.0
+UNFIT = 3
+# Three small pictures: threads that wait for each other on a busy machine would cost more than they bring.
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 
-def problem(model: Path, seconds: float = SECONDS) -> str | None:
-    """Why the model in a file is not fit for use, in a few words; None if it is."""
+@dataclass(frozen=True)
+class Verdict:
+    """Why a model cannot be used, in a few words, or nothing; `unfit` where that is the model's own fault for sure."""
+
+    reason: str = ""
+    unfit: bool = False
+
+
+def tried(model: Path, seconds: float = SECONDS) -> Verdict:
+    """The verdict on the model in a file."""
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-m", "squeezekit.updates.trial", str(model)],
-            # Three small pictures: threads that wait for each other on a busy machine would cost more than they bring.
+            [sys.executable, "-P", "-m", "squeezekit.updates.trial", str(model), str(seconds)],
             env={**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -32,11 +43,10 @@ def problem(model: Path, seconds: float = SECONDS) -> str | None:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return f"its self-check did not end within {seconds:g} seconds"
-    if done.returncode == 0:
-        return None
-    reason = done.stdout.strip().splitlines()[-1:]
-    return reason[0] if done.returncode == 1 and reason else f"the process that tried it ended with code {done.returncode}"
+        return Verdict(f"its check did not end within {seconds:g} seconds")
+    if done.returncode == UNFIT:
+        return Verdict(done.stdout.strip(), unfit=True)
+    return Verdict(f"the process that checked it ended with code {done.returncode}" if done.returncode else "")
 
 
 def difference(sqz: Sqz) -> str | None:
@@ -47,11 +57,17 @@ def difference(sqz: Sqz) -> str | None:
     return None if found < TOLERANCE else f"it fails its self-check, its answers differ by {100 * found:.3g} % of the largest"
 
 
-if __name__ == "__main__":
+def _main(model: str, seconds: str) -> int:
+    if hasattr(signal, "alarm"):
+        # Whatever becomes of the process that asked.
+        signal.alarm(int(float(seconds)) + 1)
     try:
-        reason = difference(read_sqz(Path(sys.argv[1])))
+        reason = difference(read_sqz(Path(model)))
     except SqueezekitError as error:
         reason = str(error)
-    if reason:
-        print(reason)
-    sys.exit(1 if reason else 0)
+    print(reason or "")
+    return UNFIT if reason else 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main(*sys.argv[1:]))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tuf.api import exceptions
-from tuf.api.metadata import TargetFile
+from tuf.api.metadata import Metadata, Root, TargetFile
 from tuf.ngclient import Updater, UpdaterConfig
 
 from squeezekit import durable
@@ -20,27 +20,31 @@ from squeezekit.errors import RunFailed, SqueezekitError
 from squeezekit.screen import progress_bar, say
 from squeezekit.turns import one_at_a_time
 from squeezekit.updates.fetcher import Fetcher, Patience, base_of
-from squeezekit.updates.installed import Installed, digest, said, size_of
+from squeezekit.updates.installed import Installed, Version, digest, said, size_of
 from squeezekit.updates.repository import channel_files, delta_name
 
-# Bytes of metadata of each role, and rotations of root at one time.
+# Bytes of metadata of each role; no delegations, which squeezekit publish never makes.
 LIMITS = UpdaterConfig(
-    max_root_rotations=64,
+    max_root_rotations=256,
+    max_delegations=0,
     root_max_length=1 << 16,
     timestamp_max_length=1 << 14,
     snapshot_max_length=1 << 16,
     targets_max_length=1 << 20,
 )
+KEPT = ("snapshot.json", "targets.json", "timestamp.json")
 MAX_BYTES = 16 << 20
-ROOT = "trusted.json"
+MOST_VERSION = 1 << 53
 COPY = ".metadata-"
+# What a server answers for good: the whole file may be there nevertheless.
+GONE = (403, 404, 410, 416)
 
 
 @dataclass(frozen=True)
 class Updated:
-    """What an update came to: versions before and after, how many bytes came (metadata included), and those of the whole file.
+    """What an update came to: versions before (0: not known) and after, how many bytes came, metadata included.
 
-    `by_delta` says whether the file was made from the one before and a delta.
+    `bytes` are those of the whole file; `changed` says whether another model was installed, `by_delta` whether a delta made it.
     """
 
     channel: str
@@ -48,12 +52,8 @@ class Updated:
     version: int
     fetched: int
     bytes: int
+    changed: bool
     by_delta: bool
-
-    @property
-    def changed(self) -> bool:
-        """Whether there was anything new."""
-        return self.version != self.before
 
 
 def update(
@@ -63,6 +63,7 @@ def update(
     trust: str | Path | None = None,
     channel: str = "stable",
     max_bytes: int = MAX_BYTES,
+    retry_refused: bool = False,
     patience: Patience | None = None,
 ) -> Updated:
     """Bring the folder `to` to the newest version of a channel that the repository at `source` offers.
@@ -70,85 +71,124 @@ def update(
     `source` is an http or https address, or a folder; `trust` is the root.json that came with the device, needed once. Nothing is
     parsed as a model, or as a delta, before its length and digest are those that enough of the trusted keys have signed. What has
     been fetched of a file stays for the next call. The model in use is replaced in one step, after the new one has passed its
-    self-check in a process of its own; the one before is kept.
+    self-check in a process of its own; the one before is kept. A version that was refused is tried again only with
+    `retry_refused`.
 
     Raises SqueezekitError for wrong arguments, RunFailed when the repository cannot be reached, cannot be trusted, offers more
     than `max_bytes` or a model that is unfit; the model in use is then the same as before.
     """
     whole, _ = channel_files(channel)
-    base, folder = base_of(source), Path(to).expanduser()
+    base, root = base_of(source), None if trust is None else _root(Path(trust).expanduser())
+    folder = Path(to).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     with one_at_a_time(folder / ".lock"), _told(source):
         here, fetcher = Installed(folder), Fetcher(patience)
-        with _verified(base, here, fetcher, trust) as repository:
+        if retry_refused:
+            here.change(refused=(), trying="", trials=0)
+        with _verified(base, here, fetcher, root) as (repository, root_version):
             wanted = repository.get_targetinfo(whole)
             if wanted is None:
                 raise RunFailed(f"{source}: has nothing in the channel '{channel}'; name another with --channel")
-            before, version = here.version(), _version(wanted)
-            old, sha256 = here.data(), _sha256(wanted)
-            if digest(old) == sha256:
-                here.know(channel, version, sha256)
-                return Updated(channel, version, version, fetcher.fetched, wanted.length, by_delta=False)
-            if wanted.length > max_bytes:
-                raise RunFailed(f"version {version} has {wanted.length:,} bytes; allow so many with --max-bytes")
-            if refused := here.refused(sha256):
-                raise RunFailed(said(refused, before))
-            if version < before and here.state.channel == channel:
-                raise RunFailed(f"the repository offers version {version}, older than version {before} in use, which stays")
-            data, by_delta = _file(base, repository, fetcher, here, wanted, delta_name(channel, old))
-        here.install(data, channel, version)
-        shutil.rmtree(here.incoming, ignore_errors=True)
-        return Updated(channel, before, version, fetcher.fetched, len(data), by_delta)
+            version, before, sha256 = (
+                Version(channel=channel, number=_number(wanted), root=root_version),
+                here.version(),
+                _sha256(wanted),
+            )
+            number = before.number if before else 0
+            if digest(here.data()) == sha256:
+                here.know(sha256, version)
+                here.clear_incoming()
+                return Updated(channel, number, version.number, fetcher.fetched, wanted.length, changed=False, by_delta=False)
+            _check(here, wanted, version, max_bytes)
+            data, by_delta = _file(base, repository, fetcher, here, wanted, delta_name(channel, here.data()))
+        here.install(data, version)
+        here.clear_incoming()
+        return Updated(channel, number, version.number, fetcher.fetched, len(data), changed=True, by_delta=by_delta)
+
+
+def go_back(to: str | Path) -> None:
+    """Use the version before the one in use again, and never the one in use; raises SqueezekitError where there is none."""
+    folder = Path(to).expanduser()
+    if not (folder / "model.sqz").exists():
+        raise SqueezekitError(f"{to}: has no model; name the folder of squeezekit update --to")
+    with one_at_a_time(folder / ".lock"):
+        Installed(folder).go_back()
 
 
 @contextmanager
-def _verified(base: str, here: Installed, fetcher: Fetcher, trust: str | Path | None) -> Iterator[Updater]:
-    """The repository's signed state, verified from what this device trusts; what was verified is kept in any case.
+def _verified(base: str, here: Installed, fetcher: Fetcher, given: bytes | None) -> Iterator[tuple[Updater, int]]:
+    """The repository's signed state, verified from what this device trusts, and the version of its newest root.
 
-    python-tuf works in a copy, of which each file then takes the place of the one before in one step.
+    python-tuf works in a copy. What it has verified is kept in any case, each file in the place of the one before in one step,
+    and the newest root is what this device trusts from then on.
     """
-    place = here.metadata / ROOT
-    if trust is not None:
-        root = _root(Path(trust).expanduser())
-    elif place.exists():
-        root = place.read_bytes()
+    origin = here.state.origin if given is None else digest(given)
+    if here.trusted.exists() and origin == here.state.origin:
+        root = here.trusted.read_bytes()
+    elif given is not None:
+        root = given
     else:
         raise SqueezekitError("this device trusts nobody yet; give the root.json that came with it with --trust")
     for left in here.folder.glob(f"{COPY}*"):
         shutil.rmtree(left)
-    with tempfile.TemporaryDirectory(dir=here.folder, prefix=COPY) as copy:
+    with tempfile.TemporaryDirectory(dir=here.folder, prefix=COPY) as name:
+        copy = Path(name)
         shutil.copytree(here.metadata, copy, dirs_exist_ok=True)
+        repository = Updater(name, f"{base}/metadata/", fetcher=fetcher, config=LIMITS, bootstrap=root)
         try:
-            repository = Updater(copy, f"{base}/metadata/", fetcher=fetcher, config=LIMITS, bootstrap=root)
             repository.refresh()
-            durable.write_bytes(place, root)
-            yield repository
+            yield repository, _newest_root(copy)[0]
         finally:
-            _keep(Path(copy), here.metadata)
+            # The root first, so that what it signs can be verified again.
+            _replace(here.trusted, _newest_root(copy)[1])
+            here.change(origin=origin)
+            for each in KEPT:
+                if (copy / each).is_file():
+                    _replace(here.metadata / each, (copy / each).read_bytes())
 
 
-def _keep(copy: Path, metadata: Path) -> None:
-    """Roots first, so that what they sign can be verified again."""
-    names = sorted(path.relative_to(copy) for path in copy.rglob("*.json") if path.is_file() and not path.is_symlink())
-    (metadata / "root_history").mkdir(exist_ok=True)
-    for name in sorted(names, key=lambda name: "root" not in name.name):
-        new, old = (copy / name).read_bytes(), metadata / name
-        if not old.is_file() or old.read_bytes() != new:
-            durable.write_bytes(old, new)
+def _newest_root(copy: Path) -> tuple[int, bytes]:
+    """Of those that python-tuf has verified."""
+    version = max(int(path.name.split(".")[0]) for path in (copy / "root_history").glob("*.root.json"))
+    return version, (copy / "root_history" / f"{version}.root.json").read_bytes()
+
+
+def _replace(path: Path, content: bytes) -> None:
+    if not path.is_file() or path.read_bytes() != content:
+        durable.write_bytes(path, content)
 
 
 def _root(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        content = path.read_bytes()
+        signed = Metadata.from_bytes(content).signed
     except OSError as error:
         raise SqueezekitError(f"--trust {path}: cannot be read ({error.strerror}); give the device's root.json") from None
+    except exceptions.RepositoryError:
+        signed = None
+    if not isinstance(signed, Root):
+        raise SqueezekitError(f"--trust {path}: is no root.json; give the one that keys create has named")
+    return content
 
 
-def _version(wanted: TargetFile) -> int:
-    try:
-        return int(wanted.custom["version"])
-    except (TypeError, KeyError, ValueError):
-        raise RunFailed("the repository does not say which version it offers; it was not made by squeezekit publish") from None
+def _check(here: Installed, wanted: TargetFile, version: Version, max_bytes: int) -> None:
+    """That the version may be installed at all; raises RunFailed."""
+    before = here.version()
+    if wanted.length > max_bytes:
+        raise RunFailed(f"version {version.number} has {wanted.length:,} bytes; allow so many with --max-bytes")
+    if refused := here.refused(_sha256(wanted)):
+        raise RunFailed(f"{said(refused, before)}; try it again with --retry-refused")
+    # Under a newer root nothing is known of the order: whoever had the keys before may have given any number.
+    if before and (before.channel, before.root) == (version.channel, version.root) and version.number < before.number:
+        numbers = f"version {version.number}, older than version {before.number} in use, which stays"
+        raise RunFailed(f"the repository offers {numbers}; publish it again")
+
+
+def _number(wanted: TargetFile) -> int:
+    number = wanted.custom.get("version") if isinstance(wanted.custom, dict) else None
+    if type(number) is not int or not 1 <= number <= MOST_VERSION:
+        raise RunFailed("the repository does not say which version it offers; it was not made by squeezekit publish")
+    return number
 
 
 def _sha256(about: TargetFile) -> str:
@@ -162,16 +202,26 @@ def _file(
 ) -> tuple[bytes, bool]:
     """The file that is wanted, and whether a delta made it."""
     shorter = repository.get_targetinfo(delta) if here.model.exists() else None
+    here.keep_incoming({_partial(here, each).name for each in (wanted, shorter) if each is not None})
     # Unless less is left of the whole file.
     if shorter is not None and shorter.length < wanted.length - size_of(_partial(here, wanted)):
         try:
             data = apply_delta(here.data(), _fetched(base, fetcher, here, shorter))
             wanted.verify_length_and_hashes(data)
             return data, True
-        except (SqueezekitError, exceptions.LengthOrHashMismatchError, exceptions.DownloadHTTPError) as error:
-            say(f"the delta does not lead to version {_version(wanted)} ({error}); fetching the whole file")
+        except (SqueezekitError, exceptions.LengthOrHashMismatchError, exceptions.DownloadError) as error:
+            if isinstance(error, exceptions.DownloadError) and not _for_good(error):
+                raise
+            say(f"the delta does not lead to version {_number(wanted)} ({error}); fetching the whole file")
             _partial(here, shorter).unlink(missing_ok=True)
     return _fetched(base, fetcher, here, wanted), False
+
+
+def _for_good(error: exceptions.DownloadError) -> bool:
+    """Whether the same file would come no better next time."""
+    if isinstance(error, exceptions.DownloadHTTPError):
+        return error.status_code in GONE
+    return isinstance(error, exceptions.DownloadLengthMismatchError)
 
 
 def _fetched(base: str, fetcher: Fetcher, here: Installed, about: TargetFile) -> bytes:
@@ -184,12 +234,12 @@ def _fetched(base: str, fetcher: Fetcher, here: Installed, about: TargetFile) ->
             with progress_bar(about.path, about.length, done=begin, in_bytes=True) as advance:
                 for count in fetcher.append(url, partial, about.length):
                     advance(count)
-        data = partial.read_bytes()
+        data = partial.read_bytes() if partial.exists() else b""
         try:
             about.verify_length_and_hashes(data)
             return data
         except exceptions.LengthOrHashMismatchError:
-            partial.unlink()
+            partial.unlink(missing_ok=True)
             if not begin:
                 raise
             # What was there before may have been at fault: the server has not had its own chance yet.
