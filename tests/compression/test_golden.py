@@ -3,6 +3,7 @@
 `python -m tests.compression.test_golden` writes what is missing; a file that is there is never written again.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +11,19 @@ import torch
 
 from squeezekit.compression import decode_tensors, encode_tensors
 from squeezekit.compression.confidence import Confidence
+from squeezekit.compression.delta import apply_delta, delta_between
 from squeezekit.compression.forms import Quantised
-from squeezekit.compression.octaves import from_octaves
+from squeezekit.compression.octaves import from_octaves, to_octaves
 from squeezekit.compression.quantised_training import GridWeight
 from squeezekit.compression.rounding import rounded
 from squeezekit.compression.self_check import TOLERANCE, SelfCheck
 from squeezekit.compression.squeeze import layers_of
-from squeezekit.compression.sqz import Sqz, Stage, read_sqz
+from squeezekit.compression.sqz import Sqz, Stage, read_sqz, write_text
 from squeezekit.networks import network_config
 
 GOLDEN = Path(__file__).parent / "golden"
 TENSORS, NETWORK = GOLDEN / "tensors-1.bin", GOLDEN / "network-1.sqz"
+DELTA = GOLDEN / "delta-1.sqd"
 
 
 def arrays():
@@ -87,8 +90,33 @@ def network_file():
     return Sqz(**{**vars(file), "self_check": SelfCheck.of(file.build(), config)})
 
 
+def next_network():
+    """Of the network above, with something changed in every way that a delta knows."""
+    file = read_sqz(NETWORK)
+    weights = dict(file.weights)
+    for number, (name, part) in enumerate(weights.items()):
+        if isinstance(part, Quantised) and number % 3:
+            moved = np.arange(part.integers.size).reshape(part.shape) ** 2 * 40503 % 65536 < 3000
+            scales = part.scales if number % 4 else from_octaves(to_octaves(part.scales) + 1)
+            weights[name] = Quantised(part.integers + moved, scales)
+        elif not isinstance(part, Quantised) and number % 4 == 1:
+            weights[name] = part[::-1].copy() if number % 8 == 1 else np.float32(1.25) * part
+    others = {"xtra": b"for a much later reader", "news": write_text(b"a text that was not there before")}
+    stages = (*file.stages, Stage(name="after golden", bytes=2, density=0.5, bits=2.5, accuracy=0.75))
+    return replace(file, weights=weights, stages=stages, confidence=None, others=others)
+
+
+def test_a_delta_of_version_1():
+    old, new = NETWORK.read_bytes(), next_network().to_bytes()
+    assert delta_between(old, new) == DELTA.read_bytes() and apply_delta(old, DELTA.read_bytes()) == new
+
+
 if __name__ == "__main__":
     GOLDEN.mkdir(exist_ok=True)
-    for path, make in ((TENSORS, lambda: encode_tensors(arrays())), (NETWORK, lambda: network_file().to_bytes())):
+    for path, make in (
+        (TENSORS, lambda: encode_tensors(arrays())),
+        (NETWORK, lambda: network_file().to_bytes()),
+        (DELTA, lambda: delta_between(NETWORK.read_bytes(), next_network().to_bytes())),
+    ):
         if not path.exists():
             path.write_bytes(make())

@@ -134,7 +134,7 @@ def test_enormous_versions_of_a_thief_end_with_the_keys(two, versions):
     assert update(str(two / "public"), two / "device").version == 3
 
 
-@pytest.mark.parametrize("version", [0, -1, 0.5, "2", None, True, 2**60])
+@pytest.mark.parametrize("version", [0, -1, "2", None, True, 2**60])
 def test_versions_that_are_none(two, versions, version):
     newest(two).publish({"stable.sqz": (versions.second.read_bytes(), {"version": version})}, instead_of="stable.from-")
     with pytest.raises(RunFailed, match="does not say which version|no repository that can be trusted"):

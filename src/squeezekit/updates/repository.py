@@ -237,7 +237,7 @@ class Repository:
         if self._ring.locked:
             locked = ", ".join(map(str, self._ring.locked))
             raise SqueezekitError(
-                f"{locked}: damaged, or under another passphrase; give it with another --passphrase-file as well"
+                f"{locked}: damaged, or under another passphrase; give that with another --passphrase-file"
             )
         places = ", ".join(str(folder) for folder in self._ring.folders)
         raise SqueezekitError(
