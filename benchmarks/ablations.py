@@ -25,7 +25,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "label smoothing": {"label_smoothing": 0.0},
     "shifts and mirror images": {"augmentation": "none"},
     "warm-up": {"warmup": 0.0},
-    "Muon's own rate: that of all": {"muon_rate": 0.0},
+    "one rate for all: Muon's at twice it": {"muon_rate": 0.2},
     "bypasses": {"bypass": "none"},
     "early pooling: at the places of SqueezeNet v1.1": {"pool_before": [1, 3, 5]},
     "mirror images in training": {"augmentation": "shift"},

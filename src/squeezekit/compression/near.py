@@ -38,11 +38,9 @@ from squeezekit.training.optimizers import optimizer_for
 FIRST, GROWTH, MOST_TRIALS = 0.0008, 4.0, 8
 # Pressure that no longer makes the delta smaller by such a share is enough.
 LEAST_GAIN = 0.005
-# Points of accuracy beyond the promise, after which more pressure is not tried.
-TOO_MUCH = 2.0
 # What a change costs about: that it is one among some fifty that are none, and its direction; and each step beyond the first.
 CHANGE_BITS, STEP_BITS = 7.0, 2.0
-# What training may win back, in points of accuracy: it begins with the smallest delta that loses no more than that.
+# Points of accuracy that training may win back: no more pressure is tried beyond them and the promise.
 WON_BACK = 5.0
 # A weight in training changes when it is so many steps away from where it stands in the file.
 REACH = 1.0
@@ -81,7 +79,7 @@ class Near:
         lost = [self.promise.drop(trial.stage) for trial in roundings]
         costs = [trial.bytes for trial in roundings]
         settled = len(costs) > 1 and costs[-1] > (1 - LEAST_GAIN) * costs[-2]
-        if len(roundings) == MOST_TRIALS or settled or (lost and lost[-1] > (self.promise.max_drop or 0) + TOO_MUCH):
+        if len(roundings) == MOST_TRIALS or settled or (lost and lost[-1] > self._most):
             return None
         pressure = FIRST * GROWTH ** len(roundings)
         network = self._network
@@ -90,12 +88,12 @@ class Near:
         return Trial(file.stages[-1].name, pressure, file, cost=self._cost(file))
 
     def following(self, roundings: Sequence[Trial], rounds: Sequence[Trial]) -> Round | None:
-        """One round of training, if rounding alone does not keep the promise."""
-        if rounds or any(self.promise.kept(trial.stage) for trial in roundings):
+        """One round of training, from the smallest delta whose loss may be won back, unless it keeps the promise as it is."""
+        near = [trial for trial in roundings if self.promise.drop(trial.stage) <= self._most] or roundings[:1]
+        start = min(near, key=lambda trial: trial.bytes)
+        if rounds or self.promise.kept(start.stage):
             return None
-        most = (self.promise.max_drop or 0) + WON_BACK
-        near = [trial for trial in roundings if self.promise.drop(trial.stage) <= most]
-        pressure = min(near, key=lambda trial: trial.bytes).pressure if near else roundings[0].pressure
+        pressure = start.pressure
         network, meant = self._network, self._network
         self._round(network, pressure)
         grids = [self._grid(*layers) for layers in zip(convolutions(network), convolutions(meant), strict=True)]
@@ -111,6 +109,11 @@ class Near:
             return f"{sum(grid.changed() for grid in grids):,} weights changed"
 
         return Round(f"near, pressure {pressure:.3g}", pressure, trainer, note, finish, self._cost)
+
+    @property
+    def _most(self) -> float:
+        """Points of accuracy that rounding may lose."""
+        return (self.promise.max_drop or 0) + WON_BACK
 
     @property
     def _network(self) -> SqueezeNet:

@@ -83,7 +83,6 @@ RECIPES: dict[str, Recipe] = {
         optimizer="muon",
         learning_rate=0.1,
         momentum=0.85,
-        muon_rate=0.2,
         weight_decay=1e-3,
         batch_size=512,
         epochs=8,

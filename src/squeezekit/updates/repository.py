@@ -236,9 +236,7 @@ class Repository:
         assert self._ring is not None
         if self._ring.locked:
             locked = ", ".join(map(str, self._ring.locked))
-            raise SqueezekitError(
-                f"{locked}: damaged, or under another passphrase; give that with another --passphrase-file"
-            )
+            raise SqueezekitError(f"{locked}: damaged, or under another passphrase; give that with another --passphrase-file")
         places = ", ".join(str(folder) for folder in self._ring.folders)
         raise SqueezekitError(
             f"{count} more of the keys of {role} must sign, and {places} lacks them; give the folder that has them with --keys"
