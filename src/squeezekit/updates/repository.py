@@ -151,10 +151,13 @@ class Repository:
             self._write(name, grown)
         elif len(self._ring.signers(old.signed, role)) >= rules.threshold:
             # Signed by old and new keys, so that they hold before and after the new root is there, wherever a kill comes.
-            self._commit(role, also=old)
+            self._sign_from(role, old, grown)
+            self._write_from(role)
             self._write(name, grown)
         else:
-            self._commit(role, first_written=(name, grown))
+            self._sign_from(role, grown)
+            self._write(name, grown)
+            self._write_from(role)
         return [key.keyid[:SHOWN] for key in fresh]
 
     def path_of(self, about: TargetFile) -> Path:
@@ -195,15 +198,13 @@ class Repository:
             if missing := each.get_verification_result("root", root.signed_bytes, root.signatures).missing:
                 self._missing("root", missing)
 
-    def _commit(
-        self,
-        first: str,
-        *,
-        grow: bool = True,
-        also: Metadata[Root] | None = None,
-        first_written: tuple[str, Metadata[Root]] | None = None,
-    ) -> None:
-        """Sign and write a role and those after it; `also` is another root whose keys sign as well."""
+    def _commit(self, first: str, *, grow: bool = True) -> None:
+        """Sign a role and those after it, then write them: a missing key changes nothing."""
+        self._sign_from(first, self.root, grow=grow)
+        self._write_from(first)
+
+    def _sign_from(self, first: str, *roots: Metadata[Root], grow: bool = True) -> None:
+        """A new version of a role and those after it, signed by enough keys of each of the roots."""
         roles = ROLES[ROLES.index(first) :]
         for role in roles:
             metadata = getattr(self, role)
@@ -211,12 +212,11 @@ class Repository:
             metadata.signed.expires = _in_days(self._days[role])
         self.snapshot.signed.meta["targets.json"] = MetaFile(self.targets.signed.version)
         self.timestamp.signed.snapshot_meta = MetaFile(self.snapshot.signed.version)
-        # All are signed before any is written: a missing key changes nothing.
         for role in roles:
-            self._sign(role, [self.root] if also is None else [self.root, also])
-        if first_written is not None:
-            self._write(*first_written)
-        for role in roles:
+            self._sign(role, roots)
+
+    def _write_from(self, first: str) -> None:
+        for role in ROLES[ROLES.index(first) :]:
             metadata = getattr(self, role)
             self._write("timestamp.json" if role == "timestamp" else f"{metadata.signed.version}.{role}.json", metadata)
 
