@@ -1,4 +1,4 @@
-"""Make of a model one that fails the self-check that it carries, to rehearse a bad update: python unfit_model.py OLD.sqz NEW.sqz."""
+"""Make a model that fails the self-check it carries, to rehearse a bad update: python unfit_model.py OLD.sqz NEW.sqz."""
 
 import sys
 from dataclasses import replace
