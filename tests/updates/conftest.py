@@ -9,15 +9,12 @@ import numpy as np
 import pytest
 
 from squeezekit.compression.sqz import from_bytes
-from squeezekit.zoo.shipped import model_path
-from tests.compression.test_delta import changed
-
-pytest.importorskip("tuf", reason="python-tuf is not installed; pip install 'squeezekit[updates]'")
-
 from squeezekit.updates.keys import KeyRing
 from squeezekit.updates.publish import publish
 from squeezekit.updates.repository import Repository
 from squeezekit.updates.update import update
+from squeezekit.zoo.shipped import model_path
+from tests.compression.test_delta import changed
 
 PASSPHRASE = "a passphrase of the tests"
 

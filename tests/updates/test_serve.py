@@ -4,14 +4,9 @@ import hashlib
 import threading
 import time
 
-import pytest
-
 from squeezekit.images.digits import load_digits
-from tests.updates.conftest import published, root_of
-
-pytest.importorskip("fastapi", reason="FastAPI is not installed; pip install 'squeezekit[serve]'")
-
 from tests.deployment.test_service import png, served
+from tests.updates.conftest import published, root_of
 
 
 def test_a_new_version_while_requests_come(one, versions):

@@ -12,13 +12,12 @@ import numpy as np
 from numba import njit
 
 from squeezekit.compression.arithmetic import BUDGET, Bits, Coder, Integers, Mix, adaptive, fresh_bits, fresh_mix, mixed
-from squeezekit.compression.integers import LONGEST
+from squeezekit.compression.integers import LEVELS, LONGEST, level, sign
 
 INPUTS = 6
 CONTEXTS = 1024  # Of each input.
-LEVELS = 20  # Steps that shares of changed integers are told apart by.
-# Shares have sixteen fractional bits and begin with 1/16.
-ONE, FIRST_SHARE = 1 << 16, 1 << 12
+# Shares of changed integers have sixteen fractional bits and begin with 1/16; of these, levels look at twelve.
+ONE, FIRST_SHARE, LEVEL_SHIFT = 1 << 16, 1 << 12, 4
 LARGE = 15  # A larger magnitude counts as this one.
 LENGTHS = LONGEST + 2  # Bit lengths of a change.
 LOWER = 1 << 8  # Slots for the lower bits of each length, found by the leading ones.
@@ -43,23 +42,6 @@ def fresh_changes() -> Changes:
         fresh_bits((LARGE + 1) * LENGTHS),
         fresh_bits(LENGTHS * LOWER),
     )
-
-
-@njit(cache=True, inline="always")
-def _level(share: int) -> int:
-    """Two steps an octave: 0 below 1/1024, up to 19."""
-    if share < 64:
-        return 0
-    octave = 0
-    while share >= 128:
-        share >>= 1
-        octave += 1
-    return min(1 + 2 * octave + ((share >> 5) & 1), LEVELS - 1)
-
-
-@njit(cache=True, inline="always")
-def _sign(value: int) -> int:
-    return 1 if value > 0 else (2 if value < 0 else 0)
 
 
 @njit(cache=True, inline="always")
@@ -95,18 +77,16 @@ def code_changes(coder: Coder, model: Changes, old: Integers, new: Integers) -> 
                 above = new[r - 1, c, t] - old[r - 1, c, t] if r else 0
                 beside = new[r, c - 1, t] - old[r, c - 1, t] if c else 0
                 near = (1 if before else 0) + (2 if above else 0) + (4 if beside else 0)
-                row_level, channel_level = _level(row), _level(by_channel[c])
+                row_level, channel_level = level(row >> LEVEL_SHIFT), level(by_channel[c] >> LEVEL_SHIFT)
                 slots[0] = size
                 slots[1] = CONTEXTS + row_level * LEVELS + channel_level
                 slots[2] = 2 * CONTEXTS + size * LEVELS + row_level
                 slots[3] = 3 * CONTEXTS + size * 8 + near
-                slots[4] = 4 * CONTEXTS + min(size, 7) * LEVELS + _level(by_column[c, t])
-                slots[5] = 5 * CONTEXTS + min(size, 7) * LEVELS + _level(recent)
+                slots[4] = 4 * CONTEXTS + min(size, 7) * LEVELS + level(by_column[c, t] >> LEVEL_SHIFT)
+                slots[5] = 5 * CONTEXTS + min(size, 7) * LEVELS + level(recent >> LEVEL_SHIFT)
                 moved = mixed(coder, model.changed, model.mix, 0, 1 if new[r, c, t] != was else 0)
                 if moved:
-                    slot = (3 * _sign(before) + _sign(above)) * 9 + (
-                        0 if not was else (1 if was > 0 else 2) + 2 * min(size - 1, 3)
-                    )
+                    slot = (3 * sign(before) + sign(above)) * 9 + (0 if not was else (1 if was > 0 else 2) + 2 * min(size - 1, 3))
                     up = adaptive(coder, model.direction, slot, 1 if new[r, c, t] > was else 0)
                     distance = _distance(coder, model, size, abs(new[r, c, t] - was))
                     new[r, c, t] = was + distance if up else was - distance

@@ -39,7 +39,7 @@ def fresh_weights() -> Weights:
 
 
 @njit(cache=True, inline="always")
-def _level(average: int) -> int:
+def level(average: int) -> int:
     """Two steps an octave: 0 below 1/64 of a step of the grid, up to 19."""
     if average < 4:
         return 0
@@ -51,7 +51,8 @@ def _level(average: int) -> int:
 
 
 @njit(cache=True, inline="always")
-def _sign(value: int) -> int:
+def sign(value: int) -> int:
+    """0 for zero, 1 for positive, 2 for negative."""
     return 1 if value > 0 else (2 if value < 0 else 0)
 
 
@@ -97,15 +98,15 @@ def code_integers(coder: Coder, model: Weights, values: Integers, longest: int) 
                 before = values[r, c, t - 1] if t else 0
                 upper = values[r, c, t - 3] if t >= 3 else 0
                 beside = values[r, c - 1, t] if c else 0
-                row_level, column_level = _level(row), _level(by_column[c, t])
+                row_level, column_level = level(row), level(by_column[c, t])
                 near = min(abs(before), 3) * 64 + min(abs(upper), 3) * 16 + min(abs(beside), 3) * 4 + min(abs(above), 3)
-                in_filter = _level((filter_sum << 8) // t) if t else _level(recent)
+                in_filter = level((filter_sum << 8) // t) if t else level(recent)
                 slots[0] = min(t, 31)
-                slots[1] = CONTEXTS + row_level * LEVELS + _level(by_channel[c])
+                slots[1] = CONTEXTS + row_level * LEVELS + level(by_channel[c])
                 slots[2] = 2 * CONTEXTS + column_level
                 slots[3] = 3 * CONTEXTS + row_level * LEVELS + column_level
                 slots[4] = 4 * CONTEXTS + near
-                slots[5] = 5 * CONTEXTS + in_filter * LEVELS + _level(recent)
+                slots[5] = 5 * CONTEXTS + in_filter * LEVELS + level(recent)
                 for i in range(INPUTS):
                     slots[i] *= LENGTHS
 
@@ -116,7 +117,7 @@ def code_integers(coder: Coder, model: Weights, values: Integers, longest: int) 
                 length = _length(coder, model, longest, length)
                 magnitude = _lower_bits(coder, model.rest, length, magnitude) if length else 0
                 if magnitude:
-                    slot = SIGNS + 3 * _sign(before) + _sign(above)
+                    slot = SIGNS + 3 * sign(before) + sign(above)
                     negative = adaptive(coder, model.rest, slot, 1 if value < 0 else 0)
                     values[r, c, t] = -magnitude if negative else magnitude
 

@@ -26,6 +26,7 @@ from squeezekit.compression.norms import keep_means
 from squeezekit.compression.promise import Promise
 from squeezekit.compression.quantised_training import GridOptimizer, GridWeight
 from squeezekit.compression.rounding import on_grid
+from squeezekit.compression.squeeze import RETRAINING
 from squeezekit.compression.sqz import Sqz, from_bytes
 from squeezekit.compression.subject import Subject
 from squeezekit.compression.tensors import Array
@@ -44,17 +45,8 @@ CHANGE_BITS, STEP_BITS = 7.0, 2.0
 WON_BACK = 5.0
 # A weight in training changes when it is so many steps away from where it stands in the file.
 REACH = 1.0
-RETRAINING: dict[str, Any] = {
-    "optimizer": "sgd",
-    "learning_rate": 0.002,
-    "momentum": 0.9,
-    "weight_decay": 0.0,
-    "schedule": "one-cycle",
-    "warmup": 0.1,
-    "patience": 0,
-    "label_smoothing": 0.0,
-    "temperature": 1.0,
-}
+# Gentler than rounds that press harder, since no batch normalisation is there to steady it.
+GENTLY = {**RETRAINING, "learning_rate": 0.002, "warmup": 0.1}
 # A bias stays as it was if its new value is within so many steps of its grid.
 BIAS_STAYS = 0.75
 
@@ -97,7 +89,7 @@ class Near:
         network, meant = self._network, self._network
         self._round(network, pressure)
         grids = [self._grid(*layers) for layers in zip(convolutions(network), convolutions(meant), strict=True)]
-        recipe = self.subject.recipe(self.epochs, RETRAINING)
+        recipe = self.subject.recipe(self.epochs, GENTLY)
         network.to(self.subject.device)
         optimizer = GridOptimizer(optimizer_for(network, recipe), [grid.to(self.subject.device) for grid in grids])
         trainer = self.subject.trainer(network, optimizer, recipe, taught=True)

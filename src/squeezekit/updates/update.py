@@ -40,6 +40,21 @@ COPY = ".metadata-"
 GONE = (403, 404, 410, 416)
 
 
+_STAYS = "nothing was installed, the model in use stays"
+_AGAIN = "the same command goes on from what has arrived"
+# What is said of an error, by the first kind that it is one of.
+SENTENCES: dict[type[Exception], str] = {
+    exceptions.UnsignedMetadataError: f"{{}}: too few of the keys that this device trusts have signed it; {_STAYS}",
+    exceptions.ExpiredMetadataError: f"{{}}: nobody has renewed it, or somebody holds newer versions back; {_STAYS}",
+    exceptions.BadVersionNumberError: f"{{}}: older than, or other than, what was signed; {_STAYS}",
+    exceptions.LengthOrHashMismatchError: f"sent another file than the one that was signed ({{}}); {_STAYS}",
+    exceptions.RepositoryError: f"is no repository that can be trusted ({{}}); {_STAYS}",
+    exceptions.DownloadLengthMismatchError: f"sent more than it may ({{}}); {_STAYS}",
+    exceptions.SlowRetrievalError: f"is too slow ({{}}); {_AGAIN}",
+    exceptions.DownloadError: f"cannot be fetched from ({{}}); {_AGAIN}",
+}
+
+
 @dataclass(frozen=True)
 class Updated:
     """What an update came to: versions before (0: not known) and after, how many bytes came, metadata included.
@@ -89,11 +104,8 @@ def update(
             wanted = repository.get_targetinfo(whole)
             if wanted is None:
                 raise RunFailed(f"{source}: has nothing in the channel '{channel}'; name another with --channel")
-            version, before, sha256 = (
-                Version(channel=channel, number=_number(wanted), root=root_version),
-                here.version(),
-                _sha256(wanted),
-            )
+            version = Version(channel=channel, number=_number(wanted), root=root_version)
+            before, sha256 = here.version(), _sha256(wanted)
             number = before.number if before else 0
             if digest(here.data()) == sha256:
                 here.know(sha256, version)
@@ -255,22 +267,8 @@ def _partial(here: Installed, about: TargetFile) -> Path:
 @contextmanager
 def _told(source: str) -> Iterator[None]:
     """python-tuf's errors as one sentence each."""
-    stays = "nothing was installed, the model in use stays"
     try:
         yield
-    except exceptions.UnsignedMetadataError as error:
-        raise RunFailed(f"{source}: {error}: too few of the keys that this device trusts have signed it; {stays}") from error
-    except exceptions.ExpiredMetadataError as error:
-        raise RunFailed(f"{source}: {error}: nobody has renewed it, or somebody holds newer versions back; {stays}") from error
-    except exceptions.BadVersionNumberError as error:
-        raise RunFailed(f"{source}: {error}: older than, or other than, what was signed; {stays}") from error
-    except exceptions.LengthOrHashMismatchError as error:
-        raise RunFailed(f"{source}: sent another file than the one that was signed ({error}); {stays}") from error
-    except exceptions.DownloadLengthMismatchError as error:
-        raise RunFailed(f"{source}: sent more than it may ({error}); {stays}") from error
-    except exceptions.SlowRetrievalError as error:
-        raise RunFailed(f"{source}: is too slow ({error}); the same command goes on from what has arrived") from error
-    except exceptions.DownloadError as error:
-        raise RunFailed(f"{source}: cannot be fetched from ({error}); the same command goes on from what has arrived") from error
-    except exceptions.RepositoryError as error:
-        raise RunFailed(f"{source}: is no repository that can be trusted ({error}); {stays}") from error
+    except (exceptions.RepositoryError, exceptions.DownloadError) as error:
+        sentence = next(text for kind, text in SENTENCES.items() if isinstance(error, kind))
+        raise RunFailed(f"{source}: {sentence.format(error)}") from error
