@@ -13,24 +13,43 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+
+from squeezekit.compression.sqz import read_sqz
+from squeezekit.updates.keys import KeyRing
+from squeezekit.updates.publish import publish
+from squeezekit.updates.repository import Repository
+from squeezekit.zoo.shipped import model_path
 
 DEVICES = 1_000_000
 RATES = {"9.6 kbit/s": 9_600, "100 kbit/s": 100_000, "10 Mbit/s": 10_000_000}
 PAPER = {"AlexNet, float32": 240_000_000, "SqueezeNet, float32": 4_800_000, "SqueezeNet, the paper's 0.47 MB": 470_000}
-# Timestamp, snapshot and targets of a channel with one delta.
-METADATA = 1_350
+
+
+def metadata_bytes() -> int:
+    """Timestamp, snapshot and targets of a channel with one delta, as a device fetches them: of a repository made for this."""
+    with TemporaryDirectory() as name:
+        folder, old = Path(name), model_path("digits-nano")
+        Repository.create(folder / "public", KeyRing([folder / "keys"], ["for a minute"]))
+        sqz = read_sqz(old)
+        replace(sqz, stages=()).write(folder / "new.sqz")
+        for model in (old, folder / "new.sqz"):
+            made = publish(model, folder / "public", keys=[folder / "keys"], passphrases=["for a minute"])
+        assert len(made.deltas) == 1
+        return made.metadata_bytes
 
 
 def rows(measured: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """One for each thing that may be sent."""
-    sizes = dict(PAPER)
+    sizes, metadata = dict(PAPER), metadata_bytes()
     for row in measured:
-        sizes[f"{row['network']}, the file"] = row["file"] + METADATA
-        sizes[f"{row['network']}, delta ({row['pair']})"] = row["delta"] + METADATA
+        sizes[f"{row['network']}, the file"] = row["file"] + metadata
+        sizes[f"{row['network']}, delta ({row['pair']})"] = row["delta"] + metadata
     for name, size in sizes.items():
-        minutes = {rate: round(size * 8 / bits / 60, 4) for rate, bits in RATES.items()}
+        minutes = {rate: round(size * 8 / bits / 60, 6) for rate, bits in RATES.items()}
         yield {"what": name, "bytes": size, "fleet_gigabytes": round(size * DEVICES / 1e9, 2), "minutes": minutes}
 
 

@@ -86,7 +86,7 @@ def code_changes(coder: Coder, model: Changes, old: Integers, new: Integers) -> 
                 slots[5] = 5 * CONTEXTS + min(size, 7) * LEVELS + level(recent >> LEVEL_SHIFT)
                 moved = mixed(coder, model.changed, model.mix, 0, 1 if new[r, c, t] != was else 0)
                 if moved:
-                    slot = (3 * sign(before) + sign(above)) * 9 + (0 if not was else (1 if was > 0 else 2) + 2 * min(size - 1, 3))
+                    slot = (3 * sign(before) + sign(above)) * 9 + (sign(was) + 2 * min(size - 1, 3) if was else 0)
                     up = adaptive(coder, model.direction, slot, 1 if new[r, c, t] > was else 0)
                     distance = _distance(coder, model, size, abs(new[r, c, t] - was))
                     new[r, c, t] = was + distance if up else was - distance
