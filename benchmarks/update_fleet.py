@@ -46,7 +46,7 @@ def rows(measured: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """One for each thing that may be sent."""
     sizes, metadata = dict(PAPER), metadata_bytes()
     for row in measured:
-        sizes[f"{row['network']}, the file"] = row["file"] + metadata
+        sizes.setdefault(f"{row['network']}, the file", row["file"] + metadata)
         sizes[f"{row['network']}, delta ({row['pair']})"] = row["delta"] + metadata
     for name, size in sizes.items():
         minutes = {rate: round(size * 8 / bits / 60, 6) for rate, bits in RATES.items()}
