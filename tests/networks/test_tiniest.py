@@ -4,7 +4,8 @@ import torch
 
 from squeezekit.networks import network_config
 from squeezekit.networks.layer_table import layer_table
-from squeezekit.networks.tiniest import Block, ChannelNorm, tanh_exp
+from squeezekit.networks.channel_norm import ChannelNorm
+from squeezekit.networks.tiniest import Block, tanh_exp
 
 
 def test_it_has_the_parameters_of_the_published_one():

@@ -181,6 +181,28 @@ def gradient_of_scaled(
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
+def gradient_sums_of_rows(x: Maps, mean: Floats, inverse: Floats, gradient: Maps, parts: int) -> NDArray[np.float64]:
+    """Sums over rows of g · (x − mean) · inverse and of g: [2, channels]; `mean` and `inverse` are those of each row."""
+    rows, channels = x.shape
+    sums = np.zeros((parts, 2, channels))
+    for part in prange(parts):
+        first, last = part * rows // parts, (part + 1) * rows // parts
+        one, two = np.zeros(channels, mean.dtype), np.zeros(channels, mean.dtype)
+        for start in range(first, last, BLOCK):
+            one[:] = 0
+            two[:] = 0
+            for row in range(start, min(start + BLOCK, last)):
+                for k in range(channels):
+                    arriving = widened(gradient[row, k])
+                    one[k] = fused(arriving, (widened(x[row, k]) - mean[row]) * inverse[row], one[k])
+                    two[k] += arriving
+            for k in range(channels):
+                sums[part, 0, k] += one[k]
+                sums[part, 1, k] += two[k]
+    return sums.sum(0)  # type: ignore[no-any-return]
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
 def pooled(
     x: Maps,
     side: int,

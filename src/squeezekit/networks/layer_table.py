@@ -17,7 +17,7 @@ from squeezekit.networks.epilogue import FusedBatchNorm
 from squeezekit.networks.fire import Fire
 from squeezekit.networks.pooling import MaxPool
 from squeezekit.networks.squeezenet import Head
-from squeezekit.networks.tiniest import ChannelNorm
+from squeezekit.networks.channel_norm import ChannelNorm
 
 Shape = tuple[int, ...]
 
@@ -58,7 +58,7 @@ class LayerTable:
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        whole = nn.Conv2d | Head | MaxPool | FusedBatchNorm | Dropout | ChannelNorm
+        whole = nn.Conv2d | nn.AvgPool2d | Head | MaxPool | FusedBatchNorm | Dropout | ChannelNorm
         return isinstance(module, whole) or super().is_leaf_module(module, name)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from squeezekit.networks.channel_norm import ChannelNorm
 from squeezekit.networks.config import NetworkConfig
 
 NARROW, WIDE, BLOCKS = 48, 80, 3
@@ -28,7 +31,7 @@ class Tiniest(nn.Module):
             nn.Conv2d(config.channels, NARROW, 3, padding=1),
             ChannelNorm(NARROW),
             *(Block(NARROW) for _ in range(BLOCKS)),
-            nn.Conv2d(NARROW, WIDE, 4, 2, padding=1, groups=16),
+            Grouped(NARROW, WIDE, 4, 2, padding=1, groups=16),
             ChannelNorm(WIDE),
             *(Block(WIDE) for _ in range(BLOCKS)),
         )
@@ -39,21 +42,40 @@ class Tiniest(nn.Module):
         return logits
 
 
-class ChannelNorm(nn.LayerNorm):
-    """Layer normalisation over the channels of each pixel, in float32 also beside bf16: [n, c, h, w] -> [n, c, h, w]."""
+class Grouped(nn.Conv2d):
+    """A convolution in groups of channels: [n, c, h, w] -> [n, out, h, w].
+
+    In bf16 on a CPU it is computed as a dense one whose other weights are zero: with few channels that is several times
+    faster than torch 2.13's gradient of a depthwise convolution, which with dilation is wrong besides.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.permute(0, 2, 3, 1).to(self.weight.dtype)).permute(0, 3, 1, 2).to(x.dtype)
-
-
-class Dilated(nn.Conv2d):
-    """A dilated depthwise convolution, on a CPU always in float32: torch 2.13 there gets its gradient wrong in bf16."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.device.type != "cpu":
+        if not _dense_is_faster(x):
             return super().forward(x)
-        with torch.autocast("cpu", enabled=False):
-            return super().forward(x.to(self.weight.dtype)).to(x.dtype)
+        group = torch.arange(self.groups)
+        ours = group.repeat_interleave(self.out_channels // self.groups)[:, None]
+        theirs = group.repeat_interleave(self.in_channels // self.groups)
+        dense = self.weight.repeat(1, self.groups, 1, 1) * (ours == theirs)[:, :, None, None]
+        # Padding that is wider than the kernel's steps is slow inside the convolution.
+        padding, edge = (self.padding, 0) if self.dilation[0] == 1 else (0, int(self.padding[0]))
+        return F.conv2d(F.pad(x, [edge] * 4) if edge else x, dense, self.bias, self.stride, padding, self.dilation)
+
+
+class Blur(nn.AvgPool2d):
+    """The mean of each pixel's 3 × 3 neighbours, 0 beyond the edges: [n, c, h, w] -> [n, c, h, w]."""
+
+    def __init__(self) -> None:
+        super().__init__(3, stride=1, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not _dense_is_faster(x):
+            return super().forward(x)
+        ninth = torch.eye(x.shape[1], dtype=x.dtype)[:, :, None, None].expand(-1, -1, 3, 3) / 9
+        return F.conv2d(x, ninth, padding=1)
+
+
+def _dense_is_faster(x: Tensor) -> bool:
+    return x.device.type == "cpu" and x.dtype == torch.bfloat16
 
 
 class Block(nn.Module):
@@ -65,9 +87,9 @@ class Block(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         part = channels // 4
-        self.near = nn.Conv2d(part, part, 3, padding=1, groups=part)
-        self.middle = nn.Conv2d(part, part, 7, padding=3, groups=part)
-        self.far = nn.Sequential(nn.AvgPool2d(3, stride=1, padding=1), Dilated(part, part, 7, padding=9, dilation=3, groups=part))
+        self.near = Grouped(part, part, 3, padding=1, groups=part)
+        self.middle = Grouped(part, part, 7, padding=3, groups=part)
+        self.far = nn.Sequential(Blur(), Grouped(part, part, 7, padding=9, dilation=3, groups=part))
         self.norm = ChannelNorm(channels)
         self.widen = nn.Conv2d(channels, 2 * channels, 1)
         self.mix = nn.Conv2d(channels, channels, 1)
@@ -77,10 +99,28 @@ class Block(nn.Module):
         kept, near, middle, far = x.chunk(4, 1)
         seen = torch.cat([kept, self.near(near), self.middle(middle), self.far(far)], 1)
         values, gates = self.widen(self.norm(seen)).chunk(2, 1)
-        out: Tensor = x * self.scale.view(-1, 1, 1) + self.mix(values * tanh_exp(gates))
+        out: Tensor = x * self.scale.to(x.dtype).view(-1, 1, 1) + self.mix(values * tanh_exp(gates))
         return out
 
 
 def tanh_exp(x: Tensor) -> Tensor:
-    """The activation x · tanh(eˣ) (Liu and Di, 2020, arXiv 2003.09855), in float32; e¹² is enough for any tanh."""
-    return x * F.tanh(x.float().clamp(max=12).exp()).to(x.dtype)
+    """The activation x · tanh(eˣ) (Liu and Di, 2020, arXiv 2003.09855), its gradient written out; e¹² is enough for any tanh."""
+    out: Tensor = _TanhExp.apply(x)
+    return out
+
+
+class _TanhExp(torch.autograd.Function):
+    """Keeps the input alone: the rest is cheaper to compute again than to read again."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.clamp(max=12).exp_().tanh_().mul_(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        power = x.clamp(max=12).exp_()
+        tanh = power.tanh()
+        # tanh(eˣ) + x · eˣ · (1 − tanh²(eˣ))
+        return power.mul_(x).addcmul_(power * tanh, tanh, value=-1).add_(tanh).mul_(gradient)
