@@ -11,7 +11,7 @@ from squeezekit.compression.arithmetic import decoder, encoder, exhausted, finis
 from squeezekit.compression.changes import code_changes, fresh_changes
 from squeezekit.compression.delta import apply_delta, delta_between
 from squeezekit.compression.forms import Quantised
-from squeezekit.compression.octaves import from_octaves, to_octaves
+from squeezekit.compression.octaves import FINE, from_octaves, to_octaves
 from squeezekit.compression.self_check import SelfCheck
 from squeezekit.compression.sqz import from_bytes
 from squeezekit.errors import SqueezekitError
@@ -91,6 +91,19 @@ def test_scales_biases_and_sections_may_change_too(old):
     for one, another in ((old, new), (old, other), (other, new), (new, old)):
         delta = delta_between(one, another)
         assert apply_delta(one, delta) == another and len(delta) < len(another)
+
+
+def test_scales_may_become_finer_or_coarser(old):
+    sqz, random = from_bytes(old), np.random.default_rng(0)
+    weights = dict(sqz.weights)
+    for name, part in sqz.weights.items():
+        if isinstance(part, Quantised):
+            exponents = to_octaves(part.scales, FINE) + random.integers(-2, 3, len(part.scales))
+            weights[name] = Quantised(part.integers, from_octaves(exponents, FINE))
+    fine = with_weights(old, weights)
+    for one, another in ((old, fine), (fine, old)):
+        delta = delta_between(one, another)
+        assert apply_delta(one, delta) == another and len(delta) < 0.3 * len(another)
 
 
 def test_networks_of_other_shapes_have_none(old):

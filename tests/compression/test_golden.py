@@ -13,7 +13,7 @@ from squeezekit.compression import decode_tensors, encode_tensors
 from squeezekit.compression.confidence import Confidence
 from squeezekit.compression.delta import apply_delta, delta_between
 from squeezekit.compression.forms import Quantised
-from squeezekit.compression.octaves import from_octaves, to_octaves
+from squeezekit.compression.octaves import FINE, from_octaves, to_octaves
 from squeezekit.compression.quantised_training import GridWeight
 from squeezekit.compression.rounding import rounded
 from squeezekit.compression.self_check import TOLERANCE, SelfCheck
@@ -24,6 +24,8 @@ from squeezekit.networks import network_config
 GOLDEN = Path(__file__).parent / "golden"
 TENSORS, NETWORK = GOLDEN / "tensors-1.bin", GOLDEN / "network-1.sqz"
 DELTA = GOLDEN / "delta-1.sqd"
+# What came later in version 1: scales in finer steps.
+FINER, FINER_DELTA = GOLDEN / "network-1-fine.sqz", GOLDEN / "delta-1-fine.sqd"
 
 
 def arrays():
@@ -111,12 +113,32 @@ def test_a_delta_of_version_1():
     assert delta_between(old, new) == DELTA.read_bytes() and apply_delta(old, DELTA.read_bytes()) == new
 
 
+def finer_network():
+    """The first one with its scales moved by a step or two of 64 an octave, those of every third filter left."""
+    file = read_sqz(NETWORK)
+    weights = dict(file.weights)
+    for name, part in file.weights.items():
+        if isinstance(part, Quantised):
+            exponents = to_octaves(part.scales, FINE) + np.arange(len(part.scales)) % 3
+            weights[name] = Quantised(part.integers, from_octaves(exponents, FINE))
+    return replace(file, weights=weights)
+
+
+def test_finer_scales_of_version_1():
+    file = read_sqz(FINER)
+    assert file.to_bytes() == FINER.read_bytes() == finer_network().to_bytes()
+    old, new = NETWORK.read_bytes(), FINER.read_bytes()
+    assert delta_between(old, new) == FINER_DELTA.read_bytes() and apply_delta(old, FINER_DELTA.read_bytes()) == new
+
+
 if __name__ == "__main__":
     GOLDEN.mkdir(exist_ok=True)
     for path, make in (
         (TENSORS, lambda: encode_tensors(arrays())),
         (NETWORK, lambda: network_file().to_bytes()),
         (DELTA, lambda: delta_between(NETWORK.read_bytes(), next_network().to_bytes())),
+        (FINER, lambda: finer_network().to_bytes()),
+        (FINER_DELTA, lambda: delta_between(NETWORK.read_bytes(), FINER.read_bytes())),
     ):
         if not path.exists():
             path.write_bytes(make())

@@ -15,7 +15,7 @@ from squeezekit.compression import sqz as format
 from squeezekit.compression.activation_ranges import ActivationRanges
 from squeezekit.compression.confidence import Confidence
 from squeezekit.compression.fields import Fields
-from squeezekit.compression.octaves import from_octaves, nearest_octave, to_octaves
+from squeezekit.compression.octaves import COARSE, FINE, from_octaves, nearest_octave, steps_of, to_octaves
 from squeezekit.compression.origin import Origin
 from squeezekit.compression.self_check import TOLERANCE, SelfCheck, check_image
 from squeezekit.compression.sqz import Sqz, Stage, from_bytes, read_sqz
@@ -228,15 +228,23 @@ def test_a_hostile_writer_who_knows_the_digest(small, data):
     assert time.perf_counter() - begin < 1
 
 
-def test_octaves_are_exact_and_near():
-    exponents = np.arange(2033)
-    scales = from_octaves(exponents)
-    assert (to_octaves(scales) == exponents).all()
-    assert np.allclose(np.log2(scales.astype(np.float64)), exponents / 16 - 64, atol=1e-6)
+@pytest.mark.parametrize("steps", [COARSE, FINE])
+def test_octaves_are_exact_and_near(steps):
+    exponents = np.arange(127 * steps + 1)
+    scales = from_octaves(exponents, steps)
+    assert (to_octaves(scales, steps) == exponents).all()
+    assert np.allclose(np.log2(scales.astype(np.float64)), exponents / steps - 64, atol=1e-6)
     numbers = np.random.default_rng(0).lognormal(size=1000, sigma=5).astype(np.float32)
-    assert np.abs(np.log2(nearest_octave(numbers) / numbers)).max() < 1 / 32 + 1e-5
-    assert to_octaves(np.float32([0.1])) is None
-    assert to_octaves(np.float32([np.inf])) is None and to_octaves(np.float32([-1])) is None
+    assert np.abs(np.log2(nearest_octave(numbers, steps) / numbers)).max() < 0.5 / steps + 1e-5
+    assert to_octaves(np.float32([0.1]), steps) is None
+    assert to_octaves(np.float32([np.inf]), steps) is None and to_octaves(np.float32([-1]), steps) is None
+
+
+def test_coarse_octaves_are_among_the_fine():
+    coarse = np.arange(0, 127 * COARSE + 1, 7)
+    scales = from_octaves(coarse)
+    assert (to_octaves(scales, FINE) == coarse * (FINE // COARSE)).all()
+    assert steps_of(scales) == COARSE and steps_of(from_octaves(np.array([64, 65]), FINE)) == FINE
 
 
 def test_the_temperature_undoes_what_was_multiplied():

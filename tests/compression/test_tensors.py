@@ -10,8 +10,8 @@ from hypothesis.extra import numpy as hnp
 
 from squeezekit.compression.arithmetic import encoder, finished
 from squeezekit.compression.fields import Fields
-from squeezekit.compression.forms import FORMS, Codebook, Grid, Models, Planes, Quantised, Rows, form_of
-from squeezekit.compression.octaves import nearest_octave
+from squeezekit.compression.forms import FORMS, Codebook, FineRows, Grid, Models, Planes, Quantised, Rows, form_of
+from squeezekit.compression.octaves import COARSE, FINE, nearest_octave, steps_of
 from squeezekit.compression.octets import MOST_BYTES, code_text
 from squeezekit.compression.tensors import VERSION, decode_parts, decode_tensors, encode_tensors
 from squeezekit.errors import SqueezekitError
@@ -108,14 +108,16 @@ def weights(seed=0, shape=(64, 32, 3, 3)):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32) * 0.05
 
 
-def quantised(step=0.8, seed=0, shape=(64, 32, 3, 3)):
+def quantised(step=0.8, seed=0, shape=(64, 32, 3, 3), steps=COARSE):
     array = weights(seed, shape)
-    scales = nearest_octave(np.full(shape[0], step * 0.05, np.float32))
+    scales = nearest_octave(np.full(shape[0], step * 0.05, np.float32), steps)
     return Quantised(np.rint(array / scales.reshape(-1, 1, 1, 1)).astype(np.int64), scales)
 
 
-def test_quantised_weights_come_back_as_such():
-    part = quantised()
+@pytest.mark.parametrize("steps", [COARSE, FINE])
+def test_quantised_weights_come_back_as_such(steps):
+    part = quantised(steps=steps)
+    assert steps_of(part.scales) == steps
     data = encode_tensors({"w": part})
     decoded = decode_parts(data)["w"]
     assert isinstance(decoded, Quantised)
@@ -128,7 +130,7 @@ def test_the_form_fits_the_numbers():
     assert isinstance(form_of(weights()), Planes)
     assert isinstance(form_of((np.rint(weights() / 0.04) + 0.0) * np.float32(0.04)), Grid)
     assert isinstance(form_of(np.sign(weights()) * np.float32(0.1) + np.float32(0.7371) * (weights() > 0.05)), Codebook)
-    assert isinstance(form_of(quantised()), Rows)
+    assert type(form_of(quantised())) is Rows and type(form_of(quantised(steps=FINE))) is FineRows
 
 
 @pytest.mark.parametrize("step", [0.05, 0.3, 0.8, 1.2, 3.0])

@@ -4,17 +4,24 @@ import pytest
 import torch
 
 from squeezekit.networks import network_config
+from squeezekit.networks.dropout import Dropout
 from squeezekit.networks.folding import folded, unfolded
 
+FAMILY = {"batch_norm": True, "dropout": 0.0, "base_e": 32, "incr_e": 16}
+OTHERS = ("resnet8", "resnet20", "mobilenetv2-0.5", "tiniest")
 
-@pytest.fixture(params=["none", "simple", "complex"])
+
+@pytest.fixture(params=["none", "simple", "complex", *OTHERS])
 def network(request):
     torch.manual_seed(0)
-    network = network_config("late", batch_norm=True, bypass=request.param, dropout=0.0, base_e=32, incr_e=16).build()
+    if request.param in OTHERS:
+        network = network_config(request.param).build()
+    else:
+        network = network_config("late", bypass=request.param, **FAMILY).build()
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
-                module.weight.uniform_(-1.5, 1.5)
+                module.weight.uniform_(0.5 if request.param in OTHERS else -1.5, 1.5)
                 module.bias.normal_()
         for _ in range(5):
             network.train()(torch.randn(16, 3, 32, 32))
@@ -27,8 +34,16 @@ def test_folded_and_unfolded_answer_alike(network):
     again = unfolded(plain, torch.randn(32, 3, 32, 32))
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in plain.modules())
     assert [*again.state_dict()] == [*network.state_dict()]
+    assert (network(images).std(0) > 0).all()
     for other in (plain, again):
         assert torch.allclose(other(images), network(images), atol=1e-4 * float(network(images).detach().abs().max()))
+
+
+def test_places_are_all_the_filters(network):
+    filters = {module for module in network.modules() if isinstance(module, torch.nn.Conv2d | torch.nn.Linear)}
+    plain = dict(folded(network).named_modules())
+    assert {place.module for place in network.places()} == filters
+    assert all(plain[place.name].weight.shape == place.module.weight.shape for place in network.places())
 
 
 def test_filters_have_the_length_that_muon_gives_them(network):
@@ -42,7 +57,11 @@ def test_statistics_are_those_of_the_images(network):
     images = torch.randn(32, 3, 32, 32)
     again = unfolded(folded(network), images)
     in_use = again(images)
+    again.train()
+    for module in again.modules():
+        if isinstance(module, Dropout):
+            module.eval()
     with torch.no_grad():
-        in_training = again.train()(images)
+        in_training = again(images)
     # What the images themselves give as statistics is what is stored.
     assert torch.allclose(in_training, in_use, atol=1e-3 * float(in_use.detach().abs().max()))

@@ -3,8 +3,8 @@
 import torch
 
 from squeezekit.networks import network_config
-from squeezekit.networks.layer_table import layer_table
 from squeezekit.networks.channel_norm import ChannelNorm
+from squeezekit.networks.layer_table import layer_table
 from squeezekit.networks.tiniest import Block, tanh_exp
 
 

@@ -16,7 +16,7 @@ SIGN = 1.0
 
 def mean_sizes(integers: Tensor) -> Tensor:
     """The mean magnitude expected of each weight, from its row and its input channel: [out, in, …] -> [out, in, 1, …]."""
-    sizes = integers.abs().flatten(2)
+    sizes = integers.abs().reshape(*integers.shape[:2], -1)
     rows, columns = sizes.mean((1, 2), keepdim=True), sizes.mean((0, 2), keepdim=True)
     expected: Tensor = (rows * columns / sizes.mean().clamp(min=LEAST_MEAN)).clamp(min=LEAST_MEAN)
     return expected.view(*expected.shape[:2], *[1] * (integers.ndim - 2))

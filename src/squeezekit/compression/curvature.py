@@ -1,7 +1,8 @@
-"""How much the loss suffers when a weight moves: the Fisher information of every convolution, factored.
+"""How much the loss suffers when a weight moves: the Fisher information of every layer, factored.
 
 K-FAC for convolutions (Grosse and Martens, 2016, arXiv 1602.01407), diagonal over output channels: moving the filter of output
-channel o by d costs about ½ · outputs[o] · dᵀ · inputs · d nats an image.
+channel o by d costs about ½ · outputs[o] · dᵀ · inputs · d nats an image. Groups of a convolution share `inputs`: with few
+channels each, they are much alike.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from squeezekit.images.batches import Batch
-from squeezekit.networks.squeezenet import SqueezeNet
+from squeezekit.networks.foldable import Filters, Foldable
 
 # Places of a map that the inputs' covariance is taken from: neighbours tell much the same.
 PLACES = 64
@@ -26,7 +27,7 @@ DAMPING = 0.01
 
 @dataclass
 class Curvature:
-    """Of one convolution, with `fan` = in channels · places of a filter.
+    """Of one layer, with `fan` = in channels of a filter · its places.
 
     `inputs` [fan, fan] is the covariance of what a filter sees (a shift of its output is left to bias or batch normalisation),
     `outputs` [out] the squared gradient of the loss at the output, summed over the map, mean of images, `means` [out] the mean
@@ -51,9 +52,9 @@ class Curvature:
 
 @dataclass
 class _Sums:
-    """What the batches of one convolution add up to."""
+    """What the batches of one layer add up to."""
 
-    convolution: nn.Conv2d
+    layer: Filters
     pivot: Tensor | None = None
     patches: int = 0
     squares: Tensor = field(default_factory=lambda: torch.zeros(()))
@@ -72,18 +73,22 @@ class _Sums:
         self.squares = self.squares + patches.T @ patches
         self.total = self.total + patches.sum(0)
         self.patches += len(patches)
-        self.means = self.means + result.detach().mean((2, 3)).sum(0)
+        each = result.detach().transpose(0, 1).flatten(1)
+        self.means = self.means + each.mean(1) * len(result)
         self.images += len(result)
         result.register_hook(self._look_back)  # type: ignore[no-untyped-call]
 
     def _look_back(self, gradient: Tensor) -> None:
-        self.outputs = self.outputs + gradient.square().sum((0, 2, 3))
+        self.outputs = self.outputs + gradient.square().transpose(0, 1).flatten(1).sum(1)
 
     def _patches(self, x: Tensor) -> Tensor:
         """What the filter sees at some places: [places, fan]."""
-        c = self.convolution
+        c = self.layer
+        if isinstance(c, nn.Linear):
+            return x
         assert not isinstance(c.padding, str)
-        columns = F.unfold(x, c.kernel_size, c.dilation, c.padding, c.stride)
+        one_group = x.reshape(-1, c.in_channels // c.groups, *x.shape[2:])
+        columns = F.unfold(one_group, c.kernel_size, c.dilation, c.padding, c.stride)
         if columns.shape[2] > PLACES:
             columns = columns[:, :, torch.randperm(columns.shape[2])[:PLACES]]
         return columns.transpose(1, 2).flatten(0, 1)
@@ -97,11 +102,11 @@ class _Sums:
         return Curvature(covariance, self.outputs / self.images, self.means / self.images)
 
 
-def curvatures(network: SqueezeNet, layers: Sequence[nn.Conv2d], batches: Sequence[Batch]) -> list[Curvature]:
+def curvatures(network: Foldable, layers: Sequence[Filters], batches: Sequence[Batch]) -> list[Curvature]:
     """Of the network in use (evaluation mode), at labels drawn from its own answers; one for each of `layers`."""
     network.eval()
     found = [_Sums(layer) for layer in layers]
-    handles: list[Any] = [sums.convolution.register_forward_hook(sums.look) for sums in found]
+    handles: list[Any] = [sums.layer.register_forward_hook(sums.look) for sums in found]
     try:
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
             torch.manual_seed(0)
@@ -114,8 +119,8 @@ def curvatures(network: SqueezeNet, layers: Sequence[nn.Conv2d], batches: Sequen
     return [sums.curvature() for sums in found]
 
 
-def _backward(network: SqueezeNet, images: Tensor) -> None:
+def _backward(network: Foldable, images: Tensor) -> None:
     # Not the mean with the mirror image: each layer is to see an image once.
-    logits = network.classifier(network.features(images))
+    logits = network.logits_of_one_side(images)
     labels = logits.detach().softmax(1).multinomial(1).squeeze(1)
     F.cross_entropy(logits, labels, reduction="sum").backward()  # type: ignore[no-untyped-call]

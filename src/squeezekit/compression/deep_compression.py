@@ -24,7 +24,7 @@ from squeezekit.compression.optimizer_around import OptimizerAround
 from squeezekit.compression.promise import Promise
 from squeezekit.compression.sqz import Sqz
 from squeezekit.compression.subject import Subject
-from squeezekit.networks.folding import convolutions, folded
+from squeezekit.networks.folding import folded, layers
 from squeezekit.training.optimizers import optimizer_for
 
 # Pressure is 1 ÷ density: half of the weights first, then fewer.
@@ -71,7 +71,7 @@ class DeepCompression:
         network = self.subject.network()
         if earlier:
             network.load_state_dict(earlier.state["network"])
-        weights = [convolution.module.weight for convolution in convolutions(network)]
+        weights = [layer.module.weight for layer in layers(network)]
         recipe = self.subject.recipe(self.epochs, PRUNING)
         optimizer = MaskedOptimizer(optimizer_for(network, recipe), weights, [kept(w, 1 / pressure) for w in weights])
         before = earlier.file.stages if earlier else (self.subject.trained,)
@@ -87,7 +87,7 @@ class DeepCompression:
         network = self.subject.network()
         network.load_state_dict(pruned.state["network"])
         network = folded(network.eval())
-        codebooks = [Codebook.of(c.module.weight, 2**bits) for c in convolutions(network)]
+        codebooks = [Codebook.of(layer.module.weight, 2**bits) for layer in layers(network)]
         own = {id(codebook.weight) for codebook in codebooks}
         rest = [parameter for parameter in network.parameters() if id(parameter) not in own]
         recipe = self.subject.recipe(max(self.epochs // 2, 1), SHARING)

@@ -23,7 +23,7 @@ from squeezekit.compression.changes import Changes, code_changes, fresh_changes
 from squeezekit.compression.fields import Fields
 from squeezekit.compression.forms import Grid, Quantised
 from squeezekit.compression.integers import LONGEST
-from squeezekit.compression.octaves import from_octaves, to_octaves
+from squeezekit.compression.octaves import COARSE, FINE, from_octaves, steps_of, to_octaves
 from squeezekit.compression.octets import MOST_BYTES, code_text, fresh_text
 from squeezekit.compression.sqz import MOST_SECTIONS, WEIGHTS, joined, read_text, sections_of, write_text
 from squeezekit.compression.tensors import BITS_PER_BYTE, FREE_BITS, Array, decode_parts, encode_tensors
@@ -38,7 +38,8 @@ MOST_TEXT = 1 << 20
 # What a section is: that of the old file, a text foretold from it, a text, plain bytes, the weights.
 SAME, FORETOLD, TEXT, BYTES, CHANGED = range(5)
 # What an array is: the old one, changes of its integers and perhaps of its scales, or numbers one by one.
-KEPT, INTEGERS, INTEGERS_AND_SCALES, ON_GRID, PLAIN = range(5)
+KEPT, INTEGERS, INTEGERS_AND_SCALES, ON_GRID, PLAIN, INTEGERS_AND_FINE_SCALES = range(6)
+STEPS = {INTEGERS_AND_SCALES: COARSE, INTEGERS_AND_FINE_SCALES: FINE}
 # What the least likely bits of a change can cost.
 MOST_BYTES_A_CHANGE = 110
 Part = Array | Quantised
@@ -156,7 +157,8 @@ def _kind(part: Part, before: Part) -> int:
     """What an array is, after an old one of the same shape."""
     if isinstance(part, Quantised) and isinstance(before, Quantised):
         if not np.array_equal(part.scales, before.scales):
-            return INTEGERS_AND_SCALES
+            fine = FINE in (steps_of(part.scales), steps_of(before.scales))
+            return INTEGERS_AND_FINE_SCALES if fine else INTEGERS_AND_SCALES
         return KEPT if np.array_equal(part.integers, before.integers) else INTEGERS
     assert not isinstance(part, Quantised) and not isinstance(before, Quantised)
     if part.tobytes() == before.tobytes():
@@ -215,12 +217,15 @@ def _array(coder: Coder, models: Models, before: Part, kind: int, part: Part | N
     if kind == KEPT:
         return before
     if isinstance(before, Quantised):
-        if kind not in (INTEGERS, INTEGERS_AND_SCALES):
+        if kind != INTEGERS and kind not in STEPS:
             raise _damaged()
         assert part is None or isinstance(part, Quantised)
         scales = before.scales
-        if kind == INTEGERS_AND_SCALES:
-            scales = from_octaves(_changed(coder, models, _exponents(before), None if part is None else _exponents(part)))
+        if steps := STEPS.get(kind):
+            old, new = to_octaves(before.scales, steps), None if part is None else to_octaves(part.scales, steps)
+            if old is None:
+                raise _damaged()
+            scales = from_octaves(_changed(coder, models, old, new), steps)
         return Quantised(_changed(coder, models, before.integers, None if part is None else part.integers), scales)
     assert not isinstance(part, Quantised)
     if kind == PLAIN:
@@ -233,12 +238,6 @@ def _array(coder: Coder, models: Models, before: Part, kind: int, part: Part | N
     other = None if part is None else Grid.of(part)
     integers = _changed(coder, models, grid.integers, None if other is None else other.integers)
     return integers.astype(np.float32) * grid.step
-
-
-def _exponents(part: Quantised) -> Integers:
-    exponents = to_octaves(part.scales)
-    assert exponents is not None
-    return exponents
 
 
 def _changed(coder: Coder, models: Models, old: Integers, new: Integers | None) -> Integers:

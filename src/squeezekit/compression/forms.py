@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from squeezekit.compression.arithmetic import Bits, Coder, Integers, Mix, fresh_bits
 from squeezekit.compression.fields import Fields
 from squeezekit.compression.integers import LONGEST, Weights, code_integers, fresh_weights
-from squeezekit.compression.octaves import from_octaves, to_octaves
+from squeezekit.compression.octaves import COARSE, FINE, from_octaves, steps_of, to_octaves
 from squeezekit.compression.octets import MOST_BYTES, code_plane, fresh_text
 from squeezekit.errors import SqueezekitError
 
@@ -259,14 +259,17 @@ class Rows(Form):
     """`Quantised`: the exponents of the scales, counted from one of them, then the integers."""
 
     title = "grid a row"
+    steps: ClassVar[int] = COARSE
     part: Quantised
     centre: int
     longest: tuple[int, int]
 
     @classmethod
-    def of(cls, part: Quantised) -> Self:
-        """Raises SqueezekitError for scales that are not on the scale of `octaves.py`."""
-        exponents = to_octaves(part.scales)
+    def of(cls, part: Quantised) -> Rows:
+        """In as few steps an octave as the scales need; raises SqueezekitError for scales that `octaves.py` does not have."""
+        if cls is Rows and part.scales.size and steps_of(part.scales) == FINE:
+            return FineRows.of(part)
+        exponents = to_octaves(part.scales, cls.steps)
         if exponents is None or not part.integers.size or not part.shape or part.scales.shape != part.shape[:1]:
             raise SqueezekitError(
                 "quantised weights need rows that are not empty, and one scale a row, rounded with nearest_octave"
@@ -291,7 +294,7 @@ class Rows(Form):
         return _most_bytes(self.part.scales, self.longest[0]) + _most_bytes(self.part.integers, self.longest[1])
 
     def write(self, coder: Coder, models: Models, raw: bytearray) -> None:
-        exponents = to_octaves(self.part.scales)
+        exponents = to_octaves(self.part.scales, self.steps)
         assert exponents is not None
         _code(coder, models, exponents - self.centre, self.longest[0])
         _code(coder, models, self.part.integers, self.longest[1])
@@ -300,10 +303,17 @@ class Rows(Form):
         exponents = np.zeros(self.part.scales.shape, np.int64)
         _code(coder, models, exponents, self.longest[0])
         _code(coder, models, self.part.integers, self.longest[1])
-        return Quantised(self.part.integers, from_octaves(exponents + self.centre))
+        return Quantised(self.part.integers, from_octaves(exponents + self.centre, self.steps))
 
 
-FORMS: tuple[type[Form], ...] = (Planes, Codebook, Grid, Rows)
+class FineRows(Rows):
+    """`Rows` with scales in four times as many steps an octave."""
+
+    title = "grid a row, fine"
+    steps = FINE
+
+
+FORMS: tuple[type[Form], ...] = (Planes, Codebook, Grid, Rows, FineRows)
 
 
 def form_of(tensor: Array | Quantised) -> Form:

@@ -25,14 +25,14 @@ from squeezekit.compression.method import Round, Trial
 from squeezekit.compression.norms import keep_means
 from squeezekit.compression.promise import Promise
 from squeezekit.compression.quantised_training import GridOptimizer, GridWeight
-from squeezekit.compression.rounding import on_grid
+from squeezekit.compression.rounding import BIAS_STEPS, on_grid
 from squeezekit.compression.squeeze import RETRAINING
 from squeezekit.compression.sqz import Sqz, from_bytes
 from squeezekit.compression.subject import Subject
 from squeezekit.compression.tensors import Array
 from squeezekit.errors import SqueezekitError
-from squeezekit.networks.folding import Convolution, convolutions, folded
-from squeezekit.networks.squeezenet import SqueezeNet
+from squeezekit.networks.foldable import Foldable, Layer, along
+from squeezekit.networks.folding import folded, layers
 from squeezekit.training.optimizers import optimizer_for
 
 # What a bit for every weight is worth at first, in nats of an image's loss; it grows until too much is lost.
@@ -62,7 +62,7 @@ class Near:
         plain = self._network
         shapes = {name: tuple(tensor.shape) for name, tensor in plain.state_dict().items()}
         if shapes != {name: tuple(part.shape) for name, part in self._weights.items()} or not all(
-            isinstance(self._weights[f"{convolution.name}.weight"], Quantised) for convolution in convolutions(plain)
+            isinstance(self._weights[f"{layer.name}.weight"], Quantised) for layer in layers(plain)
         ):
             raise SqueezekitError("--near: is no file of the run's network; give the one that the run was trained --from")
 
@@ -88,7 +88,7 @@ class Near:
         pressure = start.pressure
         network, meant = self._network, self._network
         self._round(network, pressure)
-        grids = [self._grid(*layers) for layers in zip(convolutions(network), convolutions(meant), strict=True)]
+        grids = [self._grid(*pair) for pair in zip(layers(network), layers(meant), strict=True)]
         recipe = self.subject.recipe(self.epochs, GENTLY)
         network.to(self.subject.device)
         optimizer = GridOptimizer(optimizer_for(network, recipe), [grid.to(self.subject.device) for grid in grids])
@@ -108,33 +108,33 @@ class Near:
         return (self.promise.max_drop or 0) + WON_BACK
 
     @property
-    def _network(self) -> SqueezeNet:
+    def _network(self) -> Foldable:
         """The run's, without batch normalisation, as files have it."""
         return folded(self.subject.network().eval())
 
     @cached_property
     def _curvatures(self) -> list[Curvature]:
         network = self._network
-        return curvatures(network, [each.module for each in convolutions(network)], self.subject.calibration)
+        return curvatures(network, [each.module for each in layers(network)], self.subject.calibration)
 
     @torch.no_grad()
-    def _round(self, network: SqueezeNet, pressure: float) -> None:
+    def _round(self, network: Foldable, pressure: float) -> None:
         """Put rounded weights into the network, and biases that make up for them."""
-        layers = convolutions(network)
-        price = pressure / sum(layer.module.weight.numel() for layer in layers)
-        for layer, bend in zip(layers, self._curvatures, strict=True):
+        found = layers(network)
+        price = pressure / sum(layer.module.weight.numel() for layer in found)
+        for layer, bend in zip(found, self._curvatures, strict=True):
             old = self._old_filters(layer.name)
-            found = Quantised(round_near(layer.module.weight, old, bend, price), old.scales)
-            layer.module.weight.copy_(torch.from_numpy(found.dequantised()))
-        means = {layer.module: bend.means for layer, bend in zip(layers, self._curvatures, strict=True)}
+            part = Quantised(round_near(layer.module.weight, old, bend, price), old.scales)
+            layer.module.weight.copy_(torch.from_numpy(part.dequantised()))
+        means = {layer.module: bend.means for layer, bend in zip(found, self._curvatures, strict=True)}
         keep_means(network, means, self.subject.calibration)
 
-    def _file(self, name: str, network: SqueezeNet) -> Sqz:
+    def _file(self, name: str, network: Foldable) -> Sqz:
         """Of a network whose filters lie on the old grids."""
         weights = dict[str, Array | Quantised]()
-        for layer in convolutions(network):
+        for layer in layers(network):
             old = self._old_filters(layer.name)
-            steps = old.scales.reshape(-1, 1, 1, 1)
+            steps = old.scales.reshape(-1, *[1] * (old.integers.ndim - 1))
             integers = np.rint(layer.module.weight.detach().numpy() / steps).astype(np.int64)
             weights[f"{layer.name}.weight"] = Quantised(integers, old.scales)
             assert layer.module.bias is not None
@@ -147,10 +147,10 @@ class Near:
         delta = delta_between(self._old, data)
         return len(data) if delta is None else len(delta)
 
-    def _grid(self, layer: Convolution, meant: Convolution) -> NearWeight:
+    def _grid(self, layer: Layer, meant: Layer) -> NearWeight:
         """What trains: the rounded filters of `layer`, and behind them those of `meant`."""
         old = self._old_filters(layer.name)
-        step = torch.from_numpy(old.scales).view(-1, 1, 1, 1)
+        step = along(torch.from_numpy(old.scales), layer.module.weight)
         hidden, stands = meant.module.weight.detach().clone(), torch.from_numpy(old.integers).to(step.dtype)
         # What rounding has decided stays until training moves it.
         rounded = layer.module.weight.detach()
@@ -222,7 +222,7 @@ def _bias_near(bias: NDArray[np.float32], old: Array) -> Array:
     """On the grid of the old one, and left as it was where it has hardly moved."""
     grid = Grid.of(old)
     if grid is None:
-        return on_grid(bias)
+        return on_grid(bias, BIAS_STEPS)
     ratios = bias / grid.step
     integers = np.where(np.abs(ratios - grid.integers) < BIAS_STAYS, grid.integers, np.rint(ratios))
     found: Array = (integers + 0).astype(np.float32) * grid.step

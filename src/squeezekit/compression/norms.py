@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from squeezekit.images.batches import Batch
-from squeezekit.networks.squeezenet import SqueezeNet
+from squeezekit.networks.foldable import Filters, Foldable, along
 
 
 @torch.no_grad()
-def settle(network: SqueezeNet, batches: Sequence[Batch]) -> None:
+def settle(network: Foldable, batches: Sequence[Batch]) -> None:
     """Take the statistics of batch normalisation anew, as the mean over all images; evaluation mode afterwards."""
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
@@ -30,20 +30,20 @@ def settle(network: SqueezeNet, batches: Sequence[Batch]) -> None:
 
 
 @torch.no_grad()
-def keep_means(network: SqueezeNet, wanted: Mapping[nn.Conv2d, Tensor], batches: Sequence[Batch]) -> None:
+def keep_means(network: Foldable, wanted: Mapping[Filters, Tensor], batches: Sequence[Batch]) -> None:
     """Move the biases so that every output channel has the mean that is `wanted` [out], from the first layer to the last."""
 
     def corrected(module: nn.Module, arguments: tuple[Tensor, ...], result: Tensor) -> Tensor:
-        assert isinstance(module, nn.Conv2d) and module.bias is not None
-        missing = wanted[module] - result.mean((0, 2, 3))
+        assert isinstance(module, Filters) and module.bias is not None
+        missing = wanted[module] - result.transpose(0, 1).flatten(1).mean(1)
         module.bias += missing
-        return result + missing.view(1, -1, 1, 1)
+        return result + along(missing, result[0])
 
     handles: list[Any] = [layer.register_forward_hook(corrected) for layer in wanted]
     try:
         network.eval()
         # All at once, since each layer's correction needs the mean of those before it; and no mirror images.
-        network.classifier(network.features(torch.cat([images for images, _labels in batches])))
+        network.logits_of_one_side(torch.cat([images for images, _labels in batches]))
     finally:
         for handle in handles:
             handle.remove()

@@ -12,7 +12,6 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import nn
 
 from squeezekit.compression.balance import balance
 from squeezekit.compression.curvature import Curvature, curvatures
@@ -24,7 +23,8 @@ from squeezekit.compression.rate_distortion import round_by_rate, steps_for
 from squeezekit.compression.rounding import rounded
 from squeezekit.compression.sqz import Sqz, Stage
 from squeezekit.compression.subject import Subject
-from squeezekit.networks.folding import convolutions
+from squeezekit.networks.foldable import Filters, Foldable
+from squeezekit.networks.folding import layers
 from squeezekit.networks.squeezenet import SqueezeNet
 from squeezekit.training.optimizers import optimizer_for
 
@@ -106,7 +106,6 @@ class Squeeze:
             network.cpu()
             for grid in grids:
                 grid.to(torch.device("cpu"))
-            settle(network, self.subject.calibration)
             return self._file(f"trained under pressure {pressure:.3g}", network, grids, before), {"network": network.state_dict()}
 
         return Round(f"pressure {pressure:.3g}", pressure, trainer, lambda: f"about {optimizer.bits():.2f} bits a weight", finish)
@@ -119,11 +118,12 @@ class Squeeze:
         return self.promise.next_pressure(tried, self._first_pressure(roundings), GROWTH)
 
     @cached_property
-    def _start(self) -> SqueezeNet:
-        """The run's network, balanced."""
+    def _start(self) -> Foldable:
+        """The run's network, balanced where it is of the family, whose channels pass through nothing but ReLU and pooling."""
         network = self.subject.network()
-        layers = layers_of(network)
-        balance(network, dict(zip(layers, curvatures(network, layers, self.subject.calibration), strict=True)))
+        if isinstance(network, SqueezeNet):
+            filters = layers_of(network)
+            balance(network, dict(zip(filters, curvatures(network, filters, self.subject.calibration), strict=True)))
         return network
 
     @cached_property
@@ -140,25 +140,25 @@ class Squeeze:
                 return trial.pressure
         return rising[-1].pressure
 
-    def _file(self, name: str, network: SqueezeNet, grids: Sequence[GridWeight], before: tuple[Stage, ...]) -> Sqz:
+    def _file(self, name: str, network: Foldable, grids: Sequence[GridWeight], before: tuple[Stage, ...]) -> Sqz:
         return self.subject.file(name, rounded(network.eval(), grids), before)
 
 
-def layers_of(network: SqueezeNet) -> list[nn.Conv2d]:
-    """Its convolutions."""
-    return [convolution.module for convolution in convolutions(network)]
+def layers_of(network: Foldable) -> list[Filters]:
+    """Its layers with filters."""
+    return [layer.module for layer in layers(network)]
 
 
-def grids_of(network: SqueezeNet, bends: Sequence[Curvature], pressure: float, subject: Subject) -> list[GridWeight]:
-    """Every convolution rounded under that pressure; what follows them is corrected for it."""
-    layers = layers_of(network)
-    price = pressure / sum(layer.weight.numel() for layer in layers)
+def grids_of(network: Foldable, bends: Sequence[Curvature], pressure: float, subject: Subject) -> list[GridWeight]:
+    """Every layer rounded under that pressure; what follows them is corrected for it."""
+    filters = layers_of(network)
+    price = pressure / sum(layer.weight.numel() for layer in filters)
     grids = []
-    for layer, bend in zip(layers, bends, strict=True):
+    for layer, bend in zip(filters, bends, strict=True):
         steps = steps_for(bend, price)
         grids.append(GridWeight.meaning(layer.weight, steps, *round_by_rate(layer.weight, steps, bend, price)))
     settle(network, subject.calibration)
     # Where no batch normalisation follows, which takes its statistics anew, biases keep the means.
-    means = {layer: bend.means for layer, bend in zip(layers, bends, strict=True) if layer.bias is not None}
+    means = {layer: bend.means for layer, bend in zip(filters, bends, strict=True) if layer.bias is not None}
     keep_means(network, means, subject.calibration)
     return grids

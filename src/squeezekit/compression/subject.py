@@ -20,6 +20,7 @@ from squeezekit.compression.sqz import Sqz, Stage, from_bytes, write_json
 from squeezekit.errors import SqueezekitError
 from squeezekit.images.batches import Batch, Batches
 from squeezekit.images.image_set import ImageSource
+from squeezekit.networks.foldable import Foldable
 from squeezekit.networks.folding import folded
 from squeezekit.networks.squeezenet import SqueezeNet
 from squeezekit.training.loop import Trainer
@@ -43,10 +44,10 @@ LEAST_EPOCHS, LEAST_STEPS = 4, 400
 
 
 class Subject:
-    """A run of the SqueezeNet family and its images; `before` is its validation accuracy, 0…1.
+    """A run of a network that can be compressed and its images; `before` is its validation accuracy, 0…1.
 
     Training is done on `device`, everything else on the CPU. `teacher` is the run whose answers are learnt there, by default the
-    same. Raises SqueezekitError for another family, and where the images or the teacher's are not those of the run.
+    same. Raises SqueezekitError for another network, and where the images or the teacher's are not those of the run.
     """
 
     def __init__(self, run: Run, data: str | None = None, *, device: str = "cpu", teacher: Path | None = None) -> None:
@@ -60,12 +61,14 @@ class Subject:
         self.before = round(measure(self.network(), self.validation).accuracy, 6)
         self.trained = Stage(name="trained", bytes=self.float_bytes, density=1.0, bits=32.0, accuracy=self.before)
 
-    def network(self) -> SqueezeNet:
+    def network(self) -> Foldable:
         """The run's network with its best weights, a new one each time."""
         network = self.run.network()
-        if not isinstance(network, SqueezeNet):
+        if not isinstance(network, Foldable):
             name = self.run.config.network.name
-            raise SqueezekitError(f"{self.run.folder}: holds a '{name}'; compress serves the SqueezeNet family")
+            raise SqueezekitError(
+                f"{self.run.folder}: holds a '{name}'; compress serves the SqueezeNet family, ResNets, MobileNetV2 and tiniest"
+            )
         return network
 
     @cached_property
@@ -108,10 +111,11 @@ class Subject:
             teacher=(self._teacher or self._itself()) if taught else None,
         )
 
-    def _itself(self) -> SqueezeNet:
+    def _itself(self) -> Foldable:
         """The run's own network, as a teacher: without batch normalisation and mirror images, which it is faster without."""
         network = folded(self.network().eval())
-        network.config = network.config.model_copy(update={"mirrored": False})
+        if isinstance(network, SqueezeNet):
+            network.config = network.config.model_copy(update={"mirrored": False})
         return network
 
     def file(self, name: str, weights: Mapping[str, Array | Quantised], before: tuple[Stage, ...]) -> Sqz:
@@ -119,7 +123,7 @@ class Subject:
 
         Its last stage, of that name, is what a reader finds; `before` are the stages that led here.
         """
-        config = self.run.config.network.model_copy(update={"batch_norm": False})
+        config = self.run.config.network.folded()
         bare = Sqz(config, self.classes, weights)
         found = from_bytes(bare.to_bytes()).build()
         logits, labels = logits_of(found, self.validation)
@@ -132,7 +136,8 @@ class Subject:
             origin=Origin.of(self.run, {"validation before": self.before, "validation": accuracy}),
             confidence=Confidence.calibrated(logits, labels),
             self_check=SelfCheck.of(found, config),
-            ranges=ActivationRanges.of(found, self.calibration),
+            # Only the family is computed in integers.
+            ranges=ActivationRanges.of(found, self.calibration) if isinstance(found, SqueezeNet) else None,
         )
         stage = Stage(name=name, bytes=0, density=round(density, 4), bits=0, accuracy=accuracy)
         # Once more, since the size is part of what is written.

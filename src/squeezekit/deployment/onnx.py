@@ -26,8 +26,8 @@ from squeezekit.inference.evaluation import evaluate, own_images
 from squeezekit.inference.model import Model, load_model
 from squeezekit.inference.onnx_file import INPUT, KEY, OUTPUT, OnnxMetadata, OnnxNetwork
 from squeezekit.inference.quantising import calibration_images
+from squeezekit.networks.foldable import Foldable
 from squeezekit.networks.folding import folded
-from squeezekit.networks.squeezenet import SqueezeNet
 
 OPSET = 23
 AT_ONCE = 64
@@ -84,7 +84,7 @@ def export_onnx(model: str | Path, out: str | Path, *, int8: bool = False, data:
     if isinstance(loaded.network, OnnxNetwork):
         raise SqueezekitError(f"{model}: is ONNX already; give the run or the .sqz file that it was made from")
     images = own_images(loaded, data).training if int8 else None
-    if isinstance(loaded.network, SqueezeNet):
+    if isinstance(loaded.network, Foldable):
         loaded = loaded.with_network(folded(loaded.network))
     graph = graph_of(loaded)
     if images is not None:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from squeezekit.images.batches import Normalisation
 from squeezekit.images.picture import Picture, read_picture
 from squeezekit.inference.model import Model, load_model
+from squeezekit.networks.foldable import Foldable
 from squeezekit.networks.folding import folded
-from squeezekit.networks.squeezenet import SqueezeNet
 from squeezekit.training.measure import images_at_once
 
 
@@ -44,7 +44,7 @@ class Classifier:
 
     def __init__(self, model: Model) -> None:
         self.model, self.config, self.classes = model, model.config, model.classes
-        self.network = folded(model.network) if isinstance(model.network, SqueezeNet) else model.network
+        self.network = folded(model.network) if isinstance(model.network, Foldable) else model.network
         self._normalised = Normalisation(model.config.mean, model.config.std)
         self.network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -13,8 +13,8 @@ from squeezekit.errors import SqueezekitError
 from squeezekit.images.image_set import ImageSet
 from squeezekit.inference.model import load_model
 from squeezekit.networks.config import NetworkConfig
+from squeezekit.networks.foldable import Foldable
 from squeezekit.networks.folding import folded, unfolded
-from squeezekit.networks.squeezenet import SqueezeNet
 from squeezekit.training.run_folder import Run
 from squeezekit.training.train import train
 
@@ -37,7 +37,7 @@ class Trained:
     def __init__(self, model: str | Path) -> None:
         loaded = load_model(model)
         self.name, self._network, self._loaded = str(model), loaded.network, loaded
-        if not (isinstance(loaded.network, SqueezeNet) or Path(loaded.name).is_dir()):
+        if not (isinstance(loaded.network, Foldable) or Path(loaded.name).is_dir()):
             raise SqueezekitError(f"{model}: cannot be trained; give a .sqz file, a run folder, or a name in squeezekit models")
         self.network = loaded.config.name
         self.fields = loaded.config.model_dump(exclude=DECIDED_ANEW)
@@ -53,6 +53,6 @@ class Trained:
     def _like(self, network: NetworkConfig, images: Tensor) -> nn.Module:
         """With batch normalisation where `network` has it, and only there."""
         trained, wanted = self._network, getattr(network, "batch_norm", None)
-        if not isinstance(trained, SqueezeNet) or trained.config.batch_norm == wanted:
+        if not isinstance(trained, Foldable) or wanted in (None, getattr(trained.config, "batch_norm", None)):
             return trained
         return unfolded(trained, images) if wanted else folded(trained)

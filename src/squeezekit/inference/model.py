@@ -17,7 +17,7 @@ from squeezekit.errors import SqueezekitError
 from squeezekit.images.image_set import ImageSet
 from squeezekit.inference.onnx_file import read_onnx
 from squeezekit.networks.config import NetworkConfig
-from squeezekit.networks.squeezenet import SqueezeNet
+from squeezekit.networks.foldable import Foldable
 from squeezekit.training.run_folder import Run
 from squeezekit.zoo.shipped import model_path
 
@@ -42,7 +42,7 @@ class Model:
     threshold: float = 0.0
     origin: Origin | None = None
 
-    def with_network(self, network: SqueezeNet) -> Model:
+    def with_network(self, network: Foldable) -> Model:
         """The same with another network of the same answers."""
         return replace(self, network=network, config=network.config)
 

@@ -29,6 +29,10 @@ class NetworkConfig(BaseModel):
                 raise ValueError(f"{name} must be one number, or one for each of the {self.channels} channels")
         return self
 
+    def folded(self) -> Self:
+        """That of the same network with its batch normalisation as part of its layers."""
+        return self.model_copy(update={"batch_norm": False} if "batch_norm" in type(self).model_fields else {})
+
     def build(self) -> nn.Module:
         """The untrained network; its weights are drawn from torch's global generator."""
         raise NotImplementedError

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 from torch import Tensor, nn
 
 from squeezekit.networks.epilogue import FusedBatchNorm, finished, finished_and_pooled
+from squeezekit.networks.foldable import Place, norm_or_none
 
 Bypass = Literal["none", "identity", "convolution"]
 
@@ -55,6 +57,19 @@ class Fire(nn.Module):
             return finished_and_pooled(branches, self.expand_norm, pooled_by)
         beside = None if self.bypass is None else self.bypass(x)
         return finished(branches, self.expand_norm, rectify=self.rectify, bypass=beside)
+
+    def places(self, name: str) -> Iterator[Place]:
+        """Its convolutions, for a network that calls it `name`."""
+        yield Place(f"{name}.squeeze", self.squeeze, norm_or_none(self.squeeze_norm))
+        narrow, norm = self.expand1x1.out_channels, norm_or_none(self.expand_norm)
+        yield Place(f"{name}.expand1x1", self.expand1x1, norm, slice(0, narrow))
+        yield Place(f"{name}.expand3x3", self.expand3x3, norm, slice(narrow, None))
+        if isinstance(self.bypass, nn.Conv2d):
+            yield Place(f"{name}.bypass", self.bypass)
+        elif isinstance(self.bypass, nn.Sequential):
+            convolution, beside = self.bypass
+            assert isinstance(convolution, nn.Conv2d)
+            yield Place(f"{name}.bypass", convolution, norm_or_none(beside))
 
 
 def _bypass(kind: Bypass, in_channels: int, out_channels: int, *, batch_norm: bool) -> nn.Module | None:

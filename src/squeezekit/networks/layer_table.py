@@ -11,13 +11,13 @@ import torch
 from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
+from squeezekit.networks.channel_norm import ChannelNorm
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.dropout import Dropout
 from squeezekit.networks.epilogue import FusedBatchNorm
 from squeezekit.networks.fire import Fire
 from squeezekit.networks.pooling import MaxPool
 from squeezekit.networks.squeezenet import Head
-from squeezekit.networks.channel_norm import ChannelNorm
 
 Shape = tuple[int, ...]
 

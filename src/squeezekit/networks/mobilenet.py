@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import zip_longest
+
+from pydantic import Field
 from torch import Tensor, nn
 
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.dropout import Dropout
 from squeezekit.networks.epilogue import FusedBatchNorm
+from squeezekit.networks.foldable import Foldable, Place, norm_or_none
 
 # Expansion, channels at full width, blocks, stride of the first: the paper's table with the first two strides at 1,
 # as is usual for 32 × 32.
@@ -17,23 +22,26 @@ WIDTH = 0.5
 class MobileNetV2Config(NetworkConfig):
     """Half of the channels in every stage, the 1,280 of the last convolution kept, as the paper has it."""
 
+    batch_norm: bool = Field(True, description="batch normalisation after every convolution")
+
     def build(self) -> MobileNetV2:
         """The untrained network."""
         return MobileNetV2(self)
 
 
-class MobileNetV2(nn.Module):
+class MobileNetV2(Foldable):
     """Inverted residuals: float [n, channels, h, w] -> logits [n, classes]."""
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, config: MobileNetV2Config) -> None:
         super().__init__()
+        self.config, norm = config, config.batch_norm
         width = _width(32)
-        layers = [_convolution(config.channels, width, 3)]
+        layers = [_convolution(config.channels, width, 3, batch_norm=norm)]
         for expansion, channels, blocks, stride in STAGES:
             for block in range(blocks):
-                layers.append(InvertedResidual(width, _width(channels), expansion, stride if block == 0 else 1))
+                layers.append(InvertedResidual(width, _width(channels), expansion, stride if block == 0 else 1, batch_norm=norm))
                 width = _width(channels)
-        self.features = nn.Sequential(*layers, _convolution(width, 1280, 1))
+        self.features = nn.Sequential(*layers, _convolution(width, 1280, 1, batch_norm=norm))
         self.dropout = Dropout(0.2)
         self.classifier = nn.Linear(1280, config.classes)
         for module in self.modules():
@@ -46,18 +54,27 @@ class MobileNetV2(nn.Module):
         logits: Tensor = self.classifier(self.dropout(self.features(x).mean((2, 3))))
         return logits
 
+    def places(self) -> Iterator[Place]:
+        """See `Foldable`."""
+        for name, sequence in self.features.named_modules(prefix="features"):
+            children = list(sequence.named_children()) if isinstance(sequence, nn.Sequential) else []
+            for (number, layer), (_, following) in zip_longest(children, children[1:], fillvalue=("", None)):
+                if isinstance(layer, nn.Conv2d):
+                    yield Place(f"{name}.{number}", layer, norm_or_none(following))
+        yield Place("classifier", self.classifier)
+
 
 class InvertedResidual(nn.Module):
     """Expand 1×1, depthwise 3×3, project 1×1; the input is added where shapes allow."""
 
-    def __init__(self, in_channels: int, out_channels: int, expansion: int, stride: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, expansion: int, stride: int, *, batch_norm: bool) -> None:
         super().__init__()
         hidden = in_channels * expansion
         self.layers = nn.Sequential(
-            *([_convolution(in_channels, hidden, 1)] if expansion > 1 else []),
-            _convolution(hidden, hidden, 3, stride, groups=hidden),
-            nn.Conv2d(hidden, out_channels, 1, bias=False),
-            FusedBatchNorm(out_channels),
+            *([_convolution(in_channels, hidden, 1, batch_norm=batch_norm)] if expansion > 1 else []),
+            _convolution(hidden, hidden, 3, stride, groups=hidden, batch_norm=batch_norm),
+            nn.Conv2d(hidden, out_channels, 1, bias=not batch_norm),
+            FusedBatchNorm(out_channels) if batch_norm else nn.Identity(),
         )
         self.residual = stride == 1 and in_channels == out_channels
 
@@ -66,10 +83,12 @@ class InvertedResidual(nn.Module):
         return out + x if self.residual else out
 
 
-def _convolution(in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Module:
+def _convolution(
+    in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1, *, batch_norm: bool
+) -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False),
-        FusedBatchNorm(out_channels),
+        nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=not batch_norm),
+        FusedBatchNorm(out_channels) if batch_norm else nn.Identity(),
         nn.ReLU6(inplace=True),
     )
 

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.epilogue import FusedBatchNorm
+from squeezekit.networks.foldable import Foldable, Place, norm_or_none
 
 
-class ResNet8Config(NetworkConfig):
+class ResNetConfig(NetworkConfig):
+    """What both have in common."""
+
+    batch_norm: bool = Field(True, description="batch normalisation after every convolution but shortcuts")
+
+
+class ResNet8Config(ResNetConfig):
     """MLPerf Tiny's ResNet-8: three stages of one block, 16, 32 and 64 channels, 1×1 convolutions as shortcuts."""
 
     def build(self) -> ResNet:
@@ -19,7 +28,7 @@ class ResNet8Config(NetworkConfig):
         return ResNet(self, blocks=1, projection=True)
 
 
-class ResNet20Config(NetworkConfig):
+class ResNet20Config(ResNetConfig):
     """ResNet-20 (He et al., 2016, section 4.2): three stages of three blocks, shortcuts padded with zeros."""
 
     def build(self) -> ResNet:
@@ -27,15 +36,17 @@ class ResNet20Config(NetworkConfig):
         return ResNet(self, blocks=3, projection=False)
 
 
-class ResNet(nn.Module):
+class ResNet(Foldable):
     """3×3 stem, three stages, average, linear: float [n, channels, h, w] -> logits [n, classes]."""
 
-    def __init__(self, config: NetworkConfig, *, blocks: int, projection: bool) -> None:
+    def __init__(self, config: ResNetConfig, *, blocks: int, projection: bool) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(config.channels, 16, 3, padding=1, bias=False)
-        self.norm = FusedBatchNorm(16)
+        self.config, norm = config, config.batch_norm
+        self.stem = nn.Conv2d(config.channels, 16, 3, padding=1, bias=not norm)
+        self.norm = FusedBatchNorm(16) if norm else nn.Identity()
         widths = [16, *(width for width in (16, 32, 64) for _ in range(blocks))]
-        self.blocks = nn.Sequential(*(Block(before, width, projection=projection) for before, width in pairwise(widths)))
+        blocks_of = (Block(before, width, projection=projection, batch_norm=norm) for before, width in pairwise(widths))
+        self.blocks = nn.Sequential(*blocks_of)
         self.classifier = nn.Linear(64, config.classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -48,17 +59,25 @@ class ResNet(nn.Module):
         logits: Tensor = self.classifier(self.blocks(x).mean((2, 3)))
         return logits
 
+    def places(self) -> Iterator[Place]:
+        """See `Foldable`."""
+        yield Place("stem", self.stem, norm_or_none(self.norm))
+        for name, block in self.blocks.named_children():
+            assert isinstance(block, Block)
+            yield from block.places(f"blocks.{name}")
+        yield Place("classifier", self.classifier)
+
 
 class Block(nn.Module):
     """Two 3×3 convolutions and a shortcut; more channels mean stride 2: [n, i, h, w] -> [n, o, h', w']."""
 
-    def __init__(self, in_channels: int, out_channels: int, *, projection: bool) -> None:
+    def __init__(self, in_channels: int, out_channels: int, *, projection: bool, batch_norm: bool) -> None:
         super().__init__()
         self.stride = 1 if in_channels == out_channels else 2
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, self.stride, padding=1, bias=False)
-        self.norm1 = FusedBatchNorm(out_channels)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
-        self.norm2 = FusedBatchNorm(out_channels)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, self.stride, padding=1, bias=not batch_norm)
+        self.norm1 = FusedBatchNorm(out_channels) if batch_norm else nn.Identity()
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=not batch_norm)
+        self.norm2 = FusedBatchNorm(out_channels) if batch_norm else nn.Identity()
         self.added = out_channels - in_channels
         self.shortcut = nn.Conv2d(in_channels, out_channels, 1, self.stride) if projection and self.added else None
 
@@ -70,3 +89,10 @@ class Block(nn.Module):
         elif self.added:
             x = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, self.added))
         return F.relu(out + x)
+
+    def places(self, name: str) -> Iterator[Place]:
+        """Its convolutions, for a network that calls it `name`."""
+        yield Place(f"{name}.conv1", self.conv1, norm_or_none(self.norm1))
+        yield Place(f"{name}.conv2", self.conv2, norm_or_none(self.norm2))
+        if self.shortcut is not None:
+            yield Place(f"{name}.shortcut", self.shortcut)

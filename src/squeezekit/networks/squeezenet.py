@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Annotated, Literal, Self
 
@@ -15,6 +16,7 @@ from squeezekit.networks.config import NetworkConfig, Share
 from squeezekit.networks.dropout import Dropout
 from squeezekit.networks.epilogue import FusedBatchNorm, finished_and_pooled
 from squeezekit.networks.fire import Bypass, Fire
+from squeezekit.networks.foldable import Foldable, Place, norm_or_none
 from squeezekit.networks.maps import fit
 from squeezekit.networks.pooling import MaxPool, RectifiedMaxPool, averaged
 
@@ -81,13 +83,15 @@ class SqueezeNetConfig(NetworkConfig):
         return SqueezeNet(self)
 
 
-class SqueezeNet(nn.Module):
+class SqueezeNet(Foldable):
     """Stem, Fire modules with max-pooling between them, dropout, 1×1 convolution to the classes, average.
 
     Shapes: float [n, channels, image_size, image_size], normalised -> logits [n, classes]. Parameter names and
     shapes of v1.0 and v1.1 are those of torchvision. `mirrored` works in evaluation mode only (Krizhevsky et al., 2012,
     section 4.1, average over reflections).
     """
+
+    config: SqueezeNetConfig
 
     def __init__(self, config: SqueezeNetConfig) -> None:
         super().__init__()
@@ -98,10 +102,26 @@ class SqueezeNet(nn.Module):
         _initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.classifier(self.features(x))
+        logits = self.logits_of_one_side(x)
         if self.config.mirrored and not self.training:
-            logits = (logits + self.classifier(self.features(x.flip(3)))) / 2
+            logits = (logits + self.logits_of_one_side(x.flip(3))) / 2
         return logits
+
+    def logits_of_one_side(self, x: Tensor) -> Tensor:
+        """See `Foldable`."""
+        logits: Tensor = self.classifier(self.features(x))
+        return logits
+
+    def places(self) -> Iterator[Place]:
+        """See `Foldable`."""
+        for name, module in self.features.named_children():
+            if isinstance(module, nn.Conv2d):
+                yield Place(f"features.{name}", module, norm_or_none(getattr(self.features, "norm", None)))
+            elif isinstance(module, Fire):
+                yield from module.places(f"features.{name}")
+        head = self.classifier[1]
+        assert isinstance(head, nn.Conv2d)
+        yield Place("classifier.1", head)
 
 
 class Stem(nn.Conv2d):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from squeezekit.networks.channel_norm import ChannelNorm
 from squeezekit.networks.config import NetworkConfig
+from squeezekit.networks.foldable import Foldable, Place
 
 NARROW, WIDE, BLOCKS = 48, 80, 3
 
@@ -22,11 +25,12 @@ class TiniestConfig(NetworkConfig):
         return Tiniest(self)
 
 
-class Tiniest(nn.Module):
+class Tiniest(Foldable):
     """Stem, blocks, halving, blocks, average, linear: float [n, channels, h, w] -> logits [n, classes]."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
+        self.config = config
         self.features = nn.Sequential(
             nn.Conv2d(config.channels, NARROW, 3, padding=1),
             ChannelNorm(NARROW),
@@ -40,6 +44,12 @@ class Tiniest(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.classifier(self.features(x).mean((2, 3)))
         return logits
+
+    def places(self) -> Iterator[Place]:
+        """See `Foldable`."""
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                yield Place(name, module)
 
 
 class Grouped(nn.Conv2d):
@@ -105,7 +115,7 @@ class Block(nn.Module):
 
 def tanh_exp(x: Tensor) -> Tensor:
     """The activation x · tanh(eˣ) (Liu and Di, 2020, arXiv 2003.09855), its gradient written out; e¹² is enough for any tanh."""
-    out: Tensor = _TanhExp.apply(x)
+    out: Tensor = _TanhExp.apply(x)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -118,9 +128,11 @@ class _TanhExp(torch.autograd.Function):
         return x.clamp(max=12).exp_().tanh_().mul_(x)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
         power = x.clamp(max=12).exp_()
         tanh = power.tanh()
         # tanh(eˣ) + x · eˣ · (1 − tanh²(eˣ))
-        return power.mul_(x).addcmul_(power * tanh, tanh, value=-1).add_(tanh).mul_(gradient)
+        found: Tensor = power.mul_(x).addcmul_(power * tanh, tanh, value=-1).add_(tanh).mul_(gradient)
+        return found
