@@ -27,8 +27,8 @@ import zstandard
 from PIL import Image
 
 from squeezekit import fine_tune
+from squeezekit.coding.forms import Grid, Quantised
 from squeezekit.compression.delta import apply_delta, delta_between
-from squeezekit.compression.forms import Grid, Quantised
 from squeezekit.compression.pipeline import compress
 from squeezekit.compression.self_check import SelfCheck
 from squeezekit.compression.sqz import Sqz, from_bytes

@@ -11,8 +11,8 @@ READ = """
 import json, resource, sys, time
 from pathlib import Path
 import numpy as np
-from squeezekit.compression.forms import Quantised
-from squeezekit.compression.octaves import from_octaves
+from squeezekit.coding.forms import Quantised
+from squeezekit.coding.octaves import from_octaves
 from squeezekit.compression.sqz import Sqz, read_sqz
 from squeezekit.networks import network_config
 

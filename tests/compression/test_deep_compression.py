@@ -8,8 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from squeezekit.coding.huffman import coded_bytes
 from squeezekit.compression.deep_compression import Codebook, CodebookOptimizer, MaskedOptimizer, kept, published_bytes
-from squeezekit.compression.huffman import coded_bytes
 from squeezekit.compression.pipeline import compress
 from squeezekit.compression.sqz import read_sqz
 from squeezekit.networks import network_config

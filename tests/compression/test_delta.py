@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from squeezekit.compression.arithmetic import decoder, encoder, exhausted, finished
-from squeezekit.compression.changes import code_changes, fresh_changes
+from squeezekit.coding.arithmetic import decoder, encoder, exhausted, finished
+from squeezekit.coding.changes import code_changes, fresh_changes
+from squeezekit.coding.forms import Quantised
+from squeezekit.coding.octaves import FINE, from_octaves, to_octaves
 from squeezekit.compression.delta import apply_delta, delta_between
-from squeezekit.compression.forms import Quantised
-from squeezekit.compression.octaves import FINE, from_octaves, to_octaves
 from squeezekit.compression.self_check import SelfCheck
 from squeezekit.compression.sqz import from_bytes
 from squeezekit.errors import SqueezekitError

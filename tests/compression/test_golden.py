@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from squeezekit.coding.forms import Quantised
+from squeezekit.coding.octaves import FINE, from_octaves, to_octaves
 from squeezekit.compression import decode_tensors, encode_tensors
 from squeezekit.compression.confidence import Confidence
 from squeezekit.compression.delta import apply_delta, delta_between
-from squeezekit.compression.forms import Quantised
-from squeezekit.compression.octaves import FINE, from_octaves, to_octaves
 from squeezekit.compression.quantised_training import GridWeight
 from squeezekit.compression.rounding import rounded
 from squeezekit.compression.self_check import TOLERANCE, SelfCheck

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from squeezekit import SqueezekitError, fine_tune
+from squeezekit.coding.forms import Quantised
+from squeezekit.coding.octaves import nearest_octave
 from squeezekit.compression.curvature import Curvature
 from squeezekit.compression.delta import apply_delta, delta_between
-from squeezekit.compression.forms import Quantised
 from squeezekit.compression.near import round_near
-from squeezekit.compression.octaves import nearest_octave
 from squeezekit.compression.pipeline import compress
 from squeezekit.compression.sqz import read_sqz
 from squeezekit.zoo.shipped import model_path

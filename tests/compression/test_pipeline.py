@@ -3,14 +3,19 @@
 import shutil
 
 import pytest
+from tests.conftest import TINY
 
-from squeezekit import SqueezekitError
+from squeezekit import SqueezekitError, fine_tune, train
+from squeezekit.coding.forms import Quantised
 from squeezekit.compression.pipeline import compress
 from squeezekit.compression.promise import Promise
 from squeezekit.compression.quantised_training import GridOptimizer
+from squeezekit.compression.squeeze import Squeeze
 from squeezekit.compression.sqz import Stage, read_sqz
 from squeezekit.compression.subject import Subject
 from squeezekit.compression.workshop import Shelf
+from squeezekit.inference.evaluation import evaluate
+from squeezekit.training.measure import logits_of, measure
 from squeezekit.training.watch import Interrupted
 
 
@@ -172,10 +177,6 @@ def test_the_file_tells_its_story(tiny_run, tmp_path):
 
 
 def test_one_round_under_a_given_pressure_that_learns_from_another_run(tiny_run, tmp_path):
-    from tests.conftest import TINY
-
-    from squeezekit import train
-
     teacher = train("digits", out=tmp_path / "teacher", epochs=3, precision="fp32", test=False, **{**TINY, "base_e": 24})
     options = {"epochs": 1, "pressure": 0.05, "device": "cpu"}
     taught = compress(tiny_run.folder, tmp_path / "taught.sqz", teacher=teacher.folder, **options)
@@ -194,3 +195,39 @@ def test_rounding_ends_where_the_bytes_are_those_promised(tiny_run, tmp_path):
     made = compress(tiny_run.folder, tmp_path / "x.sqz", max_bytes=12_000, epochs=1, minutes=1e-9)
     sizes = [trial["bytes"] for trial in made.trials]
     assert all(size > 12_000 for size in sizes[:-1]) and sizes[-1] <= 12_000 and made.kept
+
+
+@pytest.mark.parametrize("name", ["resnet8", "mobilenetv2-0.5", "tiniest"])
+def test_networks_of_other_families_too(name, tmp_path):
+    run = train("digits", out=tmp_path / "run", network=name, epochs=1, limit=150, test=False)
+    made = compress(run.folder, tmp_path / "x.sqz", epochs=1, pressure=0.01)
+    file = read_sqz(tmp_path / "x.sqz")
+    assert made.bytes < 0.35 * made.stages[0]["bytes"]
+    assert all(isinstance(part, Quantised) for part in file.weights.values() if len(part.shape) > 1)
+    found = evaluate(tmp_path / "x.sqz", "digits", "validation")
+    assert round(found.accuracy, 4) == pytest.approx(made.stages[-1]["accuracy"], abs=1e-4)
+    assert file.ranges is None and file.self_check.difference(file.build(), file.network) < 1e-3
+    again = fine_tune(tmp_path / "x.sqz", "digits", out=tmp_path / "again", epochs=1, limit=150, test=False)
+    assert again.config.network.name == name and getattr(again.config.network, "batch_norm", True)
+
+
+def test_networks_with_local_normalisation_are_refused(tmp_path):
+    run = train("digits", out=tmp_path / "run", network="alexnet-cifar", epochs=1, limit=20, test=False)
+    with pytest.raises(SqueezekitError, match="holds a 'alexnet-cifar'; compress serves"):
+        compress(run.folder, tmp_path / "x.sqz")
+
+
+def test_a_file_answers_as_the_network_did_on_its_grid(tmp_path):
+    run = train("digits", out=tmp_path / "run", batch_norm=True, epochs=2, test=False, **TINY)
+    subject = Subject(run)
+    trained = Squeeze(subject, Promise(subject.before, max_drop=1.0, max_bytes=None), 2, pressure=0.03).following([], [])
+    while not trained.trainer.finished:
+        trained.trainer.train_epoch(lambda _progress, _rate: False)
+    told = trained.trainer.progress.history[-1]["validation_accuracy"]
+    trial = trained.trial()
+    network = subject.network()
+    network.load_state_dict(trial.state["network"])
+    answers, meant = (logits_of(each.eval(), subject.validation)[0] for each in (trial.file.build(), network))
+    # Scales in sixteen steps an octave would move them by four times as much.
+    assert float((answers - meant).square().mean().sqrt() / meant.std()) < 0.02
+    assert measure(network, subject.validation).accuracy == pytest.approx(told, abs=0.02)

@@ -7,10 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from squeezekit.coding.forms import Quantised
+from squeezekit.coding.tensors import encode_tensors
 from squeezekit.compression.code_length import code_length
-from squeezekit.compression.forms import Quantised
 from squeezekit.compression.quantised_training import GridOptimizer, GridWeight
-from squeezekit.compression.tensors import encode_tensors
 from squeezekit.networks import network_config
 
 

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from squeezekit import Classifier, SqueezekitError, evaluate
+from squeezekit.coding.fields import Fields
+from squeezekit.coding.octaves import COARSE, FINE, from_octaves, nearest_octave, steps_of, to_octaves
 from squeezekit.compression import sqz as format
 from squeezekit.compression.activation_ranges import ActivationRanges
 from squeezekit.compression.confidence import Confidence
-from squeezekit.compression.fields import Fields
-from squeezekit.compression.octaves import COARSE, FINE, from_octaves, nearest_octave, steps_of, to_octaves
 from squeezekit.compression.origin import Origin
 from squeezekit.compression.self_check import TOLERANCE, SelfCheck, check_image
 from squeezekit.compression.sqz import Sqz, Stage, from_bytes, read_sqz

@@ -19,12 +19,12 @@ import atheris
 import numpy as np
 
 # numba cannot compile what atheris has instrumented.
-COMPILED = [f"squeezekit.compression.{name}" for name in ("arithmetic", "integers", "octets")]
+COMPILED = [f"squeezekit.coding.{name}" for name in ("arithmetic", "integers", "octets")]
 
-with atheris.instrument_imports(include=["squeezekit.compression"], exclude=COMPILED):
+with atheris.instrument_imports(include=["squeezekit.coding", "squeezekit.compression"], exclude=COMPILED):
+    from squeezekit.coding.forms import Quantised
+    from squeezekit.coding.octaves import COARSE, FINE, from_octaves
     from squeezekit.compression import sqz
-    from squeezekit.compression.forms import Quantised
-    from squeezekit.compression.octaves import from_octaves
     from squeezekit.errors import SqueezekitError
     from squeezekit.networks import network_config
 
@@ -36,9 +36,11 @@ def valid_file() -> bytes:
     """A whole file of a tiny network, every kind of section in it."""
     config = network_config("report", base_e=4, incr_e=4, stem_width=4, depth=2, pool_before=(1,), classes=2)
     weights = {}
-    for name, tensor in config.build().state_dict().items():
+    for number, (name, tensor) in enumerate(config.build().state_dict().items()):
         array = tensor.numpy()
-        quantised = Quantised(np.rint(array * 5).astype(np.int64), from_octaves(np.full(len(array), 1000)))
+        # Coarse and fine ones.
+        scales = from_octaves(np.full(len(array), 4001 if number % 4 else 1000), FINE if number % 4 else COARSE)
+        quantised = Quantised(np.rint(array * 5).astype(np.int64), scales)
         weights[name] = quantised if array.ndim == 4 else array
     stage = sqz.Stage(name="trained", bytes=1, density=1, bits=1, accuracy=1)
     confidence = sqz.Confidence(temperature=1, threshold=0.5)

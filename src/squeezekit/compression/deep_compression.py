@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from squeezekit.compression.forms import Array, Quantised
-from squeezekit.compression.huffman import coded_bytes
+from squeezekit.coding.forms import Array, Quantised
+from squeezekit.coding.huffman import coded_bytes
 from squeezekit.compression.method import Round, Trial
 from squeezekit.compression.optimizer_around import OptimizerAround
 from squeezekit.compression.promise import Promise

@@ -18,15 +18,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from squeezekit.compression.arithmetic import Coder, Integers, decoder, encoder, exhausted, finished
-from squeezekit.compression.changes import Changes, code_changes, fresh_changes
-from squeezekit.compression.fields import Fields
-from squeezekit.compression.forms import Grid, Quantised
-from squeezekit.compression.integers import LONGEST
-from squeezekit.compression.octaves import COARSE, FINE, from_octaves, steps_of, to_octaves
-from squeezekit.compression.octets import MOST_BYTES, code_text, fresh_text
+from squeezekit.coding.arithmetic import Coder, Integers, decoder, encoder, exhausted, finished
+from squeezekit.coding.changes import Changes, code_changes, fresh_changes
+from squeezekit.coding.fields import Fields
+from squeezekit.coding.forms import Grid, Quantised
+from squeezekit.coding.integers import LONGEST
+from squeezekit.coding.octaves import COARSE, FINE, from_octaves, steps_of, to_octaves
+from squeezekit.coding.octets import MOST_BYTES, code_text, fresh_text
+from squeezekit.coding.tensors import BITS_PER_BYTE, FREE_BITS, Array, decode_parts, encode_tensors
 from squeezekit.compression.sqz import MOST_SECTIONS, WEIGHTS, joined, read_text, sections_of, write_text
-from squeezekit.compression.tensors import BITS_PER_BYTE, FREE_BITS, Array, decode_parts, encode_tensors
 from squeezekit.errors import SqueezekitError
 
 MAGIC = b"SQD\x1a"

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from squeezekit.compression.forms import Quantised, form_of
+from squeezekit.coding.forms import Quantised, form_of
+from squeezekit.coding.tensors import costs
 from squeezekit.compression.self_check import TOLERANCE
 from squeezekit.compression.sqz import Sqz, read_sqz, sections_of
-from squeezekit.compression.tensors import costs
 
 
 @dataclass(frozen=True)

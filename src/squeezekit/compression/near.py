@@ -18,9 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from squeezekit.coding.forms import Grid, Quantised
+from squeezekit.coding.tensors import Array
 from squeezekit.compression.curvature import Curvature, curvatures
 from squeezekit.compression.delta import delta_between
-from squeezekit.compression.forms import Grid, Quantised
 from squeezekit.compression.method import Round, Trial
 from squeezekit.compression.norms import keep_means
 from squeezekit.compression.promise import Promise
@@ -29,7 +30,6 @@ from squeezekit.compression.rounding import BIAS_STEPS, on_grid
 from squeezekit.compression.squeeze import RETRAINING
 from squeezekit.compression.sqz import Sqz, from_bytes
 from squeezekit.compression.subject import Subject
-from squeezekit.compression.tensors import Array
 from squeezekit.errors import SqueezekitError
 from squeezekit.networks.foldable import Foldable, Layer, along
 from squeezekit.networks.folding import folded, layers

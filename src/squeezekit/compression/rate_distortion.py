@@ -12,9 +12,9 @@ import math
 import torch
 from torch import Tensor
 
+from squeezekit.coding.octaves import nearest_octave
 from squeezekit.compression.code_length import SIGN, bits_a_step, mean_sizes
 from squeezekit.compression.curvature import Curvature
-from squeezekit.compression.octaves import nearest_octave
 
 # The square of a step in units of what a bit is worth, where errors step² ÷ 12 fall fourfold for a bit more (fine grids).
 FINE_GRID = 12 / math.log(2)

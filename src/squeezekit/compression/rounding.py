@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from squeezekit.compression.forms import Quantised
-from squeezekit.compression.octaves import FINE, nearest_octave
+from squeezekit.coding.forms import Quantised
+from squeezekit.coding.octaves import FINE, nearest_octave
+from squeezekit.coding.tensors import Array
 from squeezekit.compression.quantised_training import GridWeight
-from squeezekit.compression.tensors import Array
 from squeezekit.networks.foldable import Foldable, along
 from squeezekit.networks.folding import folded, layers
 

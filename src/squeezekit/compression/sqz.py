@@ -20,16 +20,16 @@ from pydantic import ValidationError
 from torch import nn
 
 from squeezekit import durable
+from squeezekit.coding.arithmetic import decoder, encoder, exhausted, finished
+from squeezekit.coding.fields import Fields
+from squeezekit.coding.forms import Quantised
+from squeezekit.coding.octets import MOST_BYTES, code_text, fresh_text
+from squeezekit.coding.tensors import BITS_PER_BYTE, FREE_BITS, Array, decode_parts, encode_tensors
 from squeezekit.compression.activation_ranges import ActivationRanges
-from squeezekit.compression.arithmetic import decoder, encoder, exhausted, finished
 from squeezekit.compression.confidence import Confidence
-from squeezekit.compression.fields import Fields
-from squeezekit.compression.forms import Quantised
-from squeezekit.compression.octets import MOST_BYTES, code_text, fresh_text
 from squeezekit.compression.origin import Origin
 from squeezekit.compression.section import Section
 from squeezekit.compression.self_check import SelfCheck
-from squeezekit.compression.tensors import BITS_PER_BYTE, FREE_BITS, Array, decode_parts, encode_tensors
 from squeezekit.errors import SqueezekitError
 from squeezekit.networks.catalogue import first_problem, network_class
 from squeezekit.networks.config import NetworkConfig

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from squeezekit.coding.forms import Array, Quantised
 from squeezekit.compression.activation_ranges import ActivationRanges
 from squeezekit.compression.confidence import Confidence
-from squeezekit.compression.forms import Array, Quantised
 from squeezekit.compression.origin import Origin
 from squeezekit.compression.self_check import SelfCheck
 from squeezekit.compression.sqz import Sqz, Stage, from_bytes, write_json

@@ -9,8 +9,8 @@ from math import prod
 
 import numpy as np
 
-from squeezekit.compression.arithmetic import SQUASH, encoder, finished
-from squeezekit.compression.integers import code_integers, fresh_weights
+from squeezekit.coding.arithmetic import SQUASH, encoder, finished
+from squeezekit.coding.integers import code_integers, fresh_weights
 from squeezekit.deployment.layout import Layout, laid_out
 from squeezekit.inference.integer_plan import Plan, Pooling
 from squeezekit.inference.model import Model

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from squeezekit import durable
-from squeezekit.compression.arithmetic import SQUASH
+from squeezekit.coding.arithmetic import SQUASH
 from squeezekit.deployment.c_source import coded_weights
 from squeezekit.deployment.layout import Layer, Layout, laid_out
 from squeezekit.errors import SqueezekitError

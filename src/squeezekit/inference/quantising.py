@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from squeezekit.coding.forms import Quantised
 from squeezekit.compression.activation_ranges import ActivationRanges
-from squeezekit.compression.forms import Quantised
 from squeezekit.compression.sqz import read_sqz
 from squeezekit.errors import SqueezekitError
 from squeezekit.images.batches import Batches

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from squeezekit.compression.arithmetic import BUDGET, Bits, Coder, Integers, Mix, adaptive, fresh_bits, fresh_mix, mixed
-from squeezekit.compression.integers import LEVELS, LONGEST, level, sign
+from squeezekit.coding.arithmetic import BUDGET, Bits, Coder, Integers, Mix, adaptive, fresh_bits, fresh_mix, mixed
+from squeezekit.coding.integers import LEVELS, LONGEST, level, sign
 
 INPUTS = 6
 CONTEXTS = 1024  # Of each input.

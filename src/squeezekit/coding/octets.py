@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from squeezekit.compression.arithmetic import BUDGET, Bits, Coder, Mix, adaptive, fresh_bits, fresh_mix, mixed
+from squeezekit.coding.arithmetic import BUDGET, Bits, Coder, Mix, adaptive, fresh_bits, fresh_mix, mixed
 
 ORDERS = 4  # Contexts of 0 to 3 bytes before.
 SLOTS = 1 << 16  # Of each order; contexts of 2 and 3 bytes share them by a hash.

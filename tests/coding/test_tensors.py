@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from squeezekit.compression.arithmetic import encoder, finished
-from squeezekit.compression.fields import Fields
-from squeezekit.compression.forms import FORMS, Codebook, FineRows, Grid, Models, Planes, Quantised, Rows, form_of
-from squeezekit.compression.octaves import COARSE, FINE, nearest_octave, steps_of
-from squeezekit.compression.octets import MOST_BYTES, code_text
-from squeezekit.compression.tensors import VERSION, decode_parts, decode_tensors, encode_tensors
+from squeezekit.coding.arithmetic import encoder, finished
+from squeezekit.coding.fields import Fields
+from squeezekit.coding.forms import FORMS, Codebook, FineRows, Grid, Models, Planes, Quantised, Rows, form_of
+from squeezekit.coding.octaves import COARSE, FINE, nearest_octave, steps_of
+from squeezekit.coding.octets import MOST_BYTES, code_text
+from squeezekit.coding.tensors import VERSION, decode_parts, decode_tensors, encode_tensors
 from squeezekit.errors import SqueezekitError
 
 

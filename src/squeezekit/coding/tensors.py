@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from squeezekit.compression.arithmetic import BUDGET, POSITION, Coder, decoder, encoder, exhausted, finished
-from squeezekit.compression.fields import Fields
-from squeezekit.compression.forms import FORMS, Form, Models, Quantised, form_of
-from squeezekit.compression.octets import MOST_BYTES, code_text
+from squeezekit.coding.arithmetic import BUDGET, POSITION, Coder, decoder, encoder, exhausted, finished
+from squeezekit.coding.fields import Fields
+from squeezekit.coding.forms import FORMS, Form, Models, Quantised, form_of
+from squeezekit.coding.octets import MOST_BYTES, code_text
 from squeezekit.errors import SqueezekitError
 
 VERSION = 1

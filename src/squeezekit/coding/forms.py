@@ -12,11 +12,11 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from squeezekit.compression.arithmetic import Bits, Coder, Integers, Mix, fresh_bits
-from squeezekit.compression.fields import Fields
-from squeezekit.compression.integers import LONGEST, Weights, code_integers, fresh_weights
-from squeezekit.compression.octaves import COARSE, FINE, from_octaves, steps_of, to_octaves
-from squeezekit.compression.octets import MOST_BYTES, code_plane, fresh_text
+from squeezekit.coding.arithmetic import Bits, Coder, Integers, Mix, fresh_bits
+from squeezekit.coding.fields import Fields
+from squeezekit.coding.integers import LONGEST, Weights, code_integers, fresh_weights
+from squeezekit.coding.octaves import COARSE, FINE, from_octaves, steps_of, to_octaves
+from squeezekit.coding.octets import MOST_BYTES, code_plane, fresh_text
 from squeezekit.errors import SqueezekitError
 
 MOST_ENTRIES = 1 << 16

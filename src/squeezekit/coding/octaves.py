@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from squeezekit.compression.arithmetic import Integers
+from squeezekit.coding.arithmetic import Integers
 
 COARSE, FINE = 16, 64
 OCTAVES, LOWEST_OCTAVE = 127, -64  # From 2**-64 to 2**63.

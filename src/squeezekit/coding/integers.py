@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from squeezekit.compression.arithmetic import BUDGET, Bits, Coder, Integers, Mix, adaptive, fresh_bits, fresh_mix, mixed
+from squeezekit.coding.arithmetic import BUDGET, Bits, Coder, Integers, Mix, adaptive, fresh_bits, fresh_mix, mixed
 
 LONGEST = 24  # Bits of a magnitude.
 LEVELS = 20  # Steps that averages of magnitudes are told apart by.
