@@ -93,14 +93,18 @@ def test_scales_biases_and_sections_may_change_too(old):
         assert apply_delta(one, delta) == another and len(delta) < len(another)
 
 
-def test_scales_may_become_finer_or_coarser(old):
+def finer(old):
     sqz, random = from_bytes(old), np.random.default_rng(0)
     weights = dict(sqz.weights)
     for name, part in sqz.weights.items():
         if isinstance(part, Quantised):
             exponents = to_octaves(part.scales, FINE) + random.integers(-2, 3, len(part.scales))
             weights[name] = Quantised(part.integers, from_octaves(exponents, FINE))
-    fine = with_weights(old, weights)
+    return with_weights(old, weights)
+
+
+def test_scales_may_become_finer_or_coarser(old):
+    fine = finer(old)
     for one, another in ((old, fine), (fine, old)):
         delta = delta_between(one, another)
         assert apply_delta(one, delta) == another and len(delta) < 0.3 * len(another)
@@ -127,9 +131,9 @@ def test_what_is_no_delta_is_said(old):
         delta_between(old, b"nothing")
 
 
-@pytest.fixture(scope="module")
-def a_delta(old):
-    return delta_between(old, changed(old, 0.01))
+@pytest.fixture(scope="module", params=["changed", "finer"])
+def a_delta(old, request):
+    return delta_between(old, changed(old, 0.01) if request.param == "changed" else finer(old))
 
 
 @settings(max_examples=25, deadline=None)

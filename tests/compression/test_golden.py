@@ -17,7 +17,7 @@ from squeezekit.compression.delta import apply_delta, delta_between
 from squeezekit.compression.quantised_training import GridWeight
 from squeezekit.compression.rounding import rounded
 from squeezekit.compression.self_check import TOLERANCE, SelfCheck
-from squeezekit.compression.squeeze import layers_of
+from squeezekit.compression.squeeze import modules_of
 from squeezekit.compression.sqz import Sqz, Stage, read_sqz, write_text
 from squeezekit.networks import network_config
 
@@ -78,7 +78,7 @@ def network_file():
         for number, parameter in enumerate(network.parameters()):
             parameter.copy_(torch.sin(torch.arange(parameter.numel()) ** 1.3 + number).view(parameter.shape) / 5)
     grids = []
-    for layer in layers_of(network):
+    for layer in modules_of(network):
         meant = layer.weight.detach() / 0.05
         grids.append(GridWeight.meaning(layer.weight, torch.full((layer.out_channels,), 0.05), meant.round(), meant))
     file = Sqz(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from squeezekit import SqueezekitError, fine_tune
+from squeezekit import SqueezekitError, evaluate, fine_tune, train
 from squeezekit.coding.forms import Quantised
 from squeezekit.coding.octaves import nearest_octave
 from squeezekit.compression.curvature import Curvature
@@ -55,3 +55,15 @@ def test_what_does_not_go_with_it(tuned, tiny_run, tmp_path):
     with pytest.raises(SqueezekitError, match=r"none.sqz: does not exist"):
         compress(tuned, tmp_path / "x.sqz", near=tmp_path / "none.sqz")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["resnet8", "tiniest"])
+def test_networks_of_other_families_stay_near_too(name, tmp_path):
+    run = train("digits", out=tmp_path / "run", network=name, epochs=1, limit=150, test=False)
+    compress(run.folder, tmp_path / "old.sqz", epochs=1, pressure=0.01)
+    tuned = fine_tune(tmp_path / "old.sqz", "digits", out=tmp_path / "tuned", epochs=1, limit=150, test=False)
+    made = compress(tuned.folder, tmp_path / "new.sqz", near=tmp_path / "old.sqz", max_drop=100, epochs=1, minutes=1e-9)
+    delta = delta_between(*((tmp_path / f"{which}.sqz").read_bytes() for which in ("old", "new")))
+    # The test accuracy comes to the file afterwards.
+    assert len(delta) <= made.delta_bytes + 8 and len(delta) < 0.8 * made.bytes
+    assert evaluate(tmp_path / "new.sqz", "digits", "validation").accuracy == pytest.approx(made.stages[-1]["accuracy"], abs=1e-4)

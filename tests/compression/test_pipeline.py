@@ -212,7 +212,7 @@ def test_networks_of_other_families_too(name, tmp_path):
 
 
 def test_networks_with_local_normalisation_are_refused(tmp_path):
-    run = train("digits", out=tmp_path / "run", network="alexnet-cifar", epochs=1, limit=20, test=False)
+    run = train("digits", out=tmp_path / "run", network="alexnet-cifar", epochs=1, limit=120, test=False)
     with pytest.raises(SqueezekitError, match="holds a 'alexnet-cifar'; compress serves"):
         compress(run.folder, tmp_path / "x.sqz")
 

@@ -11,7 +11,7 @@ from squeezekit.compression.code_length import code_length
 from squeezekit.compression.curvature import Curvature, curvatures
 from squeezekit.compression.norms import keep_means, settle
 from squeezekit.compression.rate_distortion import round_by_rate, steps_for
-from squeezekit.compression.squeeze import layers_of
+from squeezekit.compression.squeeze import modules_of
 from squeezekit.networks import network_config
 from squeezekit.networks.folding import folded
 
@@ -35,7 +35,7 @@ def batches(count=3, size=16):
 
 def test_curvature_of_the_first_layer_and_of_the_last():
     net, seen = network(), batches()
-    found = curvatures(net, layers_of(net), seen)
+    found = curvatures(net, modules_of(net), seen)
     images = torch.cat([images for images, _ in seen])
     head = net.classifier[1]
     pooled = net.features(images).mean((2, 3)).detach()
@@ -103,7 +103,7 @@ def test_channels_that_do_nothing_are_no_trouble():
 def test_balancing_changes_no_answer_and_makes_inputs_alike(fields):
     net, seen = network(**fields), batches()
     before = copy.deepcopy(net)
-    layers = layers_of(net)
+    layers = modules_of(net)
     balance(net, dict(zip(layers, curvatures(net, layers, seen), strict=True)))
     images = seen[0][0]
     assert torch.allclose(net(images), before(images), atol=1e-4)
@@ -123,7 +123,7 @@ def test_mirror_images_change_no_curvature():
     found = []
     for mirrored in (False, True):
         net = network(mirrored=mirrored)
-        found.append(curvatures(net, layers_of(net), batches())[-1])
+        found.append(curvatures(net, modules_of(net), batches())[-1])
     assert torch.equal(found[0].outputs, found[1].outputs) and torch.equal(found[0].inputs, found[1].inputs)
 
 
@@ -138,7 +138,7 @@ def test_statistics_are_taken_anew():
 
 def test_biases_keep_the_means():
     net, seen = network(), batches()
-    layers = layers_of(net)
+    layers = modules_of(net)
     wanted = {layer: torch.randn(layer.out_channels) for layer in layers}
     keep_means(net, wanted, seen)
     found = {}

@@ -46,6 +46,19 @@ def test_places_are_all_the_filters(network):
     assert all(plain[place.name].weight.shape == place.module.weight.shape for place in network.places())
 
 
+def test_places_come_in_the_order_in_which_they_compute(network):
+    called, images = [], torch.randn(2, 3, 32, 32)
+    for place in network.places():
+        place.module.register_forward_hook(lambda module, *_: called.append(module))
+    network(images)
+    places = [place.module for place in network.places()]
+    shortcut = [getattr(block, "shortcut", None) for block in getattr(network, "blocks", [])]
+    bypass = [module for name, module in network.named_modules() if "bypass" in name]
+    # Branches that stand beside each other may come in any order.
+    beside = {id(each) for each in (*shortcut, *bypass)}
+    assert [m for m in called if id(m) not in beside] == [m for m in places if id(m) not in beside]
+
+
 def test_filters_have_the_length_that_muon_gives_them(network):
     again = unfolded(folded(network), torch.randn(32, 3, 32, 32))
     for module in again.modules():

@@ -1,11 +1,12 @@
 """The network to beat, from its description."""
 
+import pytest
 import torch
 
 from squeezekit.networks import network_config
 from squeezekit.networks.channel_norm import ChannelNorm
 from squeezekit.networks.layer_table import layer_table
-from squeezekit.networks.tiniest import Block, tanh_exp
+from squeezekit.networks.tiniest import Block, Grouped, TanhExp
 
 
 def test_it_has_the_parameters_of_the_published_one():
@@ -26,22 +27,50 @@ def test_a_block_does_what_is_written():
         mean, variance = seen.mean(1, keepdim=True), seen.var(1, correction=0, keepdim=True)
         normed = (seen - mean) / (variance + 1e-5).sqrt()
         wide = block.widen(normed)
-        # The activation works in float32.
         gates = wide[:, 16:] * torch.tanh(wide[:, 16:].exp())
         expected = x * block.scale.view(-1, 1, 1) + block.mix(wide[:, :16] * gates)
-        assert torch.allclose(block(x), expected, atol=1e-5)
+        assert torch.allclose(block(x), expected, atol=1e-12)
 
 
-def test_channels_are_normalised_pixel_by_pixel():
-    x = torch.randn(2, 8, 3, 3).to(memory_format=torch.channels_last)
-    out = ChannelNorm(8)(x)
-    assert torch.allclose(out.mean(1), torch.zeros(2, 3, 3), atol=1e-5)
-    assert torch.allclose(out.var(1, correction=0), torch.ones(2, 3, 3), atol=1e-2)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_channels_are_normalised_pixel_by_pixel_with_torchs_gradients(dtype):
+    torch.manual_seed(0)
+    norm = ChannelNorm(8).to(torch.float64 if dtype == torch.float64 else torch.float32)
+    with torch.no_grad():
+        norm.weight.uniform_(0.5, 1.5)
+        norm.bias.uniform_(-1, 1)
+    x = torch.randn(64, 8, 5, 5).to(dtype).to(memory_format=torch.channels_last).requires_grad_()
+    arriving = torch.randn(64, 8, 5, 5).to(dtype)
+    norm(x).backward(arriving)
+    found = [x.grad.double(), norm.weight.grad.double(), norm.bias.grad.double()]
+    exact = [each.detach().double().requires_grad_() for each in (x, norm.weight, norm.bias)]
+    pixels = torch.nn.functional.layer_norm(exact[0].permute(0, 2, 3, 1), [8], exact[1], exact[2], norm.eps)
+    pixels.permute(0, 3, 1, 2).backward(arriving.double())
+    # Sums over 1,600 pixels in bf16 would be off by more than a hundredth.
+    errors = {torch.float64: (1e-12, 1e-12), torch.float32: (1e-5, 1e-5), torch.bfloat16: (0.01, 1e-5)}[dtype]
+    for one, other, most in zip(found, exact, (errors[0], errors[1], errors[1]), strict=True):
+        assert (one - other.grad).norm() < most * other.grad.norm()
+
+
+def test_the_gradient_of_the_activation():
+    x = torch.linspace(-6, 6, 50, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(TanhExp(), (x,))
+
+
+@pytest.mark.parametrize(("groups", "stride", "dilation"), [(12, 1, 1), (12, 1, 3), (4, 2, 1)])
+def test_groups_as_a_dense_convolution(groups, stride, dilation):
+    torch.manual_seed(0)
+    layer = Grouped(12, 24, 3, stride, padding=dilation, dilation=dilation, groups=groups)
+    x = torch.randn(4, 12, 9, 9).to(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = layer(x.bfloat16())
+    assert found.dtype == torch.bfloat16
+    assert (found.float() - layer(x)).norm() < 0.01 * layer(x).norm()
 
 
 def test_the_activation_has_gradients_where_its_exponential_would_overflow():
     x = torch.tensor([-200.0, 0.0, 50.0, 200.0], requires_grad=True)
-    y = tanh_exp(x)
+    y = TanhExp()(x)
     y.sum().backward()
     assert torch.allclose(y, torch.tensor([0.0, 0.0, 50.0, 200.0])) and torch.isfinite(x.grad).all()
     assert x.grad[2:].tolist() == [1, 1]

@@ -265,10 +265,8 @@ class Rows(Form):
     longest: tuple[int, int]
 
     @classmethod
-    def of(cls, part: Quantised) -> Rows:
-        """In as few steps an octave as the scales need; raises SqueezekitError for scales that `octaves.py` does not have."""
-        if cls is Rows and part.scales.size and steps_of(part.scales) == FINE:
-            return FineRows.of(part)
+    def of(cls, part: Quantised) -> Self:
+        """Raises SqueezekitError for scales that are not among these steps of `octaves.py`."""
         exponents = to_octaves(part.scales, cls.steps)
         if exponents is None or not part.integers.size or not part.shape or part.scales.shape != part.shape[:1]:
             raise SqueezekitError(
@@ -319,7 +317,7 @@ FORMS: tuple[type[Form], ...] = (Planes, Codebook, Grid, Rows, FineRows)
 def form_of(tensor: Array | Quantised) -> Form:
     """The form that is likely to need the fewest bytes."""
     if isinstance(tensor, Quantised):
-        return Rows.of(tensor)
+        return (Rows if steps_of(tensor.scales) == COARSE else FineRows).of(tensor)
     tensor = np.ascontiguousarray(tensor).reshape(tensor.shape)
     found = [form for form in (Planes.of(tensor), Codebook.of(tensor), Grid.of(tensor)) if form is not None]
     return min(found, key=lambda form: form.bits())

@@ -140,7 +140,10 @@ def _write_form(header: Fields, form: Form) -> None:
 
 
 def _read_form(header: Fields, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Form:
-    return FORMS[_at_most(header.read_integer(), len(FORMS) - 1)].described(header, shape, dtype)
+    number = header.read_integer()
+    if number >= len(FORMS):
+        raise SqueezekitError(f"tensors have a form, {number}, that is unknown here; get the file again, or a newer squeezekit")
+    return FORMS[number].described(header, shape, dtype)
 
 
 def _dtype_code(name: str, tensor: Array | Quantised) -> int:

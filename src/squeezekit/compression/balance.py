@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from squeezekit.compression.curvature import Curvature
 from squeezekit.networks.fire import Fire
-from squeezekit.networks.foldable import Filters
+from squeezekit.networks.foldable import Weighted
 from squeezekit.networks.squeezenet import SqueezeNet
 
 # Channels that hardly move are not blown up further than this.
 LEAST_DEVIATION = 1e-3
 
 
-def balance(network: SqueezeNet, curvature_of: Mapping[Filters, Curvature]) -> None:
+def balance(network: SqueezeNet, curvature_of: Mapping[Weighted, Curvature]) -> None:
     """Give every channel between two layers deviation 1 where no bypass goes; curvatures are not valid any more."""
     with torch.no_grad():
         for makers, users in _links(network):

@@ -1,8 +1,8 @@
 """How much the loss suffers when a weight moves: the Fisher information of every layer, factored.
 
 K-FAC for convolutions (Grosse and Martens, 2016, arXiv 1602.01407), diagonal over output channels: moving the filter of output
-channel o by d costs about ½ · outputs[o] · dᵀ · inputs · d nats an image. Groups of a convolution share `inputs`: with few
-channels each, they are much alike.
+channel o by d costs about ½ · outputs[o] · dᵀ · inputs · d nats an image. Groups of a convolution share `inputs`, the mean of
+theirs; how much each sees beside that mean goes to `outputs`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from squeezekit.images.batches import Batch
-from squeezekit.networks.foldable import Filters, Foldable
+from squeezekit.networks.foldable import Foldable, Weighted
 
 # Places of a map that the inputs' covariance is taken from: neighbours tell much the same.
 PLACES = 64
+MOST_NUMBERS = 1 << 27
 # Share of the mean variance that is added to every input's.
 DAMPING = 0.01
 
@@ -30,7 +31,8 @@ class Curvature:
     """Of one layer, with `fan` = in channels of a filter · its places.
 
     `inputs` [fan, fan] is the covariance of what a filter sees (a shift of its output is left to bias or batch normalisation),
-    `outputs` [out] the squared gradient of the loss at the output, summed over the map, mean of images, `means` [out] the mean
+    `outputs` [out] the squared gradient of the loss at the output, summed over the map, mean of images (times what its group sees
+    beside the others), `means` [out] the mean
     of the output itself.
     """
 
@@ -52,9 +54,9 @@ class Curvature:
 
 @dataclass
 class _Sums:
-    """What the batches of one layer add up to."""
+    """What the batches of one layer add up to, in each of its groups."""
 
-    layer: Filters
+    layer: Weighted
     pivot: Tensor | None = None
     patches: int = 0
     squares: Tensor = field(default_factory=lambda: torch.zeros(()))
@@ -67,14 +69,13 @@ class _Sums:
         """A forward hook."""
         patches = self._patches(arguments[0].detach())
         if self.pivot is None:
-            self.pivot = patches.mean(0)
+            self.pivot = patches.mean(1, keepdim=True)
         # So that no mean drowns the deviations.
         patches = patches - self.pivot
-        self.squares = self.squares + patches.T @ patches
-        self.total = self.total + patches.sum(0)
-        self.patches += len(patches)
-        each = result.detach().transpose(0, 1).flatten(1)
-        self.means = self.means + each.mean(1) * len(result)
+        self.squares = self.squares + patches.transpose(1, 2) @ patches
+        self.total = self.total + patches.sum(1)
+        self.patches += patches.shape[1]
+        self.means = self.means + result.detach().transpose(0, 1).flatten(1).mean(1) * len(result)
         self.images += len(result)
         result.register_hook(self._look_back)  # type: ignore[no-untyped-call]
 
@@ -82,27 +83,39 @@ class _Sums:
         self.outputs = self.outputs + gradient.square().transpose(0, 1).flatten(1).sum(1)
 
     def _patches(self, x: Tensor) -> Tensor:
-        """What the filter sees at some places: [places, fan]."""
+        """What the filters of each group see at some places: [groups, images · places, fan]."""
         c = self.layer
         if isinstance(c, nn.Linear):
-            return x
+            return x[None]
         assert not isinstance(c.padding, str)
-        one_group = x.reshape(-1, c.in_channels // c.groups, *x.shape[2:])
-        columns = F.unfold(one_group, c.kernel_size, c.dilation, c.padding, c.stride)
-        if columns.shape[2] > PLACES:
-            columns = columns[:, :, torch.randperm(columns.shape[2])[:PLACES]]
-        return columns.transpose(1, 2).flatten(0, 1)
+        fold = nn.Unfold(c.kernel_size, c.dilation, c.padding, c.stride)
+        fan = x.shape[1] * c.kernel_size[0] * c.kernel_size[1]
+        # All places of so many images fit into memory at once; of these, some are kept.
+        images = max(MOST_NUMBERS // (fan * x.shape[2] * x.shape[3]), 1)
+        columns, chosen = list[Tensor](), None
+        for part in torch.split(x, images):
+            found = fold(part)
+            if found.shape[2] > PLACES:
+                chosen = torch.randperm(found.shape[2])[:PLACES] if chosen is None else chosen
+                found = found[:, :, chosen]
+            columns.append(found)
+        together = torch.cat(columns)
+        groups = together.view(len(x), c.groups, fan // c.groups, -1)
+        return groups.permute(1, 0, 3, 2).flatten(1, 2)
 
     def curvature(self) -> Curvature:
         """Inputs that go together by chance, since fewer patches were seen than a filter has weights, count less."""
         mean = self.total / self.patches
-        covariance = self.squares / self.patches - torch.outer(mean, mean)
-        trust = self.patches / (self.patches + len(mean))
+        each = self.squares / self.patches - mean[:, :, None] * mean[:, None, :]
+        covariance = each.mean(0)
+        trust = self.patches / (self.patches + len(covariance))
         covariance = trust * covariance + (1 - trust) * covariance.diagonal().diag()
-        return Curvature(covariance, self.outputs / self.images, self.means / self.images)
+        sizes = each.diagonal(dim1=1, dim2=2).sum(1)
+        beside = (sizes / sizes.mean().clamp(min=1e-30)).repeat_interleave(len(self.means) // len(sizes))
+        return Curvature(covariance, self.outputs / self.images * beside, self.means / self.images)
 
 
-def curvatures(network: Foldable, layers: Sequence[Filters], batches: Sequence[Batch]) -> list[Curvature]:
+def curvatures(network: Foldable, layers: Sequence[Weighted], batches: Sequence[Batch]) -> list[Curvature]:
     """Of the network in use (evaluation mode), at labels drawn from its own answers; one for each of `layers`."""
     network.eval()
     found = [_Sums(layer) for layer in layers]

@@ -26,12 +26,12 @@ from squeezekit.compression.method import Round, Trial
 from squeezekit.compression.norms import keep_means
 from squeezekit.compression.promise import Promise
 from squeezekit.compression.quantised_training import GridOptimizer, GridWeight
-from squeezekit.compression.rounding import BIAS_STEPS, on_grid
+from squeezekit.compression.rounding import BIAS_STEPS, FINE_STEPS, on_grid
 from squeezekit.compression.squeeze import RETRAINING
 from squeezekit.compression.sqz import Sqz, from_bytes
 from squeezekit.compression.subject import Subject
 from squeezekit.errors import SqueezekitError
-from squeezekit.networks.foldable import Foldable, Layer, along
+from squeezekit.networks.foldable import Foldable, FoldedLayer, along
 from squeezekit.networks.folding import folded, layers
 from squeezekit.training.optimizers import optimizer_for
 
@@ -139,7 +139,10 @@ class Near:
             weights[f"{layer.name}.weight"] = Quantised(integers, old.scales)
             assert layer.module.bias is not None
             bias = f"{layer.name}.bias"
-            weights[bias] = _bias_near(layer.module.bias.detach().numpy(), np.asarray(self._weights[bias]))
+            weights[bias] = _near_before(layer.module.bias.detach().numpy(), self._weights[bias], BIAS_STEPS)
+        for name, others in network.state_dict().items():
+            if name not in weights:
+                weights[name] = _near_before(others.numpy(), self._weights[name], FINE_STEPS)
         return self.subject.file(name, {each: weights[each] for each in self._weights}, (self.subject.trained,))
 
     def _cost(self, file: Sqz) -> int:
@@ -147,7 +150,7 @@ class Near:
         delta = delta_between(self._old, data)
         return len(data) if delta is None else len(delta)
 
-    def _grid(self, layer: Layer, meant: Layer) -> NearWeight:
+    def _grid(self, layer: FoldedLayer, meant: FoldedLayer) -> NearWeight:
         """What trains: the rounded filters of `layer`, and behind them those of `meant`."""
         old = self._old_filters(layer.name)
         step = along(torch.from_numpy(old.scales), layer.module.weight)
@@ -218,12 +221,12 @@ def _near(meant: Tensor, stands: Tensor) -> Tensor:
     return torch.where((meant - stands).abs() < REACH, stands, meant.round())
 
 
-def _bias_near(bias: NDArray[np.float32], old: Array) -> Array:
-    """On the grid of the old one, and left as it was where it has hardly moved."""
-    grid = Grid.of(old)
+def _near_before(numbers: NDArray[np.float32], old: Array | Quantised, steps: int) -> Array:
+    """On the grid of the old ones, and left as they were where they have hardly moved; without one, in `steps` of their own."""
+    grid = Grid.of(np.asarray(old))
     if grid is None:
-        return on_grid(bias, BIAS_STEPS)
-    ratios = bias / grid.step
+        return on_grid(numbers, steps)
+    ratios = numbers / grid.step
     integers = np.where(np.abs(ratios - grid.integers) < BIAS_STAYS, grid.integers, np.rint(ratios))
     found: Array = (integers + 0).astype(np.float32) * grid.step
     return found

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from squeezekit.images.batches import Batch
-from squeezekit.networks.foldable import Filters, Foldable, along
+from squeezekit.networks.foldable import Foldable, Weighted, along
 
 
 @torch.no_grad()
@@ -30,11 +30,11 @@ def settle(network: Foldable, batches: Sequence[Batch]) -> None:
 
 
 @torch.no_grad()
-def keep_means(network: Foldable, wanted: Mapping[Filters, Tensor], batches: Sequence[Batch]) -> None:
+def keep_means(network: Foldable, wanted: Mapping[Weighted, Tensor], batches: Sequence[Batch]) -> None:
     """Move the biases so that every output channel has the mean that is `wanted` [out], from the first layer to the last."""
 
     def corrected(module: nn.Module, arguments: tuple[Tensor, ...], result: Tensor) -> Tensor:
-        assert isinstance(module, Filters) and module.bias is not None
+        assert isinstance(module, Weighted) and module.bias is not None
         missing = wanted[module] - result.transpose(0, 1).flatten(1).mean(1)
         module.bias += missing
         return result + along(missing, result[0])

@@ -27,7 +27,7 @@ PASSES = 2
 def steps_for(curvature: Curvature, price: float) -> Tensor:
     """The step of each output channel's grid [out] when a bit is worth `price` nats of an image's loss.
 
-    They are scales of `octaves.py`, so that nothing moves when they are written.
+    They are scales of `octaves.py`, so that nothing moves when they are written without batch normalisation.
     """
     inputs = 1 / curvature.alone.diagonal().square()
     outputs = curvature.outputs.clamp(min=LEAST_IMPORTANCE * float(curvature.outputs.mean()) + 1e-12)

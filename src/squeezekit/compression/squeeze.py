@@ -23,7 +23,7 @@ from squeezekit.compression.rate_distortion import round_by_rate, steps_for
 from squeezekit.compression.rounding import rounded
 from squeezekit.compression.sqz import Sqz, Stage
 from squeezekit.compression.subject import Subject
-from squeezekit.networks.foldable import Filters, Foldable
+from squeezekit.networks.foldable import Foldable, Weighted
 from squeezekit.networks.folding import layers
 from squeezekit.networks.squeezenet import SqueezeNet
 from squeezekit.training.optimizers import optimizer_for
@@ -94,7 +94,7 @@ class Squeeze:
         network, bends = copy.deepcopy(self._start), self._curvatures
         if earlier:
             network.load_state_dict(earlier.state["network"])
-            bends = curvatures(network, layers_of(network), self.subject.calibration)
+            bends = curvatures(network, modules_of(network), self.subject.calibration)
         grids = grids_of(network, bends, pressure, self.subject)
         recipe, device = self.subject.recipe(self.epochs, RETRAINING), self.subject.device
         network.to(device)
@@ -122,13 +122,13 @@ class Squeeze:
         """The run's network, balanced where it is of the family, whose channels pass through nothing but ReLU and pooling."""
         network = self.subject.network()
         if isinstance(network, SqueezeNet):
-            filters = layers_of(network)
+            filters = modules_of(network)
             balance(network, dict(zip(filters, curvatures(network, filters, self.subject.calibration), strict=True)))
         return network
 
     @cached_property
     def _curvatures(self) -> list[Curvature]:
-        return curvatures(self._start, layers_of(self._start), self.subject.calibration)
+        return curvatures(self._start, modules_of(self._start), self.subject.calibration)
 
     def _first_pressure(self, roundings: Sequence[Trial]) -> float:
         """Where training begins: at the bytes promised, or where rounding alone has lost what training can win back."""
@@ -144,21 +144,24 @@ class Squeeze:
         return self.subject.file(name, rounded(network.eval(), grids), before)
 
 
-def layers_of(network: Foldable) -> list[Filters]:
+def modules_of(network: Foldable) -> list[Weighted]:
     """Its layers with filters."""
     return [layer.module for layer in layers(network)]
 
 
 def grids_of(network: Foldable, bends: Sequence[Curvature], pressure: float, subject: Subject) -> list[GridWeight]:
     """Every layer rounded under that pressure; what follows them is corrected for it."""
-    filters = layers_of(network)
+    filters = modules_of(network)
     price = pressure / sum(layer.weight.numel() for layer in filters)
     grids = []
     for layer, bend in zip(filters, bends, strict=True):
         steps = steps_for(bend, price)
         grids.append(GridWeight.meaning(layer.weight, steps, *round_by_rate(layer.weight, steps, bend, price)))
     settle(network, subject.calibration)
-    # Where no batch normalisation follows, which takes its statistics anew, biases keep the means.
+    # Where no batch normalisation follows, biases keep the means.
     means = {layer: bend.means for layer, bend in zip(filters, bends, strict=True) if layer.bias is not None}
     keep_means(network, means, subject.calibration)
+    if len(means) > 1:
+        # What has moved is seen further on.
+        settle(network, subject.calibration)
     return grids

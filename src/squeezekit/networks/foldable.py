@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from squeezekit.networks.config import NetworkConfig
 
-Filters = nn.Conv2d | nn.Linear
+Weighted = nn.Conv2d | nn.Linear
 
 
 @dataclass(frozen=True)
-class Layer:
+class FoldedLayer:
     """A layer and what follows it: from its output channels `mean` [out] is taken, what is left multiplied by `gain` [out],
     then `bias` [out] is added.
 
@@ -22,7 +22,7 @@ class Layer:
     """
 
     name: str
-    module: Filters
+    module: Weighted
     gain: Tensor
     mean: Tensor
     bias: Tensor
@@ -37,19 +37,19 @@ class Place:
     """A layer, named as above, and the batch normalisation that sees its channels as the `part` of its own."""
 
     name: str
-    module: Filters
+    module: Weighted
     norm: nn.BatchNorm2d | None = None
     part: slice = field(default_factory=lambda: slice(None))
 
-    def layer(self) -> Layer:
+    def layer(self) -> FoldedLayer:
         """With what batch normalisation comes to in use."""
         module, norm = self.module, self.norm
         if norm is None:
             zeros = torch.zeros(len(module.weight))
-            return Layer(self.name, module, zeros + 1, zeros, zeros if module.bias is None else module.bias.detach())
-        assert norm.running_mean is not None and norm.running_var is not None
+            return FoldedLayer(self.name, module, zeros + 1, zeros, zeros if module.bias is None else module.bias.detach())
+        assert norm.running_mean is not None and norm.running_var is not None and module.bias is None
         gain = norm.weight.detach() / (norm.running_var + norm.eps).sqrt()
-        return Layer(self.name, module, gain[self.part], norm.running_mean[self.part], norm.bias.detach()[self.part])
+        return FoldedLayer(self.name, module, gain[self.part], norm.running_mean[self.part], norm.bias.detach()[self.part])
 
 
 class Foldable(nn.Module):

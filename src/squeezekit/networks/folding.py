@@ -8,12 +8,12 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from squeezekit.networks.foldable import Foldable, Layer, along
+from squeezekit.networks.foldable import Foldable, FoldedLayer, along
 
 Network = TypeVar("Network", bound=Foldable)
 
 
-def layers(network: Foldable) -> list[Layer]:
+def layers(network: Foldable) -> list[FoldedLayer]:
     """Every layer with filters, in the order in which they compute, with the batch normalisation behind it or its own bias."""
     return [place.layer() for place in network.places()]
 
@@ -56,7 +56,7 @@ def unfolded(network: Network, images: Tensor) -> Network:
             continue
         assert norm.running_mean is not None and norm.running_var is not None
         variance, mean = statistics[place.name]
-        # Filters of the length that Muon gives them anyhow (`muon.py`), so that its first step leaves the statistics right.
+        # Weighted of the length that Muon gives them anyhow (`muon.py`), so that its first step leaves the statistics right.
         stretch = len(module.weight) ** 0.5 / module.weight.norm().clamp(min=1e-7)
         place.module.weight.mul_(stretch)
         norm.running_mean[part], norm.running_var[part] = stretch * (mean - module.bias), stretch**2 * variance

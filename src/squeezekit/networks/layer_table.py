@@ -18,6 +18,7 @@ from squeezekit.networks.epilogue import FusedBatchNorm
 from squeezekit.networks.fire import Fire
 from squeezekit.networks.pooling import MaxPool
 from squeezekit.networks.squeezenet import Head
+from squeezekit.networks.tiniest import TanhExp
 
 Shape = tuple[int, ...]
 
@@ -58,7 +59,7 @@ class LayerTable:
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        whole = nn.Conv2d | nn.AvgPool2d | Head | MaxPool | FusedBatchNorm | Dropout | ChannelNorm
+        whole = nn.Conv2d | nn.AvgPool2d | Head | MaxPool | FusedBatchNorm | Dropout | ChannelNorm | TanhExp
         return isinstance(module, whole) or super().is_leaf_module(module, name)
 
 
@@ -88,7 +89,7 @@ def _rows(network: nn.Module, node: fx.Node, before: list[Layer]) -> list[Layer]
         return [_fire_row(name.rpartition(".")[0], parent, shape_in)] if module is parent.squeeze else []
     if isinstance(module, Head):
         return _head_rows(name, module, shape_in)
-    if isinstance(module, nn.ReLU | nn.ReLU6 | nn.Identity | nn.Dropout):
+    if isinstance(module, nn.ReLU | nn.ReLU6 | TanhExp | nn.Identity | nn.Dropout):
         return []
     parameters = sum(p.numel() for p in module.parameters())
     # Ours are told as what they are of torch's.
@@ -141,9 +142,9 @@ def _shape(node: Any) -> Shape:
     return tuple(node.meta["tensor_meta"].shape[1:])
 
 
-_IN_PLACE = (nn.ReLU, nn.ReLU6, nn.Identity, nn.Dropout, nn.BatchNorm2d, ChannelNorm)
+_IN_PLACE = (nn.ReLU, nn.ReLU6, TanhExp, nn.Identity, nn.Dropout, nn.BatchNorm2d, ChannelNorm)
 # What hands on the values that it reads, as they are.
-_VIEWS = (torch.cat, nn.functional.relu, operator.getitem, "chunk", "permute", "flatten", "float", "to", "clamp", "exp")
+_VIEWS = (torch.cat, nn.functional.relu, operator.getitem, "chunk", "permute", "flatten", "to")
 
 
 def _peak(graph: fx.Graph) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import zip_longest
+from itertools import pairwise
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -56,12 +56,11 @@ class MobileNetV2(Foldable):
 
     def places(self) -> Iterator[Place]:
         """See `Foldable`."""
-        for name, sequence in self.features.named_modules(prefix="features"):
-            children = list(sequence.named_children()) if isinstance(sequence, nn.Sequential) else []
-            for (number, layer), (_, following) in zip_longest(children, children[1:], fillvalue=("", None)):
-                if isinstance(layer, nn.Conv2d):
-                    yield Place(f"{name}.{number}", layer, norm_or_none(following))
-        yield Place("classifier", self.classifier)
+        # Batch normalisation always stands right behind its convolution.
+        modules = [each for each in self.named_modules() if not list(each[1].children())]
+        for (name, layer), (_, following) in pairwise([*modules, ("", None)]):
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                yield Place(name, layer, norm_or_none(following))
 
 
 class InvertedResidual(nn.Module):

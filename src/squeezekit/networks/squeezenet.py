@@ -219,7 +219,7 @@ def _initialise(network: SqueezeNet) -> None:
 
     Glorot-uniform filters without batch normalisation leave the loss at ln(classes) for ever, and He-normal ones do
     from some seeds: inputs are never negative, so what all images share drowns what tells them apart, and
-    Adam's first steps switch whole squeeze layers off. Filters of mean zero cancel that share; the gain makes up for
+    Adam's first steps switch whole squeeze layers off. Weighted of mean zero cancel that share; the gain makes up for
     what it carried (Brock et al., 2021, arXiv 2101.08692, section 4, here at the start only). Batch normalisation
     takes the share away by itself, and small networks then learn worse from centred filters.
     """

@@ -102,6 +102,7 @@ class Block(nn.Module):
         self.far = nn.Sequential(Blur(), Grouped(part, part, 7, padding=9, dilation=3, groups=part))
         self.norm = ChannelNorm(channels)
         self.widen = nn.Conv2d(channels, 2 * channels, 1)
+        self.gate = TanhExp()
         self.mix = nn.Conv2d(channels, channels, 1)
         self.scale = nn.Parameter(torch.ones(channels))
 
@@ -109,14 +110,16 @@ class Block(nn.Module):
         kept, near, middle, far = x.chunk(4, 1)
         seen = torch.cat([kept, self.near(near), self.middle(middle), self.far(far)], 1)
         values, gates = self.widen(self.norm(seen)).chunk(2, 1)
-        out: Tensor = x * self.scale.to(x.dtype).view(-1, 1, 1) + self.mix(values * tanh_exp(gates))
+        out: Tensor = x * self.scale.to(x.dtype).view(-1, 1, 1) + self.mix(values * self.gate(gates))
         return out
 
 
-def tanh_exp(x: Tensor) -> Tensor:
-    """The activation x · tanh(eˣ) (Liu and Di, 2020, arXiv 2003.09855), its gradient written out; e¹² is enough for any tanh."""
-    out: Tensor = _TanhExp.apply(x)  # type: ignore[no-untyped-call]
-    return out
+class TanhExp(nn.Module):
+    """The activation x · tanh(eˣ) (Liu and Di, 2020, arXiv 2003.09855), in float32 also beside bf16: any shape."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = _TanhExp.apply(x)  # type: ignore[no-untyped-call]
+        return out
 
 
 class _TanhExp(torch.autograd.Function):
@@ -125,14 +128,21 @@ class _TanhExp(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
-        return x.clamp(max=12).exp_().tanh_().mul_(x)
+        wide = _wide(x)
+        # e¹² is enough for any tanh.
+        return wide.clamp(max=12).exp_().tanh_().mul_(wide).to(x.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
-        power = x.clamp(max=12).exp_()
+        wide = _wide(x)
+        power = wide.clamp(max=12).exp_()
         tanh = power.tanh()
         # tanh(eˣ) + x · eˣ · (1 − tanh²(eˣ))
-        found: Tensor = power.mul_(x).addcmul_(power * tanh, tanh, value=-1).add_(tanh).mul_(gradient)
-        return found
+        slope = power.mul_(wide).addcmul_(power * tanh, tanh, value=-1).add_(tanh)
+        return slope.mul_(gradient).to(x.dtype)
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x

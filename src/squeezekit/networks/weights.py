@@ -26,7 +26,7 @@ def load_weights(network: nn.Module, path: Path) -> list[str]:
 def take_weights(network: nn.Module, given: Mapping[str, Tensor], source: str) -> list[str]:
     """`load_weights` of tensors that are read already, of which `source` says where they are from."""
     own = network.state_dict()
-    normalised = [any("norm" in name for name in names) for names in (given, own)]
+    normalised = [any("running_mean" in name for name in names) for names in (given, own)]
     if normalised[0] != normalised[1]:
         flag = "--batch-norm" if normalised[0] else "--no-batch-norm"
         raise SqueezekitError(f"{source}: the weights and this network differ in batch normalisation; use {flag}")

@@ -132,7 +132,7 @@ def _tables_of(space: Space, network: str) -> dict[str, Any]:
 def sizes_of(config: RunConfig) -> dict[str, int]:
     """Parameters, multiply-adds, bytes of int8 weights (biases in four bytes each), peak bytes of int8 activations."""
     # Batch normalisation is part of the weights once a network is in use.
-    folded = config.network.model_copy(update={"batch_norm": False}) if hasattr(config.network, "batch_norm") else config.network
+    folded = config.network.folded()
     table = layer_table(folded)
     tensors = list(folded.build().parameters())
     weights = sum(tensor.numel() * (1 if tensor.ndim > 1 else 4) for tensor in tensors)
