@@ -21,6 +21,7 @@ from squeezekit.networks.foldable import Foldable, Weighted
 
 # Places of a map that the inputs' covariance is taken from: neighbours tell much the same.
 PLACES = 64
+# Of unfolded maps in memory at once: half a gigabyte.
 MOST_NUMBERS = 1 << 27
 # Share of the mean variance that is added to every input's.
 DAMPING = 0.01
