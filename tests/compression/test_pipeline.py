@@ -228,6 +228,5 @@ def test_a_file_answers_as_the_network_did_on_its_grid(tmp_path):
     network = subject.network()
     network.load_state_dict(trial.state["network"])
     answers, meant = (logits_of(each.eval(), subject.validation)[0] for each in (trial.file.build(), network))
-    # Scales in sixteen steps an octave would move them by four times as much.
     assert float((answers - meant).square().mean().sqrt() / meant.std()) < 0.02
     assert measure(network, subject.validation).accuracy == pytest.approx(told, abs=0.02)

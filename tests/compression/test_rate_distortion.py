@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from squeezekit.compression.balance import balance
 from squeezekit.compression.code_length import code_length
-from squeezekit.compression.curvature import Curvature, curvatures
+from squeezekit.compression.curvature import Curvature, _Sums, curvatures
 from squeezekit.compression.norms import keep_means, settle
 from squeezekit.compression.rate_distortion import round_by_rate, steps_for
 from squeezekit.compression.squeeze import modules_of
@@ -153,3 +153,16 @@ def test_biases_keep_the_means():
 def test_folded_it_answers_the_same():
     net, images = network(batch_norm=True, bypass="complex"), batches()[0][0]
     assert torch.allclose(folded(net)(images), net(images), atol=1e-4)
+
+
+def test_groups_that_see_more_count_more():
+    torch.manual_seed(0)
+    layer = torch.nn.Conv2d(4, 4, 3, groups=4)
+    sums = _Sums(layer)
+    layer.register_forward_hook(sums.look)
+    sizes = torch.tensor([0.1, 1.0, 1.0, 3.0])
+    # Means that differ are left to the bias.
+    images = sizes.view(-1, 1, 1) * torch.randn(64, 4, 12, 12) + torch.tensor([5.0, 0.0, -5.0, 0.0]).view(-1, 1, 1)
+    layer(images).sum().backward()
+    found = sums.curvature()
+    assert found.inputs.shape == (9, 9) and torch.allclose(found.outputs / found.outputs[1], sizes.square(), rtol=0.2)

@@ -32,9 +32,8 @@ class Curvature:
     """Of one layer, with `fan` = in channels of a filter · its places.
 
     `inputs` [fan, fan] is the covariance of what a filter sees (a shift of its output is left to bias or batch normalisation),
-    `outputs` [out] the squared gradient of the loss at the output, summed over the map, mean of images (times what its group sees
-    beside the others), `means` [out] the mean
-    of the output itself.
+    `outputs` [out] the squared gradient of the loss at the output, summed over the map, mean of images, times the variance that
+    its group sees beside the mean of all groups, `means` [out] the mean of the output itself.
     """
 
     inputs: Tensor
