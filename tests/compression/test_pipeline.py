@@ -7,6 +7,7 @@ from tests.conftest import TINY
 
 from squeezekit import SqueezekitError, fine_tune, train
 from squeezekit.coding.forms import Quantised
+from squeezekit.coding.octaves import FINE, steps_of
 from squeezekit.compression.pipeline import compress
 from squeezekit.compression.promise import Promise
 from squeezekit.compression.quantised_training import GridOptimizer
@@ -230,3 +231,5 @@ def test_a_file_answers_as_the_network_did_on_its_grid(tmp_path):
     answers, meant = (logits_of(each.eval(), subject.validation)[0] for each in (trial.file.build(), network))
     assert float((answers - meant).square().mean().sqrt() / meant.std()) < 0.02
     assert measure(network, subject.validation).accuracy == pytest.approx(told, abs=0.02)
+    scales = [part.scales for part in trial.file.weights.values() if isinstance(part, Quantised)]
+    assert FINE in map(steps_of, scales)
