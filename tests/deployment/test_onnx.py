@@ -28,6 +28,7 @@ NETWORKS = {
     "simple bypass": {"bypass": "simple", "batch_norm": True, **SMALL},
     "complex bypass": {"bypass": "complex", "batch_norm": True, **SMALL},
     "bare complex bypass": {"bypass": "complex", **SMALL},
+    "grown": {"depthwise": 7, "gated": True, "batch_norm": True, **SMALL},
     "mirrored": {"mirrored": True, "head_relu": True, **SMALL},
     "grey": {"channels": 1, "mean": (0.3,), "std": (0.2,), **SMALL},
     "resnet8": {},

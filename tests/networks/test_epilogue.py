@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from squeezekit.networks import epilogue, kernels, maps, network_config, pooling, squeezenet
+from squeezekit.networks import epilogue, kernels, maps, mobilenet, network_config, pooling, squeezenet
 from squeezekit.networks.dropout import Dropout
-from squeezekit.networks.epilogue import FusedBatchNorm, finished, finished_and_pooled
+from squeezekit.networks.epilogue import FusedBatchNorm, finished, finished_and_pooled, normalised_and_clipped
 from squeezekit.networks.pooling import MaxPool, RectifiedMaxPool, averaged
 
 EXACT = {"rtol": 1e-10, "atol": 1e-12}
@@ -69,6 +69,16 @@ def test_joining_normalising_rectifying_and_adding(training, rectify, bypassed):
     compare(ours, theirs, inputs, (list(norm.parameters()), list(plain.parameters())))
     for name, buffer in norm.named_buffers():
         assert torch.allclose(buffer.double(), plain.get_buffer(name).double(), **EXACT), name
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_normalising_and_clipping(training):
+    torch.manual_seed(0)
+    norm, plain = norms(12, training)
+    x = drawn(5, 12, 7, 6, offset=3)
+    theirs = nn.functional.hardtanh(plain.plain(x), 0, 1.5)
+    assert (theirs == 0).any() and (theirs == 1.5).any() and ((theirs > 0) & (theirs < 1.5)).any()
+    compare(normalised_and_clipped(x, norm, 1.5), theirs, [x], (list(norm.parameters()), list(plain.parameters())))
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -138,23 +148,35 @@ def test_bfloat16_is_rounded_to_nearest_as_torch_does():
     x = drawn(64, 16, 4, 4, dtype=torch.bfloat16).detach()
     ones, zeros = torch.ones(16).numpy(), torch.full((16,), 1 / 3).numpy()
     out = torch.empty_like(x)
-    kernels.scaled(maps.rows(x), ones, zeros, -float("inf"), maps.rows(out), 0, 1)
+    kernels.scaled(maps.rows(x), ones, zeros, *epilogue.UNLIMITED, maps.rows(out), 0, 1)
     assert torch.equal(out, (x.float() + torch.tensor(1 / 3)).bfloat16())
 
 
-@pytest.mark.parametrize("name", ["report", "late", "fast"])
-@pytest.mark.parametrize("fields", [{}, {"batch_norm": True, "bypass": "simple"}, {"batch_norm": True, "pool_size": 3}])
+SLIM = {"base_e": 8, "incr_e": 8, "stem_width": 8}
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        *(
+            (name, SLIM | fields)
+            for name in ("report", "late", "fast")
+            for fields in ({}, {"batch_norm": True, "bypass": "simple"}, {"batch_norm": True, "pool_size": 3})
+        ),
+        ("late", SLIM | {"batch_norm": True, "depthwise": 5, "gated": True}),
+        ("mobilenetv2-0.5", {}),
+    ],
+)
 def test_a_whole_network_trains_as_by_torchs_operations(name, fields, monkeypatch):
     def results():
         torch.manual_seed(0)
-        widths = {"base_e": 8, "incr_e": 8, "stem_width": 8, "image_size": 16}
-        network = network_config(name, **widths, **fields).build().double().to(memory_format=torch.channels_last)
+        network = network_config(name, image_size=16, **fields).build().double().to(memory_format=torch.channels_last)
         images = drawn(6, 3, 16, 16)
         loss = nn.functional.cross_entropy(network(images), torch.arange(6))
         return [loss, *torch.autograd.grad(loss, [images, *network.parameters()]), *network.buffers()]
 
     ours = results()
-    for module in (epilogue, pooling, squeezenet):
+    for module in (epilogue, mobilenet, pooling, squeezenet):
         monkeypatch.setattr(module, "fit", lambda *_: False)
     for one, other in zip(ours, results(), strict=True):
         assert torch.allclose(one, other, **EXACT)

@@ -11,13 +11,17 @@ FAMILY = {"batch_norm": True, "dropout": 0.0, "base_e": 32, "incr_e": 16}
 OTHERS = ("resnet8", "resnet20", "mobilenetv2-0.5", "tiniest")
 
 
-@pytest.fixture(params=["none", "simple", "complex", *OTHERS])
+GROWN = {"depthwise": 5, "gated": True, "bypass": "simple"}
+
+
+@pytest.fixture(params=["none", "simple", "complex", "grown", *OTHERS])
 def network(request):
     torch.manual_seed(0)
     if request.param in OTHERS:
         network = network_config(request.param).build()
     else:
-        network = network_config("late", bypass=request.param, **FAMILY).build()
+        fields = GROWN if request.param == "grown" else {"bypass": request.param}
+        network = network_config("late", **fields, **FAMILY).build()
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, torch.nn.BatchNorm2d):

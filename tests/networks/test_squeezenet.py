@@ -106,6 +106,24 @@ def plain_fire(fire, x):
     return torch.cat([fire.expand1x1(squeezed).relu(), fire.expand3x3(squeezed).relu()], 1)
 
 
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_a_third_branch_and_a_gate(batch_norm):
+    torch.manual_seed(0)
+    fire = Fire(12, 4, 8, 6, batch_norm=batch_norm, depthwise=5, gated=True).double().eval()
+    x = torch.randn(2, 12, 9, 9, dtype=torch.float64)
+    values, gates = fire.squeeze_norm(fire.squeeze(x)).chunk(2, 1)
+    squeezed = values / (1 + (-gates).exp())
+    one_by_one = zip(squeezed.split(1, 1), depthwise_filters(fire), strict=True)
+    views = [nn.functional.conv2d(channel, *filters, padding=2) for channel, filters in one_by_one]
+    joined = torch.cat([fire.expand1x1(squeezed), fire.expand3x3(squeezed), *views], 1)
+    assert torch.allclose(fire(x), fire.expand_norm(joined).relu())
+
+
+def depthwise_filters(fire):
+    layer = fire.expand_depthwise
+    return [(layer.weight[i : i + 1], None if layer.bias is None else layer.bias[i : i + 1]) for i in range(4)]
+
+
 @pytest.mark.parametrize(
     ("name", "order"),
     [

@@ -6,7 +6,7 @@ import torch
 from squeezekit.networks import network_config
 from squeezekit.networks.channel_norm import ChannelNorm
 from squeezekit.networks.layer_table import layer_table
-from squeezekit.networks.tiniest import Block, Grouped, TanhExp
+from squeezekit.networks.tiniest import Block, TanhExp
 
 
 def test_it_has_the_parameters_of_the_published_one():
@@ -55,17 +55,6 @@ def test_channels_are_normalised_pixel_by_pixel_with_torchs_gradients(dtype):
 def test_the_gradient_of_the_activation():
     x = torch.linspace(-6, 6, 50, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(TanhExp(), (x,))
-
-
-@pytest.mark.parametrize(("groups", "stride", "dilation"), [(12, 1, 1), (12, 1, 3), (4, 2, 1)])
-def test_groups_as_a_dense_convolution(groups, stride, dilation):
-    torch.manual_seed(0)
-    layer = Grouped(12, 24, 3, stride, padding=dilation, dilation=dilation, groups=groups)
-    x = torch.randn(4, 12, 9, 9).to(memory_format=torch.channels_last)
-    with torch.autocast("cpu", torch.bfloat16):
-        found = layer(x.bfloat16())
-    assert found.dtype == torch.bfloat16
-    assert (found.float() - layer(x)).norm() < 0.01 * layer(x).norm()
 
 
 def test_the_activation_has_gradients_where_its_exponential_would_overflow():

@@ -32,7 +32,8 @@ def balance(network: SqueezeNet, curvature_of: Mapping[Weighted, Curvature]) -> 
             deviations = deviations.clamp(min=LEAST_DEVIATION * largest)
             _divide(makers, deviations)
             for user in users:
-                user.weight.mul_(deviations.view(1, -1, 1, 1))
+                # Filters of a depthwise one have their channel to themselves.
+                user.weight.mul_(deviations.view(1, -1, 1, 1) if user.groups == 1 else deviations.view(-1, 1, 1, 1))
 
 
 Makers = list[nn.Conv2d] | nn.BatchNorm2d
@@ -60,8 +61,10 @@ def _links(network: SqueezeNet) -> Iterator[tuple[Makers, list[nn.Conv2d]]]:
             continue
         if before is not None and fire.bypass is None:
             yield before, [fire.squeeze]
-        yield _maker(fire.squeeze_norm, fire.squeeze), [fire.expand1x1, fire.expand3x3]
-        before = _maker(fire.expand_norm, fire.expand1x1, fire.expand3x3) if fire.bypass is None else None
+        # A gate is not linear.
+        if not fire.gated:
+            yield _maker(fire.squeeze_norm, fire.squeeze), fire.expands()
+        before = _maker(fire.expand_norm, *fire.expands()) if fire.bypass is None else None
     head = network.classifier[1]
     assert isinstance(head, nn.Conv2d)
     if before is not None:

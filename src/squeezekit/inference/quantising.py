@@ -54,10 +54,14 @@ Floats = NDArray[np.float64]
 def integer_plan(model: Model, data: str | Path | None = None) -> Plan:
     """The plan of a run or a `.sqz` file, for which `data` names the images where the file does not state ranges.
 
-    Raises SqueezekitError for what is not of the SqueezeNet family.
+    Raises SqueezekitError for what is not of the SqueezeNet family, and for depthwise filters and gates in it.
     """
     if not isinstance(model.network, SqueezeNet):
         raise SqueezekitError(f"{model.name}: holds a '{model.config.name}'; inference in integers serves the SqueezeNet family")
+    if model.network.config.depthwise or model.network.config.gated:
+        raise SqueezekitError(
+            f"{model.name}: has depthwise filters or gates, which inference in integers does not serve; export it --to onnx"
+        )
     network, ranges, grids = folded(model.network), None, {}
     if Path(model.name).is_file():
         sqz = read_sqz(Path(model.name))

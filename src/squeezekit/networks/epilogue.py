@@ -24,13 +24,15 @@ from squeezekit.networks import kernels
 from squeezekit.networks.maps import empty, fit, maps, rows, threads, working
 
 Numbers = NDArray[np.float64]
+# The least and the most that a value may be.
+UNLIMITED, RECTIFIED = (-math.inf, math.inf), (0.0, math.inf)
 
 
 class FusedBatchNorm(nn.BatchNorm2d):
     """Batch normalisation that can be computed together with what stands around it: [n, c, h, w] -> [n, c, h, w]."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return _finished([x], self, rectify=False) if fit(x) else self.plain(x)
+        return _finished([x], self, UNLIMITED) if fit(x) else self.plain(x)
 
     def plain(self, x: Tensor) -> Tensor:
         """By torch's own operation."""
@@ -46,7 +48,7 @@ def finished(branches: Sequence[Tensor], norm: nn.Module, *, rectify: bool = Tru
     normal = norm if isinstance(norm, FusedBatchNorm) else None
     # A ReLU alone cannot be done faster than torch does it.
     if (normal or len(branches) > 1) and fit(*branches, *([] if bypass is None else [bypass])):
-        return _finished(branches, normal, rectify=rectify, bypass=bypass)
+        return _finished(branches, normal, RECTIFIED if rectify else UNLIMITED, bypass)
     if len(branches) > 1 and type(norm) is FusedBatchNorm and torch.compiler.is_compiling():
         out = joined(branches, norm, rectify=rectify)
     else:
@@ -73,9 +75,16 @@ def joined(branches: Sequence[Tensor], norm: FusedBatchNorm, *, rectify: bool) -
     return torch.cat([F.relu(x, inplace=True) for x in normalised] if rectify else normalised, 1)
 
 
-def _finished(branches: Sequence[Tensor], norm: FusedBatchNorm | None, *, rectify: bool, bypass: Tensor | None = None) -> Tensor:
+def normalised_and_clipped(x: Tensor, norm: FusedBatchNorm, most: float) -> Tensor:
+    """`norm` of `x`, then no less than 0 and no more than `most`: [n, c, h, w] -> [n, c, h, w]. `x` must `fit`."""
+    return _finished([x], norm, (0.0, most))
+
+
+def _finished(
+    branches: Sequence[Tensor], norm: FusedBatchNorm | None, limits: tuple[float, float], bypass: Tensor | None = None
+) -> Tensor:
     weights = (norm.weight, norm.bias) if norm else (None, None)
-    out: Tensor = _Finished.apply(norm, rectify, *weights, bypass, *branches)  # type: ignore[no-untyped-call]
+    out: Tensor = _Finished.apply(norm, limits, *weights, bypass, *branches)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -166,31 +175,31 @@ def _places(branches: Sequence[Tensor]) -> list[tuple[Tensor, slice]]:
 
 
 class _Finished(torch.autograd.Function):
-    """`finished`, by kernels."""
+    """`finished`, by kernels; with a bypass, nothing has a most."""
 
     @staticmethod
     def forward(
         context: Any,
         norm: FusedBatchNorm | None,
-        rectify: bool,
+        limits: tuple[float, float],
         weight: Tensor | None,
         bias: Tensor | None,
         bypass: Tensor | None,
         *branches: Tensor,
     ) -> Tensor:
         """See `finished`."""
-        like, kind, parts, floor = branches[0], working(branches[0]), threads(), 0.0 if rectify else -math.inf
+        like, kind, parts = branches[0], working(branches[0]), threads()
         affine = _Affine.of(norm, branches)
         scale, shift = affine.scale.astype(kind), affine.shift.astype(kind)
         out = empty((len(like), len(scale), *like.shape[2:]), like.dtype)
         for x, there in _places(branches):
             first, gain, added = there.start, scale[there], shift[there]
             if bypass is None:
-                kernels.scaled(rows(x), gain, added, floor, rows(out), first, parts)
+                kernels.scaled(rows(x), gain, added, *limits, rows(out), first, parts)
             else:
-                kernels.scaled_and_added(rows(x), gain, added, floor, rows(bypass), rows(out), first, parts)
+                kernels.scaled_and_added(rows(x), gain, added, limits[0], rows(bypass), rows(out), first, parts)
         context.save_for_backward(*branches)
-        context.affine, context.floor = affine, floor
+        context.affine, context.limits = affine, limits
         return out
 
     @staticmethod
@@ -198,18 +207,31 @@ class _Finished(torch.autograd.Function):
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of weight, bias, bypass and branches."""
         arriving = gradients[0].contiguous(memory_format=torch.channels_last)
-        affine, floor, kind, parts = context.affine, context.floor, working(arriving), threads()
+        affine, (floor, ceiling), kind, parts = context.affine, context.limits, working(arriving), threads()
         scale, shift, mean = (x.astype(kind) for x in (affine.scale, affine.shift, affine.mean))
         places, sums = _places(context.saved_tensors), np.zeros((2, len(scale)))
         for x, there in places if affine.norm else ():
             gain, added, middle = scale[there], shift[there], mean[there]
-            sums[:, there] = kernels.gradient_moments(rows(x), gain, added, middle, floor, rows(arriving), there.start, parts)
+            sums[:, there] = kernels.gradient_moments(
+                rows(x), gain, added, middle, floor, ceiling, rows(arriving), there.start, parts
+            )
         slope, constant = (x.astype(kind) for x in affine.feedback(sums))
         leaving = [empty(tuple(x.shape), x.dtype) for x, _there in places]
         for (x, there), out in zip(places, leaving, strict=True):
             gain, added, middle = scale[there], shift[there], mean[there]
             kernels.gradient_of_scaled(
-                rows(x), gain, added, middle, slope[there], constant[there], floor, rows(arriving), there.start, rows(out), parts
+                rows(x),
+                gain,
+                added,
+                middle,
+                slope[there],
+                constant[there],
+                floor,
+                ceiling,
+                rows(arriving),
+                there.start,
+                rows(out),
+                parts,
             )
         return None, None, *affine.gradients(sums), arriving if context.needs_input_grad[4] else None, *leaving
 
@@ -231,7 +253,7 @@ class _FinishedAndPooled(torch.autograd.Function):
         for x, there in _places(branches):
             kernels.pooled(maps(x), side, side, rising[there], False, maps(chosen), maps(winners), there.start, parts)
         out = torch.empty_like(chosen)
-        kernels.scaled(rows(chosen), scale, shift, 0.0, rows(out), 0, parts)
+        kernels.scaled(rows(chosen), scale, shift, *RECTIFIED, rows(out), 0, parts)
         context.save_for_backward(chosen, winners, *branches)
         context.affine, context.side = affine, side
         return out
@@ -246,11 +268,11 @@ class _FinishedAndPooled(torch.autograd.Function):
         scale, shift, mean = (x.astype(kind) for x in (affine.scale, affine.shift, affine.mean))
         sums = np.zeros((2, len(scale)))
         if affine.norm:
-            sums = kernels.gradient_moments(rows(chosen), scale, shift, mean, 0.0, rows(arriving), 0, parts)
+            sums = kernels.gradient_moments(rows(chosen), scale, shift, mean, *RECTIFIED, rows(arriving), 0, parts)
         slope, constant = (x.astype(kind) for x in affine.feedback(sums))
         nothing, reaching = np.zeros_like(scale), torch.empty_like(chosen)
         kernels.gradient_of_scaled(
-            rows(chosen), scale, shift, mean, nothing, nothing, 0.0, rows(arriving), 0, rows(reaching), parts
+            rows(chosen), scale, shift, mean, nothing, nothing, *RECTIFIED, rows(arriving), 0, rows(reaching), parts
         )
         leaving = [empty(tuple(x.shape), x.dtype) for x in branches]
         for (x, there), out in zip(_places(branches), leaving, strict=True):

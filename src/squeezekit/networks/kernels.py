@@ -98,23 +98,29 @@ def moments(x: Maps, origin: Floats, parts: int) -> NDArray[np.float64]:
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def scaled(x: Maps, scale: Floats, shift: Floats, floor: float, out: Maps, first_channel: int, parts: int) -> None:
-    """Write x · scale + shift, or `floor` where that is less, into channels from `first_channel` on of `out` [rows, …]."""
+def scaled(
+    x: Maps, scale: Floats, shift: Floats, floor: float, ceiling: float, out: Maps, first_channel: int, parts: int
+) -> None:
+    """Write x · scale + shift, no less than `floor` and no more than `ceiling`, into channels from `first_channel` on of `out`.
+
+    Shapes: [rows, channels], `out` [rows, …].
+    """
     rows, channels = x.shape
-    bottom = scale.dtype.type(floor)
+    bottom, top = scale.dtype.type(floor), scale.dtype.type(ceiling)
     for part in prange(parts):
         for row in range(part * rows // parts, (part + 1) * rows // parts):
             target = out[row, first_channel : first_channel + channels]
             for k in range(channels):
                 value = fused(widened(x[row, k]), scale[k], shift[k])
-                target[k] = narrowed(bottom if value < bottom else value, target[k])
+                value = bottom if value < bottom else value
+                target[k] = narrowed(top if value > top else value, target[k])
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
 def scaled_and_added(
     x: Maps, scale: Floats, shift: Floats, floor: float, added: Maps, out: Maps, first_channel: int, parts: int
 ) -> None:
-    """As `scaled`, with `added` [rows, …], of the same channels as `out`, on top."""
+    """As `scaled` without a ceiling, with `added` [rows, …], of the same channels as `out`, on top."""
     rows, channels = x.shape
     bottom = scale.dtype.type(floor)
     for part in prange(parts):
@@ -128,11 +134,19 @@ def scaled_and_added(
 
 @njit(parallel=True, cache=True, error_model="numpy")
 def gradient_moments(
-    x: Maps, scale: Floats, shift: Floats, origin: Floats, floor: float, gradient: Maps, first_channel: int, parts: int
+    x: Maps,
+    scale: Floats,
+    shift: Floats,
+    origin: Floats,
+    floor: float,
+    ceiling: float,
+    gradient: Maps,
+    first_channel: int,
+    parts: int,
 ) -> NDArray[np.float64]:
-    """Sums of g and of g · (x − origin) over rows, g being the gradient where `scaled` was above its floor: [2, channels]."""
+    """Sums of g and of g · (x − origin) over rows, g being the gradient where `scaled` was within its limits: [2, channels]."""
     rows, channels = x.shape
-    bottom = scale.dtype.type(floor)
+    bottom, top = scale.dtype.type(floor), scale.dtype.type(ceiling)
     sums = np.zeros((parts, 2, channels))
     for part in prange(parts):
         first, last = part * rows // parts, (part + 1) * rows // parts
@@ -144,7 +158,7 @@ def gradient_moments(
                 arriving = gradient[row, first_channel : first_channel + channels]
                 for k in range(channels):
                     value = widened(x[row, k])
-                    passing = widened(arriving[k]) if fused(value, scale[k], shift[k]) > bottom else scale.dtype.type(0)
+                    passing = widened(arriving[k]) if bottom < fused(value, scale[k], shift[k]) < top else scale.dtype.type(0)
                     one[k] += passing
                     two[k] = fused(passing, value - origin[k], two[k])
             for k in range(channels):
@@ -162,6 +176,7 @@ def gradient_of_scaled(
     slope: Floats,
     constant: Floats,
     floor: float,
+    ceiling: float,
     gradient: Maps,
     first_channel: int,
     out: Maps,
@@ -169,13 +184,13 @@ def gradient_of_scaled(
 ) -> None:
     """Write g · scale + (x − origin) · slope + constant into `out` [rows, channels], g as in `gradient_moments`."""
     rows, channels = x.shape
-    bottom = scale.dtype.type(floor)
+    bottom, top = scale.dtype.type(floor), scale.dtype.type(ceiling)
     for part in prange(parts):
         for row in range(part * rows // parts, (part + 1) * rows // parts):
             arriving = gradient[row, first_channel : first_channel + channels]
             for k in range(channels):
                 value = widened(x[row, k])
-                passing = widened(arriving[k]) if fused(value, scale[k], shift[k]) > bottom else scale.dtype.type(0)
+                passing = widened(arriving[k]) if bottom < fused(value, scale[k], shift[k]) < top else scale.dtype.type(0)
                 inner = fused(value - origin[k], slope[k], constant[k])
                 out[row, k] = narrowed(fused(passing, scale[k], inner), out[row, k])
 

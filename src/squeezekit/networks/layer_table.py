@@ -103,7 +103,12 @@ def _fire_row(name: str, fire: Fire, shape_in: Shape) -> Layer:
     convolutions = [m for m in fire.modules() if isinstance(m, nn.Conv2d)]
     macs = sum(_macs(m, (m.out_channels, *shape_in[1:])) for m in convolutions)
     parameters = sum(p.numel() for p in fire.parameters())
-    remark = f"squeeze {fire.squeeze.out_channels}, expand {fire.expand1x1.out_channels}+{fire.expand3x3.out_channels}"
+    expand = "+".join(str(branch.out_channels) for branch in fire.expands())
+    remark = f"squeeze {fire.squeeze.out_channels}, expand {expand}"
+    if fire.expand_depthwise is not None:
+        remark += f" (depthwise {_sides(fire.expand_depthwise)})"
+    if fire.gated:
+        remark += ", gated"
     if fire.bypass is not None:
         remark += ", bypass"
     return Layer(name, "Fire", shape_in, shape_out, parameters, macs, prod(shape_out), remark)
@@ -132,10 +137,14 @@ def _macs(module: nn.Module, shape_out: Shape) -> int:
 
 def _remark(module: nn.Module) -> str:
     if isinstance(module, nn.Conv2d | nn.MaxPool2d):
-        sides = module.kernel_size if isinstance(module.kernel_size, tuple) else (module.kernel_size,) * 2
         stride = module.stride if isinstance(module.stride, int) else module.stride[0]
-        return f"{sides[0]}×{sides[1]}, stride {stride}"
+        return f"{_sides(module)}, stride {stride}"
     return ""
+
+
+def _sides(module: nn.Conv2d | nn.MaxPool2d) -> str:
+    sides = module.kernel_size if isinstance(module.kernel_size, tuple) else (module.kernel_size,) * 2
+    return f"{sides[0]}×{sides[1]}"
 
 
 def _shape(node: Any) -> Shape:

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.dropout import Dropout
-from squeezekit.networks.epilogue import FusedBatchNorm
+from squeezekit.networks.epilogue import FusedBatchNorm, normalised_and_clipped
 from squeezekit.networks.foldable import Foldable, Place, norm_or_none
+from squeezekit.networks.grouped import Depthwise
+from squeezekit.networks.maps import fit
 
 # Expansion, channels at full width, blocks, stride of the first: the paper's table with the first two strides at 1,
 # as is usual for 32 × 32.
@@ -36,12 +38,12 @@ class MobileNetV2(Foldable):
         super().__init__()
         self.config, norm = config, config.batch_norm
         width = _width(32)
-        layers = [_convolution(config.channels, width, 3, batch_norm=norm)]
+        layers: list[nn.Module] = [Activated(nn.Conv2d(config.channels, width, 3, padding=1, bias=not norm), batch_norm=norm)]
         for expansion, channels, blocks, stride in STAGES:
             for block in range(blocks):
                 layers.append(InvertedResidual(width, _width(channels), expansion, stride if block == 0 else 1, batch_norm=norm))
                 width = _width(channels)
-        self.features = nn.Sequential(*layers, _convolution(width, 1280, 1, batch_norm=norm))
+        self.features = nn.Sequential(*layers, _pointwise(width, 1280, batch_norm=norm))
         self.dropout = Dropout(0.2)
         self.classifier = nn.Linear(1280, config.classes)
         for module in self.modules():
@@ -70,8 +72,8 @@ class InvertedResidual(nn.Module):
         super().__init__()
         hidden = in_channels * expansion
         self.layers = nn.Sequential(
-            *([_convolution(in_channels, hidden, 1, batch_norm=batch_norm)] if expansion > 1 else []),
-            _convolution(hidden, hidden, 3, stride, groups=hidden, batch_norm=batch_norm),
+            *([_pointwise(in_channels, hidden, batch_norm=batch_norm)] if expansion > 1 else []),
+            Activated(Depthwise(hidden, 3, stride, bias=not batch_norm), batch_norm=batch_norm),
             nn.Conv2d(hidden, out_channels, 1, bias=not batch_norm),
             FusedBatchNorm(out_channels) if batch_norm else nn.Identity(),
         )
@@ -82,14 +84,24 @@ class InvertedResidual(nn.Module):
         return out + x if self.residual else out
 
 
-def _convolution(
-    in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1, *, batch_norm: bool
-) -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=not batch_norm),
-        FusedBatchNorm(out_channels) if batch_norm else nn.Identity(),
-        nn.ReLU6(inplace=True),
-    )
+class Activated(nn.Sequential):
+    """A convolution, normalised and cut off at 0 and 6: [n, i, h, w] -> [n, o, h', w']."""
+
+    def __init__(self, convolution: nn.Conv2d, *, batch_norm: bool) -> None:
+        norm = FusedBatchNorm(convolution.out_channels) if batch_norm else nn.Identity()
+        super().__init__(convolution, norm, nn.ReLU6(inplace=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        convolution, norm, cut = self
+        x = convolution(x)
+        if isinstance(norm, FusedBatchNorm) and fit(x):
+            return normalised_and_clipped(x, norm, 6)
+        out: Tensor = cut(norm(x))
+        return out
+
+
+def _pointwise(in_channels: int, out_channels: int, *, batch_norm: bool) -> Activated:
+    return Activated(nn.Conv2d(in_channels, out_channels, 1, bias=not batch_norm), batch_norm=batch_norm)
 
 
 def _width(channels: int) -> int:

@@ -34,6 +34,10 @@ class SqueezeNetConfig(NetworkConfig):
     depth: int = Field(7, ge=1, le=64, description="number of Fire modules")
     squeeze_ratio: float = Field(0.125, gt=0, le=1, description="squeeze filters ÷ expand filters (1×1 and 3×3)")
     share_3x3: float = Field(0.5, gt=0, lt=1, description="share of 3×3 filters in the expand layer")
+    depthwise: Literal[0, 3, 5, 7] = Field(
+        0, description="side of depthwise filters beside those of the expand layer, one for each squeeze filter (0: none)"
+    )
+    gated: bool = Field(False, description="twice the squeeze filters, one half of them gating the other instead of ReLU")
     bypass: Literal["none", "simple", "complex"] = Field("none", description="add the input of Fire modules to their output")
     batch_norm: bool = Field(False, description="batch normalisation after every convolution but the last")
     stem_width: int = Field(96, ge=1, le=4096, description="filters of the first convolution")
@@ -97,8 +101,8 @@ class SqueezeNet(Foldable):
         super().__init__()
         self.config = config
         self.features = _features(config)
-        width = sum(config.fire_widths()[-1][1:])
-        self.classifier = Head(width, config.classes, dropout=config.dropout, relu=config.head_relu)
+        last = [layer for layer in self.features if isinstance(layer, Fire)][-1]
+        self.classifier = Head(last.out_channels, config.classes, dropout=config.dropout, relu=config.head_relu)
         _initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -198,11 +202,21 @@ def _features(config: SqueezeNetConfig) -> Features:
             pool = MaxPool if rectified else RectifiedMaxPool
             layers.add_module(str(index), pool(config.pool_size, stride=2, ceil_mode=True))
             index += 1
-        bypass = _bypass(config, channels, expand1x1 + expand3x3)
+        bypass = _bypass(config, channels, expand1x1 + expand3x3 + (squeeze if config.depthwise else 0))
         rectified = bypass != "none" or i + 1 not in config.pool_before
-        fire = Fire(channels, squeeze, expand1x1, expand3x3, batch_norm=config.batch_norm, bypass=bypass, rectify=rectified)
+        fire = Fire(
+            channels,
+            squeeze,
+            expand1x1,
+            expand3x3,
+            batch_norm=config.batch_norm,
+            bypass=bypass,
+            rectify=rectified,
+            depthwise=config.depthwise,
+            gated=config.gated,
+        )
         layers.add_module(str(index), fire)
-        index, channels = index + 1, expand1x1 + expand3x3
+        index, channels = index + 1, fire.out_channels
     return layers
 
 

@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 from squeezekit.networks.channel_norm import ChannelNorm
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.foldable import Foldable, Place
+from squeezekit.networks.grouped import Depthwise, Grouped, half_on_cpu
 
 NARROW, WIDE, BLOCKS = 48, 80, 3
 
@@ -52,25 +53,6 @@ class Tiniest(Foldable):
                 yield Place(name, module)
 
 
-class Grouped(nn.Conv2d):
-    """A convolution in groups of channels: [n, c, h, w] -> [n, out, h, w].
-
-    In bf16 on a CPU it is computed as a dense one whose other weights are zero: with few channels that is several times
-    faster than torch 2.13's gradient of a depthwise convolution, which with dilation is wrong besides.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not _dense_is_faster(x):
-            return super().forward(x)
-        group = torch.arange(self.groups)
-        ours = group.repeat_interleave(self.out_channels // self.groups)[:, None]
-        theirs = group.repeat_interleave(self.in_channels // self.groups)
-        dense = self.weight.repeat(1, self.groups, 1, 1) * (ours == theirs)[:, :, None, None]
-        # Padding that is wider than the kernel's steps is slow inside the convolution.
-        padding, edge = (self.padding, 0) if self.dilation[0] == 1 else (0, int(self.padding[0]))
-        return F.conv2d(F.pad(x, [edge] * 4) if edge else x, dense, self.bias, self.stride, padding, self.dilation)
-
-
 class Blur(nn.AvgPool2d):
     """The mean of each pixel's 3 × 3 neighbours, 0 beyond the edges: [n, c, h, w] -> [n, c, h, w]."""
 
@@ -78,14 +60,10 @@ class Blur(nn.AvgPool2d):
         super().__init__(3, stride=1, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        if not _dense_is_faster(x):
+        if not half_on_cpu(x):
             return super().forward(x)
         ninth = torch.eye(x.shape[1], dtype=x.dtype)[:, :, None, None].expand(-1, -1, 3, 3) / 9
         return F.conv2d(x, ninth, padding=1)
-
-
-def _dense_is_faster(x: Tensor) -> bool:
-    return x.device.type == "cpu" and x.dtype == torch.bfloat16
 
 
 class Block(nn.Module):
@@ -97,8 +75,8 @@ class Block(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         part = channels // 4
-        self.near = Grouped(part, part, 3, padding=1, groups=part)
-        self.middle = Grouped(part, part, 7, padding=3, groups=part)
+        self.near = Depthwise(part, 3)
+        self.middle = Depthwise(part, 7)
         self.far = nn.Sequential(Blur(), Grouped(part, part, 7, padding=9, dilation=3, groups=part))
         self.norm = ChannelNorm(channels)
         self.widen = nn.Conv2d(channels, 2 * channels, 1)
