@@ -137,10 +137,6 @@ def test_what_cannot_be_exported_says_why(tiny_run, tmp_path, capsys):
     network = network_config("resnet8").build()
     with pytest.raises(SqueezekitError, match="serves the SqueezeNet family"):
         integer_plan(Model("x", network, network_config("resnet8"), (), None, None, None))
-    for grown in ({"depthwise": 3}, {"gated": True}):
-        config = network_config("nano", **grown)
-        with pytest.raises(SqueezekitError, match="export it --to onnx"):
-            integer_plan(Model("x", config.build(), config, (), None, None, None))
     (tmp_path / "file").write_text("x")
     with pytest.raises(SqueezekitError, match="other things than an export"):
         export_c(tiny_run.folder, tmp_path / "file")

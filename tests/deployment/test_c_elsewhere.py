@@ -44,7 +44,7 @@ def compiled(folder, sources, target, *flags):
 def subjects(tmp_path_factory):
     """Two networks as folders, with a header of pictures; what they have to answer."""
     made = {}
-    for name, coded in (("complex bypass", True), ("mirrored", False)):
+    for name, coded in (("complex bypass", True), ("mirrored", False), ("gated", True)):
         model, plan = small(name)
         pixels = pictures_like(model.config, 4)
         numbers = ",".join(map(str, pixels.ravel().tolist()))

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.deployment.browser import CAMERA, CHROMIUM, Browser
-from tests.deployment.exported import small
+from tests.deployment.exported import pictures_like, small
 
 from squeezekit import SqueezekitError
 from squeezekit.cli import main
@@ -85,6 +85,14 @@ def test_fifty_pictures_are_answered_as_in_python(browser, digits_page, tiny_run
     browser.open(digits_page.as_uri())
     compare(browser, model, integer_plan(model), [Image.fromarray(image[:, :, 0]) for image in images], tmp_path)
     assert browser.console == []
+
+
+def test_gates_and_depthwise_filters_are_answered_as_in_python(browser, tmp_path):
+    model, plan = small("gated")
+    page = tmp_path / "gated.html"
+    page.write_text(page_of(model, plan))
+    browser.open(page.as_uri())
+    compare(browser, model, plan, [Image.fromarray(pixels) for pixels in pictures_like(model.config, 8)], tmp_path)
 
 
 def test_fifty_photographs_are_answered_as_in_python(browser, real_images, tmp_path):

@@ -63,8 +63,8 @@ def _links(network: SqueezeNet) -> Iterator[tuple[Makers, list[nn.Conv2d]]]:
             yield before, [fire.squeeze]
         # A gate is not linear.
         if not fire.gated:
-            yield _maker(fire.squeeze_norm, fire.squeeze), fire.expands()
-        before = _maker(fire.expand_norm, *fire.expands()) if fire.bypass is None else None
+            yield _maker(fire.squeeze_norm, fire.squeeze), [*fire.expands().values()]
+        before = _maker(fire.expand_norm, *fire.expands().values()) if fire.bypass is None else None
     head = network.classifier[1]
     assert isinstance(head, nn.Conv2d)
     if before is not None:

@@ -12,12 +12,12 @@ import numpy as np
 from squeezekit.coding.arithmetic import SQUASH, encoder, finished
 from squeezekit.coding.integers import code_integers, fresh_weights
 from squeezekit.deployment.layout import Layout, laid_out
-from squeezekit.inference.integer_plan import Plan, Pooling
+from squeezekit.inference.integer_plan import Convolution, Head, Plan
 from squeezekit.inference.model import Model
 from squeezekit.version import version
 
 WIDTH = 24  # Numbers a line.
-LAYER_BYTES = 68  # What a `struct sqz_layer` takes.
+LAYER_BYTES = 72  # What a `struct sqz_layer` takes.
 LEAST_BITS = 11  # Of what the least likely bit of a weight costs.
 
 
@@ -59,7 +59,7 @@ def source_of(plan: Plan, model: Model, *, coded: bool) -> Source:
 
 def coded_weights(plan: Plan) -> bytes:
     """Every layer's integers, filter by filter and channel by channel, as a `.sqz` file codes them (docs/sqz-format.md)."""
-    layers = [step.weights for step in plan.steps if not isinstance(step, Pooling)]
+    layers = [step.weights for step in plan.steps if isinstance(step, Convolution | Head)]
     coder, learnt = encoder(sum(layer.size for layer in layers) * 15 * LEAST_BITS // 8 + 8), fresh_weights()
     for layer in layers:
         channels_last = layer.reshape(layer.shape[0], -1, layer.shape[-1]).astype(np.int64)
@@ -73,7 +73,8 @@ def _part(name: str) -> str:
 
 
 def _memory(layout: Layout, plan: Plan, stream: bytes) -> Memory:
-    tables = 4 * len(layout.biases) + 2 * len(layout.gains) + 4 * len(layout.head_gains) + LAYER_BYTES * len(layout.layers)
+    tables = 4 * len(layout.biases) + 2 * len(layout.gains) + 4 * len(layout.head_gains) + len(layout.gates)
+    tables += LAYER_BYTES * len(layout.layers)
     arena = layout.arena.bytes
     if not stream:
         return Memory(tables + len(layout.weights), arena, arena, layout.arena.least)
@@ -85,7 +86,7 @@ def _memory(layout: Layout, plan: Plan, stream: bytes) -> Memory:
 
 def _most(plan: Plan) -> tuple[int, int]:
     """The longest filter and the most channels of any layer."""
-    shapes = [step.weights.shape for step in plan.steps if not isinstance(step, Pooling)]
+    shapes = [step.weights.shape for step in plan.steps if isinstance(step, Convolution | Head)]
     return max(prod(shape[1:]) for shape in shapes), max(shape[-1] for shape in shapes)
 
 
@@ -169,11 +170,12 @@ def _classifier(plan: Plan, model: Model, layout: Layout, stream: bytes) -> str:
         _table("int32_t", "biases", layout.biases),
         _table("uint16_t", "gains", layout.gains),
         _table("uint32_t", "head_gains", layout.head_gains, suffix="u"),
+        *([_table("uint8_t", "gates", layout.gates)] if len(layout.gates) else []),
         _layers(layout),
         f"""static const struct sqz_model model = {{
     .layers = layers, .weights = weights, .biases = biases, .gains = gains, .head_gains = head_gains,
-    .border = {{{", ".join(map(str, layout.border))}}}, .layer_count = {len(layout.layers)}, .classes = CLASSIFIER_CLASSES, \
-.mirrored = {int(plan.mirrored)},
+    .gates = {"gates" if len(layout.gates) else "NULL"}, .border = {{{", ".join(map(str, layout.border))}}},
+    .layer_count = {len(layout.layers)}, .classes = CLASSIFIER_CLASSES, .mirrored = {int(plan.mirrored)},
 }};""",
         f"const char *const classifier_names[CLASSIFIER_CLASSES] = {{\n{names}}};",
         f"void classifier_start(void)\n{{\n    {start}\n}}",

@@ -23,7 +23,7 @@ from squeezekit.inference.model import Model, load_model
 from squeezekit.inference.quantising import accuracy_in_integers, integer_plan
 
 # `struct sqz_layer` of runtime.h and `struct block` of page.c, as WebAssembly lays them out.
-LAYER, BLOCK = struct.Struct("<12B10H9I"), struct.Struct("<8I4B")
+LAYER, BLOCK = struct.Struct("<14B10H2x9I"), struct.Struct("<9I4B")
 # page.c has room for the averages of so many channels while it decodes.
 MOST_CHANNELS = 4096
 
@@ -103,12 +103,12 @@ def policy(script: str, style: str) -> str:
 
 
 def model_block(plan: Plan) -> bytes:
-    """A network as page.c takes it: sizes, the coder's table, layers, biases, gains, and the coded weights."""
+    """A network as page.c takes it: sizes, the coder's table, layers, biases, gains, gates, and the coded weights."""
     layout = laid_out(plan)
     _check_room(layout)
     coded = coded_weights(plan)
     border = (*layout.border, 0, 0, 0)[:4]
-    sizes = (len(layout.weights), len(layout.biases), len(layout.gains), len(coded))
+    sizes = (len(layout.weights), len(layout.biases), len(layout.gains), len(layout.gates), len(coded))
     tables = [
         BLOCK.pack(len(layout.layers), len(layout.head_gains), plan.mirrored, layout.arena.bytes, *sizes, *border),
         np.asarray(SQUASH[2048:], "<u2").tobytes(),
@@ -116,6 +116,7 @@ def model_block(plan: Plan) -> bytes:
         layout.biases.astype("<i4").tobytes(),
         layout.head_gains.astype("<u4").tobytes(),
         layout.gains.astype("<u2").tobytes(),
+        layout.gates.tobytes(),
         coded,
     ]
     return b"".join(table + bytes(-len(table) % 4) for table in tables)

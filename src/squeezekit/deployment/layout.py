@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from squeezekit.deployment.arena import Arena, Block, placed
-from squeezekit.inference.integer_plan import Convolution, Head, Integers, Plan, Pooling, Step
+from squeezekit.inference.integer_plan import Convolution, Gating, Head, Integers, Plan, Pooling, Step
 
 TILE = 4  # Positions that the runtime computes together.
-CONVOLUTION, POOLING, HEAD = range(3)
+CONVOLUTION, POOLING, HEAD, GATING = range(4)
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class Layer:
     residual_shift: int = 0
     drop: int = 0
     bits: int = 0
+    depthwise: int = 0
+    zero: int = 0
     height: int = 0
     width: int = 0
     channels: int = 0
@@ -64,6 +66,7 @@ class Layout:
     biases: Integers
     gains: Integers
     head_gains: Integers
+    gates: NDArray[np.uint8]
     border: tuple[int, ...]
     arena: Arena
 
@@ -71,17 +74,19 @@ class Layout:
 def laid_out(plan: Plan) -> Layout:
     """Rows of weights one after another, maps in the smallest arena."""
     arena, map_places, scratch = _memory(plan)
-    layers, weights, biases, gains = [], [], [], []
+    layers, weights, biases, gains, gates = [], [], [], [], [np.empty(0, np.uint8)]
     first_weight = first_filter = 0
     for number, step in enumerate(plan.steps):
+        if isinstance(step, Pooling | Gating):
+            layers.append(_layer_without_weights(plan, step, map_places, table=sum(map(len, gates))))
+            gates += [step.table] if isinstance(step, Gating) else []
+            continue
         places = {"weights": first_weight, "filter": first_filter, "scratch": scratch.get(number, 0)}
         layers.append(_layer(plan, step, map_places, places))
-        if isinstance(step, Pooling):
-            continue
         rows = _rows(step)
         weights.append(rows.ravel())
         biases.append(step.bias)
-        first_weight, first_filter = first_weight + rows.size, first_filter + len(rows)
+        first_weight, first_filter = first_weight + rows.size, first_filter + len(step.weights)
         if isinstance(step, Convolution):
             gains.append(step.gain)
     head, stem = plan.steps[-1], plan.steps[0]
@@ -92,13 +97,19 @@ def laid_out(plan: Plan) -> Layout:
         np.concatenate(biases),
         np.concatenate(gains),
         head.gain,
+        np.concatenate(gates),
         stem.border,
         arena,
     )
 
 
 def row_bytes(step: Convolution | Head) -> int:
-    """From one filter's weights to the next: with zeros behind them where that makes whole vectors of little more."""
+    """From one filter's weights to the next: with zeros behind them where that makes whole vectors of little more.
+
+    Of depthwise filters, which lie beside each other, from those of one tap to those of the next.
+    """
+    if isinstance(step, Convolution) and step.depthwise:
+        return len(step.weights)
     length = int(step.weights[0].size)
     if isinstance(step, Head):
         return length
@@ -111,9 +122,16 @@ def row_bytes(step: Convolution | Head) -> int:
 
 def _rows(step: Convolution | Head) -> NDArray[np.int8]:
     flat = step.weights.reshape(len(step.weights), -1)
+    if isinstance(step, Convolution) and step.depthwise:
+        return np.ascontiguousarray(flat.T)
     rows = np.zeros((len(flat), row_bytes(step)), np.int8)
     rows[:, : flat.shape[1]] = flat
     return rows
+
+
+def _bytes_under(step: Convolution) -> int:
+    """What is brought together for one position."""
+    return step.kernel**2 * len(step.weights) if step.depthwise else row_bytes(step)
 
 
 def _gathers(plan: Plan, step: Step) -> bool:
@@ -126,7 +144,7 @@ def _gathers(plan: Plan, step: Step) -> bool:
 def _memory(plan: Plan) -> tuple[Arena, list[int], dict[int, int]]:
     """The arena, the place of each map in it, and of each step's room for bytes under filters.
 
-    The picture stays where the caller has it. Pooling and the adding of a bypass work in place.
+    The picture stays where the caller has it. Pooling, gating and the adding of a bypass work in place.
     """
     begin, end, home = dict[int, int](), dict[int, int](), dict[int, int]()
     for number, step in enumerate(plan.steps):
@@ -136,7 +154,7 @@ def _memory(plan: Plan) -> tuple[Arena, list[int], dict[int, int]]:
                 end[source] = number
         if not isinstance(step, Head):
             begin.setdefault(step.target, number)
-            in_place = step.source if isinstance(step, Pooling) else residual
+            in_place = step.source if isinstance(step, Pooling | Gating) else residual
             if in_place:
                 home[step.target] = in_place
     blocks: list[Block] = []
@@ -153,25 +171,24 @@ def _memory(plan: Plan) -> tuple[Arena, list[int], dict[int, int]]:
     for number in rooms:
         step = plan.steps[number]
         assert isinstance(step, Convolution)
-        blocks.append(Block.of(TILE * row_bytes(step), number, number))
+        blocks.append(Block.of(TILE * _bytes_under(step), number, number))
     arena = placed(blocks)
     maps = [0] + [arena.offsets[block_of[number]] for number in range(1, len(plan.maps))]
     return arena, maps, {number: arena.offsets[room] for number, room in rooms.items()}
 
 
-def _layer(plan: Plan, step: Step, map_places: list[int], places: dict[str, int]) -> Layer:
-    source = plan.maps[step.source]
-    of_source = {"height": source.height, "width": source.width, "channels": source.channels, "source": map_places[step.source]}
-    if not isinstance(step, Pooling):
-        places = {**places, "bits": int(np.abs(step.weights.astype(np.int64)).max()).bit_length()}
+def _layer_without_weights(plan: Plan, step: Pooling | Gating, map_places: list[int], table: int) -> Layer:
+    about = {**_of_source(plan, step, map_places), **_of_target(plan, step, map_places)}
+    if isinstance(step, Pooling):
+        return Layer(POOLING, kernel=step.size, **about)
+    return Layer(GATING, zero=step.zero, weights=table, **about)
+
+
+def _layer(plan: Plan, step: Convolution | Head, map_places: list[int], places: dict[str, int]) -> Layer:
+    places = {**places, "bits": int(np.abs(step.weights.astype(np.int64)).max()).bit_length()}
     if isinstance(step, Head):
         about = {"shift": step.shift, "rectified": int(step.relu), "drop": step.drop, "filters": len(step.weights)}
-        return Layer(HEAD, **of_source, **places, **about, row=row_bytes(step))
-    target = plan.maps[step.target]
-    of_target = {"out_height": target.height, "out_width": target.width, "out_channels": target.channels}
-    of_target["target"] = map_places[step.target]
-    if isinstance(step, Pooling):
-        return Layer(POOLING, kernel=step.size, **of_source, **of_target)
+        return Layer(HEAD, **_of_source(plan, step, map_places), **places, **about, row=row_bytes(step))
     height, width = plan.positions(step)
     residual = {}
     if step.residual:
@@ -186,13 +203,25 @@ def _layer(plan: Plan, step: Step, map_places: list[int], places: dict[str, int]
         step.padding,
         int(step.pooled),
         shift=step.shift,
+        depthwise=int(step.depthwise),
+        zero=step.border[0] if step.source else 0,
         sums_height=height,
         sums_width=width,
         first=step.first,
         filters=len(step.weights),
         row=row_bytes(step),
-        **of_source,
-        **of_target,
+        **_of_source(plan, step, map_places),
+        **_of_target(plan, step, map_places),
         **places,
         **residual,
     )
+
+
+def _of_source(plan: Plan, step: Step, map_places: list[int]) -> dict[str, int]:
+    source = plan.maps[step.source]
+    return {"height": source.height, "width": source.width, "channels": source.channels, "source": map_places[step.source]}
+
+
+def _of_target(plan: Plan, step: Convolution | Pooling | Gating, map_places: list[int]) -> dict[str, int]:
+    target, place = plan.maps[step.target], map_places[step.target]
+    return {"out_height": target.height, "out_width": target.width, "out_channels": target.channels, "target": place}

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from squeezekit.inference.integer_plan import PART, Convolution, Head, Plan, Pooling
+from squeezekit.inference.integer_plan import PART, Convolution, Gating, Head, Plan, Pooling
 
 LOW = (1 << PART) - 1
 
@@ -38,6 +38,8 @@ class IntegerNetwork(nn.Module):
                 return _head(maps[step.source], step)
             if isinstance(step, Pooling):
                 maps[step.target] = _largest(maps[step.source], step.size)
+            elif isinstance(step, Gating):
+                maps[step.target] = _gated(maps[step.source], step)
             else:
                 target = self.plan.maps[step.target]
                 if step.target not in maps:
@@ -68,13 +70,20 @@ def _sums(x: Tensor, step: Convolution) -> Tensor:
         wide[:, :, p:-p, p:-p] = x
         x = wide
     weights = torch.from_numpy(step.weights.transpose(0, 3, 1, 2).astype(np.float64))
-    return F.conv2d(x.double(), weights, stride=step.stride).long() + _column(step.bias)
+    groups = len(weights) if step.depthwise else 1
+    return F.conv2d(x.double(), weights, stride=step.stride, groups=groups).long() + _column(step.bias)
 
 
 def rescale(sums: Tensor, gain: Tensor, shift: int) -> Tensor:
     """From steps of a convolution's sums to steps of its map, at least 0 and rounded to nearest."""
     c = sums.clamp(min=0)
     return ((c >> PART) * gain + ((c & LOW) * gain >> PART) + (1 << (shift - 1))) >> shift
+
+
+def _gated(x: Tensor, step: Gating) -> Tensor:
+    values, gates = x.chunk(2, 1)
+    share = torch.from_numpy(step.table.astype(np.int64))[gates]
+    return (values * share + step.zero * (256 - share) + 128) >> 8
 
 
 def _largest(x: Tensor, size: int) -> Tensor:

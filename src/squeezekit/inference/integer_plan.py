@@ -8,6 +8,7 @@ computes it in Python, the C runtime in C, to the same bit.
 - **Rescaling**: with c the sum, at least 0, and g the filter's gain, `((c >> 12) · g + ((c & 4095) · g >> 12) + half) >> shift`,
   half being `1 << (shift - 1)`, then at most 255: rounded to nearest, halves up. Everything fits 32 bits without a sign.
 - **Pooled** convolutions give the largest sum of each 2 × 2 window, rescaled once: gains are not negative.
+- **Gating**: with t the sigmoid of the gate's byte in 256ths and z the map's zero, `(byte · t + z · (256 - t) + 128) >> 8`.
 - **Residual** (a bypass): to the rescaled sum comes `(byte · gain + offset) >> shift` of another map, then at most 255.
 - **Head**: the sums of each channel over all positions, then the last filters; or these first, ReLU, then sums over positions.
   Logits are `(sum · gain + half) >> shift` in 64 bits, rounding down, in units of 2**-fraction.
@@ -58,7 +59,8 @@ class Convolution:
     """Maps `source` -> channels `first` … of `target`; maps are numbers in `Plan.maps`.
 
     weights: int8 [filters, kernel, kernel, in channels]; bias, gain [filters]. `border` are the bytes that stand around the
-    source, one a channel. With `pooled`, 2 × 2 max-pooling of stride 2 follows, windows at the edge cut off.
+    source, one a channel. With `pooled`, 2 × 2 max-pooling of stride 2 follows, windows at the edge cut off. With `depthwise`
+    each filter sees the channel of its own number alone: weights [filters, kernel, kernel, 1].
     """
 
     source: int
@@ -73,6 +75,7 @@ class Convolution:
     first: int = 0
     pooled: bool = False
     residual: Residual | None = None
+    depthwise: bool = False
 
     @property
     def kernel(self) -> int:
@@ -97,6 +100,19 @@ class Pooling:
 
 
 @dataclass(frozen=True)
+class Gating:
+    """The first half of the channels, each times the sigmoid of one of the second half: `source` -> `target`, of the same scale.
+
+    `zero` is that of both maps; table: uint8 [256], the sigmoid of a byte of the second half in 256ths, at most 255.
+    """
+
+    source: int
+    target: int
+    zero: int
+    table: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
 class Head:
     """The last map -> logits, int32 [classes].
 
@@ -114,7 +130,7 @@ class Head:
     drop: int = 0
 
 
-Step = Convolution | Pooling | Head
+Step = Convolution | Pooling | Gating | Head
 
 
 @dataclass(frozen=True)
@@ -135,7 +151,7 @@ class Plan:
         return (2 if self.mirrored else 1) * sum(self._macs(step) for step in self.steps)
 
     def _macs(self, step: Step) -> int:
-        if isinstance(step, Pooling):
+        if isinstance(step, Pooling | Gating):
             return 0
         if isinstance(step, Head):
             return step.weights.size * (self.maps[step.source].height * self.maps[step.source].width if step.relu else 1)
@@ -151,4 +167,4 @@ class Plan:
     @property
     def weights(self) -> int:
         """How many there are."""
-        return sum(step.weights.size for step in self.steps if not isinstance(step, Pooling))
+        return sum(step.weights.size for step in self.steps if isinstance(step, Convolution | Head))

@@ -28,6 +28,7 @@ from squeezekit.inference.integer_plan import (
     MOST_SUM,
     PART,
     Convolution,
+    Gating,
     Head,
     Integers,
     Map,
@@ -54,14 +55,10 @@ Floats = NDArray[np.float64]
 def integer_plan(model: Model, data: str | Path | None = None) -> Plan:
     """The plan of a run or a `.sqz` file, for which `data` names the images where the file does not state ranges.
 
-    Raises SqueezekitError for what is not of the SqueezeNet family, and for depthwise filters and gates in it.
+    Raises SqueezekitError for what is not of the SqueezeNet family.
     """
     if not isinstance(model.network, SqueezeNet):
         raise SqueezekitError(f"{model.name}: holds a '{model.config.name}'; inference in integers serves the SqueezeNet family")
-    if model.network.config.depthwise or model.network.config.gated:
-        raise SqueezekitError(
-            f"{model.name}: has depthwise filters or gates, which inference in integers does not serve; export it --to onnx"
-        )
     network, ranges, grids = folded(model.network), None, {}
     if Path(model.name).is_file():
         sqz = read_sqz(Path(model.name))
@@ -164,14 +161,28 @@ class _Quantiser:
             self._convolve(f"{name}.bypass", fire.bypass, source, residual)
         elif fire.bypass is not None:
             residual = source
-        squeezed = self._map_of(f"{name}.squeeze", fire.squeeze, source)
+        below = self._spans[f"{name}.squeeze"][0] if fire.gated else 0.0
+        squeezed = self._map_of(f"{name}.squeeze", fire.squeeze, source, low=below)
         self._convolve(f"{name}.squeeze", fire.squeeze, source, squeezed)
-        high = max(self._spans[f"{name}.expand1x1"][1], self._spans[f"{name}.expand3x3"][1])
+        if fire.gated:
+            squeezed = self._gate(squeezed)
+        branches = {f"{name}.{kind}": branch for kind, branch in fire.expands().items()}
+        high = max(self._spans[branch][1] for branch in branches)
         target, added = self._sum(squeezed, fire.out_channels, high, residual, pooled)
-        narrow = fire.expand1x1.out_channels
-        for part, module, first in (("expand1x1", fire.expand1x1, 0), ("expand3x3", fire.expand3x3, narrow)):
-            self._convolve(f"{name}.{part}", module, squeezed, target, first=first, pooled=pooled, residual=added)
+        first = 0
+        for branch, module in branches.items():
+            self._convolve(branch, module, squeezed, target, first=first, pooled=pooled, residual=added)
+            first += module.out_channels
         return target
+
+    def _gate(self, source: int) -> int:
+        """Values of either sign come no further from 0 by a sigmoid: the same scale serves."""
+        here = self._maps[source]
+        sigmoid = 1 / (1 + np.exp(-here.scale * (np.arange(256) - here.zero)))
+        table = np.minimum(np.rint(256 * sigmoid), 255).astype(np.uint8)
+        self._maps.append(replace(here, channels=here.channels // 2))
+        self._steps.append(Gating(source, len(self._maps) - 1, here.zero, table))
+        return len(self._maps) - 1
 
     def _map_of(self, name: str, module: nn.Module, source: int, *, low: float = 0.0, pooled: bool = False) -> int:
         """A new map for what a convolution gives, from `low` to the most that has been seen."""
@@ -205,7 +216,7 @@ class _Quantiser:
         offset = max((ours.zero << shift) - other.zero * gain + (1 << (shift - 1)), 0)
         return target, Residual(residual, gain, offset, shift)
 
-    def _filters(self, name: str, module: nn.Conv2d) -> _Filters:
+    def _filters(self, name: str, module: nn.Conv2d, zero: int = 0) -> _Filters:
         assert module.bias is not None
         weights, bias = (part.detach().numpy().astype(np.float64) for part in (module.weight, module.bias))
         known = self._grids.get(f"{name}.weight")
@@ -213,7 +224,7 @@ class _Quantiser:
         if known is not None:
             small = np.abs(known.integers).reshape(len(weights), -1).max(1) <= STEPS
             grid = np.where(small, known.scales.astype(np.float64), 0)
-        return _Filters(weights, bias, grid, (0,) * module.in_channels)
+        return _Filters(weights, bias, grid, (zero,) * module.in_channels)
 
     def _stem(self, filters: _Filters) -> _Filters:
         """With the normalisation of pixels; a border of the mean's bytes is one of zeros after it."""
@@ -239,10 +250,10 @@ class _Quantiser:
         residual: Residual | None = None,
     ) -> int:
         assert isinstance(module, nn.Conv2d)
-        filters = self._filters(name, module)
+        here, there = self._maps[source], self._maps[target]
+        filters = self._filters(name, module, here.zero)
         if source == 0:
             filters = self._stem(filters)
-        here, there = self._maps[source], self._maps[target]
         steps = filters.steps(here.scale * MOST_SUM / 4)
         weights = filters.integers(steps)
         ratio = here.scale * steps / there.scale
@@ -265,6 +276,7 @@ class _Quantiser:
                 first,
                 pooled,
                 residual,
+                depthwise=module.groups > 1,
             )
         )
         return target

@@ -64,22 +64,22 @@ class Fire(nn.Module):
         squeezed = finished([self.squeeze(x)], self.squeeze_norm, rectify=not self.gated)
         if self.gated:
             squeezed = F.glu(squeezed, 1)
-        branches = [expand(squeezed) for expand in self.expands()]
+        branches = [expand(squeezed) for expand in self.expands().values()]
         if pooled_by:
             return finished_and_pooled(branches, self.expand_norm, pooled_by)
         beside = None if self.bypass is None else self.bypass(x)
         return finished(branches, self.expand_norm, rectify=self.rectify, bypass=beside)
 
-    def expands(self) -> list[nn.Conv2d]:
-        """The branches of the expand layer, in the order of their channels."""
-        branches = [self.expand1x1, self.expand3x3]
-        return branches if self.expand_depthwise is None else [*branches, self.expand_depthwise]
+    def expands(self) -> dict[str, nn.Conv2d]:
+        """The branches of the expand layer by name, in the order of their channels."""
+        branches = {"expand1x1": self.expand1x1, "expand3x3": self.expand3x3}
+        return branches if self.expand_depthwise is None else {**branches, "expand_depthwise": self.expand_depthwise}
 
     def places(self, name: str) -> Iterator[Place]:
         """Its convolutions, for a network that calls it `name`."""
         yield Place(f"{name}.squeeze", self.squeeze, norm_or_none(self.squeeze_norm))
         norm, first = norm_or_none(self.expand_norm), 0
-        for kind, branch in zip(("expand1x1", "expand3x3", "expand_depthwise"), self.expands(), strict=False):
+        for kind, branch in self.expands().items():
             yield Place(f"{name}.{kind}", branch, norm, slice(first, first + branch.out_channels))
             first += branch.out_channels
         if isinstance(self.bypass, nn.Conv2d):

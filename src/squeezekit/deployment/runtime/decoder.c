@@ -143,23 +143,25 @@ static int read_weight(struct sqz_decoder *s, size_t *slots, int longest, int be
     return adaptive_bit(s, SIGNS + 3 * sign_of(before) + sign_of(above)) ? -(int)value : (int)value;
 }
 
-/* Weights of one layer, at their places in `weights`: [filters][taps][channels], coded channel by channel. */
+/* Weights of one layer, at their places in `weights`: [filters][taps][channels], coded channel by channel; depthwise ones lie as
+ * [taps][filters]. */
 static void decode_layer(struct sqz_decoder *s, const struct sqz_layer *l, int8_t *weights)
 {
-    const size_t channels = l->channels, taps = (size_t)l->kernel * l->kernel;
+    const size_t channels = l->depthwise ? 1 : l->channels, taps = (size_t)l->kernel * l->kernel;
+    const size_t next_row = l->depthwise ? 1 : l->row, next_tap = l->depthwise ? l->row : channels;
     uint16_t row = FIRST_AVERAGE;
     for (size_t i = 0; i < channels; i++)
         s->by_channel[i] = FIRST_AVERAGE;
     for (size_t i = 0; i < channels * taps; i++)
         s->by_column[i] = FIRST_AVERAGE;
-    for (size_t r = 0; r < l->filters; r++, weights += l->row) {
+    for (size_t r = 0; r < l->filters; r++, weights += next_row) {
         uint16_t recent = row;
         for (size_t c = 0; c < channels; c++) {
             uint32_t filter_sum = 0;
             for (size_t t = 0; t < taps; t++) {
-                int8_t *place = weights + t * channels + c;
-                const int above = r ? *(place - l->row) : 0, before = t ? *(place - channels) : 0;
-                const int upper = t >= 3 ? *(place - 3 * channels) : 0, beside = c ? *(place - 1) : 0;
+                int8_t *place = weights + t * next_tap + c;
+                const int above = r ? *(place - next_row) : 0, before = t ? *(place - next_tap) : 0;
+                const int upper = t >= 3 ? *(place - 3 * next_tap) : 0, beside = c ? *(place - 1) : 0;
                 uint16_t *column = &s->by_column[c * taps + t], *channel = &s->by_channel[c];
                 const unsigned near = least(size_of(before), 3) * 64 + least(size_of(upper), 3) * 16 +
                                       least(size_of(beside), 3) * 4 + least(size_of(above), 3);
@@ -212,6 +214,6 @@ SQZ_API void sqz_decode(const struct sqz_model *model, struct sqz_decoder *s, co
             s->mix[i][j] = FIRST_WEIGHT;
     fill_stretch(s->stretch);
     for (size_t i = 0; i < model->layer_count; i++)
-        if (model->layers[i].kind != SQZ_POOLING)
+        if (model->layers[i].kind == SQZ_CONVOLUTION || model->layers[i].kind == SQZ_HEAD)
             decode_layer(s, &model->layers[i], weights + model->layers[i].weights);
 }

@@ -37,12 +37,35 @@ static void dot_products(const uint8_t *const x[TILE], const int8_t *const w[TIL
     sums[3][f] = s30, sums[3][f + 1] = s31, sums[3][f + 2] = s32, sums[3][f + 3] = s33;
 }
 
-/* The bytes under a filter at (y, x), row by row; `border` stands around the source. */
+/* Each of four rows of bytes, [taps][channels], under filters that each see one channel, from `first` on. */
+static void depthwise_products(const struct sqz_layer *l, const uint8_t *const x[TILE], const int8_t *weights, size_t first,
+                               size_t count, sums_of_tile sums)
+{
+    const size_t taps = (size_t)l->kernel * l->kernel;
+    for (size_t p = 0; p < TILE; p++) {
+        for (size_t f = 0; f < count; f++)
+            sums[p][f] = 0;
+        for (size_t t = 0; t < taps; t++) {
+            const int8_t *w = weights + t * l->row + first;
+            const uint8_t *bytes = x[p] + t * l->channels + first;
+            for (size_t f = 0; f < count; f++)
+                sums[p][f] += w[f] * bytes[f];
+        }
+    }
+}
+
+/* What lies under a filter, with zeros behind it where weights have them. */
+static size_t bytes_under(const struct sqz_layer *l)
+{
+    return l->depthwise ? (size_t)l->kernel * l->kernel * l->channels : l->row;
+}
+
+/* The bytes under a filter at (y, x), row by row; `border` stands around the picture, 0 around any other source. */
 static void gather(const struct sqz_layer *l, const uint8_t *source, const uint8_t *border, int mirrored, int y, int x, uint8_t *to)
 {
     const size_t channels = l->channels;
     const int left = x * l->stride - l->padding, inside = left >= 0 && left + l->kernel <= l->width;
-    uint8_t *end = to + l->row;
+    uint8_t *end = to + bytes_under(l);
     for (int i = 0; i < l->kernel; i++) {
         const int row = y * l->stride - l->padding + i;
         const uint8_t *pixels = source + (size_t)(row > 0 ? row : 0) * l->width * channels;
@@ -58,7 +81,7 @@ static void gather(const struct sqz_layer *l, const uint8_t *source, const uint8
             else if (border)
                 copy_bytes(to, border, channels);
             else
-                set_bytes(to, 0, channels);
+                set_bytes(to, l->zero, channels);
         }
     }
     set_bytes(to, 0, (size_t)(end - to));
@@ -106,7 +129,9 @@ static void convolve_tile(const struct sqz_model *m, const struct sqz_layer *l, 
     uint8_t bytes[BLOCK];
     for (size_t block = 0; block < l->filters; block += BLOCK) {
         const size_t count = l->filters - block < BLOCK ? l->filters - block : BLOCK;
-        for (size_t f = 0; f < count; f += TILE) {
+        if (l->depthwise)
+            depthwise_products(l, tile->bytes, m->weights + l->weights, block, count, sums);
+        for (size_t f = 0; !l->depthwise && f < count; f += TILE) {
             const int8_t *weights[TILE];
             for (size_t i = 0; i < TILE; i++) /* beyond the last filter, the last one again */
                 weights[i] = m->weights + l->weights + (block + (f + i < count ? f + i : count - 1)) * l->row;
@@ -148,7 +173,7 @@ static void convolve(const struct sqz_model *m, const struct sqz_layer *l, const
             if (in_place) {
                 tile.bytes[i] = source + position * l->channels;
             } else {
-                uint8_t *room = arena + l->scratch + i * l->row;
+                uint8_t *room = arena + l->scratch + i * bytes_under(l);
                 gather(l, source, border, mirrored, (int)(position / l->sums_width), (int)(position % l->sums_width), room);
                 tile.bytes[i] = room;
             }
@@ -176,6 +201,19 @@ static void pool(const struct sqz_layer *l, uint8_t *arena)
                     }
                 to[c] = most;
             }
+        }
+}
+
+/* The first half of the channels, each as far as one of the second lets it through. The target may begin where the source does. */
+static void gate(const struct sqz_model *m, const struct sqz_layer *l, uint8_t *arena)
+{
+    const uint8_t *values = arena + l->source, *shares = m->gates + l->weights;
+    uint8_t *to = arena + l->target;
+    const size_t half = l->out_channels, positions = (size_t)l->height * l->width;
+    for (size_t p = 0; p < positions; p++, values += 2 * half, to += half)
+        for (size_t f = 0; f < half; f++) {
+            const uint32_t share = shares[values[half + f]];
+            to[f] = (uint8_t)((values[f] * share + l->zero * (256 - share) + 128) >> 8);
         }
 }
 
@@ -249,6 +287,8 @@ SQZ_API void sqz_run(const struct sqz_model *model, const uint8_t *picture, uint
                 convolve(model, l, picture, mirrored && l->from_picture, arena);
             else if (l->kind == SQZ_POOLING)
                 pool(l, arena);
+            else if (l->kind == SQZ_GATING)
+                gate(model, l, arena);
             else if (l->rectified)
                 classify_positions(model, l, arena + l->source, logits);
             else

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum sqz_kind { SQZ_CONVOLUTION, SQZ_POOLING, SQZ_HEAD };
+enum sqz_kind { SQZ_CONVOLUTION, SQZ_POOLING, SQZ_HEAD, SQZ_GATING };
 
 /* One step. Offsets of maps are bytes of the arena, those of `weights` and `filter` are places in the model's tables. */
 struct sqz_layer {
@@ -24,15 +24,17 @@ struct sqz_layer {
     uint8_t residual_shift;
     uint8_t drop;            /* head: bits that sums over positions lose */
     uint8_t bits;            /* of the largest weight, for the decoder */
+    uint8_t depthwise;       /* each filter sees the channel of its own number alone */
+    uint8_t zero;            /* the byte that means 0 in the source */
     uint16_t height, width, channels;     /* of the source */
     uint16_t sums_height, sums_width;     /* of what is computed, before pooling */
     uint16_t out_height, out_width;       /* of the target */
     uint16_t out_channels, first;         /* of the target, and the first that is written */
     uint16_t filters;                     /* that is, channels written; head: classes */
-    uint32_t row;                         /* bytes from one filter's weights to the next */
+    uint32_t row;                         /* from one filter's weights to the next; depthwise: one tap's */
     uint32_t source, target, residual;    /* maps */
     uint32_t scratch;                     /* room for the bytes under a filter, four times */
-    uint32_t weights, filter;             /* the first weight; the first bias and gain */
+    uint32_t weights, filter;             /* the first weight, or place among the gates; the first bias and gain */
     uint32_t residual_gain, residual_offset;
 };
 
@@ -42,6 +44,7 @@ struct sqz_model {
     const int32_t *biases;
     const uint16_t *gains;
     const uint32_t *head_gains; /* [classes] */
+    const uint8_t *gates;       /* of each byte of a gate, the share that it lets through, in 256ths */
     uint8_t border[4];          /* the pixel that stands around a picture */
     uint16_t layer_count, classes;
     uint8_t mirrored; /* logits of the mirror image are added */
