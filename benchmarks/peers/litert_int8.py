@@ -109,8 +109,8 @@ class Writer:
 
 def network(config, widths):
     """The layers of squeezekit's family."""
-    if config["bypass"] != "none" or config["stem_stride"] != 1:
-        sys.exit("only networks without bypass, with a stem of stride 1")
+    if config["bypass"] != "none" or config["stem_stride"] != 1 or config.get("depthwise") or config.get("gated"):
+        sys.exit("only networks without bypass, depthwise filters and gates, with a stem of stride 1")
     writer = Writer()
     side = config["image_size"]
     first = writer.tensor([1, side, side, config["channels"]])

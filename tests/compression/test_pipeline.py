@@ -16,6 +16,8 @@ from squeezekit.compression.sqz import Stage, read_sqz
 from squeezekit.compression.subject import Subject
 from squeezekit.compression.workshop import Shelf
 from squeezekit.inference.evaluation import evaluate
+from squeezekit.inference.model import load_model
+from squeezekit.inference.quantising import accuracy_in_integers, integer_plan
 from squeezekit.training.measure import logits_of, measure
 from squeezekit.training.watch import Interrupted
 
@@ -210,6 +212,20 @@ def test_networks_of_other_families_too(name, tmp_path):
     assert file.ranges is None and file.self_check.difference(file.build(), file.network) < 1e-3
     again = fine_tune(tmp_path / "x.sqz", "digits", out=tmp_path / "again", epochs=1, limit=150, test=False)
     assert again.config.network.name == name and getattr(again.config.network, "batch_norm", True)
+
+
+@pytest.mark.parametrize("method", [{"max_drop": 100, "minutes": 0.01}, {"pressure": 0.01}])
+def test_gates_and_depthwise_filters(method, tmp_path):
+    grown = {"depthwise": 3, "gated": True, "bypass": "simple", "batch_norm": True}
+    run = train("digits", out=tmp_path / "run", epochs=2, test=False, **grown, **TINY)
+    made = compress(run.folder, tmp_path / "x.sqz", epochs=1, **method)
+    file = read_sqz(tmp_path / "x.sqz")
+    assert made.bytes < 0.35 * made.stages[0]["bytes"] and file.ranges is not None
+    assert file.self_check.difference(file.build(), file.network) < 1e-3
+    model = load_model(tmp_path / "x.sqz")
+    accuracy = accuracy_in_integers(model, integer_plan(model), "digits")
+    assert accuracy["before"] == pytest.approx(made.stages[-1]["accuracy"], abs=1e-4)
+    assert accuracy["after"] == pytest.approx(accuracy["before"], abs=0.04)
 
 
 def test_networks_with_local_normalisation_are_refused(tmp_path):

@@ -99,7 +99,18 @@ def test_channels_that_do_nothing_are_no_trouble():
     assert torch.isfinite(round_by_rate(weight, steps_for(nothing, 1e-3), nothing, 1e-3)[0]).all()
 
 
-@pytest.mark.parametrize("fields", [{"batch_norm": True}, {}, {"batch_norm": True, "bypass": "complex"}, {"bypass": "simple"}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"batch_norm": True},
+        {},
+        {"batch_norm": True, "bypass": "complex"},
+        {"bypass": "simple"},
+        {"depthwise": 3},
+        {"gated": True},
+        {"depthwise": 5, "gated": True, "batch_norm": True},
+    ],
+)
 def test_balancing_changes_no_answer_and_makes_inputs_alike(fields):
     net, seen = network(**fields), batches()
     before = copy.deepcopy(net)

@@ -42,7 +42,7 @@ def compiled(folder, sources, target, *flags):
 
 @pytest.fixture(scope="module")
 def subjects(tmp_path_factory):
-    """Two networks as folders, with a header of pictures; what they have to answer."""
+    """Networks as folders, with a header of pictures; what they have to answer."""
     made = {}
     for name, coded in (("complex bypass", True), ("mirrored", False), ("gated", True)):
         model, plan = small(name)

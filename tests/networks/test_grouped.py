@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from squeezekit.networks.grouped import Depthwise, Grouped
+from squeezekit.networks.grouped import Depthwise, Grouped, _Depthwise
 
 
 @pytest.mark.parametrize(("groups", "stride", "dilation"), [(12, 1, 1), (12, 1, 3), (4, 2, 1)])
@@ -17,21 +17,33 @@ def test_groups_as_a_dense_convolution(groups, stride, dilation):
     assert (found.float() - layer(x)).norm() < 0.01 * layer(x).norm()
 
 
-@pytest.mark.parametrize("kernel", [3, 5])
-@pytest.mark.parametrize("side", [8, 9])
-def test_gradients_of_a_strided_depthwise_one_are_those_in_fp32_nearly(kernel, side):
+@pytest.mark.parametrize("kernel", [3, 5, 7])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(("channels", "side"), [(12, 8), (17, 9), (37, 5), (3, 1)])
+def test_gradients_of_a_depthwise_one(kernel, stride, channels, side):
     torch.manual_seed(0)
-    layer = Depthwise(24, kernel, 2)
-    x = torch.randn(4, 24, side, side).to(memory_format=torch.channels_last).requires_grad_()
+    layer = Depthwise(channels, kernel, stride).double()
+    x = torch.randn(3, channels, side, side, dtype=torch.float64, requires_grad=True)
+    inputs = (x, layer.weight, layer.bias)
+    ours, theirs = _Depthwise.apply(*inputs, stride), layer(x)
+    assert torch.equal(ours, theirs)
+    arriving = torch.randn_like(theirs)
+    for one, other in zip(*(torch.autograd.grad(y, inputs, arriving) for y in (ours, theirs)), strict=True):
+        assert torch.allclose(one, other, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("images", [0, 4])
+def test_a_depthwise_one_in_bf16_is_that_in_fp32_nearly(bias, images):
+    torch.manual_seed(0)
+    layer = Depthwise(24, 5, 2, bias=bias)
     found = []
-    for half in (False, True):
-        layer.zero_grad()
-        x.grad = None
-        with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            y = layer(x.bfloat16() if half else x)
-        y.float().square().sum().backward()
-        found.append([y.detach(), x.grad.clone(), layer.weight.grad.clone(), layer.bias.grad.clone()])
-    assert found[1][0].dtype == torch.bfloat16 and found[1][0].is_contiguous(memory_format=torch.channels_last)
+    for dtype in (torch.float32, torch.bfloat16):
+        x = torch.randn(images, 24, 9, 9, generator=torch.Generator().manual_seed(1)).to(memory_format=torch.channels_last)
+        x = x.to(dtype).requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            y = layer(x)
+        assert y.dtype == dtype and (not images or y.is_contiguous(memory_format=torch.channels_last))
+        found.append([y, *torch.autograd.grad(y.float().square().sum(), [x, *layer.parameters()])])
     for exact, near in zip(*found, strict=True):
-        assert exact.shape == near.shape
-        assert (near.float() - exact).norm() < 0.01 * exact.norm()
+        assert near.shape == exact.shape and (near.float() - exact).norm() <= 0.01 * exact.norm()

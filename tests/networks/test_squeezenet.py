@@ -107,6 +107,30 @@ def plain_fire(fire, x):
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("fields", [{"bypass": "complex"}, {"bypass": "simple", "gated": True, "depthwise": 5}])
+def test_rows_of_the_table_add_up(fields, batch_norm):
+    table = layer_table(network_config("late", batch_norm=batch_norm, **fields))
+    assert sum(row.parameters for row in table.layers) == table.parameters
+    fires = [row for row in table.layers if row.type == "Fire"]
+    assert len(fires) == 8 and all(("depthwise 5×5" in row.remark) == ("depthwise" in fields) for row in fires)
+
+
+def test_what_is_off_is_not_said():
+    assert "gated" not in network_config("late").model_dump() and "depthwise" not in network_config("late").model_dump()
+    grown = network_config("late", gated=True, depthwise=7)
+    assert SqueezeNetConfig.model_validate(grown.model_dump(mode="json")) == grown
+
+
+@pytest.mark.parametrize("side", [1, 2, 4, 9])
+def test_depthwise_filters_have_a_middle(side):
+    with pytest.raises(SqueezekitError, match="depthwise: Input should be 0, 3, 5 or 7"):
+        network_config("late", depthwise=side)
+    if side % 2 == 0:
+        with pytest.raises(ValueError, match="an odd side"):
+            Fire(4, 4, 4, 4, depthwise=side)
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
 def test_a_third_branch_and_a_gate(batch_norm):
     torch.manual_seed(0)
     fire = Fire(12, 4, 8, 6, batch_norm=batch_norm, depthwise=5, gated=True).double().eval()

@@ -1,7 +1,7 @@
 """Scaling channels between layers so that every input of a filter matters alike; what the network computes stays the same.
 
-A positive factor passes through ReLU and pooling (Meller et al., 2019, arXiv 1902.01917; Nagel et al., 2019, arXiv 1906.04721):
-what multiplies a channel where it is made divides the next layer's weights for it.
+A positive factor passes through ReLU, gates and pooling (Meller et al., 2019, arXiv 1902.01917; Nagel et al., 2019, arXiv
+1906.04721): what multiplies a channel where it is made divides the next layer's weights for it.
 """
 
 from __future__ import annotations
@@ -41,13 +41,14 @@ Makers = list[nn.Conv2d] | nn.BatchNorm2d
 
 def _divide(makers: Makers, deviations: Tensor) -> None:
     if isinstance(makers, nn.BatchNorm2d):
-        makers.weight.div_(deviations)
-        makers.bias.div_(deviations)
+        makers.weight[: len(deviations)].div_(deviations)
+        makers.bias[: len(deviations)].div_(deviations)
         return
-    for maker, part in zip(makers, torch.split(deviations, [maker.out_channels for maker in makers]), strict=True):
-        maker.weight.div_(part.view(-1, 1, 1, 1))
+    for maker in makers:
+        part, deviations = deviations[: maker.out_channels], deviations[maker.out_channels :]
+        maker.weight[: len(part)].div_(part.view(-1, 1, 1, 1))
         if maker.bias is not None:
-            maker.bias.div_(part)
+            maker.bias[: len(part)].div_(part)
 
 
 def _links(network: SqueezeNet) -> Iterator[tuple[Makers, list[nn.Conv2d]]]:
@@ -61,9 +62,8 @@ def _links(network: SqueezeNet) -> Iterator[tuple[Makers, list[nn.Conv2d]]]:
             continue
         if before is not None and fire.bypass is None:
             yield before, [fire.squeeze]
-        # A gate is not linear.
-        if not fire.gated:
-            yield _maker(fire.squeeze_norm, fire.squeeze), [*fire.expands().values()]
+        # Of a gated one the first half of the channels, which gates multiply, makes what expand layers see.
+        yield _maker(fire.squeeze_norm, fire.squeeze), [*fire.expands().values()]
         before = _maker(fire.expand_norm, *fire.expands().values()) if fire.bypass is None else None
     head = network.classifier[1]
     assert isinstance(head, nn.Conv2d)

@@ -119,7 +119,7 @@ class Squeeze:
 
     @cached_property
     def _start(self) -> Foldable:
-        """The run's network, balanced where it is of the family, whose channels pass through nothing but ReLU and pooling."""
+        """The run's network, balanced where it is of the family, whose channels pass through ReLU, gates and pooling alone."""
         network = self.subject.network()
         if isinstance(network, SqueezeNet):
             filters = modules_of(network)

@@ -74,12 +74,16 @@ class Layout:
 def laid_out(plan: Plan) -> Layout:
     """Rows of weights one after another, maps in the smallest arena."""
     arena, map_places, scratch = _memory(plan)
-    layers, weights, biases, gains, gates = [], [], [], [], [np.empty(0, np.uint8)]
+    layers, weights, biases, gains = [], [], [], []
     first_weight = first_filter = 0
+    gates = np.empty(0, np.uint8)
     for number, step in enumerate(plan.steps):
-        if isinstance(step, Pooling | Gating):
-            layers.append(_layer_without_weights(plan, step, map_places, table=sum(map(len, gates))))
-            gates += [step.table] if isinstance(step, Gating) else []
+        if isinstance(step, Pooling):
+            layers.append(Layer(POOLING, kernel=step.size, **_maps(plan, step, map_places)))
+            continue
+        if isinstance(step, Gating):
+            layers.append(Layer(GATING, zero=step.zero, weights=len(gates), **_maps(plan, step, map_places)))
+            gates = np.append(gates, step.table)
             continue
         places = {"weights": first_weight, "filter": first_filter, "scratch": scratch.get(number, 0)}
         layers.append(_layer(plan, step, map_places, places))
@@ -97,7 +101,7 @@ def laid_out(plan: Plan) -> Layout:
         np.concatenate(biases),
         np.concatenate(gains),
         head.gain,
-        np.concatenate(gates),
+        gates,
         stem.border,
         arena,
     )
@@ -177,18 +181,11 @@ def _memory(plan: Plan) -> tuple[Arena, list[int], dict[int, int]]:
     return arena, maps, {number: arena.offsets[room] for number, room in rooms.items()}
 
 
-def _layer_without_weights(plan: Plan, step: Pooling | Gating, map_places: list[int], table: int) -> Layer:
-    about = {**_of_source(plan, step, map_places), **_of_target(plan, step, map_places)}
-    if isinstance(step, Pooling):
-        return Layer(POOLING, kernel=step.size, **about)
-    return Layer(GATING, zero=step.zero, weights=table, **about)
-
-
 def _layer(plan: Plan, step: Convolution | Head, map_places: list[int], places: dict[str, int]) -> Layer:
     places = {**places, "bits": int(np.abs(step.weights.astype(np.int64)).max()).bit_length()}
     if isinstance(step, Head):
         about = {"shift": step.shift, "rectified": int(step.relu), "drop": step.drop, "filters": len(step.weights)}
-        return Layer(HEAD, **_of_source(plan, step, map_places), **places, **about, row=row_bytes(step))
+        return Layer(HEAD, **_maps(plan, step, map_places), **places, **about, row=row_bytes(step))
     height, width = plan.positions(step)
     residual = {}
     if step.residual:
@@ -210,18 +207,18 @@ def _layer(plan: Plan, step: Convolution | Head, map_places: list[int], places: 
         first=step.first,
         filters=len(step.weights),
         row=row_bytes(step),
-        **_of_source(plan, step, map_places),
-        **_of_target(plan, step, map_places),
+        **_maps(plan, step, map_places),
         **places,
         **residual,
     )
 
 
-def _of_source(plan: Plan, step: Step, map_places: list[int]) -> dict[str, int]:
+def _maps(plan: Plan, step: Step, map_places: list[int]) -> dict[str, int]:
+    """What a layer says of its source and, but for the head, of its target."""
     source = plan.maps[step.source]
-    return {"height": source.height, "width": source.width, "channels": source.channels, "source": map_places[step.source]}
-
-
-def _of_target(plan: Plan, step: Convolution | Pooling | Gating, map_places: list[int]) -> dict[str, int]:
-    target, place = plan.maps[step.target], map_places[step.target]
-    return {"out_height": target.height, "out_width": target.width, "out_channels": target.channels, "target": place}
+    about = {"height": source.height, "width": source.width, "channels": source.channels, "source": map_places[step.source]}
+    if isinstance(step, Head):
+        return about
+    target = plan.maps[step.target]
+    about |= {"out_height": target.height, "out_width": target.width, "out_channels": target.channels}
+    return about | {"target": map_places[step.target]}

@@ -83,7 +83,7 @@ def rescale(sums: Tensor, gain: Tensor, shift: int) -> Tensor:
 def _gated(x: Tensor, step: Gating) -> Tensor:
     values, gates = x.chunk(2, 1)
     share = torch.from_numpy(step.table.astype(np.int64))[gates]
-    return (values * share + step.zero * (256 - share) + 128) >> 8
+    return (values * share + step.zero * (255 - share) + 127) // 255
 
 
 def _largest(x: Tensor, size: int) -> Tensor:

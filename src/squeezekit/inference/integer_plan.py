@@ -8,7 +8,8 @@ computes it in Python, the C runtime in C, to the same bit.
 - **Rescaling**: with c the sum, at least 0, and g the filter's gain, `((c >> 12) · g + ((c & 4095) · g >> 12) + half) >> shift`,
   half being `1 << (shift - 1)`, then at most 255: rounded to nearest, halves up. Everything fits 32 bits without a sign.
 - **Pooled** convolutions give the largest sum of each 2 × 2 window, rescaled once: gains are not negative.
-- **Gating**: with t the sigmoid of the gate's byte in 256ths and z the map's zero, `(byte · t + z · (256 - t) + 128) >> 8`.
+- **Gating**: with t the sigmoid of the gate's byte in 255ths and z the map's zero, `(byte · t + z · (255 - t) + 127) ÷ 255`,
+  rounded down.
 - **Residual** (a bypass): to the rescaled sum comes `(byte · gain + offset) >> shift` of another map, then at most 255.
 - **Head**: the sums of each channel over all positions, then the last filters; or these first, ReLU, then sums over positions.
   Logits are `(sum · gain + half) >> shift` in 64 bits, rounding down, in units of 2**-fraction.
@@ -103,7 +104,7 @@ class Pooling:
 class Gating:
     """The first half of the channels, each times the sigmoid of one of the second half: `source` -> `target`, of the same scale.
 
-    `zero` is that of both maps; table: uint8 [256], the sigmoid of a byte of the second half in 256ths, at most 255.
+    `zero` is that of both maps; table: uint8 [256], the sigmoid of a byte of the second half in 255ths.
     """
 
     source: int

@@ -41,6 +41,7 @@ from squeezekit.inference.integer_plan import (
 from squeezekit.inference.model import Model
 from squeezekit.networks.fire import Fire
 from squeezekit.networks.folding import folded
+from squeezekit.networks.grouped import Depthwise
 from squeezekit.networks.squeezenet import Head as NetworkHead
 from squeezekit.networks.squeezenet import SqueezeNet
 from squeezekit.training.measure import images_at_once
@@ -179,7 +180,7 @@ class _Quantiser:
         """Values of either sign come no further from 0 by a sigmoid: the same scale serves."""
         here = self._maps[source]
         sigmoid = 1 / (1 + np.exp(-here.scale * (np.arange(256) - here.zero)))
-        table = np.minimum(np.rint(256 * sigmoid), 255).astype(np.uint8)
+        table = np.rint(255 * sigmoid).astype(np.uint8)
         self._maps.append(replace(here, channels=here.channels // 2))
         self._steps.append(Gating(source, len(self._maps) - 1, here.zero, table))
         return len(self._maps) - 1
@@ -276,7 +277,7 @@ class _Quantiser:
                 first,
                 pooled,
                 residual,
-                depthwise=module.groups > 1,
+                depthwise=isinstance(module, Depthwise),
             )
         )
         return target

@@ -16,7 +16,7 @@ Bypass = Literal["none", "identity", "convolution"]
 
 
 class Fire(nn.Module):
-    """Squeeze to few channels, then expand along two branches (Iandola et al., 2016, section 3.2).
+    """Squeeze to few channels, then expand along two branches or three (Iandola et al., 2016, section 3.2).
 
     Shapes: [n, in_channels, h, w] -> [n, expand1x1 + expand3x3, h, w], with `depthwise` `squeeze` channels more.
 

@@ -44,7 +44,7 @@ class LayerTable:
     `activation_bytes` is the peak of what one image keeps in memory at one byte a value.
 
     Each value lives from the operation that makes it to the last that reads it, in the order of the network;
-    concatenation, normalisation, ReLU and dropout work in place.
+    concatenation, normalisation, ReLU, gates and dropout work in place.
     """
 
     layers: list[Layer]
@@ -84,9 +84,9 @@ def _rows(network: nn.Module, node: fx.Node, before: list[Layer]) -> list[Layer]
     name = str(node.target)
     module = network.get_submodule(name)
     shape_in, shape_out = _shape(node.args[0]), _shape(node)
-    parent = network.get_submodule(name.rpartition(".")[0])
-    if isinstance(parent, Fire):
-        return [_fire_row(name.rpartition(".")[0], parent, shape_in)] if module is parent.squeeze else []
+    for place, fire in network.named_modules():
+        if isinstance(fire, Fire) and name.startswith(f"{place}."):
+            return [_fire_row(place, fire, shape_in)] if module is fire.squeeze else []
     if isinstance(module, Head):
         return _head_rows(name, module, shape_in)
     if isinstance(module, nn.ReLU | nn.ReLU6 | TanhExp | nn.Identity | nn.Dropout):
@@ -152,8 +152,8 @@ def _shape(node: Any) -> Shape:
 
 
 _IN_PLACE = (nn.ReLU, nn.ReLU6, TanhExp, nn.Identity, nn.Dropout, nn.BatchNorm2d, ChannelNorm)
-# What hands on the values that it reads, as they are.
-_VIEWS = (torch.cat, nn.functional.relu, operator.getitem, "chunk", "permute", "flatten", "to")
+# What hands on the values that it reads, or puts others in their place.
+_VIEWS = (torch.cat, nn.functional.relu, nn.functional.glu, operator.getitem, "chunk", "permute", "flatten", "to")
 
 
 def _peak(graph: fx.Graph) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from itertools import zip_longest
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from torch import Tensor, nn
 
 from squeezekit.networks.config import NetworkConfig, Share
@@ -81,6 +81,11 @@ class SqueezeNetConfig(NetworkConfig):
             expand3x3 = min(max(_nearest(self.share_3x3 * expand), 1), expand - 1)
             widths.append((max(_nearest(self.squeeze_ratio * expand), 1), expand - expand3x3, expand3x3))
         return widths
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_off(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Files of networks that are as in the paper need not say how these are not, and older readers take them.
+        return {name: value for name, value in handler(self).items() if value or name not in ("depthwise", "gated")}
 
     def build(self) -> SqueezeNet:
         """The untrained network; its weights are drawn from torch's global generator."""
@@ -233,7 +238,7 @@ def _initialise(network: SqueezeNet) -> None:
 
     Glorot-uniform filters without batch normalisation leave the loss at ln(classes) for ever, and He-normal ones do
     from some seeds: inputs are never negative, so what all images share drowns what tells them apart, and
-    Adam's first steps switch whole squeeze layers off. Weighted of mean zero cancel that share; the gain makes up for
+    Adam's first steps switch whole squeeze layers off. Filters of mean zero cancel that share; the gain makes up for
     what it carried (Brock et al., 2021, arXiv 2101.08692, section 4, here at the start only). Batch normalisation
     takes the share away by itself, and small networks then learn worse from centred filters.
     """
@@ -243,7 +248,9 @@ def _initialise(network: SqueezeNet) -> None:
             nn.init.kaiming_normal_(module.weight, nonlinearity="linear" if "bypass" in name else "relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-            if not network.config.batch_norm:
+            # What a gate lets through has either sign.
+            gated = network.config.gated and ".expand" in name
+            if not network.config.batch_norm and not gated:
                 with torch.no_grad():
                     module.weight -= module.weight.mean((1, 2, 3), keepdim=True)
                     module.weight *= CENTRED_GAIN

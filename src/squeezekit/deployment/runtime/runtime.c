@@ -37,7 +37,19 @@ static void dot_products(const uint8_t *const x[TILE], const int8_t *const w[TIL
     sums[3][f] = s30, sums[3][f + 1] = s31, sums[3][f + 2] = s32, sums[3][f + 3] = s33;
 }
 
-/* Each of four rows of bytes, [taps][channels], under filters that each see one channel, from `first` on. */
+/* The sums of `count` filters from `first` on, under which lie four rows of bytes. */
+static void dense_products(const struct sqz_layer *l, const uint8_t *const x[TILE], const int8_t *weights, size_t first,
+                           size_t count, sums_of_tile sums)
+{
+    for (size_t f = 0; f < count; f += TILE) {
+        const int8_t *rows[TILE];
+        for (size_t i = 0; i < TILE; i++) /* beyond the last filter, the last one again */
+            rows[i] = weights + (first + (f + i < count ? f + i : count - 1)) * l->row;
+        dot_products(x, rows, l->row, sums, f);
+    }
+}
+
+/* The same where each filter sees one channel: rows of bytes are [taps][channels]. */
 static void depthwise_products(const struct sqz_layer *l, const uint8_t *const x[TILE], const int8_t *weights, size_t first,
                                size_t count, sums_of_tile sums)
 {
@@ -60,7 +72,7 @@ static size_t bytes_under(const struct sqz_layer *l)
     return l->depthwise ? (size_t)l->kernel * l->kernel * l->channels : l->row;
 }
 
-/* The bytes under a filter at (y, x), row by row; `border` stands around the picture, 0 around any other source. */
+/* The bytes under a filter at (y, x), row by row; `border` stands around the picture, what means 0 around any other source. */
 static void gather(const struct sqz_layer *l, const uint8_t *source, const uint8_t *border, int mirrored, int y, int x, uint8_t *to)
 {
     const size_t channels = l->channels;
@@ -131,12 +143,8 @@ static void convolve_tile(const struct sqz_model *m, const struct sqz_layer *l, 
         const size_t count = l->filters - block < BLOCK ? l->filters - block : BLOCK;
         if (l->depthwise)
             depthwise_products(l, tile->bytes, m->weights + l->weights, block, count, sums);
-        for (size_t f = 0; !l->depthwise && f < count; f += TILE) {
-            const int8_t *weights[TILE];
-            for (size_t i = 0; i < TILE; i++) /* beyond the last filter, the last one again */
-                weights[i] = m->weights + l->weights + (block + (f + i < count ? f + i : count - 1)) * l->row;
-            dot_products(tile->bytes, weights, l->row, sums, f);
-        }
+        else
+            dense_products(l, tile->bytes, m->weights + l->weights, block, count, sums);
         if (l->pooled)
             largest_of_tile(sums, count);
         for (size_t p = 0; p < tile->count; p++) {
@@ -213,7 +221,7 @@ static void gate(const struct sqz_model *m, const struct sqz_layer *l, uint8_t *
     for (size_t p = 0; p < positions; p++, values += 2 * half, to += half)
         for (size_t f = 0; f < half; f++) {
             const uint32_t share = shares[values[half + f]];
-            to[f] = (uint8_t)((values[f] * share + l->zero * (256 - share) + 128) >> 8);
+            to[f] = (uint8_t)((values[f] * share + l->zero * (255 - share) + 127) / 255);
         }
 }
 

@@ -44,7 +44,7 @@ struct sqz_model {
     const int32_t *biases;
     const uint16_t *gains;
     const uint32_t *head_gains; /* [classes] */
-    const uint8_t *gates;       /* of each byte of a gate, the share that it lets through, in 256ths */
+    const uint8_t *gates;       /* of each byte of a gate, the share that it lets through, in 255ths */
     uint8_t border[4];          /* the pixel that stands around a picture */
     uint16_t layer_count, classes;
     uint8_t mirrored; /* logits of the mirror image are added */
