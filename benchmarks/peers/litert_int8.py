@@ -1,9 +1,9 @@
 """A SqueezeNet of random weights in int8 on LiteRT with XNNPACK, one thread: python litert_int8.py CONFIG WIDTHS SECONDS.
 
-CONFIG is the network's configuration as JSON, without bypass and with a stem of stride 1; WIDTHS are (squeeze, expand 1×1,
-expand 3×3) of each Fire module. The model is written here, in the schema that LiteRT brings: convolutions of int8 weights with a
-scale for each filter, ReLU in them, and maps of one scale, as its converter would make them. Prints one JSON line: `ms`, the
-median of single calls, and `bytes` of the model.
+CONFIG is the network's configuration as JSON, without bypass, depthwise filters and gates and with a stem of stride 1; WIDTHS
+are (squeeze, expand 1×1, expand 3×3) of each Fire module. The model is written here, in the schema that LiteRT brings:
+convolutions of int8 weights with a scale for each filter, ReLU in them, and maps of one scale, as its converter would make them.
+Prints one JSON line: `ms`, the median of single calls, and `bytes` of the model.
 """
 
 import json

@@ -153,13 +153,14 @@ def _shape(node: Any) -> Shape:
 
 _IN_PLACE = (nn.ReLU, nn.ReLU6, TanhExp, nn.Identity, nn.Dropout, nn.BatchNorm2d, ChannelNorm)
 # What hands on the values that it reads, or puts others in their place.
-_VIEWS = (torch.cat, nn.functional.relu, nn.functional.glu, operator.getitem, "chunk", "permute", "flatten", "to")
+_VIEWS = (torch.cat, nn.functional.relu, nn.functional.glu, operator.getitem, "chunk", "permute", "flatten", "to", "view")
 
 
 def _peak(graph: fx.Graph) -> int:
     """Most values alive at once. A node without storage of its own keeps the storages it reads alive."""
     modules = dict(graph.owning_module.named_modules()) if graph.owning_module else {}
-    nodes = [node for node in graph.nodes if "tensor_meta" in node.meta]
+    # Parameters are no activations.
+    nodes = [node for node in graph.nodes if "tensor_meta" in node.meta and node.op != "get_attr"]
     roots: dict[fx.Node, list[fx.Node]] = {}
     last_use: dict[fx.Node, int] = {}
     for position, node in enumerate(nodes):
