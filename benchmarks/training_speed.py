@@ -2,10 +2,10 @@
 
     python benchmarks/training_speed.py IMAGES [--peer-python PYTHON --peer-script keras_report.py] [--rounds 3]
 
-Recipe `report` on `report` and `late`, with and without batch normalisation, at several batch sizes and precisions. Each
-measurement is a process of its own, all in turn in each round, and prints one JSON line: images/s of whole epochs, data
-pipeline included (the first epoch warms up and is left out), and of a step on images that lie ready (median). `share` is
-the arithmetic of an epoch, six floating-point operations for each multiply-add of the network, ÷ what a large matrix
+Recipe `report` on `report` and `late` (or --networks), with and without batch normalisation, at several batch sizes and
+precisions. Each measurement is a process of its own, all in turn in each round, and prints one JSON line: images/s of whole
+epochs, data pipeline included (the first epoch warms up and is left out), and of a step on images that lie ready (median).
+`share` is the arithmetic of an epoch, six floating-point operations for each multiply-add of the network, ÷ what a large matrix
 product reaches in the same precision and round (the gradient of the images and the pooled head, which need no or
 less arithmetic, are counted: at most 3 % too much). The peers train without batch normalisation in batches of 64, fp32.
 Last come one line a case: medians, ranges, and ratios to the peers round by round.
@@ -33,14 +33,15 @@ from squeezekit import train
 from squeezekit.images.batches import Batches
 from squeezekit.images.digits import load_digits
 from squeezekit.networks import network_config
+from squeezekit.networks.catalogue import NETWORKS
 from squeezekit.networks.layer_table import layer_table
 from squeezekit.training.loop import Trainer
 from squeezekit.training.machine import chosen_precision, keep_freed_memory
 from squeezekit.training.recipe import RECIPES
 
 EPOCHS, STEPS, SIDE = 3, 12, 4096
-# What the peers train: no batch normalisation, batches of 64, fp32.
-PEERS_CASE = (False, 64, "fp32")
+# What the peers train, and how: no batch normalisation, batches of 64, fp32.
+PEERS_NETWORKS, PEERS_CASE = ("report", "late"), (False, 64, "fp32")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 PLAIN = Path(__file__).parent / "peers" / "plain_pytorch.py"
 
@@ -129,7 +130,7 @@ def rows(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 rates = in_child(case, arguments.images, arguments.limit)
                 share = round(6 * macs * rates["epoch"] / ceiling[precision], 3)
                 yield {"round": number, "who": "squeezekit", "macs": macs, **case, **rates, "share": share}
-                if (batch_norm, batch_size, precision) != PEERS_CASE:
+                if network not in PEERS_NETWORKS or (batch_norm, batch_size, precision) != PEERS_CASE:
                     continue
                 for who, command in peers.items():
                     rate = peer_rate(command, network, arguments.images, arguments.limit)
@@ -162,7 +163,7 @@ if __name__ == "__main__":
     parser.add_argument("images", type=Path, help="a folder with train/<class>/… and test/<class>/…")
     parser.add_argument("--peer-python", help="the interpreter that has Keras")
     parser.add_argument("--peer-script", help="the Keras script")
-    parser.add_argument("--networks", nargs="+", default=["report", "late"], choices=["report", "late"])
+    parser.add_argument("--networks", nargs="+", default=[*PEERS_NETWORKS], choices=NETWORKS, metavar="NAME")
     parser.add_argument("--batch-norm", nargs="+", type=json.loads, default=[False, True], help="false, true or both")
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=[64, 256, 512])
     parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"] if native == "bf16" else ["fp32"], choices=PRECISIONS)
