@@ -1,13 +1,15 @@
 """How long does one picture take, beside ONNX Runtime, PyTorch and LiteRT?
 
-    python benchmarks/inference.py MODEL [--data IMAGES] [--compilers gcc zig clang] [--rounds 5] [--litert-python PYTHON]
+    python benchmarks/inference.py MODEL [--data IMAGES] [--compilers gcc zig clang] [--rounds 5] [--node NODE]
+        [--litert-python PYTHON]
 
 One thread, one picture at a time, all in turn in each round; a measurement is the median of the calls of `--seconds`, and
 prints one JSON line. C: what `export --to c` writes, as a shared library, by each compiler with `-O3 -march=native`, and by the
-first of them without vectors. ONNX: what `export --to onnx` writes, in floats and with `--int8`. PyTorch: the same network, batch
-normalisation folded, channels last. LiteRT, its interpreter given by a flag (`pip install ai-edge-litert`): an int8 network of
-the same layers and of random weights, with XNNPACK (`peers/litert_int8.py`). `gmacs` are 10**9 multiply-adds a second, of the
-network as the layer table counts them; `bytes` the size of what is deployed, for C that of its constants.
+first of them without vectors. ONNX: what `export --to onnx` writes, in floats and with `--int8`. PyTorch: the same network,
+batch normalisation folded, channels last. The page that `export --to html` writes, `--node` given: its WebAssembly in Node,
+which has the engine of Chromium (`page_speed.mjs`). LiteRT, its interpreter given by a flag (`pip install ai-edge-litert`): an
+int8 network of the same layers and of random weights, with XNNPACK (`peers/litert_int8.py`). `gmacs` are 10**9 multiply-adds a
+second, of the network as the layer table counts them; `bytes` the size of what is deployed, for C that of its constants.
 Last come one line each: the median of the rounds, their range, and how many times as long as the first compiler's C.
 """
 
@@ -32,8 +34,9 @@ import onnxruntime
 import torch
 
 from squeezekit.deployment.c import export_c
+from squeezekit.deployment.html import export_html
 from squeezekit.deployment.onnx import export_onnx
-from squeezekit.inference.model import load_model
+from squeezekit.inference.model import Model, load_model
 from squeezekit.networks.folding import folded
 from squeezekit.networks.layer_table import layer_table
 
@@ -41,6 +44,7 @@ COMPILERS = {"gcc": ["gcc"], "clang": ["clang"], "zig": [sys.executable, "-m", "
 SCALAR = {"gcc": ["-fno-tree-vectorize", "-fno-tree-slp-vectorize"]}
 SCALAR["clang"] = SCALAR["zig"] = ["-fno-vectorize", "-fno-slp-vectorize"]
 PEER = Path(__file__).parent / "peers" / "litert_int8.py"
+PAGE = Path(__file__).parent / "page_speed.mjs"
 Call = Callable[[], Any]
 
 
@@ -99,12 +103,17 @@ def torch_call(model: Any, picture: Any) -> Call:
     return call
 
 
+def images_for_integers(model: Model, data: str | None) -> str | None:
+    """None for a file, which states its ranges: with images every export would measure its accuracy, for minutes."""
+    return None if Path(model.name).is_file() else data
+
+
 def contenders(arguments: argparse.Namespace, folder: Path) -> Iterator[tuple[str, int, Call]]:
     """Who, bytes, and a call."""
     model = load_model(arguments.run)
     side = model.config.image_size
     picture = torch.randint(0, 256, (1, model.config.channels, side, side), dtype=torch.uint8)
-    made = export_c(arguments.run, folder / "c", data=arguments.data)
+    made = export_c(arguments.run, folder / "c", data=images_for_integers(model, arguments.data))
     first = arguments.compilers[0]
     kinds = [(f"C, {compiler}", compiler, []) for compiler in arguments.compilers]
     for who, compiler, flags in [*kinds, (f"C, {first}, no vectors", first, SCALAR[first])]:
@@ -115,12 +124,23 @@ def contenders(arguments: argparse.Namespace, folder: Path) -> Iterator[tuple[st
     yield "PyTorch, fp32", sum(4 * p.numel() for p in model.network.parameters()), torch_call(model, picture)
 
 
-def litert(python: str, config: Any, seconds: float) -> dict[str, Any]:
-    """What the peer measures of its own network."""
-    command = [python, str(PEER), config.model_dump_json(), json.dumps(config.fire_widths()), str(seconds)]
+def programs(arguments: argparse.Namespace, folder: Path) -> Iterator[tuple[str, int, list[str]]]:
+    """Who, bytes, and a command that takes seconds and prints what it found."""
+    if arguments.node:
+        images = images_for_integers(load_model(arguments.run), arguments.data)
+        page = export_html(arguments.run, folder / "page.html", data=images)
+        yield "WebAssembly of the page, Node", page.bytes, [arguments.node, str(PAGE), page.file]
+    if arguments.litert_python:
+        config = load_model(arguments.run).config
+        told = [config.model_dump_json(), json.dumps(config.fire_widths())]
+        yield "LiteRT, int8", 0, [arguments.litert_python, str(PEER), *told]
+
+
+def told_by(*command: str) -> dict[str, Any]:
+    """The last line, JSON, of another program."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        sys.exit(f"LiteRT failed:\n{done.stderr}")
+        sys.exit(f"{command[0]} failed:\n{done.stderr}")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
@@ -131,14 +151,15 @@ def rows(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     macs = layer_table(config).macs
     about = {"model": str(arguments.run), "network": config.name, "macs": macs}
     with tempfile.TemporaryDirectory() as folder:
-        calls = list(contenders(arguments, Path(folder)))
+        calls, others = list(contenders(arguments, Path(folder))), list(programs(arguments, Path(folder)))
+        torch.set_num_threads(1)
         for number in range(arguments.rounds):
             for who, size, call in calls:
                 ms = median_ms(call, arguments.seconds)
                 yield {"round": number, "who": who, **about, "bytes": size, **rate(ms, macs)}
-            if arguments.litert_python:
-                found = litert(arguments.litert_python, config, arguments.seconds)
-                yield {"round": number, "who": "LiteRT, int8", **about, "bytes": found["bytes"], **rate(found["ms"], macs)}
+            for who, size, command in others:
+                found = told_by(*command, str(arguments.seconds))
+                yield {"round": number, "who": who, **about, "bytes": found.get("bytes", size), **rate(found["ms"], macs)}
 
 
 def rate(ms: float, macs: int) -> dict[str, float]:
@@ -183,9 +204,9 @@ if __name__ == "__main__":
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement")
+    parser.add_argument("--node", help="the interpreter of JavaScript")
     parser.add_argument("--litert-python", help="the interpreter that has LiteRT")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
     found = []
     for row in rows(arguments):
         found.append(row)
