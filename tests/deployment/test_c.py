@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +22,12 @@ from squeezekit.inference.model import Model, load_model
 from squeezekit.inference.quantising import integer_plan
 from squeezekit.networks import network_config
 
+# Flags of the compiler, and what Linux calls them of a processor: each has a way of its own in products.c.
+INSTRUCTIONS = {
+    "avx2": ["-mavx2"],
+    "avx_vnni": ["-mavx2", "-mavxvnni"],
+    "avx512_vnni": ["-mavx512f", "-mavx512vnni"],
+}
 needs_gcc = pytest.mark.skipif(not shutil.which("gcc"), reason="gcc is not installed")
 
 
@@ -37,6 +44,20 @@ def test_every_network_gives_the_same_bits(name, tmp_path):
         assert np.array_equal(logits, expected)
         assert labels == tuple(model.classes[i] for i in expected.argmax(1))
         assert source.memory.arena == source.memory.least_arena
+
+
+@needs_gcc
+@pytest.mark.parametrize("kind", INSTRUCTIONS)
+def test_instructions_for_products_give_the_same_bits(kind, tmp_path):
+    if kind not in Path("/proc/cpuinfo").read_text().split():
+        pytest.skip(f"this processor has no {kind}")
+    for name in ("plain", "odd sides", "more than a block", "gated, with bypass", "grey"):
+        model, plan = small(name)
+        pixels = pictures_like(model.config, 12)
+        source = source_of(plan, model, coded=name == "grey")
+        program = built(tmp_path / name, source.files, *SANITIZERS, "-O3", *INSTRUCTIONS[kind])
+        assert b"\0packed\0" in program.read_bytes()
+        assert np.array_equal(answers(program, pixels)[1], reference(plan, pixels))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -118,7 +139,9 @@ def test_the_library_needs_nothing(tmp_path):
     flags = ["-ffreestanding", "-fstack-usage", "-Os", "-c", str(source), "-o", str(tmp_path / "classifier.o")]
     subprocess.run(["gcc", *STRICT, *flags], check=True)
     text = source.read_text()
-    assert {line for line in text.splitlines() if line.startswith("#include <")} == {"#include <stddef.h>", "#include <stdint.h>"}
+    # Those of instruction sets are the compiler's own.
+    included = {line.split()[1] for line in text.splitlines() if line.startswith("#include <")}
+    assert included == {"<stddef.h>", "<stdint.h>", "<immintrin.h>", "<wasm_simd128.h>"}
     assert not {"malloc", "float", "double"} & set(text.replace("(", " ").replace("*", " ").split())
     undefined = subprocess.run(["nm", "-u", str(tmp_path / "classifier.o")], capture_output=True, text=True, check=True).stdout
     assert {line.split()[-1] for line in undefined.splitlines()} <= {"memcpy", "memset", "_GLOBAL_OFFSET_TABLE_"}

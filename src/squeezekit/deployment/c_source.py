@@ -11,13 +11,14 @@ import numpy as np
 
 from squeezekit.coding.arithmetic import SQUASH, encoder, finished
 from squeezekit.coding.integers import code_integers, fresh_weights
-from squeezekit.deployment.layout import Layout, laid_out
+from squeezekit.deployment.layout import CONVOLUTION, Layout, laid_out
 from squeezekit.inference.integer_plan import Convolution, Head, Plan
 from squeezekit.inference.model import Model
 from squeezekit.version import version
 
 WIDTH = 24  # Numbers a line.
 LAYER_BYTES = 72  # What a `struct sqz_layer` takes.
+UNIT = 16  # Most filters that products.c packs together.
 LEAST_BITS = 11  # Of what the least likely bit of a weight costs.
 
 
@@ -146,6 +147,7 @@ def _classifier(plan: Plan, model: Model, layout: Layout, stream: bytes) -> str:
         '#include "classifier.h"',
         "#define SQZ_API static",
         _part("runtime.h"),
+        _part("products.c"),
         _part("runtime.c"),
     ]
     if stream:
@@ -163,8 +165,8 @@ def _classifier(plan: Plan, model: Model, layout: Layout, stream: bytes) -> str:
             _table("int8_t", "weights", layout.weights),
             f"static union {{\n    uint8_t arena[{layout.arena.bytes}];\n}} memory;",
         ]
-    decode = "sqz_decode(&model, &memory.decoder, coded, sizeof coded, weights);"
-    start = decode if stream else "/* Nothing: weights are constants. */"
+    decode = "    sqz_decode(&model, &memory.decoder, coded, sizeof coded, weights);\n"
+    start = decode if stream else ""
     names = "".join(f"    {_quoted(name)},\n" for name in model.classes)
     parts += [
         _table("int32_t", "biases", layout.biases),
@@ -172,13 +174,14 @@ def _classifier(plan: Plan, model: Model, layout: Layout, stream: bytes) -> str:
         _table("uint32_t", "head_gains", layout.head_gains, suffix="u"),
         *([_table("uint8_t", "gates", layout.gates)] if len(layout.gates) else []),
         _layers(layout),
+        f"#ifdef UNIT\nstatic int8_t packed[{_packed_bytes(layout)}];\n#define PACKED packed\n#else\n#define PACKED NULL\n#endif",
         f"""static const struct sqz_model model = {{
-    .layers = layers, .weights = weights, .biases = biases, .gains = gains, .head_gains = head_gains,
+    .layers = layers, .weights = weights, .packed = PACKED, .biases = biases, .gains = gains, .head_gains = head_gains,
     .gates = {"gates" if len(layout.gates) else "NULL"}, .border = {{{", ".join(map(str, layout.border))}}},
     .layer_count = {len(layout.layers)}, .classes = CLASSIFIER_CLASSES, .mirrored = {int(plan.mirrored)},
 }};""",
         f"const char *const classifier_names[CLASSIFIER_CLASSES] = {{\n{names}}};",
-        f"void classifier_start(void)\n{{\n    {start}\n}}",
+        f"void classifier_start(void)\n{{\n{start}#ifdef UNIT\n    pack_weights(&model, packed);\n#endif\n}}",
         "void classifier_run(const uint8_t *picture, int32_t *logits)\n{\n    sqz_run(&model, picture, memory.arena, logits);\n}",
         """size_t classifier_best(const int32_t *logits)
 {
@@ -190,6 +193,12 @@ def _classifier(plan: Plan, model: Model, layout: Layout, stream: bytes) -> str:
 }""",
     ]
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
+
+
+def _packed_bytes(layout: Layout) -> int:
+    """Room for the weights of convolutions as products.c packs them, by the largest of its units."""
+    dense = (layer for layer in layout.layers if layer.kind == CONVOLUTION and not layer.depthwise)
+    return sum(-(-layer.filters // UNIT) * UNIT * -(-layer.row // 4) * 4 for layer in dense)
 
 
 def _layers(layout: Layout) -> str:

@@ -7,6 +7,7 @@
 #define SQZ_MOST_ROW (49 * SQZ_MOST_CHANNELS)
 
 #include "../runtime/runtime.h"
+#include "../runtime/products.c"
 #include "../runtime/runtime.c"
 
 static const uint16_t *sqz_squash; /* [2048], comes with the model */
@@ -74,6 +75,14 @@ int EXPORT(start)(const uint8_t *bytes)
     model.mirrored = (uint8_t)block->mirrored;
     copy_bytes(model.border, block->border, 4);
     sqz_decode(&model, &decoder, next, block->coded, weights);
+    size_t all = 0;
+    for (size_t i = 0; i < model.layer_count; i++)
+        all += packed_bytes(&model.layers[i]);
+    int8_t *packed = room(all);
+    if (!packed)
+        return 0;
+    pack_weights(&model, packed);
+    model.packed = packed;
     return 1;
 }
 

@@ -1,10 +1,4 @@
-/* Sums are computed for TILE positions and TILE filters at once, along rows of weights: loops that compilers turn into the
- * processor's dot products, with every byte that is loaded used TILE times. */
-#define TILE 4
-#define BLOCK 32 /* filters whose sums wait together to be rescaled */
 #define PART 12
-
-typedef int32_t sums_of_tile[TILE][BLOCK];
 
 static void set_bytes(uint8_t *to, uint8_t value, size_t count)
 {
@@ -18,38 +12,7 @@ static void copy_bytes(uint8_t *restrict to, const uint8_t *restrict from, size_
         to[i] = from[i];
 }
 
-/* Each of four rows of weights times each of four rows of bytes: the sums of four filters, from column `f` on. */
-static void dot_products(const uint8_t *const x[TILE], const int8_t *const w[TILE], size_t n, sums_of_tile sums, size_t f)
-{
-    const uint8_t *x0 = x[0], *x1 = x[1], *x2 = x[2], *x3 = x[3];
-    const int8_t *w0 = w[0], *w1 = w[1], *w2 = w[2], *w3 = w[3];
-    int32_t s00 = 0, s01 = 0, s02 = 0, s03 = 0, s10 = 0, s11 = 0, s12 = 0, s13 = 0;
-    int32_t s20 = 0, s21 = 0, s22 = 0, s23 = 0, s30 = 0, s31 = 0, s32 = 0, s33 = 0;
-    for (size_t k = 0; k < n; k++) {
-        s00 += w0[k] * x0[k], s01 += w1[k] * x0[k], s02 += w2[k] * x0[k], s03 += w3[k] * x0[k];
-        s10 += w0[k] * x1[k], s11 += w1[k] * x1[k], s12 += w2[k] * x1[k], s13 += w3[k] * x1[k];
-        s20 += w0[k] * x2[k], s21 += w1[k] * x2[k], s22 += w2[k] * x2[k], s23 += w3[k] * x2[k];
-        s30 += w0[k] * x3[k], s31 += w1[k] * x3[k], s32 += w2[k] * x3[k], s33 += w3[k] * x3[k];
-    }
-    sums[0][f] = s00, sums[0][f + 1] = s01, sums[0][f + 2] = s02, sums[0][f + 3] = s03;
-    sums[1][f] = s10, sums[1][f + 1] = s11, sums[1][f + 2] = s12, sums[1][f + 3] = s13;
-    sums[2][f] = s20, sums[2][f + 1] = s21, sums[2][f + 2] = s22, sums[2][f + 3] = s23;
-    sums[3][f] = s30, sums[3][f + 1] = s31, sums[3][f + 2] = s32, sums[3][f + 3] = s33;
-}
-
-/* The sums of `count` filters from `first` on, under which lie four rows of bytes. */
-static void dense_products(const struct sqz_layer *l, const uint8_t *const x[TILE], const int8_t *weights, size_t first,
-                           size_t count, sums_of_tile sums)
-{
-    for (size_t f = 0; f < count; f += TILE) {
-        const int8_t *rows[TILE];
-        for (size_t i = 0; i < TILE; i++) /* beyond the last filter, the last one again */
-            rows[i] = weights + (first + (f + i < count ? f + i : count - 1)) * l->row;
-        dot_products(x, rows, l->row, sums, f);
-    }
-}
-
-/* The same where each filter sees one channel: rows of bytes are [taps][channels]. */
+/* The sums of `count` filters from `first` on that see one channel each: rows of bytes are [taps][channels]. */
 static void depthwise_products(const struct sqz_layer *l, const uint8_t *const x[TILE], const int8_t *weights, size_t first,
                                size_t count, sums_of_tile sums)
 {
@@ -135,16 +98,17 @@ struct tile {
     size_t first, count; /* positions of the target */
 };
 
-static void convolve_tile(const struct sqz_model *m, const struct sqz_layer *l, const struct tile *tile, uint8_t *arena)
+static void convolve_tile(const struct sqz_model *m, const struct sqz_layer *l, const int8_t *weights, const struct tile *tile,
+                          uint8_t *arena)
 {
     sums_of_tile sums;
     uint8_t bytes[BLOCK];
     for (size_t block = 0; block < l->filters; block += BLOCK) {
         const size_t count = l->filters - block < BLOCK ? l->filters - block : BLOCK;
         if (l->depthwise)
-            depthwise_products(l, tile->bytes, m->weights + l->weights, block, count, sums);
+            depthwise_products(l, tile->bytes, weights, block, count, sums);
         else
-            dense_products(l, tile->bytes, m->weights + l->weights, block, count, sums);
+            dense_products(tile->bytes, weights, l->row, block, count, sums);
         if (l->pooled)
             largest_of_tile(sums, count);
         for (size_t p = 0; p < tile->count; p++) {
@@ -168,7 +132,8 @@ static size_t position_of(const struct sqz_layer *l, size_t first, size_t i)
     return (y < height ? y : height - 1) * width + (x < width ? x : width - 1);
 }
 
-static void convolve(const struct sqz_model *m, const struct sqz_layer *l, const uint8_t *picture, int mirrored, uint8_t *arena)
+static void convolve(const struct sqz_model *m, const struct sqz_layer *l, const int8_t *weights, const uint8_t *picture,
+                     int mirrored, uint8_t *arena)
 {
     const uint8_t *source = l->from_picture ? picture : arena + l->source;
     const uint8_t *border = l->from_picture ? m->border : NULL;
@@ -186,7 +151,7 @@ static void convolve(const struct sqz_model *m, const struct sqz_layer *l, const
                 tile.bytes[i] = room;
             }
         }
-        convolve_tile(m, l, &tile, arena);
+        convolve_tile(m, l, weights, &tile, arena);
     }
 }
 
@@ -200,15 +165,14 @@ static void pool(const struct sqz_layer *l, uint8_t *arena)
         for (size_t x = 0; x < l->out_width; x++, to += channels) {
             const size_t bottom = 2 * y + l->kernel < l->height ? 2 * y + l->kernel : l->height;
             const size_t right = 2 * x + l->kernel < l->width ? 2 * x + l->kernel : l->width;
-            for (size_t c = 0; c < channels; c++) {
-                uint8_t most = 0;
-                for (size_t i = 2 * y; i < bottom; i++)
-                    for (size_t j = 2 * x; j < right; j++) {
-                        const uint8_t byte = source[(i * l->width + j) * channels + c];
-                        most = byte > most ? byte : most;
-                    }
-                to[c] = most;
-            }
+            for (size_t c = 0; c < channels; c++)
+                to[c] = source[(2 * y * l->width + 2 * x) * channels + c];
+            for (size_t i = 2 * y; i < bottom; i++)
+                for (size_t j = 2 * x; j < right; j++) {
+                    const uint8_t *bytes = source + (i * l->width + j) * channels;
+                    for (size_t c = 0; c < channels; c++)
+                        to[c] = bytes[c] > to[c] ? bytes[c] : to[c];
+                }
         }
 }
 
@@ -288,11 +252,12 @@ SQZ_API void sqz_run(const struct sqz_model *model, const uint8_t *picture, uint
 {
     for (size_t k = 0; k < model->classes; k++)
         logits[k] = 0;
-    for (int mirrored = 0; mirrored <= model->mirrored; mirrored++)
+    for (int mirrored = 0; mirrored <= model->mirrored; mirrored++) {
+        const int8_t *packed = model->packed;
         for (size_t i = 0; i < model->layer_count; i++) {
             const struct sqz_layer *l = &model->layers[i];
             if (l->kind == SQZ_CONVOLUTION)
-                convolve(model, l, picture, mirrored && l->from_picture, arena);
+                convolve(model, l, weights_of(model, l, &packed), picture, mirrored && l->from_picture, arena);
             else if (l->kind == SQZ_POOLING)
                 pool(l, arena);
             else if (l->kind == SQZ_GATING)
@@ -302,4 +267,5 @@ SQZ_API void sqz_run(const struct sqz_model *model, const uint8_t *picture, uint
             else
                 classify_average(model, l, arena + l->source, logits);
         }
+    }
 }

@@ -1,0 +1,269 @@
+/* Sums are computed for TILE positions and, along rows of weights, many filters at once. Where instructions for that are at hand,
+ * weights are packed at the start: those of UNIT filters for four bytes lie together, and each four bytes of a position meet them
+ * all. Elsewhere they stay as they are, in rows, and loops are such as compilers turn into dot products. All give the same sums. */
+#define TILE 4
+#define BLOCK 32 /* filters whose sums wait together to be rescaled */
+
+typedef int32_t sums_of_tile[TILE][BLOCK];
+
+#if (defined(__AVX512VNNI__) && defined(__AVX512F__)) || defined(__AVX2__)
+#include <immintrin.h>
+
+/* Four bytes as an integer, which compilers make one load. */
+static int four_bytes(const uint8_t *b)
+{
+    return (int)(b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24);
+}
+#endif
+
+#if defined(__AVX512VNNI__) && defined(__AVX512F__)
+#define UNIT 16
+#define UNITS 2 /* at once */
+
+typedef __m512i unit_sums, unit_weights, unit_bytes;
+
+static unit_sums no_sums(void)
+{
+    return _mm512_setzero_si512();
+}
+
+static unit_weights weights_at(const int8_t *weights)
+{
+    return _mm512_loadu_si512(weights);
+}
+
+static unit_bytes bytes_at(const uint8_t *bytes)
+{
+    return _mm512_set1_epi32(four_bytes(bytes));
+}
+
+static unit_sums added(unit_sums sums, unit_bytes bytes, unit_weights weights)
+{
+    return _mm512_dpbusd_epi32(sums, bytes, weights);
+}
+
+static void store_sums(unit_sums sums, int32_t *to)
+{
+    _mm512_storeu_si512(to, sums);
+}
+
+#elif defined(__AVX2__) && defined(__AVXVNNI__)
+#define UNIT 8
+#define UNITS 2
+
+typedef __m256i unit_sums, unit_weights, unit_bytes;
+
+static unit_sums no_sums(void)
+{
+    return _mm256_setzero_si256();
+}
+
+static unit_weights weights_at(const int8_t *weights)
+{
+    return _mm256_loadu_si256((const __m256i *)weights);
+}
+
+static unit_bytes bytes_at(const uint8_t *bytes)
+{
+    return _mm256_set1_epi32(four_bytes(bytes));
+}
+
+static unit_sums added(unit_sums sums, unit_bytes bytes, unit_weights weights)
+{
+    return _mm256_dpbusd_avx_epi32(sums, bytes, weights);
+}
+
+static void store_sums(unit_sums sums, int32_t *to)
+{
+    _mm256_storeu_si256((__m256i *)to, sums);
+}
+
+#elif defined(__AVX2__)
+#define UNIT 8
+#define UNITS 1
+
+/* Widened to sixteen bits; of each filter the sums of two products stand beside each other. */
+typedef struct {
+    __m256i low, high;
+} unit_sums, unit_weights;
+typedef __m256i unit_bytes;
+
+static unit_sums no_sums(void)
+{
+    return (unit_sums){_mm256_setzero_si256(), _mm256_setzero_si256()};
+}
+
+static unit_weights weights_at(const int8_t *weights)
+{
+    const __m128i *halves = (const __m128i *)weights;
+    return (unit_weights){_mm256_cvtepi8_epi16(_mm_loadu_si128(halves)), _mm256_cvtepi8_epi16(_mm_loadu_si128(halves + 1))};
+}
+
+static unit_bytes bytes_at(const uint8_t *bytes)
+{
+    return _mm256_cvtepu8_epi16(_mm_set1_epi32(four_bytes(bytes)));
+}
+
+static unit_sums added(unit_sums sums, unit_bytes bytes, unit_weights weights)
+{
+    return (unit_sums){_mm256_add_epi32(sums.low, _mm256_madd_epi16(bytes, weights.low)),
+                       _mm256_add_epi32(sums.high, _mm256_madd_epi16(bytes, weights.high))};
+}
+
+static void store_sums(unit_sums sums, int32_t *to)
+{
+    const __m256i added_up = _mm256_hadd_epi32(sums.low, sums.high); /* filters 0 1 4 5 2 3 6 7 */
+    _mm256_storeu_si256((__m256i *)to, _mm256_permute4x64_epi64(added_up, 0xD8));
+}
+
+#elif defined(__wasm_simd128__)
+#include <wasm_simd128.h>
+#define UNIT 4
+#define UNITS 1
+
+/* As above, with half as many filters. */
+typedef struct {
+    v128_t low, high;
+} unit_sums, unit_weights;
+typedef v128_t unit_bytes;
+
+static unit_sums no_sums(void)
+{
+    return (unit_sums){wasm_i32x4_const_splat(0), wasm_i32x4_const_splat(0)};
+}
+
+static unit_weights weights_at(const int8_t *weights)
+{
+    return (unit_weights){wasm_i16x8_load8x8(weights), wasm_i16x8_load8x8(weights + 8)};
+}
+
+static unit_bytes bytes_at(const uint8_t *bytes)
+{
+    return wasm_u16x8_extend_low_u8x16(wasm_v128_load32_splat(bytes));
+}
+
+static unit_sums added(unit_sums sums, unit_bytes bytes, unit_weights weights)
+{
+    return (unit_sums){wasm_i32x4_add(sums.low, wasm_i32x4_dot_i16x8(bytes, weights.low)),
+                       wasm_i32x4_add(sums.high, wasm_i32x4_dot_i16x8(bytes, weights.high))};
+}
+
+static void store_sums(unit_sums sums, int32_t *to)
+{
+    const v128_t even = wasm_i32x4_shuffle(sums.low, sums.high, 0, 2, 4, 6);
+    wasm_v128_store(to, wasm_i32x4_add(even, wasm_i32x4_shuffle(sums.low, sums.high, 1, 3, 5, 7)));
+}
+#endif
+
+#ifdef UNIT
+/* What the packed weights of a layer take. */
+static size_t packed_bytes(const struct sqz_layer *l)
+{
+    const size_t units = ((size_t)l->filters + UNIT - 1) / UNIT, fours = ((size_t)l->row + 3) / 4;
+    return l->kind == SQZ_CONVOLUTION && !l->depthwise ? units * fours * UNIT * 4 : 0;
+}
+
+/* Weights of all layers but the last, one after the other, as [filters / UNIT][row / 4][UNIT][4], with zeros behind. */
+static void pack_weights(const struct sqz_model *m, int8_t *to)
+{
+    for (size_t i = 0; i < m->layer_count; i++) {
+        const struct sqz_layer *l = &m->layers[i];
+        const int8_t *weights = m->weights + l->weights;
+        const size_t row = l->row, unit = (row + 3) / 4 * 4 * UNIT, bytes = packed_bytes(l);
+        for (size_t place = 0; place < bytes; place++) {
+            const size_t f = place / unit * UNIT + place / 4 % UNIT, k = place % unit / (4 * UNIT) * 4 + place % 4;
+            *to++ = f < l->filters && k < row ? weights[f * row + k] : 0;
+        }
+    }
+}
+
+/* The sums of one or two units of filters, from column `f` on, over `n` bytes of each position. */
+static inline void unit_products(const uint8_t *const x[TILE], const int8_t *weights, size_t n, int two, sums_of_tile sums, size_t f)
+{
+    const size_t whole = n / 4 * 4, second = (n + 3) / 4 * 4 * UNIT;
+    const uint8_t *x0 = x[0], *x1 = x[1], *x2 = x[2], *x3 = x[3];
+    uint8_t ends[TILE][4] = {{0}};
+    unit_sums s0 = no_sums(), s1 = s0, s2 = s0, s3 = s0, t0 = s0, t1 = s0, t2 = s0, t3 = s0;
+    for (size_t k = 0; k < n; k += 4, weights += 4 * UNIT) {
+        if (k == whole) {
+            for (size_t p = 0; p < TILE; p++)
+                for (size_t i = 0; k + i < n; i++)
+                    ends[p][i] = x[p][k + i];
+            x0 = ends[0], x1 = ends[1], x2 = ends[2], x3 = ends[3];
+        }
+        const unit_bytes b0 = bytes_at(x0), b1 = bytes_at(x1), b2 = bytes_at(x2), b3 = bytes_at(x3);
+        const unit_weights w = weights_at(weights);
+        s0 = added(s0, b0, w), s1 = added(s1, b1, w), s2 = added(s2, b2, w), s3 = added(s3, b3, w);
+        if (two) {
+            const unit_weights v = weights_at(weights + second);
+            t0 = added(t0, b0, v), t1 = added(t1, b1, v), t2 = added(t2, b2, v), t3 = added(t3, b3, v);
+        }
+        x0 += 4, x1 += 4, x2 += 4, x3 += 4;
+    }
+    store_sums(s0, sums[0] + f), store_sums(s1, sums[1] + f), store_sums(s2, sums[2] + f), store_sums(s3, sums[3] + f);
+    if (two) {
+        store_sums(t0, sums[0] + f + UNIT), store_sums(t1, sums[1] + f + UNIT);
+        store_sums(t2, sums[2] + f + UNIT), store_sums(t3, sums[3] + f + UNIT);
+    }
+}
+
+/* The sums of `count` filters from `first` on, under which lie four rows of `n` bytes; the layer's weights are packed. */
+static void dense_products(const uint8_t *const x[TILE], const int8_t *weights, size_t n, size_t first, size_t count,
+                           sums_of_tile sums)
+{
+    const size_t row = (n + 3) / 4 * 4;
+    size_t f = 0;
+    for (; UNITS == 2 && f + UNIT < count; f += 2 * UNIT)
+        unit_products(x, weights + (first + f) * row, n, 1, sums, f);
+    for (; f < count; f += UNIT)
+        unit_products(x, weights + (first + f) * row, n, 0, sums, f);
+}
+
+/* Where a convolution's weights are, dense ones at `packed`, which moves on. */
+static const int8_t *weights_of(const struct sqz_model *m, const struct sqz_layer *l, const int8_t **packed)
+{
+    const int8_t *found = *packed;
+    *packed += packed_bytes(l);
+    return l->depthwise ? m->weights + l->weights : found;
+}
+
+#else
+
+/* Each of four rows of weights times each of four rows of bytes: the sums of four filters, from column `f` on. */
+static void dot_products(const uint8_t *const x[TILE], const int8_t *const w[TILE], size_t n, sums_of_tile sums, size_t f)
+{
+    const uint8_t *x0 = x[0], *x1 = x[1], *x2 = x[2], *x3 = x[3];
+    const int8_t *w0 = w[0], *w1 = w[1], *w2 = w[2], *w3 = w[3];
+    int32_t s00 = 0, s01 = 0, s02 = 0, s03 = 0, s10 = 0, s11 = 0, s12 = 0, s13 = 0;
+    int32_t s20 = 0, s21 = 0, s22 = 0, s23 = 0, s30 = 0, s31 = 0, s32 = 0, s33 = 0;
+    for (size_t k = 0; k < n; k++) {
+        s00 += w0[k] * x0[k], s01 += w1[k] * x0[k], s02 += w2[k] * x0[k], s03 += w3[k] * x0[k];
+        s10 += w0[k] * x1[k], s11 += w1[k] * x1[k], s12 += w2[k] * x1[k], s13 += w3[k] * x1[k];
+        s20 += w0[k] * x2[k], s21 += w1[k] * x2[k], s22 += w2[k] * x2[k], s23 += w3[k] * x2[k];
+        s30 += w0[k] * x3[k], s31 += w1[k] * x3[k], s32 += w2[k] * x3[k], s33 += w3[k] * x3[k];
+    }
+    sums[0][f] = s00, sums[0][f + 1] = s01, sums[0][f + 2] = s02, sums[0][f + 3] = s03;
+    sums[1][f] = s10, sums[1][f + 1] = s11, sums[1][f + 2] = s12, sums[1][f + 3] = s13;
+    sums[2][f] = s20, sums[2][f + 1] = s21, sums[2][f + 2] = s22, sums[2][f + 3] = s23;
+    sums[3][f] = s30, sums[3][f + 1] = s31, sums[3][f + 2] = s32, sums[3][f + 3] = s33;
+}
+
+/* The sums of `count` filters from `first` on, under which lie four rows of `n` bytes. */
+static void dense_products(const uint8_t *const x[TILE], const int8_t *weights, size_t n, size_t first, size_t count,
+                           sums_of_tile sums)
+{
+    for (size_t f = 0; f < count; f += TILE) {
+        const int8_t *rows[TILE];
+        for (size_t i = 0; i < TILE; i++) /* beyond the last filter, the last one again */
+            rows[i] = weights + (first + (f + i < count ? f + i : count - 1)) * n;
+        dot_products(x, rows, n, sums, f);
+    }
+}
+
+/* Where a convolution's weights are. */
+static const int8_t *weights_of(const struct sqz_model *m, const struct sqz_layer *l, const int8_t **packed)
+{
+    (void)packed;
+    return m->weights + l->weights;
+}
+#endif
