@@ -53,7 +53,7 @@ def source_of(plan: Plan, model: Model, *, coded: bool) -> Source:
         "classifier.c": _classifier(plan, model, layout, stream),
         "main.c": _part("main.c"),
         "Makefile": _part("Makefile"),
-        "README.md": _readme(plan, model, memory, coded=coded),
+        "README.md": _readme(plan, model, memory, _packed_bytes(layout), coded=coded),
     }
     return Source(files, memory)
 
@@ -222,12 +222,12 @@ def _quoted(text: str) -> str:
     return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode()) + '"'
 
 
-def _readme(plan: Plan, model: Model, memory: Memory, *, coded: bool) -> str:
+def _readme(plan: Plan, model: Model, memory: Memory, packed: int, *, coded: bool) -> str:
     picture = plan.maps[0]
     weights = (
         "The weights are entropy-coded; `classifier_start` decodes them into RAM, once."
         if coded
-        else "The weights are constants; `classifier_start` does nothing."
+        else "The weights are constants."
     )
     smallest = (
         "the most that is alive at one step, so no placement is smaller"
@@ -245,7 +245,8 @@ make
 
 `classifier.h` and `classifier.c` are the library: strict C99 with freestanding headers only, no allocation, no recursion, no
 floating point. A compiler may still want the C library's `memcpy` and `memset`. `main.c` reads files of raw bytes, or .pgm and
-.ppm, of {_shape(plan)}. {weights}
+.ppm, of {_shape(plan)}. {weights} Where the compiler may use AVX2 or WebAssembly's vectors (`-march=native`, `-msimd128`),
+`classifier_start` packs them for these; elsewhere nothing is packed.
 
 | memory | bytes |
 |---|---|
@@ -253,6 +254,7 @@ floating point. A compiler may still want the C library's `memcpy` and `memset`.
 | flash: code | some 5,000 with `-Os` on a Cortex-M |
 | RAM: variables | {memory.variables:,} |
 | of which activations | {memory.arena:,} |
+| RAM: packed weights, with vectors only | {packed:,} |
 | RAM: stack | about 1,500 |
 | the picture, wherever it is | {picture.bytes:,} |
 
