@@ -41,8 +41,9 @@ from squeezekit.networks.folding import folded
 from squeezekit.networks.layer_table import layer_table
 
 COMPILERS = {"gcc": ["gcc"], "clang": ["clang"], "zig": [sys.executable, "-m", "ziglang", "cc"]}
-SCALAR = {"gcc": ["-fno-tree-vectorize", "-fno-tree-slp-vectorize"]}
-SCALAR["clang"] = SCALAR["zig"] = ["-fno-vectorize", "-fno-slp-vectorize"]
+# Without AVX2, products.c has no instructions of its own.
+SCALAR = {"gcc": ["-mno-avx2", "-fno-tree-vectorize", "-fno-tree-slp-vectorize"]}
+SCALAR["clang"] = SCALAR["zig"] = ["-mno-avx2", "-fno-vectorize", "-fno-slp-vectorize"]
 PEER = Path(__file__).parent / "peers" / "litert_int8.py"
 PAGE = Path(__file__).parent / "page_speed.mjs"
 Call = Callable[[], Any]
