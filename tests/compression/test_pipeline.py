@@ -58,7 +58,7 @@ def test_pressure_doubles_until_too_far_then_halves_the_way():
     assert (pressure, start) == (0.5, -1)
 
 
-@pytest.mark.parametrize("wrong", [{"max_drop": -1}, {"max_drop": 101}, {"max_bytes": 0}, {"epochs": 0}])
+@pytest.mark.parametrize("wrong", [{"max_drop": -1}, {"max_drop": 101}, {"max_bytes": 0}, {"epochs": 0}, {"minutes": -1}])
 def test_impossible_promises_are_refused(tiny_run, tmp_path, wrong):
     with pytest.raises(SqueezekitError, match=next(iter(wrong)).replace("_", "-")):
         compress(tiny_run.folder, tmp_path / "x.sqz", **wrong)
@@ -111,12 +111,12 @@ def test_a_round_of_a_small_set_has_400_steps(tiny_run):
 
 def test_the_promise_is_about_the_file_itself(tiny_run, tmp_path):
     # The test accuracy comes to the file after its last stage was measured, which reckons with it.
-    loose = compress(tiny_run.folder, tmp_path / "loose.sqz", max_drop=100, epochs=1, minutes=1e-9)
+    loose = compress(tiny_run.folder, tmp_path / "loose.sqz", max_drop=100, epochs=1, minutes=0)
     last = loose.stages[-1]["bytes"]
     file = read_sqz(tmp_path / "loose.sqz")
     possible = [len(file.with_accuracy("test", round(right / 269, 4)).to_bytes()) for right in range(270)]
     assert max(possible) <= last <= max(possible) + 5
-    strict = compress(tiny_run.folder, tmp_path / "strict.sqz", max_bytes=last, epochs=1, minutes=1e-9)
+    strict = compress(tiny_run.folder, tmp_path / "strict.sqz", max_bytes=last, epochs=1, minutes=0)
     assert strict.kept and strict.bytes <= last
     assert not list(tmp_path.glob("*.work*"))
 
@@ -195,7 +195,7 @@ def test_one_round_under_a_given_pressure_that_learns_from_another_run(tiny_run,
 
 
 def test_rounding_ends_where_the_bytes_are_those_promised(tiny_run, tmp_path):
-    made = compress(tiny_run.folder, tmp_path / "x.sqz", max_bytes=12_000, epochs=1, minutes=1e-9)
+    made = compress(tiny_run.folder, tmp_path / "x.sqz", max_bytes=12_000, epochs=1, minutes=0)
     sizes = [trial["bytes"] for trial in made.trials]
     assert all(size > 12_000 for size in sizes[:-1]) and sizes[-1] <= 12_000 and made.kept
 

@@ -59,7 +59,7 @@ def compress(
     max_bytes: int | None = None,
     method: str = "squeezekit",
     epochs: int | None = None,
-    minutes: float = 0,
+    minutes: float | None = None,
     data: str | Path | None = None,
     teacher: str | Path | None = None,
     device: str = "auto",
@@ -72,9 +72,10 @@ def compress(
     The promise is at most `max_drop` points of validation accuracy lost (0.5 unless `max_bytes` is given), at most `max_bytes`
     bytes, or both. First weights are only rounded. Then rounds of `epochs` epochs (4, or of small sets as many as make 400 steps)
     train them as they will be written, each under more pressure to be cheap, until one goes too far; after `minutes`, if given,
-    no new round begins. Rounds learn the answers of the run's own network, or of that of another run, the `teacher`, on `device`
-    (Deep Compression always on the CPU). The best file is written in any case. Training images train, validation images choose,
-    test images are measured once, at the end. `method` is one of METHODS: our own, or Deep Compression.
+    no new round begins (0: weights are only rounded). Rounds learn the answers of the run's own network, or of that of another
+    run, the `teacher`, on `device` (Deep Compression always on the CPU). The best file is written in any case. Training images
+    train, validation images choose, test images are measured once, at the end. `method` is one of METHODS: our own, or Deep
+    Compression.
 
     `pressure` asks our own method for a single round under just that, in place of trials (`squeeze.py` says what it is).
 
@@ -92,6 +93,8 @@ def compress(
         raise SqueezekitError(f"--epochs {epochs}: give at least 1")
     if max_drop is None and max_bytes is None and pressure is None:
         max_drop = 0.5
+    if minutes is not None and not minutes >= 0:
+        raise SqueezekitError(f"--minutes {minutes:g}: give 0 or more")
     if pressure is not None and not (0 < pressure < math.inf and method == "squeezekit"):
         raise SqueezekitError(f"--pressure {pressure:g}: give a number above 0, and no other --method than squeezekit")
     if near is not None and (max_bytes or pressure or teacher or method != "squeezekit"):
@@ -135,7 +138,7 @@ class Clock:
         return time.monotonic() - self.begin
 
 
-def try_all(method: Method, subject: Subject, workshop: Workshop, clock: Clock, minutes: float = 0) -> None:
+def try_all(method: Method, subject: Subject, workshop: Workshop, clock: Clock, minutes: float | None = None) -> None:
     """Everything that the method wants to try, into the workshop; after `minutes`, if given, no new round begins."""
     roundings, rounds = workshop.roundings, workshop.rounds
     with progress_bar("rounding", method.most_roundings, done=len(roundings.trials)) as advance:
@@ -143,7 +146,7 @@ def try_all(method: Method, subject: Subject, workshop: Workshop, clock: Clock, 
             roundings.keep(trial, clock.seconds())
             advance(1)
             say(_line(trial, subject.before))
-    while not (minutes and clock.seconds() > 60 * minutes and not workshop.begun):
+    while minutes is None or clock.seconds() <= 60 * minutes or workshop.begun:
         following = method.following(roundings.trials, rounds.trials)
         if following is None:
             return
