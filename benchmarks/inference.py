@@ -33,6 +33,7 @@ import numpy as np
 import onnxruntime
 import torch
 
+from squeezekit.compression.sqz import read_sqz
 from squeezekit.deployment.c import export_c
 from squeezekit.deployment.html import export_html
 from squeezekit.deployment.onnx import export_onnx
@@ -41,21 +42,23 @@ from squeezekit.networks.folding import folded
 from squeezekit.networks.layer_table import layer_table
 
 COMPILERS = {"gcc": ["gcc"], "clang": ["clang"], "zig": [sys.executable, "-m", "ziglang", "cc"]}
+SCALAR = {"gcc": ["-fno-tree-vectorize", "-fno-tree-slp-vectorize"]}
+SCALAR["clang"] = SCALAR["zig"] = ["-fno-vectorize", "-fno-slp-vectorize"]
 # Without AVX2, products.c has no instructions of its own.
-SCALAR = {"gcc": ["-mno-avx2", "-fno-tree-vectorize", "-fno-tree-slp-vectorize"]}
-SCALAR["clang"] = SCALAR["zig"] = ["-mno-avx2", "-fno-vectorize", "-fno-slp-vectorize"]
+PLAIN = ["-mno-avx2"] if platform.machine() in ("x86_64", "AMD64") else []
 PEER = Path(__file__).parent / "peers" / "litert_int8.py"
 PAGE = Path(__file__).parent / "page_speed.mjs"
 Call = Callable[[], Any]
 
 
 def median_ms(call: Call, seconds: float) -> float:
-    """Of single calls, after a tenth of the time to warm up."""
+    """Of single calls, at least three, after one and a tenth of the time to warm up."""
     begin = time.perf_counter()
+    call()
     while time.perf_counter() - begin < seconds / 10:
         call()
-    times = []
-    while time.perf_counter() - begin < seconds:
+    times: list[float] = []
+    while time.perf_counter() - begin < seconds or len(times) < 3:
         before = time.perf_counter()
         call()
         times.append(time.perf_counter() - before)
@@ -105,8 +108,9 @@ def torch_call(model: Any, picture: Any) -> Call:
 
 
 def images_for_integers(model: Model, data: str | None) -> str | None:
-    """None for a file, which states its ranges: with images every export would measure its accuracy, for minutes."""
-    return None if Path(model.name).is_file() else data
+    """None for a file that states its ranges: with images every export would measure its accuracy, for minutes."""
+    path = Path(model.name)
+    return None if path.is_file() and read_sqz(path).ranges else data
 
 
 def contenders(arguments: argparse.Namespace, folder: Path) -> Iterator[tuple[str, int, Call]]:
@@ -117,7 +121,7 @@ def contenders(arguments: argparse.Namespace, folder: Path) -> Iterator[tuple[st
     made = export_c(arguments.run, folder / "c", data=images_for_integers(model, arguments.data))
     first = arguments.compilers[0]
     kinds = [(f"C, {compiler}", compiler, []) for compiler in arguments.compilers]
-    for who, compiler, flags in [*kinds, (f"C, {first}, no vectors", first, SCALAR[first])]:
+    for who, compiler, flags in [*kinds, (f"C, {first}, no vectors", first, [*PLAIN, *SCALAR[first]])]:
         yield who, made.constants, c_call(library(folder / "c", compiler, flags), picture, model.config.classes)
     for who, int8 in (("ONNX Runtime, int8", True), ("ONNX Runtime, fp32", False)):
         exported = export_onnx(arguments.run, folder / f"{int8}.onnx", int8=int8, data=arguments.data)

@@ -1,6 +1,7 @@
 """Small networks in C, and what they have to answer: for several tests."""
 
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -74,6 +75,12 @@ def reference(plan, pixels):
     """Integer logits [n, classes]."""
     parts = torch.from_numpy(pixels).permute(0, 3, 1, 2).split(100)
     return torch.cat([IntegerNetwork(plan).integers(part) for part in parts]).numpy()
+
+
+def processor_has(kind):
+    """Whether Linux lists an instruction set of this machine."""
+    listed = Path("/proc/cpuinfo")
+    return listed.exists() and kind in listed.read_text().split()
 
 
 def built(folder, files, *flags):

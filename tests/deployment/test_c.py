@@ -4,12 +4,22 @@ import json
 import os
 import shutil
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from tests.deployment.exported import NETWORKS, SANITIZERS, STRICT, answers, built, floats, pictures_like, reference, small
+from tests.deployment.exported import (
+    NETWORKS,
+    SANITIZERS,
+    STRICT,
+    answers,
+    built,
+    floats,
+    pictures_like,
+    processor_has,
+    reference,
+    small,
+)
 
 from squeezekit import SqueezekitError, durable
 from squeezekit.cli import main
@@ -49,7 +59,7 @@ def test_every_network_gives_the_same_bits(name, tmp_path):
 @needs_gcc
 @pytest.mark.parametrize("kind", INSTRUCTIONS)
 def test_instructions_for_products_give_the_same_bits(kind, tmp_path):
-    if kind not in Path("/proc/cpuinfo").read_text().split():
+    if not processor_has(kind):
         pytest.skip(f"this processor has no {kind}")
     for name in ("plain", "odd sides", "more than a block", "gated, with bypass", "grey"):
         model, plan = small(name)

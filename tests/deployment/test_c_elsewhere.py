@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.deployment.exported import STRICT, answers, pictures_like, reference, small
+from tests.deployment.exported import STRICT, answers, pictures_like, processor_has, reference, small
 
 from squeezekit import durable
 from squeezekit.deployment.c_source import source_of
@@ -72,11 +72,15 @@ def test_another_machine_gives_the_same_bits(machine, subjects):
         assert np.array_equal([list(map(int, line.split())) for line in done.stdout.splitlines()], expected)
 
 
-def test_zig_gives_the_same_bits_on_this_architecture(subjects):
+@pytest.mark.parametrize("processor", ["x86_64", "x86_64_v3"])
+def test_zig_gives_the_same_bits_on_this_architecture(processor, subjects):
     if not shutil.which("gcc"):
         pytest.skip("gcc, which links, is not installed")
+    if processor == "x86_64_v3" and not processor_has("avx2"):
+        pytest.skip("this processor has no AVX2")
     for folder, pixels, expected in subjects.values():
-        objects = compiled(folder, [folder / "classifier.c"], ["x86_64-linux-gnu"], "-fno-sanitize=all", "-O3")
+        target = ["x86_64-linux-gnu", f"-mcpu={processor}"]
+        objects = compiled(folder, [folder / "classifier.c"], target, "-fno-sanitize=all", "-O3")
         program = folder / "classify"
         subprocess.run(["gcc", str(folder / "main.c"), *map(str, objects), "-o", str(program)], check=True)
         assert np.array_equal(answers(program, pixels)[1], expected)

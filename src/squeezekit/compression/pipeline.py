@@ -72,10 +72,10 @@ def compress(
     The promise is at most `max_drop` points of validation accuracy lost (0.5 unless `max_bytes` is given), at most `max_bytes`
     bytes, or both. First weights are only rounded. Then rounds of `epochs` epochs (4, or of small sets as many as make 400 steps)
     train them as they will be written, each under more pressure to be cheap, until one goes too far; after `minutes`, if given,
-    no new round begins (0: weights are only rounded). Rounds learn the answers of the run's own network, or of that of another
-    run, the `teacher`, on `device` (Deep Compression always on the CPU). The best file is written in any case. Training images
-    train, validation images choose, test images are measured once, at the end. `method` is one of METHODS: our own, or Deep
-    Compression.
+    no new round begins (0: weights are only rounded, unless `resume` finds a round begun). Rounds learn the answers of the run's
+    own network, or of that of another run, the `teacher`, on `device` (Deep Compression always on the CPU). The best file is
+    written in any case. Training images train, validation images choose, test images are measured once, at the end. `method` is
+    one of METHODS: our own, or Deep Compression.
 
     `pressure` asks our own method for a single round under just that, in place of trials (`squeeze.py` says what it is).
 
@@ -146,14 +146,14 @@ def try_all(method: Method, subject: Subject, workshop: Workshop, clock: Clock, 
             roundings.keep(trial, clock.seconds())
             advance(1)
             say(_line(trial, subject.before))
-    while minutes is None or clock.seconds() <= 60 * minutes or workshop.begun:
+    while minutes is None or clock.seconds() < 60 * minutes or workshop.begun:
         following = method.following(roundings.trials, rounds.trials)
         if following is None:
             return
         trial = _trained(following, workshop, clock)
         rounds.keep(trial, clock.seconds())
         say(_line(trial, subject.before))
-    say(f"{minutes:g} minutes are over: no further round")
+    say(f"--minutes {minutes:g}: no further round")
 
 
 def _trained(following: Round, workshop: Workshop, clock: Clock) -> Trial:

@@ -17,8 +17,9 @@ from squeezekit.inference.quantising import accuracy_in_integers, integer_plan
 class CExport:
     """What was written; sizes are bytes.
 
-    `constants` stand in flash, `variables` in RAM; of these, `activations` are the maps, and no placement of them takes less than
-    `least_activations`. `validation` is the accuracy before and after, empty where no images are at hand.
+    `constants` stand in flash, `variables` in RAM (and, with vectors, packed weights, which the exported README counts); of the
+    variables, `activations` are the maps, and no placement of them takes less than `least_activations`. `validation` is
+    the accuracy before and after, empty where no images are at hand.
     """
 
     folder: str

@@ -24,7 +24,7 @@ LEAST_BITS = 11  # Of what the least likely bit of a weight costs.
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of constants in flash and of variables in RAM, code and stack not included.
+    """Bytes of constants in flash and of variables in RAM, but for code, stack, and the packed weights of builds with vectors.
 
     `arena` holds the activations; `least_arena` is what no placement of them can go below.
     """
@@ -174,14 +174,22 @@ def _classifier(plan: Plan, model: Model, layout: Layout, stream: bytes) -> str:
         _table("uint32_t", "head_gains", layout.head_gains, suffix="u"),
         *([_table("uint8_t", "gates", layout.gates)] if len(layout.gates) else []),
         _layers(layout),
-        f"#ifdef UNIT\nstatic int8_t packed[{_packed_bytes(layout)}];\n#define PACKED packed\n#else\n#define PACKED NULL\n#endif",
+        f"""#ifdef SQZ_UNIT
+#if SQZ_UNIT > {UNIT}
+#error "there is no room for weights packed like that"
+#endif
+static int8_t packed[{_packed_bytes(layout)}];
+#define PACKED packed
+#else
+#define PACKED NULL
+#endif""",
         f"""static const struct sqz_model model = {{
     .layers = layers, .weights = weights, .packed = PACKED, .biases = biases, .gains = gains, .head_gains = head_gains,
     .gates = {"gates" if len(layout.gates) else "NULL"}, .border = {{{", ".join(map(str, layout.border))}}},
     .layer_count = {len(layout.layers)}, .classes = CLASSIFIER_CLASSES, .mirrored = {int(plan.mirrored)},
 }};""",
         f"const char *const classifier_names[CLASSIFIER_CLASSES] = {{\n{names}}};",
-        f"void classifier_start(void)\n{{\n{start}#ifdef UNIT\n    pack_weights(&model, packed);\n#endif\n}}",
+        f"void classifier_start(void)\n{{\n{start}#ifdef SQZ_UNIT\n    pack_weights(&model, packed);\n#endif\n}}",
         "void classifier_run(const uint8_t *picture, int32_t *logits)\n{\n    sqz_run(&model, picture, memory.arena, logits);\n}",
         """size_t classifier_best(const int32_t *logits)
 {
@@ -243,10 +251,12 @@ make
 ./classify PICTURE
 ```
 
-`classifier.h` and `classifier.c` are the library: strict C99 with freestanding headers only, no allocation, no recursion, no
-floating point. A compiler may still want the C library's `memcpy` and `memset`. `main.c` reads files of raw bytes, or .pgm and
-.ppm, of {_shape(plan)}. {weights} Where the compiler may use AVX2 or WebAssembly's vectors (`-march=native`, `-msimd128`),
-`classifier_start` packs them for these; elsewhere nothing is packed.
+`classifier.h` and `classifier.c` are the library: strict C99 with freestanding headers only (with vectors, the compiler's
+intrinsics too), no allocation, no recursion, no floating point. A compiler may still want the C library's `memcpy` and `memset`.
+`main.c` reads files of raw bytes, or .pgm and .ppm, of {_shape(plan)}.
+
+{weights} Where the compiler may use AVX2 or WebAssembly's vectors (`-march=native`, `-msimd128`), `classifier_start` packs them
+for these; elsewhere nothing is packed.
 
 | memory | bytes |
 |---|---|

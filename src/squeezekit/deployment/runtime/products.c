@@ -1,10 +1,13 @@
 /* Sums are computed for TILE positions and, along rows of weights, many filters at once. Where instructions for that are at hand,
- * weights are packed at the start: those of UNIT filters for four bytes lie together, and each four bytes of a position meet them
- * all. Elsewhere they stay as they are, in rows, and loops are such as compilers turn into dot products. All give the same sums. */
+ * weights are packed at the start: those of SQZ_UNIT filters for four bytes lie together, and each four bytes of a position meet
+ * them all. Elsewhere they stay as they are, in rows, and loops are such as compilers turn into dot products. All give the same
+ * sums. */
 #define TILE 4
 #define BLOCK 32 /* filters whose sums wait together to be rescaled */
 
 typedef int32_t sums_of_tile[TILE][BLOCK];
+
+#undef SQZ_UNIT
 
 #if (defined(__AVX512VNNI__) && defined(__AVX512F__)) || defined(__AVX2__)
 #include <immintrin.h>
@@ -17,7 +20,7 @@ static int four_bytes(const uint8_t *b)
 #endif
 
 #if defined(__AVX512VNNI__) && defined(__AVX512F__)
-#define UNIT 16
+#define SQZ_UNIT 16
 #define UNITS 2 /* at once */
 
 typedef __m512i unit_sums, unit_weights, unit_bytes;
@@ -48,7 +51,7 @@ static void store_sums(unit_sums sums, int32_t *to)
 }
 
 #elif defined(__AVX2__) && defined(__AVXVNNI__)
-#define UNIT 8
+#define SQZ_UNIT 8
 #define UNITS 2
 
 typedef __m256i unit_sums, unit_weights, unit_bytes;
@@ -79,7 +82,7 @@ static void store_sums(unit_sums sums, int32_t *to)
 }
 
 #elif defined(__AVX2__)
-#define UNIT 8
+#define SQZ_UNIT 8
 #define UNITS 1
 
 /* Widened to sixteen bits; of each filter the sums of two products stand beside each other. */
@@ -118,7 +121,7 @@ static void store_sums(unit_sums sums, int32_t *to)
 
 #elif defined(__wasm_simd128__)
 #include <wasm_simd128.h>
-#define UNIT 4
+#define SQZ_UNIT 4
 #define UNITS 1
 
 /* As above, with half as many filters. */
@@ -155,36 +158,36 @@ static void store_sums(unit_sums sums, int32_t *to)
 }
 #endif
 
-#ifdef UNIT
+#ifdef SQZ_UNIT
 /* What the packed weights of a layer take. */
 static size_t packed_bytes(const struct sqz_layer *l)
 {
-    const size_t units = ((size_t)l->filters + UNIT - 1) / UNIT, fours = ((size_t)l->row + 3) / 4;
-    return l->kind == SQZ_CONVOLUTION && !l->depthwise ? units * fours * UNIT * 4 : 0;
+    const size_t units = ((size_t)l->filters + SQZ_UNIT - 1) / SQZ_UNIT, fours = ((size_t)l->row + 3) / 4;
+    return l->kind == SQZ_CONVOLUTION && !l->depthwise ? units * fours * SQZ_UNIT * 4 : 0;
 }
 
-/* Weights of all layers but the last, one after the other, as [filters / UNIT][row / 4][UNIT][4], with zeros behind. */
+/* Weights of all dense convolutions, one after the other, as [filters / SQZ_UNIT][row / 4][SQZ_UNIT][4], with zeros behind. */
 static void pack_weights(const struct sqz_model *m, int8_t *to)
 {
     for (size_t i = 0; i < m->layer_count; i++) {
         const struct sqz_layer *l = &m->layers[i];
-        const int8_t *weights = m->weights + l->weights;
-        const size_t row = l->row, unit = (row + 3) / 4 * 4 * UNIT, bytes = packed_bytes(l);
+        const size_t row = l->row, unit = (row + 3) / 4 * 4 * SQZ_UNIT, bytes = packed_bytes(l);
         for (size_t place = 0; place < bytes; place++) {
-            const size_t f = place / unit * UNIT + place / 4 % UNIT, k = place % unit / (4 * UNIT) * 4 + place % 4;
-            *to++ = f < l->filters && k < row ? weights[f * row + k] : 0;
+            const size_t f = place / unit * SQZ_UNIT + place / 4 % SQZ_UNIT, k = place % unit / (4 * SQZ_UNIT) * 4 + place % 4;
+            *to++ = f < l->filters && k < row ? m->weights[l->weights + f * row + k] : 0;
         }
     }
 }
 
 /* The sums of one or two units of filters, from column `f` on, over `n` bytes of each position. */
-static inline void unit_products(const uint8_t *const x[TILE], const int8_t *weights, size_t n, int two, sums_of_tile sums, size_t f)
+static inline void unit_products(const uint8_t *const x[TILE], const int8_t *weights, size_t n, int two, sums_of_tile sums,
+                                 size_t f)
 {
-    const size_t whole = n / 4 * 4, second = (n + 3) / 4 * 4 * UNIT;
+    const size_t whole = n / 4 * 4, second = (n + 3) / 4 * 4 * SQZ_UNIT;
     const uint8_t *x0 = x[0], *x1 = x[1], *x2 = x[2], *x3 = x[3];
     uint8_t ends[TILE][4] = {{0}};
     unit_sums s0 = no_sums(), s1 = s0, s2 = s0, s3 = s0, t0 = s0, t1 = s0, t2 = s0, t3 = s0;
-    for (size_t k = 0; k < n; k += 4, weights += 4 * UNIT) {
+    for (size_t k = 0; k < n; k += 4, weights += 4 * SQZ_UNIT) {
         if (k == whole) {
             for (size_t p = 0; p < TILE; p++)
                 for (size_t i = 0; k + i < n; i++)
@@ -202,8 +205,8 @@ static inline void unit_products(const uint8_t *const x[TILE], const int8_t *wei
     }
     store_sums(s0, sums[0] + f), store_sums(s1, sums[1] + f), store_sums(s2, sums[2] + f), store_sums(s3, sums[3] + f);
     if (two) {
-        store_sums(t0, sums[0] + f + UNIT), store_sums(t1, sums[1] + f + UNIT);
-        store_sums(t2, sums[2] + f + UNIT), store_sums(t3, sums[3] + f + UNIT);
+        store_sums(t0, sums[0] + f + SQZ_UNIT), store_sums(t1, sums[1] + f + SQZ_UNIT);
+        store_sums(t2, sums[2] + f + SQZ_UNIT), store_sums(t3, sums[3] + f + SQZ_UNIT);
     }
 }
 
@@ -213,9 +216,9 @@ static void dense_products(const uint8_t *const x[TILE], const int8_t *weights, 
 {
     const size_t row = (n + 3) / 4 * 4;
     size_t f = 0;
-    for (; UNITS == 2 && f + UNIT < count; f += 2 * UNIT)
+    for (; UNITS == 2 && f + SQZ_UNIT < count; f += 2 * SQZ_UNIT)
         unit_products(x, weights + (first + f) * row, n, 1, sums, f);
-    for (; f < count; f += UNIT)
+    for (; f < count; f += SQZ_UNIT)
         unit_products(x, weights + (first + f) * row, n, 0, sums, f);
 }
 

@@ -41,7 +41,7 @@ struct sqz_layer {
 struct sqz_model {
     const struct sqz_layer *layers;
     const int8_t *weights;
-    const int8_t *packed; /* the same as `pack_weights` of products.c leaves them, where it is there */
+    const int8_t *packed; /* those of dense convolutions as `pack_weights` leaves them; NULL where nothing is packed */
     const int32_t *biases;
     const uint16_t *gains;
     const uint32_t *head_gains; /* [classes] */
