@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cards import commit
+from cards import RUNS, commit
 from torch import nn
 
 from squeezekit import durable
@@ -112,6 +112,6 @@ if __name__ == "__main__":
     durable.write_text(DOCS.parent / "README.md", f"{before}{BEGIN}\n{short}\n{END}{rest.partition(END)[2]}")
     points: dict[str, list[tuple[int, float]]] = {}
     for row in sorted(rows, key=lambda row: row["bytes"]):
-        title = "squeezekit's box" if row["kind"] == "box" else row["name"]
+        title = "squeezekit's" if row["kind"] == "box" or row["name"] in RUNS.values() else row["name"]
         points.setdefault(title, []).append((row["bytes"], row["accuracy"]))
     draw_sizes(points, DOCS / "leaderboard.png")
