@@ -1,78 +1,98 @@
 #!/usr/bin/env bash
 # The networks in the box, from the images: a wide network, three small ones that learn its answers, all compressed.
 #
-#   runs/zoo.sh IMAGES OUT [--epochs E] [--rounds R] [--baselines]
+#   runs/zoo.sh IMAGES OUT [--epochs E] [--rounds R] [--baselines] [--fused] [--beside]
 #
 # IMAGES: a folder with train/<class>/… and test/<class>/…; OUT: where runs and files are kept. On a GPU where there is one,
 # else on the CPU; docs/models/README.md says how long that takes. What is done is not done again, and what was stopped goes on
 # with the same command. --epochs, --rounds: of every training and of every round of compression, in place of those of the box.
-# --baselines: afterwards the networks that the leaderboard compares with, trained, in eight bits, and compressed.
+# --baselines: also the networks that the leaderboard compares with, trained, in eight bits, and compressed. On a GPU --fused
+# trains faster after compiling, and --beside does at once what does not wait for another step, with a log of each in OUT.
 set -euo pipefail
 if [ $# -lt 2 ]; then
-    sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
 images=$(realpath "$1")
 mkdir -p "$2"
 out=$(realpath "$2")
 shift 2
-epochs=20 rounds= baselines=
+epochs=40 rounds= baselines= beside= fused=() jobs=()
 while [ $# -gt 0 ]; do
     case $1 in
         --epochs) epochs=$2; shift 2 ;;
         --rounds) rounds=$2; shift 2 ;;
         --baselines) baselines=yes; shift ;;
+        --fused) fused=(--fused); shift ;;
+        --beside) beside=yes; shift ;;
         *) echo "zoo.sh: unknown option $1" >&2; exit 2 ;;
     esac
 done
+# Several programs with a thread for every core each would wait for one another.
+if [ -n "$beside" ]; then export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((($(nproc) + 3) / 4))}; fi
 squeezekit() { "${PYTHON:-python3}" -m squeezekit "$@"; }
+
+# step NAME COMMAND…: now, or with --beside together with those that follow.
+step() {
+    local name=$1
+    shift
+    if [ -n "$beside" ]; then
+        "$@" > "$out/$name.log" 2>&1 &
+        jobs+=($!)
+    else
+        "$@"
+    fi
+}
 
 # train NAME FLAG…: a run in OUT/NAME.
 train() {
     local name=$1
     shift
     [ -f "$out/$name/summary.json" ] || squeezekit train --data "$images" --out "$out/$name" --resume --network "$name" \
-        --recipe modern --batch-size 512 --learning-rate 0.1 --cutout 0.25 --epochs "$epochs" "$@"
+        --recipe modern --batch-size 512 --learning-rate 0.1 --cutout 0.25 --epochs "$epochs" "${fused[@]}" "$@"
 }
 
-# squeeze RUN FILE PRESSURE EPOCHS FLAG…: one round of training on the grid.
+# squeeze RUN FILE BYTES PRESSURE EPOCHS FLAG…: one round of training on the grid, which ends at so many bytes.
 squeeze() {
-    local run=$1 file=$out/$2.sqz pressure=$3 length=${rounds:-$4}
-    shift 4
-    [ -f "$file" ] || squeezekit compress "$out/$run" --resume --pressure "$pressure" --epochs "$length" -o "$file" "$@"
+    local run=$1 file=$out/$2.sqz bytes=$3 pressure=$4 length=${rounds:-$5}
+    shift 5
+    [ -f "$file" ] || squeezekit compress "$out/$run" --resume --max-bytes "$bytes" --pressure "$pressure" --epochs "$length" \
+        -o "$file" "$@"
 }
 
-# The test images are left to the compressed files.
-train wide --mirrored --no-test
-for name in nano tiny small; do
-    train $name --mirrored --no-test --teacher "$out/wide" --temperature 2
-done
-# Pressures at which the files have at most 32, 96, 250 and 500 KB.
-squeeze nano cifar10-nano 0.0622 11 --teacher "$out/wide"
-squeeze tiny cifar10-tiny 0.0288 6 --teacher "$out/wide"
-squeeze small cifar10-small 0.0132 5 --teacher "$out/wide"
-squeeze wide cifar10-best 0.00902 7
+# student NAME BYTES PRESSURE EPOCHS: a network that learns the answers of `wide`, and its file. The test images are left to that.
+student() {
+    train "$1" --mirrored --no-test --teacher "$out/wide" --temperature 2
+    squeeze "$1" "cifar10-$1" "$2" "$3" "$4" --teacher "$out/wide"
+}
 
-if [ ! -f "$out/digits-nano.sqz" ]; then
+digits() {
     [ -f "$out/digits/summary.json" ] || squeezekit train --data digits --out "$out/digits" --resume --network nano \
         --base-e 32 --incr-e 16 --stem-width 32 --epochs 60 --no-test
-    squeezekit compress "$out/digits" --resume --max-bytes 8192 -o "$out/digits-nano.sqz"
-fi
-
-# baseline NAME FLAG…: a network to compare with, as it is, in eight bits, and compressed at half a point of accuracy.
-baseline() {
-    local name=$1
-    train "$@"
-    [ -f "$out/$name-int8.onnx" ] || squeezekit export "$out/$name" --to onnx --int8 --data "$images" -o "$out/$name-int8.onnx"
-    [ -f "$out/$name.sqz" ] || squeezekit compress "$out/$name" --resume ${rounds:+--epochs "$rounds"} -o "$out/$name.sqz" ||
-        [ -f "$out/$name.sqz" ] # Written also where nothing keeps the promise.
+    [ -f "$out/digits-nano.sqz" ] || squeezekit compress "$out/digits" --resume --max-bytes 8192 -o "$out/digits-nano.sqz"
 }
 
-if [ -n "$baselines" ]; then
-    baseline resnet8
-    baseline resnet20
-    baseline mobilenetv2-0.5
-    # Without batch normalisation Muon has nothing to do; this is what it was published with.
-    baseline tiniest --batch-size 128 --optimizer adamw --learning-rate 0.02
-fi
+# Networks to compare with, as they are, in eight bits, and compressed at half a point of accuracy.
+compare() {
+    local name own
+    for name in resnet8 resnet20 mobilenetv2-0.5 tiniest; do
+        # Without batch normalisation Muon has nothing to do; this is what tiniest was published with.
+        own=()
+        if [ $name = tiniest ]; then own=(--batch-size 128 --optimizer adamw --learning-rate 0.02); fi
+        train $name "${own[@]}"
+        [ -f "$out/$name-int8.onnx" ] || squeezekit export "$out/$name" --to onnx --int8 --data "$images" -o "$out/$name-int8.onnx"
+        [ -f "$out/$name.sqz" ] || squeezekit compress "$out/$name" --resume ${rounds:+--epochs "$rounds"} -o "$out/$name.sqz" ||
+            [ -f "$out/$name.sqz" ] # Written also where nothing keeps the promise.
+    done
+}
+
+if [ -n "$baselines" ]; then step baselines compare; fi
+step digits digits
+train wide --mirrored --no-test --cutout 0.375
+# 32, 96, 250 and 500 KB, and pressures at which rounds come near to them.
+step nano student nano 32768 0.062 14
+step tiny student tiny 98304 0.028 10
+step small student small 256000 0.013 8
+step best squeeze wide cifar10-best 512000 0.0086 12
+for job in "${jobs[@]}"; do wait "$job"; done
 ls -l "$out"/*.sqz

@@ -138,7 +138,7 @@ def test_minutes_go_on_where_they_stopped(tiny_run, tmp_path, monkeypatch):
         monkeypatch.setattr(GridOptimizer, "step", stops)
 
     monkeypatch.setattr(Shelf, "keep", kept)
-    options = {"max_bytes": 1, "epochs": 1, "minutes": 50}
+    options = {"max_drop": 100, "epochs": 1, "minutes": 50}
     with pytest.raises(KeyboardInterrupt):
         compress(tiny_run.folder, tmp_path / "x.sqz", **options)
     monkeypatch.setattr(GridOptimizer, "step", step)
@@ -198,6 +198,21 @@ def test_rounding_ends_where_the_bytes_are_those_promised(tiny_run, tmp_path):
     made = compress(tiny_run.folder, tmp_path / "x.sqz", max_bytes=12_000, epochs=1, minutes=0)
     sizes = [trial["bytes"] for trial in made.trials]
     assert all(size > 12_000 for size in sizes[:-1]) and sizes[-1] <= 12_000 and made.kept
+
+
+@pytest.mark.parametrize("pressure", [0.006, 0.012])
+def test_one_round_ends_at_the_bytes_promised(tiny_run, tmp_path, pressure):
+    made = compress(tiny_run.folder, tmp_path / "x.sqz", max_bytes=6000, epochs=40, pressure=pressure)
+    trained = [trial for trial in made.trials if trial["name"].startswith("trained")]
+    assert len(trained) == 1 and made.stages[-1] == trained[0]
+    assert made.kept and 5800 <= made.bytes <= 6000
+    assert (tmp_path / "x.sqz").stat().st_size == made.bytes
+
+
+def test_fewer_bytes_than_a_file_can_have_are_not_promised(tiny_run, tmp_path):
+    made = compress(tiny_run.folder, tmp_path / "x.sqz", max_bytes=100, epochs=2, pressure=0.05)
+    assert not made.kept and made.bytes > 100 and len(made.trials) == 1
+    assert read_sqz(tmp_path / "x.sqz").build()
 
 
 @pytest.mark.parametrize("name", ["resnet8", "mobilenetv2-0.5", "tiniest"])

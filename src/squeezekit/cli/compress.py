@@ -22,7 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-bytes", type=int, metavar="N", help="most bytes; then accuracy is what it comes to")
     parser.add_argument("--method", metavar="NAME", help="squeezekit, or deep-compression as published (squeezekit)")
     parser.add_argument("--epochs", type=int, metavar="N", help="epochs of each round of training (4; small sets: 400 steps)")
-    parser.add_argument("--pressure", type=float, metavar="P", help="a single round under just that, in place of trials")
+    parser.add_argument(
+        "--pressure", type=float, metavar="P", help="a single round, under just that or from there to --max-bytes"
+    )
     parser.add_argument("--near", metavar="FILE", help="stay so near to this .sqz file that a delta from it is small (publish)")
     parser.add_argument("--minutes", type=float, metavar="M", help="begin no round of training after so long (0: rounding only)")
     parser.add_argument("--data", metavar="DATA", help="where the run's images are now")

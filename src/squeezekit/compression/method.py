@@ -38,7 +38,8 @@ class Trial:
 class Round:
     """A trial that needs training first: `finish` makes the file and the state when the trainer is done.
 
-    `note` says after each epoch where the network stands; `cost` gives a trial's.
+    `note` says after each epoch where the network stands; `cost` gives a trial's; `steer` is told the number of each step
+    of the round when it is done.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Round:
     note: Callable[[], str]
     finish: Callable[[], tuple[Sqz, dict[str, Any]]]
     cost: Callable[[Sqz], int] | None = None
+    steer: Callable[[int], None] | None = None
 
     def trial(self) -> Trial:
         """What came of it."""

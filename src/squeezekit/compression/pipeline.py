@@ -77,7 +77,8 @@ def compress(
     written in any case. Training images train, validation images choose, test images are measured once, at the end. `method` is
     one of METHODS: our own, or Deep Compression.
 
-    `pressure` asks our own method for a single round under just that, in place of trials (`squeeze.py` says what it is).
+    `pressure` asks our own method for a single round under just that, in place of trials (`squeeze.py` says what it is). With
+    `max_bytes` the round begins there and ends at the bytes: what a bit costs is steered (`landing.py`), up to eightfold.
 
     `near` is an earlier `.sqz` file that the run was trained on from: weights are rounded to its grids, and to its integers
     wherever that costs little, so that a device that has it needs only a small delta (`near.py`). The one with the smallest delta
@@ -169,6 +170,8 @@ def _trained(following: Round, workshop: Workshop, clock: Clock) -> Trial:
 
                 def on_step(progress: Progress, rate: float) -> bool:
                     advance(1, f"{progress.right / max(progress.images, 1):.1%}")
+                    if following.steer:
+                        following.steer(progress.epoch * trainer.training.steps + progress.step)
                     return stop.is_set()
 
                 whole = trainer.train_epoch(on_step)

@@ -7,6 +7,7 @@ the bits it costs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -69,11 +70,18 @@ class GridWeight:
 
 
 class GridOptimizer(OptimizerAround):
-    """An optimiser of rounded weights around one of unrounded ones."""
+    """An optimiser of rounded weights around one of unrounded ones.
+
+    `dearness` multiplies what a bit costs: 1 is what the steps of the grids were made for (`steps_for`). `most_bits` are those
+    that weights may take where something steers it (`landing.py`).
+    """
 
     def __init__(self, inner: torch.optim.Optimizer, weights: Sequence[GridWeight]) -> None:
         super().__init__(inner)
         self.weights = weights
+        # Where a recorded step reads it.
+        self.dearness = torch.ones((), device=weights[0].weight.device)
+        self.most_bits = math.inf
 
     @torch.no_grad()
     def step(self) -> None:
@@ -84,20 +92,29 @@ class GridOptimizer(OptimizerAround):
         self.inner.step()
         for grid, price in zip(self.weights, prices, strict=True):
             grid.hidden.copy_(grid.weight)
-            grid.round(price)
+            grid.round(price * self.dearness)
+
+    @torch.no_grad()
+    def round_again(self) -> None:
+        """Round the unrounded weights at what bits cost now, and move nothing."""
+        for grid in self.weights:
+            grid.round(grid.price() * self.dearness.to(grid.weight.device))
 
     @torch.no_grad()
     def bits(self) -> float:
-        """About how many bits a weight costs now."""
-        return sum(code_length(grid.integers()) for grid in self.weights) / sum(grid.weight.numel() for grid in self.weights)
+        """About how many bits all weights cost now."""
+        return sum(code_length(grid.integers()) for grid in self.weights)
 
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` needs to go on, beside the network."""
-        return {**super().state_dict(), "grids": [(grid.step, grid.hidden) for grid in self.weights]}
+        grids = [(grid.step, grid.hidden) for grid in self.weights]
+        return {**super().state_dict(), "grids": grids, "dearness": self.dearness, "most_bits": self.most_bits}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what `state_dict` put away."""
         super().load_state_dict(state)
+        self.dearness.copy_(state["dearness"])
+        self.most_bits = state["most_bits"]
         for grid, (step, hidden) in zip(self.weights, state["grids"], strict=True):
             device = grid.step.device
             grid.step, grid.hidden = step.to(device, copy=True), hidden.to(device, copy=True)

@@ -15,6 +15,7 @@ import torch
 
 from squeezekit.compression.balance import balance
 from squeezekit.compression.curvature import Curvature, curvatures
+from squeezekit.compression.landing import Landing
 from squeezekit.compression.method import Round, Trial
 from squeezekit.compression.norms import keep_means, settle
 from squeezekit.compression.promise import Promise
@@ -37,6 +38,8 @@ FAR_TOO_MUCH = 10
 # Training begins where rounding alone loses more than the promise and so many points.
 TRAINING_WINS_BACK = 0.5
 GROWTH = 2.0
+# What is written beside weights is guessed at first.
+MOST_LANDINGS = 3
 # What training on a grid changes of the run's own recipe.
 RETRAINING: dict[str, Any] = {
     "optimizer": "sgd",
@@ -52,7 +55,7 @@ RETRAINING: dict[str, Any] = {
 
 
 class Squeeze:
-    """The method `squeezekit`; with a `pressure`, one round of training under just that."""
+    """The method `squeezekit`; with a `pressure`, one round of training under just that, or from there to the bytes promised."""
 
     most_roundings = MOST_ROUNDINGS
 
@@ -101,14 +104,32 @@ class Squeeze:
         optimizer = GridOptimizer(optimizer_for(network, recipe), [grid.to(device) for grid in grids])
         trainer = self.subject.trainer(network, optimizer, recipe, taught=True)
         before = earlier.file.stages if earlier else (self.subject.trained,)
+        landing = None
+        if self.pressure and self.promise.max_bytes:
+            steps = recipe.epochs * trainer.training.steps
+            landing = Landing(optimizer, lambda: self._size(network, grids), self.promise.max_bytes, steps)
 
         def finish() -> tuple[Sqz, dict[str, Any]]:
             network.cpu()
             for grid in grids:
                 grid.to(torch.device("cpu"))
-            return self._file(f"trained under pressure {pressure:.3g}", network, grids, before), {"network": network.state_dict()}
+            for _ in range(MOST_LANDINGS):
+                if landing:
+                    landing.land()
+                file = self._file(f"trained under pressure {pressure:.3g}", network, grids, before)
+                if not (landing and landing.missed(file.stages[-1].bytes)):
+                    break
+            return file, {"network": network.state_dict()}
 
-        return Round(f"pressure {pressure:.3g}", pressure, trainer, lambda: f"about {optimizer.bits():.2f} bits a weight", finish)
+        numbers = sum(grid.weight.numel() for grid in grids)
+        return Round(
+            f"pressure {pressure:.3g}",
+            pressure,
+            trainer,
+            lambda: f"about {optimizer.bits() / numbers:.2f} bits a weight",
+            finish,
+            steer=landing.steer if landing else None,
+        )
 
     def _rung(self, roundings: Sequence[Trial], rounds: Sequence[Trial]) -> tuple[float, int] | None:
         """The next pressure and the round to go on from, -1 for the run itself; None when done."""
@@ -139,6 +160,15 @@ class Squeeze:
             if self.promise.max_drop is not None and self.promise.drop(trial.stage) > self.promise.max_drop + TRAINING_WINS_BACK:
                 return trial.pressure
         return rising[-1].pressure
+
+    def _size(self, network: Foldable, grids: Sequence[GridWeight]) -> int:
+        """Bytes of a file of the network as it is now, on any device, which goes on training."""
+        twin = copy.deepcopy(network).cpu().eval()
+        there = [
+            GridWeight(layer.weight, grid.step.cpu(), grid.hidden.cpu())
+            for layer, grid in zip(modules_of(twin), grids, strict=True)
+        ]
+        return self.subject.size(rounded(twin, there))
 
     def _file(self, name: str, network: Foldable, grids: Sequence[GridWeight], before: tuple[Stage, ...]) -> Sqz:
         return self.subject.file(name, rounded(network.eval(), grids), before)

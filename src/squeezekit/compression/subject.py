@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from squeezekit.coding.forms import Array, Quantised
 from squeezekit.compression.activation_ranges import ActivationRanges
@@ -25,7 +26,7 @@ from squeezekit.networks.folding import folded
 from squeezekit.networks.squeezenet import SqueezeNet
 from squeezekit.training.loop import Trainer
 from squeezekit.training.machine import chosen_device, chosen_precision
-from squeezekit.training.measure import images_at_once, logits_of, measure, measurement
+from squeezekit.training.measure import Measurement, images_at_once, logits_of, measurement
 from squeezekit.training.optimizers import StepsWeights
 from squeezekit.training.processes import Processes
 from squeezekit.training.recipe import Recipe
@@ -39,6 +40,8 @@ BATCH_SIZE = 128
 # Four digits, coded, may need some bytes more or less.
 SOME_ACCURACIES = [round(0.0617 * i + 0.0123, 4) for i in range(16)]
 MORE_BYTES = 3
+# Origin, stages, confidence, ranges of activations and self-check of a file take about so many.
+BESIDE_BYTES = 960
 # Of a round of training: fewer steps than that only lose.
 LEAST_EPOCHS, LEAST_STEPS = 4, 400
 
@@ -46,8 +49,9 @@ LEAST_EPOCHS, LEAST_STEPS = 4, 400
 class Subject:
     """A run of a network that can be compressed and its images; `before` is its validation accuracy, 0…1.
 
-    Training is done on `device`, everything else on the CPU. `teacher` is the run whose answers are learnt there, by default the
-    same. Raises SqueezekitError for another network, and where the images or the teacher's are not those of the run.
+    Training and measuring are done on `device`, everything else on the CPU. `teacher` is the run whose answers are learnt there,
+    by default the same. Raises SqueezekitError for another network, and where the images or the teacher's are not those of the
+    run.
     """
 
     def __init__(self, run: Run, data: str | None = None, *, device: str = "cpu", teacher: Path | None = None) -> None:
@@ -57,8 +61,8 @@ class Subject:
         self.classes = self.source.training.classes
         weights = self.network().state_dict().values()
         self.float_bytes = 4 * sum(tensor.numel() for tensor in weights if tensor.is_floating_point())
-        self.validation = self._batches(self.source.training, run.split.validation)
-        self.before = round(measure(self.network(), self.validation).accuracy, 6)
+        self.validation = self._batches(self.source.training, run.split.validation, device=self.device)
+        self.before = round(self._measured(self.network(), self.validation)[0].accuracy, 6)
         self.trained = Stage(name="trained", bytes=self.float_bytes, density=1.0, bits=32.0, accuracy=self.before)
 
     def network(self) -> Foldable:
@@ -126,8 +130,8 @@ class Subject:
         config = self.run.config.network.folded()
         bare = Sqz(config, self.classes, weights)
         found = from_bytes(bare.to_bytes()).build()
-        logits, labels = logits_of(found, self.validation)
-        accuracy = round(measurement(logits, labels).accuracy, 6)
+        measured, logits, labels = self._measured(found, self.validation)
+        accuracy = round(measured.accuracy, 6)
         filters = [part.integers if isinstance(part, Quantised) else part for part in weights.values() if len(part.shape) > 1]
         numbers = sum(part.size for part in filters)
         density = sum(int(np.count_nonzero(part)) for part in filters) / numbers
@@ -146,6 +150,10 @@ class Subject:
             stage = stage.model_copy(update={"bytes": size, "bits": round(8 * size / numbers, 4)})
         return replace(whole, stages=(*before, stage))
 
+    def size(self, weights: Mapping[str, Array | Quantised]) -> int:
+        """Bytes of a file of these weights, about: weights are counted, what is written beside them is guessed."""
+        return len(Sqz(self.run.config.network.folded(), self.classes, weights).to_bytes()) + BESIDE_BYTES
+
     def _final_size(self, file: Sqz) -> int:
         """In bytes, at most: with the longest of some test accuracies that may come to it in the end."""
         if not len(self.source.test):
@@ -158,13 +166,20 @@ class Subject:
         """Accuracy on the test images of the run's network and of the file's; empty where there are none."""
         if not len(self.source.test):
             return {}
-        images = self.test_images
-        return {"before": measure(self.network(), images).accuracy, "after": measure(file.build(), images).accuracy}
+        networks, images = {"before": self.network(), "after": file.build()}, self.test_images
+        return {name: self._measured(network, images)[0].accuracy for name, network in networks.items()}
 
     @property
     def test_images(self) -> Batches:
         """All of them, in order."""
-        return self._batches(self.source.test)
+        return self._batches(self.source.test, device=self.device)
+
+    def _measured(self, network: nn.Module, images: Batches) -> tuple[Measurement, Tensor, Tensor]:
+        """What it comes to, with logits and labels; in float32 as on a CPU."""
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            logits, labels = logits_of(network.to(self.device), images)
+        network.cpu()
+        return measurement(logits, labels), logits, labels
 
     def _images(self, data: str | None) -> ImageSource:
         config = self.run.config
