@@ -17,7 +17,7 @@ images=$(realpath "$1")
 mkdir -p "$2"
 out=$(realpath "$2")
 shift 2
-epochs=40 rounds= baselines= beside= fused=() jobs=()
+epochs=40 rounds= baselines= beside= fused=() jobs=() names=()
 while [ $# -gt 0 ]; do
     case $1 in
         --epochs) epochs=$2; shift 2 ;;
@@ -29,7 +29,9 @@ while [ $# -gt 0 ]; do
     esac
 done
 # Several programs with a thread for every core each would wait for one another.
-if [ -n "$beside" ]; then export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((($(nproc) + 3) / 4))}; fi
+if [ -n "$beside" ]; then export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((($(nproc) + 5) / 6))}; fi
+# What goes on beside ends with this script; it saves what it has done.
+trap 'for job in ${jobs[@]+"${jobs[@]}"}; do kill -TERM -- "-$job" 2> /dev/null || :; done' EXIT
 squeezekit() { "${PYTHON:-python3}" -m squeezekit "$@"; }
 
 # step NAME COMMAND…: now, or with --beside together with those that follow.
@@ -37,8 +39,11 @@ step() {
     local name=$1
     shift
     if [ -n "$beside" ]; then
-        "$@" > "$out/$name.log" 2>&1 &
-        jobs+=($!)
+        # A process group of its own, to be ended as a whole.
+        set -m
+        "$@" >> "$out/$name.log" 2>&1 &
+        set +m
+        jobs+=($!) names+=("$name")
     else
         "$@"
     fi
@@ -49,7 +54,7 @@ train() {
     local name=$1
     shift
     [ -f "$out/$name/summary.json" ] || squeezekit train --data "$images" --out "$out/$name" --resume --network "$name" \
-        --recipe modern --batch-size 512 --learning-rate 0.1 --cutout 0.25 --epochs "$epochs" "${fused[@]}" "$@"
+        --recipe modern --batch-size 512 --learning-rate 0.1 --cutout 0.25 --epochs "$epochs" ${fused[@]+"${fused[@]}"} "$@"
 }
 
 # squeeze RUN FILE BYTES PRESSURE EPOCHS FLAG…: one round of training on the grid, which ends at so many bytes.
@@ -57,7 +62,7 @@ squeeze() {
     local run=$1 file=$out/$2.sqz bytes=$3 pressure=$4 length=${rounds:-$5}
     shift 5
     [ -f "$file" ] || squeezekit compress "$out/$run" --resume --max-bytes "$bytes" --pressure "$pressure" --epochs "$length" \
-        -o "$file" "$@"
+        -o "$file" "$@" || { [ -f "$file" ] && echo "zoo.sh: $file has more than $bytes bytes; try more --pressure" >&2; }
 }
 
 # student NAME BYTES PRESSURE EPOCHS: a network that learns the answers of `wide`, and its file. The test images are left to that.
@@ -79,7 +84,7 @@ compare() {
         # Without batch normalisation Muon has nothing to do; this is what tiniest was published with.
         own=()
         if [ $name = tiniest ]; then own=(--batch-size 128 --optimizer adamw --learning-rate 0.02); fi
-        train $name "${own[@]}"
+        train $name ${own[@]+"${own[@]}"}
         [ -f "$out/$name-int8.onnx" ] || squeezekit export "$out/$name" --to onnx --int8 --data "$images" -o "$out/$name-int8.onnx"
         [ -f "$out/$name.sqz" ] || squeezekit compress "$out/$name" --resume ${rounds:+--epochs "$rounds"} -o "$out/$name.sqz" ||
             [ -f "$out/$name.sqz" ] # Written also where nothing keeps the promise.
@@ -89,10 +94,15 @@ compare() {
 if [ -n "$baselines" ]; then step baselines compare; fi
 step digits digits
 train wide --mirrored --no-test --cutout 0.375
-# 32, 96, 250 and 500 KB, and pressures at which rounds come near to them.
+# 32, 96, 250 and 500 KB, and pressures near those at which files of that size were made.
 step nano student nano 32768 0.062 14
 step tiny student tiny 98304 0.028 10
 step small student small 256000 0.013 8
 step best squeeze wide cifar10-best 512000 0.0086 12
-for job in "${jobs[@]}"; do wait "$job"; done
+failed=
+for i in ${jobs[@]+"${!jobs[@]}"}; do
+    wait "${jobs[$i]}" || { echo "zoo.sh: ${names[$i]} failed; $out/${names[$i]}.log says why" >&2; failed=yes; }
+done
+jobs=()
 ls -l "$out"/*.sqz
+[ -z "$failed" ]

@@ -163,6 +163,41 @@ def test_the_zoo_says_what_it_wants(digit_folder, tmp_path):
     assert wrong.returncode == 2 and "unknown option" in wrong.stderr
 
 
+@pytest.mark.parametrize("beside", [[], ["--beside"]])
+def test_the_zoo_makes_everything_and_names_what_fails(tmp_path, beside):
+    # In place of hours of training, a program that writes what the script looks for.
+    stub = tmp_path / "python"
+    stub.write_text(
+        f"""#!/bin/bash
+echo "$*" >> {tmp_path}/calls
+while [ $# -gt 0 ]; do
+    case $1 in
+        --out) mkdir -p "$2"; touch "$2/summary.json" ;;
+        -o) if [[ $2 = *tiny* && ! -e {tmp_path}/mended ]]; then exit 3; fi; touch "$2" ;;
+    esac
+    shift
+done
+"""
+    )
+    stub.chmod(0o755)
+    zoo = ["bash", Path(__file__).parents[1] / "runs" / "zoo.sh", tmp_path, tmp_path / "out", "--baselines", "--fused", *beside]
+    environment = {**os.environ, "PYTHON": str(stub)}
+    first = subprocess.run(zoo, capture_output=True, text=True, env=environment, check=False)
+    assert first.returncode != 0 and not (tmp_path / "out" / "cifar10-tiny.sqz").exists()
+    assert ("tiny failed" in first.stderr) == bool(beside)
+    (tmp_path / "mended").touch()
+    subprocess.run(zoo, capture_output=True, text=True, env=environment, check=True)
+    made = {path.name for path in (tmp_path / "out").glob("*.sqz")}
+    boxed = {f"cifar10-{size}.sqz" for size in ("nano", "tiny", "small", "best")} | {"digits-nano.sqz"}
+    assert made == boxed | {f"{name}.sqz" for name in ("resnet8", "resnet20", "mobilenetv2-0.5", "tiniest")}
+    calls = (tmp_path / "calls").read_text().splitlines()
+    wide, taught = (next(i for i, call in enumerate(calls) if f"--network {name}" in call) for name in ("wide", "small"))
+    assert wide < taught and f"--teacher {tmp_path}/out/wide" in calls[taught]
+    # What was done the first time was not done again.
+    assert sum("--network wide" in call for call in calls) == 1
+    assert all("--fused" in call for call in calls if " train " in call and "digits" not in call)
+
+
 def test_what_updates_cost_a_fleet(tmp_path):
     (tmp_path / "rows.jsonl").write_text(json.dumps({"network": "n", "pair": "dusk", "file": 20_000, "delta": 0}) + "\n")
     found = {row["what"]: row for row in lines(sys.executable, BENCHMARKS / "update_fleet.py", "--rows", tmp_path / "rows.jsonl")}

@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+import torch
 from tests.conftest import TINY
 
 from squeezekit import SqueezekitError, fine_tune, train
@@ -73,15 +74,17 @@ def test_a_place_that_is_taken_or_missing_is_refused(tiny_run, tmp_path):
         compress(tiny_run.folder, tmp_path / "nowhere" / "x.sqz")
 
 
-def test_stopped_anywhere_it_ends_with_the_same_file(tiny_run, tmp_path, monkeypatch):
-    options = {"max_bytes": 4000, "epochs": 1}
+@pytest.mark.parametrize(
+    ("options", "every"), [({"max_bytes": 4000, "epochs": 1}, 7), ({"max_bytes": 6000, "pressure": 0.012, "epochs": 4}, 17)]
+)
+def test_stopped_anywhere_it_ends_with_the_same_file(tiny_run, tmp_path, monkeypatch, options, every):
     whole = compress(tiny_run.folder, tmp_path / "whole.sqz", **options)
     real, steps = GridOptimizer.step, []
 
     def stops(self):
         real(self)
         steps.append(1)
-        if len(steps) % 7 == 0:
+        if len(steps) % every == 0:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(GridOptimizer, "step", stops)
@@ -209,9 +212,21 @@ def test_one_round_ends_at_the_bytes_promised(tiny_run, tmp_path, pressure):
     assert (tmp_path / "x.sqz").stat().st_size == made.bytes
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+def test_a_round_on_a_gpu_ends_there_too(tiny_run, tmp_path):
+    options = {"max_bytes": 6000, "pressure": 0.012, "epochs": 40}
+    made = compress(tiny_run.folder, tmp_path / "x.sqz", device="cuda", **options)
+    assert made.kept and 5800 <= made.bytes <= 6000
+    model = load_model(tmp_path / "x.sqz")
+    assert accuracy_in_integers(model, integer_plan(model), "digits")["before"] == pytest.approx(
+        made.stages[-1]["accuracy"], abs=0.01
+    )
+
+
 def test_fewer_bytes_than_a_file_can_have_are_not_promised(tiny_run, tmp_path):
-    made = compress(tiny_run.folder, tmp_path / "x.sqz", max_bytes=100, epochs=2, pressure=0.05)
-    assert not made.kept and made.bytes > 100 and len(made.trials) == 1
+    made = compress(tiny_run.folder, tmp_path / "x.sqz", max_bytes=100, epochs=10, pressure=0.05)
+    free = compress(tiny_run.folder, tmp_path / "free.sqz", epochs=10, pressure=0.05)
+    assert not made.kept and 100 < made.bytes < free.bytes
     assert read_sqz(tmp_path / "x.sqz").build()
 
 

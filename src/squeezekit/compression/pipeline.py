@@ -78,7 +78,8 @@ def compress(
     one of METHODS: our own, or Deep Compression.
 
     `pressure` asks our own method for a single round under just that, in place of trials (`squeeze.py` says what it is). With
-    `max_bytes` the round begins there and ends at the bytes: what a bit costs is steered (`landing.py`), up to eightfold.
+    `max_bytes` the round begins there and ends at or just below the bytes: what a bit costs is steered, up to eightfold
+    (`rate_control.py`).
 
     `near` is an earlier `.sqz` file that the run was trained on from: weights are rounded to its grids, and to its integers
     wherever that costs little, so that a device that has it needs only a small delta (`near.py`). The one with the smallest delta

@@ -72,16 +72,16 @@ class GridWeight:
 class GridOptimizer(OptimizerAround):
     """An optimiser of rounded weights around one of unrounded ones.
 
-    `dearness` multiplies what a bit costs: 1 is what the steps of the grids were made for (`steps_for`). `most_bits` are those
-    that weights may take where something steers it (`landing.py`).
+    `rate_multiplier` multiplies what a bit costs: 1 is what the steps of the grids were made for (`steps_for`). `bit_budget`, for
+    all weights, belongs to what steers it (`rate_control.py`), and stands here to be saved with the rest.
     """
 
     def __init__(self, inner: torch.optim.Optimizer, weights: Sequence[GridWeight]) -> None:
         super().__init__(inner)
         self.weights = weights
         # Where a recorded step reads it.
-        self.dearness = torch.ones((), device=weights[0].weight.device)
-        self.most_bits = math.inf
+        self.rate_multiplier = torch.ones((), device=weights[0].weight.device)
+        self.bit_budget = math.inf
 
     @torch.no_grad()
     def step(self) -> None:
@@ -92,13 +92,13 @@ class GridOptimizer(OptimizerAround):
         self.inner.step()
         for grid, price in zip(self.weights, prices, strict=True):
             grid.hidden.copy_(grid.weight)
-            grid.round(price * self.dearness)
+            grid.round(price * self.rate_multiplier)
 
     @torch.no_grad()
     def round_again(self) -> None:
         """Round the unrounded weights at what bits cost now, and move nothing."""
         for grid in self.weights:
-            grid.round(grid.price() * self.dearness.to(grid.weight.device))
+            grid.round(grid.price() * self.rate_multiplier.to(grid.weight.device))
 
     @torch.no_grad()
     def bits(self) -> float:
@@ -108,13 +108,14 @@ class GridOptimizer(OptimizerAround):
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` needs to go on, beside the network."""
         grids = [(grid.step, grid.hidden) for grid in self.weights]
-        return {**super().state_dict(), "grids": grids, "dearness": self.dearness, "most_bits": self.most_bits}
+        return {**super().state_dict(), "grids": grids, "rate_multiplier": self.rate_multiplier, "bit_budget": self.bit_budget}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what `state_dict` put away."""
         super().load_state_dict(state)
-        self.dearness.copy_(state["dearness"])
-        self.most_bits = state["most_bits"]
+        # A round that was begun before there was rate control has neither.
+        self.rate_multiplier.fill_(float(state.get("rate_multiplier", 1)))
+        self.bit_budget = state.get("bit_budget", self.bit_budget)
         for grid, (step, hidden) in zip(self.weights, state["grids"], strict=True):
             device = grid.step.device
             grid.step, grid.hidden = step.to(device, copy=True), hidden.to(device, copy=True)

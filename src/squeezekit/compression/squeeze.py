@@ -15,11 +15,11 @@ import torch
 
 from squeezekit.compression.balance import balance
 from squeezekit.compression.curvature import Curvature, curvatures
-from squeezekit.compression.landing import Landing
 from squeezekit.compression.method import Round, Trial
 from squeezekit.compression.norms import keep_means, settle
 from squeezekit.compression.promise import Promise
 from squeezekit.compression.quantised_training import GridOptimizer, GridWeight
+from squeezekit.compression.rate_control import RateControl
 from squeezekit.compression.rate_distortion import round_by_rate, steps_for
 from squeezekit.compression.rounding import rounded
 from squeezekit.compression.sqz import Sqz, Stage
@@ -39,7 +39,7 @@ FAR_TOO_MUCH = 10
 TRAINING_WINS_BACK = 0.5
 GROWTH = 2.0
 # What is written beside weights is guessed at first.
-MOST_LANDINGS = 3
+MOST_FILES = 3
 # What training on a grid changes of the run's own recipe.
 RETRAINING: dict[str, Any] = {
     "optimizer": "sgd",
@@ -104,20 +104,20 @@ class Squeeze:
         optimizer = GridOptimizer(optimizer_for(network, recipe), [grid.to(device) for grid in grids])
         trainer = self.subject.trainer(network, optimizer, recipe, taught=True)
         before = earlier.file.stages if earlier else (self.subject.trained,)
-        landing = None
+        control = None
         if self.pressure and self.promise.max_bytes:
             steps = recipe.epochs * trainer.training.steps
-            landing = Landing(optimizer, lambda: self._size(network, grids), self.promise.max_bytes, steps)
+            control = RateControl(optimizer, lambda: self._size(network, grids), self.promise.max_bytes, steps)
 
         def finish() -> tuple[Sqz, dict[str, Any]]:
             network.cpu()
             for grid in grids:
                 grid.to(torch.device("cpu"))
-            for _ in range(MOST_LANDINGS):
-                if landing:
-                    landing.land()
+            for _ in range(MOST_FILES):
+                if control:
+                    control.trim()
                 file = self._file(f"trained under pressure {pressure:.3g}", network, grids, before)
-                if not (landing and landing.missed(file.stages[-1].bytes)):
+                if not (control and control.missed(file.stages[-1].bytes)):
                     break
             return file, {"network": network.state_dict()}
 
@@ -128,7 +128,7 @@ class Squeeze:
             trainer,
             lambda: f"about {optimizer.bits() / numbers:.2f} bits a weight",
             finish,
-            steer=landing.steer if landing else None,
+            steer=control.steer if control else None,
         )
 
     def _rung(self, roundings: Sequence[Trial], rounds: Sequence[Trial]) -> tuple[float, int] | None:

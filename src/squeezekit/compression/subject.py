@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -107,7 +108,7 @@ class Subject:
             network,
             recipe,
             self._batches(images, indices, **options),
-            self._batches(images, self.run.split.validation, device=self.device),
+            self.validation,
             seed=self.run.config.run.seed,
             device=self.device,
             class_weights=class_weights_of(recipe, images, indices),
@@ -175,8 +176,9 @@ class Subject:
         return self._batches(self.source.test, device=self.device)
 
     def _measured(self, network: nn.Module, images: Batches) -> tuple[Measurement, Tensor, Tensor]:
-        """What it comes to, with logits and labels; in float32 as on a CPU."""
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        """What it comes to, with logits and labels; in float32 also on a GPU."""
+        exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False) if self.device.type == "cuda" else nullcontext()
+        with exact:
             logits, labels = logits_of(network.to(self.device), images)
         network.cpu()
         return measurement(logits, labels), logits, labels
@@ -191,5 +193,5 @@ class Subject:
 
     def _batches(self, images: Any, indices: Any = None, **options: Any) -> Batches:
         network, run = self.run.config.network, self.run.config.run
-        options = {"batch_size": images_at_once(network.image_size), **options}
+        options = {"batch_size": images_at_once(network.image_size, options.get("device")), **options}
         return Batches(images, indices, mean=network.mean, std=network.std, seed=run.seed, **options)

@@ -1,0 +1,63 @@
+"""Rate control: training on a grid that ends at or just below a promised number of bytes.
+
+As encoders of video do, it changes what a bit costs (their λ) while it goes on, so that the bits come to what is left for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from squeezekit.compression.quantised_training import GridOptimizer
+
+# Steps between two looks at what weights cost, for which the host must wait for a GPU.
+EVERY = 20
+# Shares of the round after which weights are encoded, to see what they really take.
+ENCODED_AT = (0.1, 0.25, 0.5, 0.75, 0.9, 0.97)
+# Bits cost at most so many times more or less than the steps of the grids were made for.
+MOST_MULTIPLIER = 8.0
+# What is aimed at, of the promise.
+TARGET = 0.998
+# What training leaves too large is rounded once more, with bits dearer by so much each time: a few bytes, not accuracy.
+TRIM, MOST_TRIMS = 1.02, 12
+
+
+class RateControl:
+    """Steers a round of training to `max_bytes`: bits cost more while weights take too many, and less while they take fewer.
+
+    `size` encodes the network as it is and counts the bytes, in many steps' time; from one such count to the next the budget of
+    bits for weights stands.
+    """
+
+    def __init__(self, optimizer: GridOptimizer, size: Callable[[], int], max_bytes: int, steps: int) -> None:
+        self.optimizer, self.size, self.max_bytes, self._promised = optimizer, size, max_bytes, max_bytes
+        self._encoded_at = {max(round(share * steps), 1) for share in ENCODED_AT}
+        optimizer.bit_budget = self._budget()
+
+    def steer(self, step: int) -> None:
+        """After that step of the round, counted from 1."""
+        if step in self._encoded_at:
+            self.optimizer.bit_budget = self._budget()
+        if step % EVERY == 0:
+            self._multiply(self.optimizer.bits() / self.optimizer.bit_budget)
+
+    def trim(self) -> None:
+        """After the last step: round a little harder while it is still too large."""
+        for _ in range(MOST_TRIMS):
+            if self.size() <= self.max_bytes:
+                return
+            self._multiply(TRIM)
+            self.optimizer.round_again()
+
+    def missed(self, size: int) -> bool:
+        """Whether the file has more bytes than promised after all; to trim again then ends below that."""
+        self.max_bytes -= max(size - self._promised, 0)
+        return size > self._promised
+
+    def _budget(self) -> float:
+        """Bits that weights may take; at least a tenth of what they do, since dearer bits can only do so much."""
+        now = self.optimizer.bits()
+        return max(now + 8 * (TARGET * self.max_bytes - self.size()), 0.1 * now)
+
+    def _multiply(self, factor: float) -> None:
+        wanted = float(self.optimizer.rate_multiplier) * factor
+        self.optimizer.rate_multiplier.fill_(min(max(wanted, 1 / MOST_MULTIPLIER), MOST_MULTIPLIER))
