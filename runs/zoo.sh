@@ -95,7 +95,7 @@ if [ -n "$baselines" ]; then step baselines compare; fi
 step digits digits
 train wide --mirrored --no-test --cutout 0.375
 # 32, 96, 250 and 500 KB, and pressures near those at which files of that size were made.
-step nano student nano 32768 0.062 14
+step nano student nano 32768 0.062 9
 step tiny student tiny 98304 0.028 10
 step small student small 256000 0.013 8
 step best squeeze wide cifar10-best 512000 0.0086 12

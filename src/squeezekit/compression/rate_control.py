@@ -17,8 +17,9 @@ ENCODED_AT = (0.1, 0.25, 0.5, 0.75, 0.9, 0.97)
 MOST_MULTIPLIER = 8.0
 # What is aimed at, of the promise.
 TARGET = 0.998
-# What training leaves too large is rounded once more, with bits dearer by so much each time: a few bytes, not accuracy.
-TRIM, MOST_TRIMS = 1.02, 12
+# What training leaves a little too large is rounded once more, with bits dearer by such a factor, then by its square and so on;
+# what it leaves larger than that stays as it is, since rounding alone would only cost accuracy.
+TRIM, MOST_TRIMS, MUCH_TOO_LARGE = 1.02, 6, 1.03
 
 
 class RateControl:
@@ -41,11 +42,11 @@ class RateControl:
             self._multiply(self.optimizer.bits() / self.optimizer.bit_budget)
 
     def trim(self) -> None:
-        """After the last step: round a little harder while it is still too large."""
-        for _ in range(MOST_TRIMS):
-            if self.size() <= self.max_bytes:
+        """After the last step: round a little harder while it is a little too large."""
+        for number in range(MOST_TRIMS):
+            if not 1 < self.size() / self.max_bytes <= MUCH_TOO_LARGE:
                 return
-            self._multiply(TRIM)
+            self.optimizer.rate_multiplier.mul_(TRIM**2**number)
             self.optimizer.round_again()
 
     def missed(self, size: int) -> bool:
