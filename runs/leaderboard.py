@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,10 @@ if __name__ == "__main__":
         with given.rows.open("a", encoding="utf-8") as file:
             file.write(json.dumps({**measured(*given.measure), "epochs": given.epochs}) + "\n")
     rows = [json.loads(text) for text in given.rows.read_text(encoding="utf-8").splitlines()]
-    rows = [{**row, "label": f"`{row['name']}`, {row['kind']}"} for row in rows]
+    seen = Counter((row["name"], row["kind"]) for row in rows)
+    for row in rows:
+        epochs = f", {row['epochs']} epochs" if seen[row["name"], row["kind"]] > 1 else ""
+        row["label"] = f"`{row['name']}`, {row['kind']}{epochs}"
     rows += [of_card(path) for path in sorted((DOCS / "models").glob("cifar10-*.json"))]
     rows.sort(key=lambda row: -row["accuracy"])
     remarks = (DOCS / "models" / "remarks.md").read_text(encoding="utf-8").strip()
