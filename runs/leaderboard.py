@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from cards import RUNS, commit
+from cards import commit
 from torch import nn
 
 from squeezekit import durable
@@ -79,6 +78,11 @@ def short_line(row: dict[str, Any]) -> str:
     return f"| {label} | {row['accuracy']:.4f} | " + " | ".join(f"{row[key]:,}" for key in ("bytes", "parameters", "macs")) + " |"
 
 
+def trained_for(row: dict[str, Any]) -> str:
+    """Epochs of training: 20 of "20 + 4"."""
+    return str(row["epochs"]).split()[0]
+
+
 def of_card(path: Path) -> dict[str, Any]:
     """The row of a network in the box."""
     card = json.loads(path.read_text(encoding="utf-8"))
@@ -102,10 +106,11 @@ if __name__ == "__main__":
         with given.rows.open("a", encoding="utf-8") as file:
             file.write(json.dumps({**measured(*given.measure), "epochs": given.epochs}) + "\n")
     rows = [json.loads(text) for text in given.rows.read_text(encoding="utf-8").splitlines()]
-    seen = Counter((row["name"], row["kind"]) for row in rows)
     for row in rows:
-        epochs = f", {row['epochs']} epochs" if seen[row["name"], row["kind"]] > 1 else ""
-        row["label"] = f"`{row['name']}`, {row['kind']}{epochs}"
+        # Told where a network stands there with several: those of training, not of rounds on a grid.
+        several = {trained_for(other) for other in rows if other["name"] == row["name"]}
+        row["epochs_told"] = f", {trained_for(row)} epochs" if len(several) > 1 else ""
+        row["label"] = f"`{row['name']}`, {row['kind']}{row['epochs_told']}"
     rows += [of_card(path) for path in sorted((DOCS / "models").glob("cifar10-*.json"))]
     rows.sort(key=lambda row: -row["accuracy"])
     remarks = (DOCS / "models" / "remarks.md").read_text(encoding="utf-8").strip()
@@ -116,6 +121,6 @@ if __name__ == "__main__":
     durable.write_text(DOCS.parent / "README.md", f"{before}{BEGIN}\n{short}\n{END}{rest.partition(END)[2]}")
     points: dict[str, list[tuple[int, float]]] = {}
     for row in sorted(rows, key=lambda row: row["bytes"]):
-        title = "squeezekit's" if row["kind"] == "box" or row["name"] in RUNS.values() else row["name"]
+        title = "squeezekit's" if row["kind"] == "box" else row["name"] + row["epochs_told"]
         points.setdefault(title, []).append((row["bytes"], row["accuracy"]))
     draw_sizes(points, DOCS / "leaderboard.png")
