@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, metavar="M", help="begin no round of training after so long (0: rounding only)")
     parser.add_argument("--data", metavar="DATA", help="where the run's images are now")
     parser.add_argument("--teacher", metavar="RUN", help="learn the answers of this run's network (the run's own)")
-    parser.add_argument("--device", metavar="NAME", help="where rounds train and files are measured: cpu, cuda or auto")
+    parser.add_argument("--device", metavar="NAME", help="where to train and measure: cpu, cuda or auto (auto)")
     parser.add_argument("--resume", action="store_true", help="go on with what was stopped")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=run)

@@ -1,6 +1,7 @@
 """Rate control: training on a grid that ends at or just below a promised number of bytes.
 
-As encoders of video do, it changes what a bit costs (their λ) while it goes on, so that the bits come to what is left for them.
+What a bit costs changes while it goes on, so that the bits come to what is left for them, as in encoders of video (Li et al.,
+2014, “λ domain rate control algorithm for High Efficiency Video Coding”, IEEE Transactions on Image Processing 23:9).
 """
 
 from __future__ import annotations
@@ -50,9 +51,9 @@ class RateControl:
             self.optimizer.round_again()
 
     def missed(self, size: int) -> bool:
-        """Whether the file has more bytes than promised after all; to trim again then ends below that."""
+        """Whether the file has a little more bytes than promised after all; to trim again then ends below that."""
         self.max_bytes -= max(size - self._promised, 0)
-        return size > self._promised
+        return 1 < size / self._promised <= MUCH_TOO_LARGE
 
     def _budget(self) -> float:
         """Bits that weights may take; at least a tenth of what they do, since dearer bits can only do so much."""

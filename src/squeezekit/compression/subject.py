@@ -27,7 +27,7 @@ from squeezekit.networks.folding import folded
 from squeezekit.networks.squeezenet import SqueezeNet
 from squeezekit.training.loop import Trainer
 from squeezekit.training.machine import chosen_device, chosen_precision
-from squeezekit.training.measure import Measurement, images_at_once, logits_of, measurement
+from squeezekit.training.measure import images_at_once, logits_of, measurement
 from squeezekit.training.optimizers import StepsWeights
 from squeezekit.training.processes import Processes
 from squeezekit.training.recipe import Recipe
@@ -63,7 +63,7 @@ class Subject:
         weights = self.network().state_dict().values()
         self.float_bytes = 4 * sum(tensor.numel() for tensor in weights if tensor.is_floating_point())
         self.validation = self._batches(self.source.training, run.split.validation, device=self.device)
-        self.before = round(self._measured(self.network(), self.validation)[0].accuracy, 6)
+        self.before = round(self._accuracy(self.network(), self.validation), 6)
         self.trained = Stage(name="trained", bytes=self.float_bytes, density=1.0, bits=32.0, accuracy=self.before)
 
     def network(self) -> Foldable:
@@ -131,8 +131,8 @@ class Subject:
         config = self.run.config.network.folded()
         bare = Sqz(config, self.classes, weights)
         found = from_bytes(bare.to_bytes()).build()
-        measured, logits, labels = self._measured(found, self.validation)
-        accuracy = round(measured.accuracy, 6)
+        logits, labels = self._logits(found, self.validation)
+        accuracy = round(measurement(logits, labels).accuracy, 6)
         filters = [part.integers if isinstance(part, Quantised) else part for part in weights.values() if len(part.shape) > 1]
         numbers = sum(part.size for part in filters)
         density = sum(int(np.count_nonzero(part)) for part in filters) / numbers
@@ -168,20 +168,23 @@ class Subject:
         if not len(self.source.test):
             return {}
         networks, images = {"before": self.network(), "after": file.build()}, self.test_images
-        return {name: self._measured(network, images)[0].accuracy for name, network in networks.items()}
+        return {name: self._accuracy(network, images) for name, network in networks.items()}
 
     @property
     def test_images(self) -> Batches:
         """All of them, in order."""
         return self._batches(self.source.test, device=self.device)
 
-    def _measured(self, network: nn.Module, images: Batches) -> tuple[Measurement, Tensor, Tensor]:
-        """What it comes to, with logits and labels; in float32 also on a GPU."""
+    def _accuracy(self, network: nn.Module, images: Batches) -> float:
+        return measurement(*self._logits(network, images)).accuracy
+
+    def _logits(self, network: nn.Module, images: Batches) -> tuple[Tensor, Tensor]:
+        """Logits [n, classes] and labels [n], in float32 also on a GPU; the network is on the CPU afterwards."""
         exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False) if self.device.type == "cuda" else nullcontext()
         with exact:
             logits, labels = logits_of(network.to(self.device), images)
         network.cpu()
-        return measurement(logits, labels), logits, labels
+        return logits, labels
 
     def _images(self, data: str | None) -> ImageSource:
         config = self.run.config
