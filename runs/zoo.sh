@@ -17,7 +17,7 @@ images=$(realpath "$1")
 mkdir -p "$2"
 out=$(realpath "$2")
 shift 2
-epochs=40 rounds= baselines= beside= fused=() jobs=() names=()
+epochs= rounds= baselines= beside= fused=() jobs=() names=()
 while [ $# -gt 0 ]; do
     case $1 in
         --epochs) epochs=$2; shift 2 ;;
@@ -54,27 +54,27 @@ train() {
     local name=$1
     shift
     [ -f "$out/$name/summary.json" ] || squeezekit train --data "$images" --out "$out/$name" --resume --network "$name" \
-        --recipe modern --batch-size 512 --learning-rate 0.1 --cutout 0.25 --epochs "$epochs" ${fused[@]+"${fused[@]}"} "$@"
+        --recipe modern --batch-size 512 --learning-rate 0.1 --cutout 0.25 --epochs "${epochs:-40}" ${fused[@]+"${fused[@]}"} "$@"
 }
 
-# squeeze RUN FILE BYTES PRESSURE EPOCHS FLAG…: one round of training on the grid, which ends at so many bytes.
+# squeeze RUN NAME BYTES FLAG…: OUT/NAME.sqz of at most so many bytes.
 squeeze() {
-    local run=$1 file=$out/$2.sqz bytes=$3 pressure=$4 length=${rounds:-$5}
-    shift 5
-    [ -f "$file" ] || squeezekit compress "$out/$run" --resume --max-bytes "$bytes" --pressure "$pressure" --epochs "$length" \
-        -o "$file" "$@" || { [ -f "$file" ] && echo "zoo.sh: $file has more than $bytes bytes; try more --pressure" >&2; }
+    local run=$1 file=$out/$2.sqz bytes=$3
+    shift 3
+    [ -f "$file" ] || squeezekit compress "$out/$run" --resume --max-bytes "$bytes" "$@" ${rounds:+--epochs "$rounds"} -o "$file" ||
+        { [ -f "$file" ] && echo "zoo.sh: $file has more than $bytes bytes; try more --pressure" >&2; }
 }
 
 # student NAME BYTES PRESSURE EPOCHS: a network that learns the answers of `wide`, and its file. The test images are left to that.
 student() {
     train "$1" --mirrored --no-test --teacher "$out/wide" --temperature 2
-    squeeze "$1" "cifar10-$1" "$2" "$3" "$4" --teacher "$out/wide"
+    squeeze "$1" "cifar10-$1" "$2" --pressure "$3" --epochs "$4" --teacher "$out/wide"
 }
 
 digits() {
     [ -f "$out/digits/summary.json" ] || squeezekit train --data digits --out "$out/digits" --resume --network nano \
-        --base-e 32 --incr-e 16 --stem-width 32 --epochs 60 --no-test
-    [ -f "$out/digits-nano.sqz" ] || squeezekit compress "$out/digits" --resume --max-bytes 8192 -o "$out/digits-nano.sqz"
+        --base-e 32 --incr-e 16 --stem-width 32 --epochs "${epochs:-60}" --no-test
+    squeeze digits digits-nano 8192
 }
 
 # Networks to compare with, as they are, in eight bits, and compressed at half a point of accuracy.
@@ -98,7 +98,7 @@ train wide --mirrored --no-test --cutout 0.375
 step nano student nano 32768 0.062 9
 step tiny student tiny 98304 0.028 10
 step small student small 256000 0.013 8
-step best squeeze wide cifar10-best 512000 0.0086 12
+step best squeeze wide cifar10-best 512000 --pressure 0.0086 --epochs 12
 failed=
 for i in ${jobs[@]+"${!jobs[@]}"}; do
     wait "${jobs[$i]}" || { echo "zoo.sh: ${names[$i]} failed; $out/${names[$i]}.log says why" >&2; failed=yes; }

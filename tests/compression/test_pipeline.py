@@ -1,6 +1,7 @@
 """From a run to a file that keeps its promise, whatever happens on the way."""
 
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from tests.conftest import TINY
 from squeezekit import SqueezekitError, fine_tune, train
 from squeezekit.coding.forms import Quantised
 from squeezekit.coding.octaves import FINE, steps_of
+from squeezekit.compression.method import Trial
 from squeezekit.compression.pipeline import compress
 from squeezekit.compression.promise import Promise
 from squeezekit.compression.quantised_training import GridOptimizer
@@ -23,8 +25,8 @@ from squeezekit.training.measure import logits_of, measure
 from squeezekit.training.watch import Interrupted
 
 
-def stage(bytes, accuracy):
-    return Stage(name="x", bytes=bytes, density=1, bits=1, accuracy=accuracy)
+def stage(bytes, accuracy, density=1):
+    return Stage(name="x", bytes=bytes, density=density, bits=1, accuracy=accuracy)
 
 
 def test_the_smallest_file_that_keeps_its_accuracy():
@@ -57,6 +59,14 @@ def test_pressure_doubles_until_too_far_then_halves_the_way():
     assert following((1.0, good), (2.0, bad), (1.4, good)) is None
     pressure, start = following((1.0, bad))
     assert (pressure, start) == (0.5, -1)
+    # What guesses as well without any weight is pressed no further.
+    assert following((1.0, good), (2.0, stage(50, 0.9, density=0))) == (pytest.approx(2**0.5), 0)
+
+
+def test_rounding_ends_where_no_weight_is_left():
+    method = Squeeze(None, Promise(0.1, max_drop=0.5, max_bytes=None), epochs=1)
+    file = SimpleNamespace(stages=[stage(50, 0.1, density=0)])
+    assert method.rounding([Trial("x", 0.0004, file)]) is None
 
 
 @pytest.mark.parametrize("wrong", [{"max_drop": -1}, {"max_drop": 101}, {"max_bytes": 0}, {"epochs": 0}, {"minutes": -1}])
@@ -200,7 +210,8 @@ def test_one_round_under_a_given_pressure_that_learns_from_another_run(tiny_run,
 def test_rounding_ends_where_the_bytes_are_those_promised(tiny_run, tmp_path):
     made = compress(tiny_run.folder, tmp_path / "x.sqz", max_bytes=12_000, epochs=1, minutes=0)
     sizes = [trial["bytes"] for trial in made.trials]
-    assert all(size > 12_000 for size in sizes[:-1]) and sizes[-1] <= 12_000 and made.kept
+    # Gentler ones may follow where that one loses too much, but none is smaller.
+    assert min(sizes) == next(size for size in sizes if size <= 12_000) and made.kept
 
 
 @pytest.mark.parametrize("pressure", [0.006, 0.012])

@@ -52,8 +52,8 @@ class Promise:
     def next_pressure(self, rounds: Sequence[tuple[float, Stage]], first: float, growth: float) -> tuple[float, int] | None:
         """The pressure of the next round of training and the round it starts from, -1 for the run itself; None when done.
 
-        Pressure begins with `first` and grows by a factor until a round goes too far: it breaks the promise of accuracy, or is
-        small enough. Then once between the two.
+        Pressure begins with `first` and grows by a factor until a round goes too far: it breaks the promise of accuracy, is small
+        enough, or has no weight left. Then once between the two.
         """
         far = [i for i, (_, stage) in enumerate(rounds) if self._far(stage)]
         near = [i for i in range(len(rounds)) if i not in far]
@@ -67,4 +67,4 @@ class Promise:
 
     def _far(self, stage: Stage) -> bool:
         broken = self.max_drop is not None and self.drop(stage) > self.max_drop
-        return broken or (self.max_bytes is not None and stage.bytes <= self.max_bytes)
+        return broken or not stage.density or (self.max_bytes is not None and stage.bytes <= self.max_bytes)

@@ -63,12 +63,13 @@ class Squeeze:
         self.subject, self.promise, self.epochs, self.pressure = subject, promise, epochs, pressure
 
     def rounding(self, roundings: Sequence[Trial]) -> Trial | None:
-        """Rounding under the next pressure; None when one has the bytes promised, or none is left to try.
+        """Rounding under the next pressure; None when one has the bytes promised or no weight left, or none is left to try.
 
         None is left when nothing lies between too little and far too much.
         """
         pressure = self._next_rounding({trial.pressure: self.promise.drop(trial.stage) for trial in roundings})
-        small = [trial.pressure for trial in roundings if trial.stage.bytes <= (self.promise.max_bytes or 0)]
+        stages = [(trial.pressure, trial.stage) for trial in roundings]
+        small = [under for under, stage in stages if not stage.density or stage.bytes <= (self.promise.max_bytes or 0)]
         if pressure is None or self.pressure or pressure > min(small, default=pressure) or len(roundings) == MOST_ROUNDINGS:
             return None
         network, bends = copy.deepcopy(self._start), self._curvatures
