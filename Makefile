@@ -21,8 +21,9 @@ demo: .venv/ready
 	@echo 'curves in demo/run/curves.png; what next, with one folder of pictures for each class:'
 	@echo '  $(BIN)/squeezekit train --data FOLDER --out runs/mine'
 
+# One process a core, each of one thread: small networks leave a second one idle.
 test: .venv/ready
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal
 
 check: .venv/ready
 	$(BIN)/ruff check .

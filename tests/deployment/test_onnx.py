@@ -98,6 +98,15 @@ def test_eight_bits_are_smaller_and_nearly_as_good(tiny_run, tmp_path):
     assert small.bytes < plain.bytes and load_model(small.file).network is not None
 
 
+@pytest.mark.parametrize("int8", [False, True])
+def test_a_file_says_nothing_of_the_machine_that_made_it(tiny_run, tmp_path, int8):
+    out = tmp_path / "digits.onnx"
+    export_onnx(tiny_run.folder, out, int8=int8)
+    content = out.read_bytes()
+    for word in (str(Path(torch.__file__).parent), "site-packages", str(tiny_run.folder), "stack_trace"):
+        assert word.encode() not in content
+
+
 def test_what_cannot_be_exported_or_read_says_why(tiny_run, tmp_path):
     with pytest.raises(SqueezekitError, match="ends in .onnx"):
         export_onnx(tiny_run.folder, tmp_path / "digits.sqz")

@@ -137,7 +137,15 @@ def graph_of(model: Model) -> Any:
             verbose=False,
         )
     assert program is not None
-    return program.model_proto
+    return _without_notes(program.model_proto)
+
+
+def _without_notes(graph: Any) -> Any:
+    """Without the exporter's remarks, a tenth of a small file, which name folders of the machine that it ran on."""
+    inside = graph.graph
+    for place in (inside, *inside.node, *inside.input, *inside.output, *inside.value_info, *inside.initializer):
+        del place.metadata_props[:]
+    return graph
 
 
 def _quantised(graph: Any, images: ImageSet, chosen: NDArray[np.int64]) -> Any:
