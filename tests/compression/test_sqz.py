@@ -258,6 +258,14 @@ def test_the_temperature_undoes_what_was_multiplied():
     assert kept == pytest.approx(0.95, abs=0.002)
 
 
+def test_certain_answers_are_not_unsure():
+    logits = torch.zeros(100, 5)
+    logits[:, 0] = torch.linspace(0.9, 1.1, 100)
+    confidence = Confidence.calibrated(logits, torch.zeros(100, dtype=torch.long))
+    probabilities = torch.softmax(logits.double() / confidence.temperature, 1).max(1).values
+    assert 0.99995 < probabilities.min() < 1 and (probabilities >= confidence.threshold).all()
+
+
 def test_check_images_are_what_the_format_says():
     image = check_image(1, 32, 3)
     x = (1664525 * 1 + 1013904223) % 2**32

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -32,7 +34,8 @@ class Confidence(Section):
         confidence, answers = torch.softmax(logits.double() / temperature, 1).max(1)
         right = confidence[answers == labels].sort().values
         threshold = float(right[int((1 - KEPT) * len(right))]) if len(right) else 0.0
-        return cls(temperature=round(temperature, 4), threshold=round(threshold, 4))
+        # Rounded down: no answer is more probable than 1.
+        return cls(temperature=round(temperature, 4), threshold=math.floor(1e4 * threshold) / 1e4)
 
 
 def _temperature(logits: Tensor, labels: Tensor) -> float:
