@@ -207,3 +207,9 @@ def test_what_updates_cost_a_fleet(tmp_path):
     for row in found.values():
         assert row["fleet_gigabytes"] == round(row["bytes"] / 1000, 2)
         assert row["minutes"]["100 kbit/s"] == pytest.approx(row["bytes"] * 8 / 100_000 / 60, abs=1e-4)
+
+
+def test_calibration_on_a_few_images():
+    certain, modest = lines(sys.executable, BENCHMARKS / "calibration.py", "digits-nano", "digits", "--images", "20", "--draws", "2")
+    assert certain["labels"] == "certain" and modest["temperature"] > 2 * certain["temperature"]
+    assert all(0 < row["loss"] <= row["worst_loss"] < 1 and row["images"] == 20 for row in (certain, modest))

@@ -258,10 +258,18 @@ def test_the_temperature_undoes_what_was_multiplied():
     assert kept == pytest.approx(0.95, abs=0.002)
 
 
+@pytest.mark.parametrize("images", [10, 1000])
+def test_a_few_right_answers_make_no_certainty(images):
+    logits = 5 * torch.eye(4)[torch.arange(images) % 4]
+    confidence = Confidence.calibrated(logits, torch.arange(images) % 4)
+    probability = torch.softmax(logits / confidence.temperature, 1).max(1).values.mean()
+    assert 1 - probability == pytest.approx(0.75 / (images + 2), rel=0.05)
+
+
 def test_certain_answers_are_not_unsure():
-    logits = torch.zeros(100, 5)
-    logits[:, 0] = torch.linspace(0.9, 1.1, 100)
-    confidence = Confidence.calibrated(logits, torch.zeros(100, dtype=torch.long))
+    logits = torch.zeros(100_000, 5)
+    logits[:, 0] = 1
+    confidence = Confidence.calibrated(logits, torch.zeros(100_000, dtype=torch.long))
     probabilities = torch.softmax(logits.double() / confidence.temperature, 1).max(1).values
     assert 0.99995 < probabilities.min() < 1 and (probabilities >= confidence.threshold).all()
 

@@ -27,10 +27,11 @@ class Confidence(Section):
     def calibrated(cls, logits: Tensor, labels: Tensor) -> Confidence:
         """From the logits [n, classes] of validation images.
 
-        The temperature of least cross-entropy (Guo et al., 2017, section 4.2), and the threshold that keeps 95 % of the
-        right answers.
+        The temperature of least cross-entropy (Guo et al., 2017, section 4.2) to labels that are as sure as so many images allow
+        (Platt, 1999, section 2.2: n + 1 in n + 2), and the threshold that keeps 95 % of the right answers.
         """
-        temperature = _temperature(logits, labels)
+        # Else answers that are all right would be called certain.
+        temperature = temperature_of(logits, labels, doubt=1 / (len(labels) + 2))
         confidence, answers = torch.softmax(logits.double() / temperature, 1).max(1)
         right = confidence[answers == labels].sort().values
         threshold = float(right[int((1 - KEPT) * len(right))]) if len(right) else 0.0
@@ -38,12 +39,15 @@ class Confidence(Section):
         return cls(temperature=round(temperature, 4), threshold=math.floor(1e4 * threshold) / 1e4)
 
 
-def _temperature(logits: Tensor, labels: Tensor) -> float:
-    """The loss is convex in 1 ÷ temperature: a golden-section search over its logarithm finds the least."""
+def temperature_of(logits: Tensor, labels: Tensor, doubt: float) -> float:
+    """Of least cross-entropy, e⁻³ to e³, where `doubt` (0…1) of each label is spread over all classes.
+
+    The loss is convex in 1 ÷ temperature: a golden-section search over its logarithm finds the least.
+    """
     low, high, ratio = -3.0, 3.0, (5**0.5 - 1) / 2
 
     def loss(power: float) -> float:
-        return float(F.cross_entropy(logits.double() / 2.718281828**power, labels))
+        return float(F.cross_entropy(logits.double() / 2.718281828**power, labels, label_smoothing=doubt))
 
     for _ in range(40):
         first, second = high - ratio * (high - low), low + ratio * (high - low)
