@@ -210,6 +210,7 @@ def test_what_updates_cost_a_fleet(tmp_path):
 
 
 def test_calibration_on_a_few_images():
-    certain, modest = lines(sys.executable, BENCHMARKS / "calibration.py", "digits-nano", "digits", "--images", "20", "--draws", "2")
+    script = BENCHMARKS / "calibration.py"
+    certain, modest = lines(sys.executable, script, "digits-nano", "digits", "--images", "20", "--draws", "2")
     assert certain["labels"] == "certain" and modest["temperature"] > 2 * certain["temperature"]
     assert all(0 < row["loss"] <= row["worst_loss"] < 1 and row["images"] == 20 for row in (certain, modest))
