@@ -21,9 +21,10 @@ demo: .venv/ready
 	@echo 'curves in demo/run/curves.png; what next, with one folder of pictures for each class:'
 	@echo '  $(BIN)/squeezekit train --data FOLDER --out runs/mine'
 
-# One process a core, each of one thread: small networks leave a second one idle.
+# One process a core, each of one thread, since small networks leave a second one idle; then what needs the whole machine.
 test: .venv/ready
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m 'not alone'
+	$(BIN)/pytest -m alone
 
 check: .venv/ready
 	$(BIN)/ruff check .

@@ -1,9 +1,10 @@
 """How much does calibration on a few images lose, with labels taken as certain and as sure as so many images allow?
 
-    python benchmarks/calibration.py MODEL DATA [--images 10 20 40 80 150] [--draws 40]
+    python benchmarks/calibration.py MODEL DATA [--images 10 20 40 80] [--draws 40]
 
 The temperature is found on so many of the validation images, drawn again and again; loss (nats) and calibration error are those
-of all test images at that temperature. One line of JSON for each number of images and each way: means, and the worst loss.
+of the other validation images at that temperature. One line of JSON for each number of images and each way: means, and the
+worst loss.
 """
 
 from __future__ import annotations
@@ -25,25 +26,25 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("data")
-    parser.add_argument("--images", type=int, nargs="+", default=[10, 20, 40, 80, 150])
+    parser.add_argument("--images", type=int, nargs="+", default=[10, 20, 40, 80])
     parser.add_argument("--draws", type=int, default=40)
     given = parser.parse_args()
     model = load_model(given.model)
     source = own_images(model, given.data)
-    parts = (source.training.subset(model.validation(source.training)), source.test)
-    (known, labels), (unknown, truth) = (
-        logits_of(model.network, Batches(part, batch_size=250, mean=model.config.mean, std=model.config.std)) for part in parts
-    )
+    images = source.training.subset(model.validation(source.training))
+    logits, labels = logits_of(model.network, Batches(images, batch_size=250, mean=model.config.mean, std=model.config.std))
+    if max(given.images) >= len(labels):
+        parser.error(f"--images: give less than {len(labels)}, the number of validation images")
     for count in given.images:
         for way, doubt in (("certain", 0.0), ("n + 1 in n + 2", 1 / (count + 2))):
             random = torch.Generator().manual_seed(0)
             found = []
             for _ in range(given.draws):
-                drawn = torch.randperm(len(labels), generator=random)[:count]
-                temperature = temperature_of(known[drawn], labels[drawn], doubt)
-                scaled = unknown.double() / temperature
-                error = calibration_error(scaled.softmax(1), truth)
-                found.append((temperature, float(F.cross_entropy(scaled, truth)), float(error)))
+                drawn, others = torch.randperm(len(labels), generator=random).tensor_split([count])
+                temperature = temperature_of(logits[drawn], labels[drawn], doubt)
+                scaled = logits[others].double() / temperature
+                error = calibration_error(scaled.softmax(1), labels[others])
+                found.append((temperature, float(F.cross_entropy(scaled, labels[others])), float(error)))
             temperatures, losses, errors = zip(*found, strict=True)
             line = {
                 "model": given.model,

@@ -57,24 +57,35 @@ train() {
         --recipe modern --batch-size 512 --learning-rate 0.1 --cutout 0.25 --epochs "${epochs:-40}" ${fused[@]+"${fused[@]}"} "$@"
 }
 
-# squeeze RUN NAME BYTES FLAG…: OUT/NAME.sqz of at most so many bytes.
-squeeze() {
-    local run=$1 file=$out/$2.sqz bytes=$3
-    shift 3
-    [ -f "$file" ] || squeezekit compress "$out/$run" --resume --max-bytes "$bytes" "$@" ${rounds:+--epochs "$rounds"} -o "$file" ||
-        { [ -f "$file" ] && echo "zoo.sh: $file has more than $bytes bytes; try more --pressure" >&2; }
+# most NAME: bytes of a file of the box.
+most() {
+    case $1 in
+        digits-nano) echo 8192 ;;
+        cifar10-nano) echo 32768 ;;
+        cifar10-tiny) echo 98304 ;;
+        cifar10-small) echo 256000 ;;
+        cifar10-best) echo 512000 ;;
+    esac
 }
 
-# student NAME BYTES PRESSURE EPOCHS: a network that learns the answers of `wide`, and its file. The test images are left to that.
+# squeeze RUN NAME FLAG…: OUT/NAME.sqz, which is also written where it is too large; that is said at the end.
+squeeze() {
+    local run=$1 name=$2 file=$out/$2.sqz
+    shift 2
+    [ -f "$file" ] || squeezekit compress "$out/$run" --resume --max-bytes "$(most "$name")" "$@" ${rounds:+--epochs "$rounds"} \
+        -o "$file" || [ -f "$file" ]
+}
+
+# student NAME PRESSURE EPOCHS: a network that learns the answers of `wide`, and its file. The test images are left to that.
 student() {
     train "$1" --mirrored --no-test --teacher "$out/wide" --temperature 2
-    squeeze "$1" "cifar10-$1" "$2" --pressure "$3" --epochs "$4" --teacher "$out/wide"
+    squeeze "$1" "cifar10-$1" --pressure "$2" --epochs "$3" --teacher "$out/wide"
 }
 
 digits() {
     [ -f "$out/digits/summary.json" ] || squeezekit train --data digits --out "$out/digits" --resume --network nano \
         --base-e 32 --incr-e 16 --stem-width 32 --epochs "${epochs:-60}" --no-test
-    squeeze digits digits-nano 8192
+    squeeze digits digits-nano
 }
 
 # Networks to compare with, as they are, in eight bits, and compressed at half a point of accuracy.
@@ -94,15 +105,22 @@ compare() {
 if [ -n "$baselines" ]; then step baselines compare; fi
 step digits digits
 train wide --mirrored --no-test --cutout 0.375
-# 32, 96, 250 and 500 KB, and pressures near those at which files of that size were made.
-step nano student nano 32768 0.062 9
-step tiny student tiny 98304 0.028 10
-step small student small 256000 0.013 8
-step best squeeze wide cifar10-best 512000 --pressure 0.0086 --epochs 12
+# Pressures near those at which files of that size were made.
+step nano student nano 0.062 9
+step tiny student tiny 0.028 10
+step small student small 0.013 8
+step best squeeze wide cifar10-best --pressure 0.0086 --epochs 12
 failed=
 for i in ${jobs[@]+"${!jobs[@]}"}; do
     wait "${jobs[$i]}" || { echo "zoo.sh: ${names[$i]} failed; $out/${names[$i]}.log says why" >&2; failed=yes; }
 done
 jobs=()
+for name in digits-nano cifar10-nano cifar10-tiny cifar10-small cifar10-best; do
+    file=$out/$name.sqz
+    if [ -f "$file" ] && [ "$(wc -c < "$file")" -gt "$(most $name)" ]; then
+        echo "zoo.sh: $file has more than $(most $name) bytes; delete it, and give it more pressure in this script" >&2
+        failed=yes
+    fi
+done
 ls -l "$out"/*.sqz
 [ -z "$failed" ]

@@ -173,7 +173,9 @@ echo "$*" >> {tmp_path}/calls
 while [ $# -gt 0 ]; do
     case $1 in
         --out) mkdir -p "$2"; touch "$2/summary.json" ;;
-        -o) if [[ $2 = *tiny* && ! -e {tmp_path}/mended ]]; then exit 3; fi; touch "$2" ;;
+        -o) if [[ $2 = *tiny* && ! -e {tmp_path}/mended ]]; then exit 3; fi
+            if [[ $2 = *digits* ]]; then head -c 9000 /dev/zero > "$2"; exit 1; fi
+            touch "$2" ;;
     esac
     shift
 done
@@ -186,6 +188,12 @@ done
     assert first.returncode != 0 and not (tmp_path / "out" / "cifar10-tiny.sqz").exists()
     assert ("tiny failed" in first.stderr) == bool(beside)
     (tmp_path / "mended").touch()
+    # Too large a file stops nothing, but is told each time.
+    second = subprocess.run(zoo, capture_output=True, text=True, env=environment, check=False)
+    assert (
+        second.returncode != 0 and "digits-nano.sqz has more than 8192 bytes" in second.stderr and "failed" not in second.stderr
+    )
+    (tmp_path / "out" / "digits-nano.sqz").write_bytes(bytes(8000))
     subprocess.run(zoo, capture_output=True, text=True, env=environment, check=True)
     made = {path.name for path in (tmp_path / "out").glob("*.sqz")}
     boxed = {f"cifar10-{size}.sqz" for size in ("nano", "tiny", "small", "best")} | {"digits-nano.sqz"}
@@ -196,6 +204,25 @@ done
     # What was done the first time was not done again.
     assert sum("--network wide" in call for call in calls) == 1
     assert all("--fused" in call for call in calls if " train " in call and "digits" not in call)
+
+
+def test_the_zoo_takes_other_epochs(tmp_path):
+    stub = tmp_path / "python"
+    stub.write_text(
+        f"""#!/bin/bash
+echo "$*" >> {tmp_path}/calls
+while [ $# -gt 0 ]; do
+    case $1 in --out) mkdir -p "$2"; touch "$2/summary.json" ;; -o) touch "$2" ;; esac
+    shift
+done
+"""
+    )
+    stub.chmod(0o755)
+    zoo = ["bash", Path(__file__).parents[1] / "runs" / "zoo.sh", tmp_path, tmp_path / "out", "--epochs", "3", "--rounds", "2"]
+    subprocess.run(zoo, capture_output=True, env={**os.environ, "PYTHON": str(stub)}, check=True)
+    calls = (tmp_path / "calls").read_text().splitlines()
+    last = [(" compress " in call, call.rpartition("--epochs ")[2].split()[0]) for call in calls]
+    assert len(last) == 10 and all(epochs == ("2" if compressed else "3") for compressed, epochs in last)
 
 
 def test_what_updates_cost_a_fleet(tmp_path):
@@ -213,4 +240,4 @@ def test_calibration_on_a_few_images():
     script = BENCHMARKS / "calibration.py"
     certain, modest = lines(sys.executable, script, "digits-nano", "digits", "--images", "20", "--draws", "2")
     assert certain["labels"] == "certain" and modest["temperature"] > 2 * certain["temperature"]
-    assert all(0 < row["loss"] <= row["worst_loss"] < 1 and row["images"] == 20 for row in (certain, modest))
+    assert all(0 <= row["loss"] <= row["worst_loss"] < 1 and row["images"] == 20 for row in (certain, modest))

@@ -75,9 +75,9 @@ def test_empty_arrays_of_impossible_sides_are_refused():
     for shape, form in (((2**40, 2**40, 0), Planes), ((2**47, 0), Planes), ((2**30, 0), Rows)):
         with pytest.raises(SqueezekitError, match="damaged"):
             decode_tensors(listed(shape, form))
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert decode_tensors(listed((2**40, 0), Grid))["a"].shape == (2**40, 0)
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < 1
 
 
 def listed(shape, form):
@@ -186,12 +186,12 @@ SAMPLE = encode_tensors(
 
 
 def decodes_or_refuses(data):
-    begin = time.perf_counter()
+    begin = time.process_time()
     try:
         decode_parts(data)
     except SqueezekitError as error:
         assert "\n" not in str(error)
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < 1
 
 
 @pytest.mark.parametrize("length", range(len(SAMPLE)))

@@ -4,6 +4,11 @@ import json
 import subprocess
 import sys
 
+import pytest
+
+# The clock.
+pytestmark = pytest.mark.alone
+
 # The processors of tests are shared: three times what docs promise on a quiet one.
 SECONDS, MEGABYTES = 0.9, 100
 

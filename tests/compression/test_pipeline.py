@@ -66,7 +66,8 @@ def test_pressure_doubles_until_too_far_then_halves_the_way():
 def test_rounding_ends_where_no_weight_is_left():
     method = Squeeze(None, Promise(0.1, max_drop=0.5, max_bytes=None), epochs=1)
     file = SimpleNamespace(stages=[stage(50, 0.1, density=0)])
-    assert method.rounding([Trial("x", 0.0004, file)]) is None
+    trials = [Trial("x", 0.0004, file)]
+    assert method.rounding(trials) is None and method.following(trials, []) is None
 
 
 @pytest.mark.parametrize("wrong", [{"max_drop": -1}, {"max_drop": 101}, {"max_bytes": 0}, {"epochs": 0}, {"minutes": -1}])

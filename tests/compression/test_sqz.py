@@ -156,10 +156,10 @@ def test_a_file_of_something_else_is_named(tmp_path):
 )
 def test_a_network_that_does_not_fit_is_refused(small, about):
     data = with_section(small[1].to_bytes(), format.NETWORK, format.write_json(about))
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(SqueezekitError):
         from_bytes(data)
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < 1
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[" * 100_000, b"\xff\xfe", b'{"a": NaN}', b"1e999"])
@@ -220,12 +220,12 @@ def test_a_hostile_writer_who_knows_the_digest(small, data):
     content = bytearray(small[1].to_bytes()[:-32])
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    begin = time.perf_counter()
+    begin = time.process_time()
     try:
         from_bytes(resealed(bytes(content)))
     except SqueezekitError as error:
         assert "\n" not in str(error)
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < 1
 
 
 @pytest.mark.parametrize("steps", [COARSE, FINE])
@@ -263,7 +263,7 @@ def test_a_few_right_answers_make_no_certainty(images):
     logits = 5 * torch.eye(4)[torch.arange(images) % 4]
     confidence = Confidence.calibrated(logits, torch.arange(images) % 4)
     probability = torch.softmax(logits / confidence.temperature, 1).max(1).values.mean()
-    assert 1 - probability == pytest.approx(0.75 / (images + 2), rel=0.05)
+    assert 1 - probability == pytest.approx(1 / (images + 2), rel=0.01)
 
 
 def test_certain_answers_are_not_unsure():

@@ -8,6 +8,7 @@ import pytest
 import torch
 from tests.deployment.exported import lively
 
+import squeezekit
 from squeezekit import Classifier, SqueezekitError, evaluate
 from squeezekit.cli import main
 from squeezekit.deployment.onnx import FromPixels, export_onnx, graph_of
@@ -103,7 +104,8 @@ def test_a_file_says_nothing_of_the_machine_that_made_it(tiny_run, tmp_path, int
     out = tmp_path / "digits.onnx"
     export_onnx(tiny_run.folder, out, int8=int8)
     content = out.read_bytes()
-    for word in (str(Path(torch.__file__).parent), "site-packages", str(tiny_run.folder), "stack_trace"):
+    folders = [str(Path(module.__file__).parent) for module in (torch, squeezekit)]
+    for word in (*folders, "site-packages", str(tiny_run.folder), "stack_trace"):
         assert word.encode() not in content
 
 

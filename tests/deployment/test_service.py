@@ -21,6 +21,9 @@ from PIL import Image
 from squeezekit import Classifier, SqueezekitError
 from squeezekit.images.digits import load_digits
 
+# Time limits of a second.
+pytestmark = pytest.mark.alone
+
 pytest.importorskip("fastapi", reason="FastAPI is not installed; pip install 'squeezekit[serve]'")
 
 

@@ -131,6 +131,7 @@ def test_a_second_start_reads_no_picture(pets, no_decoding, monkeypatch):
     assert after.training.fingerprint == before.training.fingerprint
 
 
+@pytest.mark.alone
 def test_a_second_start_takes_less_than_a_second(tmp_path, write_pictures):
     path = write_pictures(tmp_path, 1, size=(4, 4))[0]
     for name in ("a", "b", "c", "d"):
@@ -342,6 +343,7 @@ print(size, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     assert grown < 100e6
 
 
+@pytest.mark.alone
 def test_the_real_folder(real_images):
     source = load_folder(real_images)
     assert source.training.images.shape == (50_000, 32, 32, 3)

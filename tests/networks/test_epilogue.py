@@ -13,6 +13,9 @@ from squeezekit.networks.dropout import Dropout
 from squeezekit.networks.epilogue import FusedBatchNorm, finished, finished_and_pooled, normalised_and_clipped
 from squeezekit.networks.pooling import MaxPool, RectifiedMaxPool, averaged
 
+# Kernels that share their work among all cores.
+pytestmark = pytest.mark.alone
+
 EXACT = {"rtol": 1e-10, "atol": 1e-12}
 
 

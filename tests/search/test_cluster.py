@@ -15,6 +15,9 @@ from squeezekit.search.cluster import files_of, write_files
 from squeezekit.search.search import search
 from squeezekit.training.run_folder import Run
 
+# There can be only one cluster.
+pytestmark = pytest.mark.alone
+
 ray_cluster = pytest.importorskip("ray.cluster_utils", reason="Ray is not installed; pip install 'squeezekit[ray]'")
 
 SPACE = "[network]\nsqueeze_ratio = [0.25, 0.5]\n[recipe]\nlearning_rate = [0.01, 0.1]\n"

@@ -27,8 +27,8 @@ class Confidence(Section):
     def calibrated(cls, logits: Tensor, labels: Tensor) -> Confidence:
         """From the logits [n, classes] of validation images.
 
-        The temperature of least cross-entropy (Guo et al., 2017, section 4.2) to labels that are as sure as so many images allow
-        (Platt, 1999, section 2.2: n + 1 in n + 2), and the threshold that keeps 95 % of the right answers.
+        The temperature of least cross-entropy (Guo et al., 2017, section 4.2) to labels that are as sure as n images allow
+        (n + 1 in n + 2, after Platt, 1999, section 2.2), and the threshold that keeps 95 % of the right answers.
         """
         # Else answers that are all right would be called certain.
         temperature = temperature_of(logits, labels, doubt=1 / (len(labels) + 2))
@@ -40,14 +40,16 @@ class Confidence(Section):
 
 
 def temperature_of(logits: Tensor, labels: Tensor, doubt: float) -> float:
-    """Of least cross-entropy, e⁻³ to e³, where `doubt` (0…1) of each label is spread over all classes.
+    """Of least cross-entropy, e⁻³ to e³, where `doubt` (0…1) of each label goes to the other classes.
 
     The loss is convex in 1 ÷ temperature: a golden-section search over its logarithm finds the least.
     """
     low, high, ratio = -3.0, 3.0, (5**0.5 - 1) / 2
+    # torch gives the right class its share, too.
+    smoothing = min(1.0, doubt * logits.shape[1] / max(logits.shape[1] - 1, 1))
 
     def loss(power: float) -> float:
-        return float(F.cross_entropy(logits.double() / 2.718281828**power, labels, label_smoothing=doubt))
+        return float(F.cross_entropy(logits.double() / 2.718281828**power, labels, label_smoothing=smoothing))
 
     for _ in range(40):
         first, second = high - ratio * (high - low), low + ratio * (high - low)

@@ -53,7 +53,7 @@ class Promise:
         """The pressure of the next round of training and the round it starts from, -1 for the run itself; None when done.
 
         Pressure begins with `first` and grows by a factor until a round goes too far: it breaks the promise of accuracy, is small
-        enough, or has no weight left. Then once between the two.
+        enough, or has (next to) no weight left. Then once between the two.
         """
         far = [i for i, (_, stage) in enumerate(rounds) if self._far(stage)]
         near = [i for i in range(len(rounds)) if i not in far]

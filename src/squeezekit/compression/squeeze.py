@@ -133,9 +133,11 @@ class Squeeze:
         )
 
     def _rung(self, roundings: Sequence[Trial], rounds: Sequence[Trial]) -> tuple[float, int] | None:
-        """The next pressure and the round to go on from, -1 for the run itself; None when done."""
+        """The next pressure and the round to go on from, -1 for the run itself; None when done, or no weight is left."""
         if self.pressure:
             return None if rounds else (self.pressure, -1)
+        if any(not trial.stage.density and self.promise.kept(trial.stage) for trial in roundings):
+            return None
         tried = [(trial.pressure, trial.stage) for trial in rounds]
         return self.promise.next_pressure(tried, self._first_pressure(roundings), GROWTH)
 

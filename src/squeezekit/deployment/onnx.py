@@ -141,7 +141,7 @@ def graph_of(model: Model) -> Any:
 
 
 def _without_notes(graph: Any) -> Any:
-    """Without the exporter's remarks, a tenth of a small file, which name folders of the machine that it ran on."""
+    """Without the exporter's remarks, up to a fifth of a small file, which name folders of the machine that it ran on."""
     inside = graph.graph
     for place in (inside, *inside.node, *inside.input, *inside.output, *inside.value_info, *inside.initializer):
         del place.metadata_props[:]
