@@ -24,6 +24,7 @@ from squeezekit.networks.layer_table import layer_table
 from squeezekit.reporting.figures import draw_sizes
 
 DOCS = Path(__file__).parent.parent / "docs"
+ROWS = DOCS / "models" / "rows.jsonl"
 BEGIN, END = "<!-- leaderboard -->", "<!-- end of leaderboard -->"
 SHORT_HEAD = "| what | test accuracy | bytes | parameters | multiply-adds |\n|---|---|---|---|---|"
 PAGE = """# Leaderboard
@@ -96,29 +97,44 @@ def of_card(path: Path) -> dict[str, Any]:
     }
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=Path, default=DOCS / "models" / "rows.jsonl")
-    parser.add_argument("--measure", nargs=4, metavar=("KIND", "MODEL", "IMAGES", "COMMAND"))
-    parser.add_argument("--epochs", help="of what is measured")
-    given = parser.parse_args()
-    if given.measure:
-        with given.rows.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({**measured(*given.measure), "epochs": given.epochs}) + "\n")
-    rows = [json.loads(text) for text in given.rows.read_text(encoding="utf-8").splitlines()]
+def all_rows(measured: Path) -> list[dict[str, Any]]:
+    """Those of the box and the measured ones, labelled, the most accurate first."""
+    rows = [json.loads(text) for text in measured.read_text(encoding="utf-8").splitlines()]
     for row in rows:
         # Told where a network stands there with several: those of training, not of rounds on a grid.
         several = {trained_for(other) for other in rows if other["name"] == row["name"]}
         row["epochs_told"] = f", {trained_for(row)} epochs" if len(several) > 1 else ""
         row["label"] = f"`{row['name']}`, {row['kind']}{row['epochs_told']}"
     rows += [of_card(path) for path in sorted((DOCS / "models").glob("cifar10-*.json"))]
-    rows.sort(key=lambda row: -row["accuracy"])
+    return sorted(rows, key=lambda row: -row["accuracy"])
+
+
+def page(rows: list[dict[str, Any]]) -> str:
+    """The whole leaderboard, in Markdown."""
     remarks = (DOCS / "models" / "remarks.md").read_text(encoding="utf-8").strip()
-    durable.write_text(DOCS / "LEADERBOARD.md", PAGE.format(rows="\n".join(map(line, rows)), remarks=remarks))
-    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    return PAGE.format(rows="\n".join(map(line, rows)), remarks=remarks)
+
+
+def with_short(readme: str, rows: list[dict[str, Any]]) -> str:
+    """The README with its part of it."""
     before, _, rest = readme.partition(BEGIN)
     short = "\n".join([SHORT_HEAD, *map(short_line, rows)])
-    durable.write_text(DOCS.parent / "README.md", f"{before}{BEGIN}\n{short}\n{END}{rest.partition(END)[2]}")
+    return f"{before}{BEGIN}\n{short}\n{END}{rest.partition(END)[2]}"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=Path, default=ROWS)
+    parser.add_argument("--measure", nargs=4, metavar=("KIND", "MODEL", "IMAGES", "COMMAND"))
+    parser.add_argument("--epochs", help="of what is measured")
+    given = parser.parse_args()
+    if given.measure:
+        with given.rows.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({**measured(*given.measure), "epochs": given.epochs}) + "\n")
+    rows = all_rows(given.rows)
+    durable.write_text(DOCS / "LEADERBOARD.md", page(rows))
+    readme = DOCS.parent / "README.md"
+    durable.write_text(readme, with_short(readme.read_text(encoding="utf-8"), rows))
     points: dict[str, list[tuple[int, float]]] = {}
     for row in sorted(rows, key=lambda row: row["bytes"]):
         title = "squeezekit's" if row["kind"] == "box" else row["name"] + row["epochs_told"]

@@ -1,0 +1,42 @@
+"""Cards and the leaderboard are what their numbers make."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from squeezekit.zoo.shipped import shipped_names
+
+ROOT = Path(__file__).parents[2]
+AGAIN = "its numbers or its template have changed; run runs/{}"
+
+
+@pytest.fixture
+def scripts(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "runs")
+    yield
+    for name in ("cards", "leaderboard"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_a_card_is_what_its_numbers_make(scripts, name):
+    import cards
+
+    folder = ROOT / "docs" / "models"
+    speeds = [json.loads(line) for line in (ROOT / "docs" / "runs" / "inference" / "box.jsonl").read_text().splitlines()]
+    own = [line for line in speeds if line["model"] == name and "ratio" in line]
+    card, about = (json.loads((folder / place).read_text(encoding="utf-8")) for place in (f"{name}.json", "about.json"))
+    assert cards.page(card, own, about[name]) == (folder / f"{name}.md").read_text(encoding="utf-8"), AGAIN.format("cards.py")
+
+
+def test_the_leaderboard_is_what_its_rows_make(scripts):
+    import leaderboard
+
+    rows = leaderboard.all_rows(leaderboard.ROWS)
+    assert leaderboard.page(rows) == (ROOT / "docs" / "LEADERBOARD.md").read_text(encoding="utf-8"), AGAIN.format(
+        "leaderboard.py"
+    )
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert leaderboard.with_short(readme, rows) == readme, AGAIN.format("leaderboard.py")
