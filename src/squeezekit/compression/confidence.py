@@ -46,7 +46,8 @@ def temperature_of(logits: Tensor, labels: Tensor, doubt: float) -> float:
     """
     low, high, ratio = -3.0, 3.0, (5**0.5 - 1) / 2
     # torch gives the right class its share, too.
-    smoothing = min(1.0, doubt * logits.shape[1] / max(logits.shape[1] - 1, 1))
+    classes = logits.shape[1]
+    smoothing = doubt * classes / (classes - 1)
 
     def loss(power: float) -> float:
         return float(F.cross_entropy(logits.double() / 2.718281828**power, labels, label_smoothing=smoothing))
