@@ -81,6 +81,8 @@ def test_training_speed_measures_ours_and_the_plain_peer(digit_folder):
     assert summary["times plain PyTorch"]["rounds"] == [round(ours["epoch"] / plain["epoch"], 2)]
 
 
+# All bytes on the loopback interface count.
+@pytest.mark.alone
 def test_data_parallel_counts_the_bytes_of_an_all_reduce():
     found = lines(sys.executable, BENCHMARKS / "data_parallel.py", "--networks", "report", "--rounds", "1", "--steps", "2")
     summary = next(row for row in found if "bytes_a_step" in row)
