@@ -165,9 +165,9 @@ def test_the_zoo_says_what_it_wants(digit_folder, tmp_path):
     assert wrong.returncode == 2 and "unknown option" in wrong.stderr
 
 
-@pytest.mark.parametrize("beside", [[], ["--beside"]])
-def test_the_zoo_makes_everything_and_names_what_fails(tmp_path, beside):
-    # In place of hours of training, a program that writes what the script looks for.
+@pytest.fixture
+def stub(tmp_path):
+    """In place of hours of training, a program that writes what the script looks for."""
     stub = tmp_path / "python"
     stub.write_text(
         f"""#!/bin/bash
@@ -184,6 +184,11 @@ done
 """
     )
     stub.chmod(0o755)
+    return stub
+
+
+@pytest.mark.parametrize("beside", [[], ["--beside"]])
+def test_the_zoo_makes_everything_and_names_what_fails(stub, tmp_path, beside):
     zoo = ["bash", Path(__file__).parents[1] / "runs" / "zoo.sh", tmp_path, tmp_path / "out", "--baselines", "--fused", *beside]
     environment = {**os.environ, "PYTHON": str(stub)}
     first = subprocess.run(zoo, capture_output=True, text=True, env=environment, check=False)
@@ -208,20 +213,10 @@ done
     assert all("--fused" in call for call in calls if " train " in call and "digits" not in call)
 
 
-def test_the_zoo_takes_other_epochs(tmp_path):
-    stub = tmp_path / "python"
-    stub.write_text(
-        f"""#!/bin/bash
-echo "$*" >> {tmp_path}/calls
-while [ $# -gt 0 ]; do
-    case $1 in --out) mkdir -p "$2"; touch "$2/summary.json" ;; -o) touch "$2" ;; esac
-    shift
-done
-"""
-    )
-    stub.chmod(0o755)
+def test_the_zoo_takes_other_epochs(stub, tmp_path):
+    (tmp_path / "mended").touch()
     zoo = ["bash", Path(__file__).parents[1] / "runs" / "zoo.sh", tmp_path, tmp_path / "out", "--epochs", "3", "--rounds", "2"]
-    subprocess.run(zoo, capture_output=True, env={**os.environ, "PYTHON": str(stub)}, check=True)
+    subprocess.run(zoo, capture_output=True, env={**os.environ, "PYTHON": str(stub)}, check=False)
     calls = (tmp_path / "calls").read_text().splitlines()
     last = [(" compress " in call, call.rpartition("--epochs ")[2].split()[0]) for call in calls]
     assert len(last) == 10 and all(epochs == ("2" if compressed else "3") for compressed, epochs in last)

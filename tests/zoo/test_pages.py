@@ -1,9 +1,10 @@
 """Cards and the leaderboard are what their numbers make."""
 
 import json
-import sys
 from pathlib import Path
 
+import cards
+import leaderboard
 import pytest
 
 from squeezekit.zoo.shipped import shipped_names
@@ -12,18 +13,8 @@ ROOT = Path(__file__).parents[2]
 AGAIN = "its numbers or its template have changed; run runs/{}"
 
 
-@pytest.fixture
-def scripts(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "runs")
-    yield
-    for name in ("cards", "leaderboard"):
-        sys.modules.pop(name, None)
-
-
 @pytest.mark.parametrize("name", shipped_names())
-def test_a_card_is_what_its_numbers_make(scripts, name):
-    import cards
-
+def test_a_card_is_what_its_numbers_make(name):
     folder = ROOT / "docs" / "models"
     speeds = [json.loads(line) for line in (ROOT / "docs" / "runs" / "inference" / "box.jsonl").read_text().splitlines()]
     own = [line for line in speeds if line["model"] == name and "ratio" in line]
@@ -31,9 +22,7 @@ def test_a_card_is_what_its_numbers_make(scripts, name):
     assert cards.page(card, own, about[name]) == (folder / f"{name}.md").read_text(encoding="utf-8"), AGAIN.format("cards.py")
 
 
-def test_the_leaderboard_is_what_its_rows_make(scripts):
-    import leaderboard
-
+def test_the_leaderboard_is_what_its_rows_make():
     rows = leaderboard.all_rows(leaderboard.ROWS)
     assert leaderboard.page(rows) == (ROOT / "docs" / "LEADERBOARD.md").read_text(encoding="utf-8"), AGAIN.format(
         "leaderboard.py"
