@@ -16,11 +16,11 @@ from statistics import fmean
 import torch
 import torch.nn.functional as F
 
-from squeezekit.compression.confidence import temperature_of
-from squeezekit.images.batches import Batches
+from squeezekit.data.batches import Batches
 from squeezekit.inference.evaluation import calibration_error, own_images
 from squeezekit.inference.model import load_model
-from squeezekit.training.measure import logits_of
+from squeezekit.modelfile.probability_calibration import temperature_of
+from squeezekit.training.measurement import logits_of
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

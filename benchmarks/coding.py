@@ -29,8 +29,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from squeezekit.coding.huffman import coded_bytes
-from squeezekit.compression import decode_tensors, encode_tensors
+from squeezekit.codec.huffman import coded_bytes
+from squeezekit.codec.tensors import decode_tensors, encode_tensors
 
 
 def quantised(run: Path, step: float) -> dict[str, tuple[NDArray[np.int64], np.float32]]:

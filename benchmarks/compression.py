@@ -33,16 +33,16 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from squeezekit import durable
+from squeezekit.acceleration.folding import folded
+from squeezekit.compression.compress import METHODS, Clock, try_all
+from squeezekit.compression.context import CompressionContext
 from squeezekit.compression.deep_compression import published_bytes
-from squeezekit.compression.pipeline import METHODS, Clock, try_all
-from squeezekit.compression.promise import Promise
-from squeezekit.compression.subject import Subject
-from squeezekit.compression.workshop import Workshop
-from squeezekit.networks.folding import folded
+from squeezekit.compression.job_state import JobState
+from squeezekit.compression.target import Target
 from squeezekit.reporting.figures import draw_sizes
-from squeezekit.training.machine import keep_freed_memory
-from squeezekit.training.measure import measure
+from squeezekit.system import atomic_io
+from squeezekit.training.device import keep_freed_memory
+from squeezekit.training.measurement import measure
 from squeezekit.training.run_folder import Run
 
 WAYS = ("float", "int8", "nncodec", *METHODS)
@@ -67,7 +67,7 @@ class Bench:
 
     def __init__(self, run: Path, out: Path, epochs: int, max_drop: float) -> None:
         self.epochs, self.max_drop = epochs, max_drop
-        self.subject = Subject(Run(run))
+        self.subject = CompressionContext(Run(run))
         self.network = folded(self.subject.network().eval())
         self.out = out / self.subject.run.weights_digest()[:12]
         self.out.mkdir(parents=True, exist_ok=True)
@@ -106,7 +106,7 @@ class Bench:
         yield Made("int8 ONNX", "", path.stat().st_size, accuracy)
 
     def nncodec(self, python: str, script: str) -> Iterator[Made]:
-        """The ISO standard's coder, on the network with batch normalisation, as it was trained."""
+        """The ISO standard's coder, on the network with batch normalization, as it was trained."""
         folder = self.out / "nncodec"
         lines = folder / "lines.jsonl"
         state = {name: t.numpy() for name, t in self.subject.network().state_dict().items() if t.is_floating_point()}
@@ -117,7 +117,7 @@ class Bench:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
-            durable.write_text(lines, "\n".join(line for line in done.stdout.splitlines() if line.startswith("{")))
+            atomic_io.write_text(lines, "\n".join(line for line in done.stdout.splitlines() if line.startswith("{")))
         for row in map(json.loads, lines.read_text().splitlines()):
             network = self.subject.network()
             with np.load(folder / f"qp{row['qp']}.npz") as decoded:
@@ -126,10 +126,10 @@ class Bench:
 
     def method(self, name: str) -> Iterator[Made]:
         """Everything that one of squeezekit's methods tries until it loses too much."""
-        workshop = Workshop.open(
+        workshop = JobState.open(
             self.out / f"{name}.sqz", {"run": self.subject.run.weights_digest(), "epochs": self.epochs}, resume=True
         )
-        promise = Promise(self.subject.before, self.max_drop, None)
+        promise = Target(self.subject.before, self.max_drop, None)
         try_all(METHODS[name](self.subject, promise, self.epochs), self.subject, workshop, Clock(time.monotonic()))
         for trial in workshop.roundings.trials:
             yield self.of_network(f"{name}, rounding only", trial.name, len(trial.file.to_bytes()), trial.file.build())

@@ -1,6 +1,6 @@
 """What does it cost to train with several processes: bytes exchanged, seconds an epoch, SqueezeNet beside AlexNet?
 
-    python benchmarks/data_parallel.py [--networks report alexnet-cifar] [--rounds 3] [--steps 10]
+    python benchmarks/data_parallel.py [--networks squeezenet-cifar alexnet-cifar] [--rounds 3] [--steps 10]
 
 Measured: 1 and 2 processes on this machine, one thread each, a global batch of 64 random images, in turn; bytes are what
 went over the loopback interface (Linux only), for each step and process, headers included. Computed from it: N workers,
@@ -28,11 +28,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from squeezekit.images.batches import Batches
-from squeezekit.images.digits import load_digits
+from squeezekit.data.batches import Batches
+from squeezekit.data.digits import load_digits
 from squeezekit.networks import network_config
+from squeezekit.training.distributed import joined
 from squeezekit.training.loop import Trainer
-from squeezekit.training.processes import joined
 from squeezekit.training.recipe import RECIPES
 
 BATCH, EPOCH = 64, 45_000
@@ -49,7 +49,7 @@ def measure_steps(network: str, steps: int) -> None:
     """Print the median seconds of a step, and the bytes that each process sent for it."""
     with joined() as processes:
         unused = Batches(load_digits(image_size=32, channels=3).training, batch_size=BATCH)
-        recipe = RECIPES["report"].model_copy(update={"precision": "fp32"})
+        recipe = RECIPES["classic"].model_copy(update={"precision": "fp32"})
         built = network_config(network).build()
         trainer = Trainer(built, recipe, unused, unused, seed=0, device=torch.device("cpu"), processes=processes)
         trainer.network.train()
@@ -123,7 +123,7 @@ def rows(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", nargs="+", default=["report", "alexnet-cifar"])
+    parser.add_argument("--networks", nargs="+", default=["squeezenet-cifar", "alexnet-cifar"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)

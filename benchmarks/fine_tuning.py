@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from squeezekit import fine_tune, train
-from squeezekit.inference.fine_tuning import Trained
+from squeezekit.training.fine_tuning import Trained
 
 
 def rows(model: str, data: str, out: Path, schedules: list[int], seeds: int) -> Iterator[dict[str, Any]]:

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from squeezekit import train
-from squeezekit.images.batches import Batches
-from squeezekit.images.digits import load_digits
+from squeezekit.data.batches import Batches
+from squeezekit.data.digits import load_digits
 from squeezekit.networks import network_config
 from squeezekit.networks.layer_table import layer_table
 from squeezekit.training.loop import Trainer
@@ -81,9 +81,11 @@ def matrix_rate(plan: Plan) -> float:
 def step_rates(plan: Plan, ceiling: float) -> Iterator[dict[str, Any]]:
     """Images/s of a training step on images that lie on the device."""
     torch.backends.cudnn.benchmark = True
-    for (batch_size, fused), network, batch_norm in product(plan.steppings, ("report", "late"), (False, True)):
+    for (batch_size, fused), network, batch_norm in product(
+        plan.steppings, ("squeezenet-cifar", "squeezenet-late"), (False, True)
+    ):
         config = network_config(network, batch_norm=batch_norm)
-        recipe = RECIPES["report"].model_copy(update={"precision": plan.precision, "batch_size": batch_size})
+        recipe = RECIPES["classic"].model_copy(update={"precision": plan.precision, "batch_size": batch_size})
         # The batches serve only to make a trainer; its step takes images of our own.
         unused = Batches(load_digits(image_size=32, channels=3).training, batch_size=batch_size, device=plan.device)
         trainer = Trainer(config.build(), recipe, unused, unused, seed=0, device=plan.device, fused=fused)
@@ -123,7 +125,7 @@ def times_to_accuracy(plan: Plan, images: Path, out: Path) -> Iterator[dict[str,
 
 
 def long_trainings(plan: Plan, images: Path, out: Path) -> Iterator[dict[str, Any]]:
-    """Accuracy of `late` with `modern` after many epochs; its weights are kept."""
+    """Accuracy of `squeezenet-late` with `modern` after many epochs; its weights are kept."""
     took = 0.0
     for epochs in plan.long:
         if plan.left < 1.1 * took * epochs:
@@ -132,7 +134,7 @@ def long_trainings(plan: Plan, images: Path, out: Path) -> Iterator[dict[str, An
         # Large batches, since a GPU is hardly filled by 64 images.
         fields = {"batch_size": 512, "device": plan.device.type, **plan.fields}
         place, begin = out / "runs" / f"modern-{epochs}", time.monotonic()
-        run = train(images, out=place, network="late", recipe="modern", epochs=epochs, resume=True, **fields)
+        run = train(images, out=place, network="squeezenet-late", recipe="modern", epochs=epochs, resume=True, **fields)
         took = (time.monotonic() - begin) / epochs
         shutil.copy(run.folder / "best.safetensors", out / f"modern-{epochs}.safetensors")
         yield {"recipe": "modern", **(run.summary or {})}

@@ -6,7 +6,7 @@
 One thread, one picture at a time, all in turn in each round; a measurement is the median of the calls of `--seconds`, and
 prints one JSON line. C: what `export --to c` writes, as a shared library, by each compiler with `-O3 -march=native`, and by the
 first of them without vectors. ONNX: what `export --to onnx` writes, in floats and with `--int8`. PyTorch: the same network,
-batch normalisation folded, channels last. The page that `export --to html` writes, `--node` given: its WebAssembly in Node,
+batch normalization folded, channels last. The page that `export --to html` writes, `--node` given: its WebAssembly in Node,
 which has the engine of Chromium (`page_speed.mjs`). LiteRT, its interpreter given by a flag (`pip install ai-edge-litert`): an
 int8 network of the same layers and of random weights, with XNNPACK (`peers/litert_int8.py`). `gmacs` are 10**9 multiply-adds a
 second, of the network as the layer table counts them; `bytes` the size of what is deployed, for C that of its constants.
@@ -33,12 +33,12 @@ import numpy as np
 import onnxruntime
 import torch
 
-from squeezekit.compression.sqz import read_sqz
-from squeezekit.deployment.c import export_c
-from squeezekit.deployment.html import export_html
-from squeezekit.deployment.onnx import export_onnx
+from squeezekit.acceleration.folding import folded
+from squeezekit.export.c.export import export_c
+from squeezekit.export.html.export import export_html
+from squeezekit.export.onnx import export_onnx
 from squeezekit.inference.model import Model, load_model
-from squeezekit.networks.folding import folded
+from squeezekit.modelfile.sqz import read_sqz
 from squeezekit.networks.layer_table import layer_table
 
 COMPILERS = {"gcc": ["gcc"], "clang": ["clang"], "zig": [sys.executable, "-m", "ziglang", "cc"]}
@@ -96,7 +96,7 @@ def onnx_call(path: Path, picture: Any) -> Call:
 
 
 def torch_call(model: Any, picture: Any) -> Call:
-    """One picture through PyTorch, normalisation left out."""
+    """One picture through PyTorch, normalization left out."""
     network = folded(model.network).to(memory_format=torch.channels_last)
     floats = (picture / 255).contiguous(memory_format=torch.channels_last)
 

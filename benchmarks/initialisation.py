@@ -1,8 +1,8 @@
-"""From which initial filters does a stack of Fire modules without batch normalisation learn, and from how many seeds?
+"""From which initial filters does a stack of Fire modules without batch normalization learn, and from how many seeds?
 
-    python benchmarks/initialisation.py IMAGES [--network report] [--seeds 6] [--steps 90]
+    python benchmarks/initialisation.py IMAGES [--network squeezenet-cifar] [--seeds 6] [--steps 90]
 
-Recipe `report` (Adam 0.001, batches of 64, pixels 0…1). Prints one JSON line a training: the mean training loss of the
+Recipe `squeezenet-cifar` (Adam 0.001, batches of 64, pixels 0…1). Prints one JSON line a training: the mean training loss of the
 last 20 steps and the highest of all. A network that stays at ln(10) = 2.303 has not learnt.
 """
 
@@ -18,10 +18,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from squeezekit.images.batches import Batches
-from squeezekit.images.image_set import ImageSet
-from squeezekit.images.sources import load_images
-from squeezekit.images.splits import split_training
+from squeezekit.data.batches import Batches
+from squeezekit.data.image_set import ImageSet
+from squeezekit.data.sources import load_images
+from squeezekit.data.splits import split_training
 from squeezekit.networks import network_config
 from squeezekit.training.loop import Progress, Trainer
 from squeezekit.training.recipe import RECIPES
@@ -43,7 +43,7 @@ def losses(images: ImageSet, network: str, kind: str, seed: int, steps: int) -> 
     for module in fresh.modules():
         if isinstance(module, nn.Conv2d) and module is not last:
             FILTERS[kind](module.weight)
-    trainer = Trainer(fresh, RECIPES["report"], training, training, seed=seed, device=torch.device("cpu"))
+    trainer = Trainer(fresh, RECIPES["classic"], training, training, seed=seed, device=torch.device("cpu"))
     sums = [0.0]
 
     def on_step(progress: Progress, rate: float) -> bool:
@@ -70,7 +70,7 @@ def rows(arguments: argparse.Namespace) -> Iterator[dict[str, object]]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", type=Path, help="a folder with train/<class>/… and test/<class>/…")
-    parser.add_argument("--network", default="report", choices=["report", "late"])
+    parser.add_argument("--network", default="squeezenet-cifar", choices=["squeezenet-cifar", "squeezenet-late"])
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--steps", type=int, default=90, help="at least 20, less than an epoch")
     for row in rows(parser.parse_args()):

@@ -1,6 +1,6 @@
 """What does each saving in a training step bring? The step as it is against the step without one of them, in turn.
 
-    python benchmarks/savings.py [--networks report late] [--rounds 3] [--steps 20] [--batch-size 64] [--batch-norm]
+    python benchmarks/savings.py [--networks squeezenet-cifar late] [--rounds 3] [--steps 20] [--batch-size 64] [--batch-norm]
 
 Batches of random images, 3 × 32 × 32, in memory; Adam, the precision that training would choose.
 Prints one JSON line a measurement (images/s, the median step of a fresh process), then for each saving the median over
@@ -21,11 +21,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from squeezekit.networks import maps, network_config
+from squeezekit.acceleration import dispatch as maps
+from squeezekit.acceleration import network_config
+from squeezekit.acceleration.pooling import RectifiedMaxPool
 from squeezekit.networks.dropout import Dropout
-from squeezekit.networks.pooling import RectifiedMaxPool
 from squeezekit.networks.squeezenet import Head
-from squeezekit.training.machine import chosen_precision, keep_freed_memory
+from squeezekit.training.device import chosen_precision, keep_freed_memory
 
 SAVINGS = (
     "channels-last",
@@ -120,7 +121,12 @@ def rows(arguments: argparse.Namespace) -> Iterator[dict[str, object]]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", nargs="+", default=["report", "late"], choices=["report", "late", "fast"])
+    parser.add_argument(
+        "--networks",
+        nargs="+",
+        default=["squeezenet-cifar", "squeezenet-late"],
+        choices=["squeezenet-cifar", "squeezenet-late", "fast"],
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--savings", nargs="+", default=SAVINGS, choices=SAVINGS)

@@ -31,7 +31,7 @@ def searched(images: Path, jobs: int, fields: list[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as place:
         space, out = Path(place) / "space.toml", Path(place) / "study"
         space.write_text(SPACE)
-        command = [sys.executable, "-m", "squeezekit", "search", "--data", str(images), "--recipe", "report", "--no-test"]
+        command = [sys.executable, "-m", "squeezekit", "search", "--data", str(images), "--recipe", "classic", "--no-test"]
         command += ["--space", str(space), "--sampler", "grid", "--pruner", "none", "--jobs", str(jobs), "--out", str(out)]
         begin = time.time()
         subprocess.run([*command, *fields], check=True, capture_output=True)

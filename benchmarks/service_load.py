@@ -223,7 +223,14 @@ def rows(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 one.join()
             told = sum((one.told for one in company), Counter[str]())
             wrong = told.pop("wrong", 0) + sum(told[name] for name in told if name.startswith("Good met"))
-            yield {"company": True, **about, **found, "wrong": wrong, "right": told.pop("right", 0), "told": told}
+            yield {
+                "company": True,
+                **about,
+                **found,
+                "wrong": wrong,
+                "right": told.pop("right", 0),
+                "told": told,
+            }
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
     python benchmarks/training_speed.py IMAGES [--peer-python PYTHON --peer-script keras_report.py] [--rounds 3]
 
-Recipe `report` on `report` and `late` (or --networks), with and without batch normalisation, at several batch sizes and
+Recipe `squeezenet-cifar` on `squeezenet-cifar` and `squeezenet-late` (or --networks), with and without batch
+normalization, at several batch sizes and
 precisions. Each measurement is a process of its own, all in turn in each round, and prints one JSON line: images/s of whole
 epochs, data pipeline included (the first epoch warms up and is left out), and of a step on images that lie ready (median).
 `share` is the arithmetic of an epoch, six floating-point operations for each multiply-add of the network, ÷ what a large matrix
 product reaches in the same precision and round (the gradient of the images and the pooled head, which need no or
-less arithmetic, are counted: at most 3 % too much). The peers train without batch normalisation in batches of 64, fp32.
+less arithmetic, are counted: at most 3 % too much). The peers train without batch normalization in batches of 64, fp32.
 Last come one line a case: medians, ranges, and ratios to the peers round by round.
 """
 
@@ -30,18 +31,18 @@ from typing import Any
 import torch
 
 from squeezekit import train
-from squeezekit.images.batches import Batches
-from squeezekit.images.digits import load_digits
+from squeezekit.data.batches import Batches
+from squeezekit.data.digits import load_digits
 from squeezekit.networks import network_config
-from squeezekit.networks.catalogue import NETWORKS
 from squeezekit.networks.layer_table import layer_table
+from squeezekit.networks.registry import NETWORKS
+from squeezekit.training.device import chosen_precision, keep_freed_memory
 from squeezekit.training.loop import Trainer
-from squeezekit.training.machine import chosen_precision, keep_freed_memory
 from squeezekit.training.recipe import RECIPES
 
 EPOCHS, STEPS, SIDE = 3, 12, 4096
-# What the peers train, and how: no batch normalisation, batches of 64, fp32.
-PEERS_NETWORKS, PEERS_CASE = ("report", "late"), (False, 64, "fp32")
+# What the peers train, and how: no batch normalization, batches of 64, fp32.
+PEERS_NETWORKS, PEERS_CASE = ("squeezenet-cifar", "squeezenet-late"), (False, 64, "fp32")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 PLAIN = Path(__file__).parent / "peers" / "plain_pytorch.py"
 
@@ -60,7 +61,7 @@ def matrix_rate(precision: str) -> float:
 def epoch_rate(case: dict[str, Any], images: Path, limit: int) -> float:
     """Images/s of the epochs after the first, median."""
     with tempfile.TemporaryDirectory() as folder:
-        run = train(images, out=Path(folder) / "run", recipe="report", epochs=EPOCHS, limit=limit, test=False, **case)
+        run = train(images, out=Path(folder) / "run", recipe="classic", epochs=EPOCHS, limit=limit, test=False, **case)
         state = run.checkpoint()
         assert state is not None
         return statistics.median(row["images_per_s"] for row in state["progress"]["history"][1:])
@@ -69,7 +70,7 @@ def epoch_rate(case: dict[str, Any], images: Path, limit: int) -> float:
 def step_rate(case: dict[str, Any]) -> float:
     """Images/s of a training step on a batch that lies ready, median."""
     keep_freed_memory()
-    recipe = RECIPES["report"].model_copy(update={"batch_size": case["batch_size"], "precision": case["precision"]})
+    recipe = RECIPES["classic"].model_copy(update={"batch_size": case["batch_size"], "precision": case["precision"]})
     network = network_config(case["network"], batch_norm=case["batch_norm"]).build()
     # The batches serve only to make a trainer; its step takes images of our own.
     unused = Batches(load_digits(image_size=32, channels=3).training, batch_size=recipe.batch_size)

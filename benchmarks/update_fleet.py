@@ -18,11 +18,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from squeezekit.compression.sqz import read_sqz
+from squeezekit.modelfile.sqz import read_sqz
+from squeezekit.pretrained.files import model_path
 from squeezekit.updates.keys import KeyRing
 from squeezekit.updates.publish import publish
 from squeezekit.updates.repository import Repository
-from squeezekit.zoo.shipped import model_path
 
 DEVICES = 1_000_000
 RATES = {"9.6 kbit/s": 9_600, "100 kbit/s": 100_000, "10 Mbit/s": 10_000_000}

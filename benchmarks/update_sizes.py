@@ -27,15 +27,15 @@ import zstandard
 from PIL import Image
 
 from squeezekit import fine_tune
-from squeezekit.coding.forms import Grid, Quantised
-from squeezekit.compression.delta import apply_delta, delta_between
-from squeezekit.compression.pipeline import compress
-from squeezekit.compression.self_check import SelfCheck
-from squeezekit.compression.sqz import Sqz, from_bytes
-from squeezekit.images.batches import Batches
-from squeezekit.images.folder import load_folder
-from squeezekit.training.measure import measure
-from squeezekit.zoo.shipped import model_path
+from squeezekit.codec.encodings import Grid, Quantized
+from squeezekit.compression.compress import compress
+from squeezekit.data.batches import Batches
+from squeezekit.data.image_folder import load_folder
+from squeezekit.modelfile.delta import apply_delta, delta_between
+from squeezekit.modelfile.self_check import SelfCheck
+from squeezekit.modelfile.sqz import Sqz, from_bytes
+from squeezekit.pretrained.files import model_path
+from squeezekit.training.measurement import measure
 
 BRIGHTNESS, GRAIN = 0.3, 8.0
 TENTH = 10
@@ -83,10 +83,10 @@ def last_layer(name: str, training: Batches) -> bytes:
         F.cross_entropy(inputs @ weight.T + bias, labels).backward()
         optimizer.step()
     old, steps = sqz.weights["classifier.1.weight"], np.asarray(sqz.weights["classifier.1.bias"])
-    assert isinstance(old, Quantised)
+    assert isinstance(old, Quantized)
     integers = np.rint(weight.detach().numpy() / old.scales[:, None]).astype(np.int64).reshape(old.shape)
     step = getattr(Grid.of(steps), "step", np.float32(1))
-    learnt = {"classifier.1.weight": Quantised(integers, old.scales)}
+    learnt = {"classifier.1.weight": Quantized(integers, old.scales)}
     learnt["classifier.1.bias"] = np.rint(bias.detach().numpy() / step).astype(np.float32) * step
     new = replace(sqz, weights={**sqz.weights, **learnt})
     return replace(new, self_check=SelfCheck.of(new.build(), new.network)).to_bytes()

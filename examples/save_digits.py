@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from squeezekit.images.sources import load_images
+from squeezekit.data.sources import load_images
 
 folder = Path(sys.argv[1])
 folder.mkdir(parents=True, exist_ok=True)

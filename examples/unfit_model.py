@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from squeezekit.compression.sqz import read_sqz
+from squeezekit.modelfile.sqz import read_sqz
 
 model = read_sqz(Path(sys.argv[1]))
 name = list(model.weights)[-1]

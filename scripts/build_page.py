@@ -1,7 +1,7 @@
 """Build the WebAssembly module of exported pages: python scripts/build_page.py [OUT]
 
 By zig's C compiler, in the version that constraints.txt names (pip install 'squeezekit[c]' -c constraints.txt); the same source
-gives the same bytes on every machine, which a test checks. OUT is src/squeezekit/deployment/page/page.wasm unless given.
+gives the same bytes on every machine, which a test checks. OUT is src/squeezekit/export/html/page/page.wasm unless given.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-PAGE = Path(__file__).parents[1] / "src" / "squeezekit" / "deployment" / "page"
+PAGE = Path(__file__).parents[1] / "src" / "squeezekit" / "export" / "html" / "page"
 FLAGS = ["-std=gnu99", "-O3", "-Wall", "-Wextra", "-Werror", "-fno-sanitize=all", "-ffreestanding", "-fno-builtin", "-g0"]
 # What every browser of the last years has.
 FEATURES = ["-msimd128", "-mbulk-memory"]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from squeezekit.images.digits import load_digits
+from squeezekit.data.digits import load_digits
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -48,7 +48,7 @@ def test_a_network_without_a_saving_computes_the_same(saving):
     networks = []
     for without in ("nothing", saving):
         torch.manual_seed(0)
-        networks.append(script("savings").network_without(without, "report").eval())
+        networks.append(script("savings").network_without(without, "squeezenet-cifar").eval())
     x = torch.rand(2, 3, 32, 32)
     assert torch.allclose(networks[0](x), networks[1](x), atol=1e-5)
     kinds = [[type(module) for module in network.modules()] for network in networks]
@@ -73,7 +73,18 @@ def test_plain_pytorch_is_the_same_network_as_ours():
 
 
 def test_training_speed_measures_ours_and_the_plain_peer(digit_folder):
-    flags = ["--networks", "report", "--batch-norm", "false", "--batch-sizes", "64", "--precisions", "fp32", "--rounds", "1"]
+    flags = [
+        "--networks",
+        "squeezenet-cifar",
+        "--batch-norm",
+        "false",
+        "--batch-sizes",
+        "64",
+        "--precisions",
+        "fp32",
+        "--rounds",
+        "1",
+    ]
     found = lines(sys.executable, BENCHMARKS / "training_speed.py", digit_folder, *flags, "--limit", 600)
     assert [row.get("who") for row in found] == ["matrix product", "squeezekit", "plain PyTorch", "squeezekit", "plain PyTorch"]
     ceiling, ours, plain, summary, _ = found
@@ -84,7 +95,9 @@ def test_training_speed_measures_ours_and_the_plain_peer(digit_folder):
 # All bytes on the loopback interface count.
 @pytest.mark.alone
 def test_data_parallel_counts_the_bytes_of_an_all_reduce():
-    found = lines(sys.executable, BENCHMARKS / "data_parallel.py", "--networks", "report", "--rounds", "1", "--steps", "2")
+    found = lines(
+        sys.executable, BENCHMARKS / "data_parallel.py", "--networks", "squeezenet-cifar", "--rounds", "1", "--steps", "2"
+    )
     summary = next(row for row in found if "bytes_a_step" in row)
     # Two processes each send half of the gradient twice.
     assert 1 < summary["bytes_a_step"] / summary["gradient_bytes"] < 1.3
@@ -158,7 +171,7 @@ def test_fine_tuning_is_compared_with_a_fresh_network(tmp_path):
 
 
 def test_the_zoo_says_what_it_wants(digit_folder, tmp_path):
-    zoo = Path(__file__).parents[1] / "runs" / "zoo.sh"
+    zoo = Path(__file__).parents[1] / "scripts" / "train_pretrained.sh"
     help_text = subprocess.run(["bash", zoo], capture_output=True, text=True, check=False)
     assert help_text.returncode == 2 and "IMAGES OUT" in help_text.stderr
     wrong = subprocess.run(["bash", zoo, digit_folder, tmp_path, "--epoch", "1"], capture_output=True, text=True, check=False)
@@ -189,7 +202,15 @@ done
 
 @pytest.mark.parametrize("beside", [[], ["--beside"]])
 def test_the_zoo_makes_everything_and_names_what_fails(stub, tmp_path, beside):
-    zoo = ["bash", Path(__file__).parents[1] / "runs" / "zoo.sh", tmp_path, tmp_path / "out", "--baselines", "--fused", *beside]
+    zoo = [
+        "bash",
+        Path(__file__).parents[1] / "scripts" / "train_pretrained.sh",
+        tmp_path,
+        tmp_path / "out",
+        "--baselines",
+        "--fused",
+        *beside,
+    ]
     environment = {**os.environ, "PYTHON": str(stub)}
     first = subprocess.run(zoo, capture_output=True, text=True, env=environment, check=False)
     assert first.returncode != 0 and not (tmp_path / "out" / "cifar10-tiny.sqz").exists()
@@ -204,7 +225,7 @@ def test_the_zoo_makes_everything_and_names_what_fails(stub, tmp_path, beside):
     subprocess.run(zoo, capture_output=True, text=True, env=environment, check=True)
     made = {path.name for path in (tmp_path / "out").glob("*.sqz")}
     boxed = {f"cifar10-{size}.sqz" for size in ("nano", "tiny", "small", "best")} | {"digits-nano.sqz"}
-    assert made == boxed | {f"{name}.sqz" for name in ("resnet8", "resnet20", "mobilenetv2-0.5", "tiniest")}
+    assert made == boxed | {f"{name}.sqz" for name in ("resnet8", "resnet20", "mobilenetv2_050", "xvel-tiniest")}
     calls = (tmp_path / "calls").read_text().splitlines()
     wide, taught = (next(i for i, call in enumerate(calls) if f"--network {name}" in call) for name in ("wide", "small"))
     assert wide < taught and f"--teacher {tmp_path}/out/wide" in calls[taught]
@@ -215,7 +236,16 @@ def test_the_zoo_makes_everything_and_names_what_fails(stub, tmp_path, beside):
 
 def test_the_zoo_takes_other_epochs(stub, tmp_path):
     (tmp_path / "mended").touch()
-    zoo = ["bash", Path(__file__).parents[1] / "runs" / "zoo.sh", tmp_path, tmp_path / "out", "--epochs", "3", "--rounds", "2"]
+    zoo = [
+        "bash",
+        Path(__file__).parents[1] / "scripts" / "train_pretrained.sh",
+        tmp_path,
+        tmp_path / "out",
+        "--epochs",
+        "3",
+        "--rounds",
+        "2",
+    ]
     subprocess.run(zoo, capture_output=True, env={**os.environ, "PYTHON": str(stub)}, check=False)
     calls = (tmp_path / "calls").read_text().splitlines()
     last = [(" compress " in call, call.rpartition("--epochs ")[2].split()[0]) for call in calls]

@@ -1,6 +1,6 @@
 """The report's system as most people would write it in PyTorch: the peer to be faster than.
 
-    python benchmarks/peers/plain_pytorch.py IMAGES [--network report|late] [--epochs 3] [--limit N] [--batch-size 64]
+    python benchmarks/peers/plain_pytorch.py IMAGES [--network squeezenet-cifar|late] [--epochs 3] [--limit N] [--batch-size 64]
         [--batch-norm]
 
 A Dataset of PIL images with transforms, a DataLoader with two workers, fp32, contiguous layout, Adam. IMAGES holds
@@ -21,8 +21,20 @@ from torch.utils.data import DataLoader, Dataset
 
 # (squeeze, expand of each branch) of every Fire module; "pool" is a 2×2 max-pooling.
 NETWORKS = {
-    "report": ["pool", (16, 64), "pool", (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256)],
-    "late": ["pool", (16, 64), (16, 64), (32, 128), "pool", (32, 128), (48, 192), (48, 192), (64, 256), "pool", (64, 256)],
+    "squeezenet-cifar": ["pool", (16, 64), "pool", (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256)],
+    "squeezenet-late": [
+        "pool",
+        (16, 64),
+        (16, 64),
+        (32, 128),
+        "pool",
+        (32, 128),
+        (48, 192),
+        (48, 192),
+        (64, 256),
+        "pool",
+        (64, 256),
+    ],
 }
 
 
@@ -79,7 +91,7 @@ def build(layout, classes, norm):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", type=Path)
-    parser.add_argument("--network", choices=NETWORKS, default="report")
+    parser.add_argument("--network", choices=NETWORKS, default="squeezenet-cifar")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--limit", type=int)
     parser.add_argument("--batch-size", type=int, default=64)

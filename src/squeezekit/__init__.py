@@ -13,12 +13,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from squeezekit.errors import RunFailed, SqueezekitError
+from squeezekit.system.errors import RunFailed, SqueezekitError
 
 if TYPE_CHECKING:
     from squeezekit.inference.classifier import Classifier
     from squeezekit.inference.evaluation import evaluate
-    from squeezekit.inference.fine_tuning import fine_tune
+    from squeezekit.training.fine_tuning import fine_tune
     from squeezekit.training.train import train
 
 __all__ = ["Classifier", "RunFailed", "SqueezekitError", "evaluate", "fine_tune", "train"]

@@ -9,7 +9,7 @@ from PIL import Image
 from tests.conftest import TINY
 
 from squeezekit.cli import COMMANDS, main
-from squeezekit.images.sources import load_images
+from squeezekit.data.sources import load_images
 from squeezekit.networks import network_config
 from squeezekit.networks.layer_table import layer_table
 
@@ -72,13 +72,15 @@ def test_a_promise_that_cannot_be_kept(tiny_run, tmp_path, capsys):
 
 
 def test_describe(capsys):
-    code, (table,) = run_json(capsys, "describe", "v1.0", "--compare", "alexnet")
+    code, (table,) = run_json(capsys, "describe", "squeezenet1_0", "--compare", "alexnet")
     assert code == 0
     assert table["parameters"] == 1_248_424
     assert round(table["ratio"], 1) == 48.8
-    code, (wider,) = run_json(capsys, "describe", "late", "--squeeze-ratio", "0.25", "--classes", "20")
-    assert wider["parameters"] == layer_table(network_config("late", squeeze_ratio=0.25, classes=20)).parameters > 729_034
-    main(["describe", "report", "--csv"])
+    code, (wider,) = run_json(capsys, "describe", "squeezenet-late", "--squeeze-ratio", "0.25", "--classes", "20")
+    assert (
+        wider["parameters"] == layer_table(network_config("squeezenet-late", squeeze_ratio=0.25, classes=20)).parameters > 729_034
+    )
+    main(["describe", "squeezenet-cifar", "--csv"])
     assert capsys.readouterr().out.splitlines()[1] == 'features.0,Conv2d,32×32×3,32×32×96,2688,2654208,98304,"3×3, stride 1"'
 
 
@@ -164,7 +166,7 @@ def test_many_classes_are_drawn_in_seconds():
 
     import numpy as np
 
-    from squeezekit.training.confusion import confusion_figure
+    from squeezekit.training.confusion_figure import confusion_figure
 
     begin = time.perf_counter()
     figure = confusion_figure(np.eye(200, dtype=np.int64), [f"class {number}" for number in range(200)])

@@ -8,16 +8,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from squeezekit.coding.huffman import coded_bytes
+from squeezekit.codec.huffman import coded_bytes
+from squeezekit.compression.compress import compress
 from squeezekit.compression.deep_compression import Codebook, CodebookOptimizer, MaskedOptimizer, kept, published_bytes
-from squeezekit.compression.pipeline import compress
-from squeezekit.compression.sqz import read_sqz
+from squeezekit.modelfile.sqz import read_sqz
 from squeezekit.networks import network_config
 
 
 def network():
     torch.manual_seed(0)
-    return network_config("report", base_e=16, incr_e=8, squeeze_ratio=0.5, stem_width=8, depth=3, dropout=0.0).build()
+    return network_config("squeezenet-cifar", base_e=16, incr_e=8, squeeze_ratio=0.5, stem_width=8, depth=3, dropout=0.0).build()
 
 
 def train(net, chosen, steps):

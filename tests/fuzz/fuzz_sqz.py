@@ -19,14 +19,14 @@ import atheris
 import numpy as np
 
 # numba cannot compile what atheris has instrumented.
-COMPILED = [f"squeezekit.coding.{name}" for name in ("arithmetic", "integers", "octets")]
+COMPILED = [f"squeezekit.codec.{name}" for name in ("range_coder", "integer_model", "byte_model")]
 
-with atheris.instrument_imports(include=["squeezekit.coding", "squeezekit.compression"], exclude=COMPILED):
-    from squeezekit.coding.forms import Quantised
-    from squeezekit.coding.octaves import COARSE, FINE, from_octaves
-    from squeezekit.compression import sqz
-    from squeezekit.errors import SqueezekitError
+with atheris.instrument_imports(include=["squeezekit.codec", "squeezekit.modelfile"], exclude=COMPILED):
+    from squeezekit.codec.encodings import Quantized
+    from squeezekit.codec.log_scales import COARSE, FINE, from_log_steps
+    from squeezekit.modelfile import sqz
     from squeezekit.networks import network_config
+    from squeezekit.system.errors import SqueezekitError
 
 MOST_SECONDS = 1.0
 MOST_MEGABYTES = 64
@@ -34,16 +34,16 @@ MOST_MEGABYTES = 64
 
 def valid_file() -> bytes:
     """A whole file of a tiny network, every kind of section in it."""
-    config = network_config("report", base_e=4, incr_e=4, stem_width=4, depth=2, pool_before=(1,), classes=2)
+    config = network_config("squeezenet-cifar", base_e=4, incr_e=4, stem_width=4, depth=2, pool_before=(1,), classes=2)
     weights = {}
     for number, (name, tensor) in enumerate(config.build().state_dict().items()):
         array = tensor.numpy()
         # Coarse and fine ones.
-        scales = from_octaves(np.full(len(array), 4001 if number % 4 else 1000), FINE if number % 4 else COARSE)
-        quantised = Quantised(np.rint(array * 5).astype(np.int64), scales)
+        scales = from_log_steps(np.full(len(array), 4001 if number % 4 else 1000), FINE if number % 4 else COARSE)
+        quantised = Quantized(np.rint(array * 5).astype(np.int64), scales)
         weights[name] = quantised if array.ndim == 4 else array
     stage = sqz.Stage(name="trained", bytes=1, density=1, bits=1, accuracy=1)
-    confidence = sqz.Confidence(temperature=1, threshold=0.5)
+    confidence = sqz.ProbabilityCalibration(temperature=1, threshold=0.5)
     whole = sqz.Sqz(config, ("a", "b"), weights, stages=(stage,), confidence=confidence, others={"abcd": b"x"})
     return whole.to_bytes()
 

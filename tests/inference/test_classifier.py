@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from squeezekit import Classifier, SqueezekitError, evaluate
-from squeezekit.images.sources import load_images
+from squeezekit.data.sources import load_images
 from squeezekit.inference.evaluation import calibration_error
 
 

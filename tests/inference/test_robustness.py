@@ -9,7 +9,7 @@ from PIL import Image
 
 from squeezekit import SqueezekitError
 from squeezekit.cli import main
-from squeezekit.images.digits import load_digits
+from squeezekit.data.digits import load_digits
 from squeezekit.inference.robustness import STRENGTHS, corrupted, robustness
 
 

@@ -6,24 +6,24 @@ import pytest
 import torch
 from torch import nn
 
-from squeezekit.errors import SqueezekitError
+from squeezekit.acceleration.pooling import RectifiedMaxPool
 from squeezekit.networks import Fire, SqueezeNetConfig, network_config
 from squeezekit.networks.layer_table import layer_table
-from squeezekit.networks.pooling import RectifiedMaxPool
 from squeezekit.networks.squeezenet import Head
+from squeezekit.system.errors import SqueezekitError
 
 
 @pytest.mark.parametrize(
     ("name", "parameters", "macs"),
     [
-        ("report", 716_602, 50_429_952),
-        ("late", 729_034, 52_543_488),
+        ("squeezenet-cifar", 716_602, 50_429_952),
+        ("squeezenet-late", 729_034, 52_543_488),
         ("fast", 673_234, 40_232_960),
-        ("v1.0", 1_248_424, None),
-        ("v1.1", 1_235_496, None),
+        ("squeezenet1_0", 1_248_424, None),
+        ("squeezenet1_1", 1_235_496, None),
         ("resnet8", 77_946, 12_501_632),
         ("resnet20", 269_722, None),
-        ("mobilenetv2-0.5", 700_490, None),
+        ("mobilenetv2_050", 700_490, None),
         ("alexnet", 60_965_224, None),
         ("alexnet-cifar", 5_726_602, None),
     ],
@@ -42,7 +42,7 @@ def test_the_papers_metaparameters_give_v1_0():
 
 
 def test_the_reports_table():
-    rows = layer_table(network_config("report")).layers
+    rows = layer_table(network_config("squeezenet-cifar")).layers
     assert (rows[0].type, rows[0].input, rows[0].output, rows[0].parameters) == ("Conv2d", (3, 32, 32), (96, 32, 32), 2688)
     assert (rows[1].type, rows[1].output) == ("MaxPool2d", (96, 16, 16))
     assert (rows[2].type, rows[2].output, rows[2].parameters) == ("Fire", (128, 16, 16), 11_920)
@@ -50,13 +50,13 @@ def test_the_reports_table():
 
 
 def test_names_and_shapes_are_torchvisions():
-    shapes = {name: tuple(tensor.shape) for name, tensor in network_config("v1.1").build().state_dict().items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in network_config("squeezenet1_1").build().state_dict().items()}
     assert shapes["features.0.weight"] == (64, 3, 3, 3)
     # torchvision 1.1: ReLU 1, pools at 2, 5 and 8, Fire modules between them.
     assert sorted({int(name.split(".")[1]) for name in shapes if name.startswith("features")}) == [0, 3, 4, 6, 7, 9, 10, 11, 12]
     assert shapes["features.12.expand3x3.weight"] == (256, 64, 3, 3)
     assert shapes["classifier.1.weight"] == (1000, 512, 1, 1)
-    old = network_config("v1.0").build().state_dict()
+    old = network_config("squeezenet1_0").build().state_dict()
     assert sorted({int(name.split(".")[1]) for name in old if name.startswith("features")}) == [0, 3, 4, 5, 7, 8, 9, 10, 12]
 
 
@@ -92,7 +92,7 @@ def test_relu_after_pooling_changes_nothing():
 
 def test_a_whole_network_equals_its_plain_formulation():
     torch.manual_seed(0)
-    network = network_config("report").build().double().eval()
+    network = network_config("squeezenet-cifar").build().double().eval()
     x = torch.randn(2, 3, 32, 32, dtype=torch.float64)
     y = network.features[0](x).relu()
     for layer in list(network.features)[1:]:
@@ -109,22 +109,25 @@ def plain_fire(fire, x):
 @pytest.mark.parametrize("batch_norm", [False, True])
 @pytest.mark.parametrize("fields", [{"bypass": "complex"}, {"bypass": "simple", "gated": True, "depthwise": 5}])
 def test_rows_of_the_table_add_up(fields, batch_norm):
-    table = layer_table(network_config("late", batch_norm=batch_norm, **fields))
+    table = layer_table(network_config("squeezenet-late", batch_norm=batch_norm, **fields))
     assert sum(row.parameters for row in table.layers) == table.parameters
     fires = [row for row in table.layers if row.type == "Fire"]
     assert len(fires) == 8 and all(("depthwise 5×5" in row.remark) == ("depthwise" in fields) for row in fires)
 
 
 def test_what_is_off_is_not_said():
-    assert "gated" not in network_config("late").model_dump() and "depthwise" not in network_config("late").model_dump()
-    grown = network_config("late", gated=True, depthwise=7)
+    assert (
+        "gated" not in network_config("squeezenet-late").model_dump()
+        and "depthwise" not in network_config("squeezenet-late").model_dump()
+    )
+    grown = network_config("squeezenet-late", gated=True, depthwise=7)
     assert SqueezeNetConfig.model_validate(grown.model_dump(mode="json")) == grown
 
 
 @pytest.mark.parametrize("side", [1, 2, 4, 9])
 def test_depthwise_filters_have_a_middle(side):
     with pytest.raises(SqueezekitError, match="depthwise: Input should be 0, 3, 5 or 7"):
-        network_config("late", depthwise=side)
+        network_config("squeezenet-late", depthwise=side)
     if side % 2 == 0:
         with pytest.raises(ValueError, match="an odd side"):
             Fire(4, 4, 4, 4, depthwise=side)
@@ -151,8 +154,8 @@ def depthwise_filters(fire):
 @pytest.mark.parametrize(
     ("name", "order"),
     [
-        ("v1.0", ["pool", 3, 4, 5, "pool", 7, 8, 9, 10, "pool", 12]),
-        ("v1.1", ["pool", 3, 4, "pool", 6, 7, "pool", 9, 10, 11, 12]),
+        ("squeezenet1_0", ["pool", 3, 4, 5, "pool", 7, 8, 9, 10, "pool", 12]),
+        ("squeezenet1_1", ["pool", 3, 4, "pool", 6, 7, "pool", 9, 10, 11, 12]),
     ],
 )
 def test_v1_computes_what_the_paper_and_torchvision_do(name, order):
@@ -178,7 +181,7 @@ def test_v1_computes_what_the_paper_and_torchvision_do(name, order):
     assert torch.allclose(network(x), logits)
 
 
-@pytest.mark.parametrize("name", ["report", "late"])
+@pytest.mark.parametrize("name", ["squeezenet-cifar", "squeezenet-late"])
 @pytest.mark.parametrize("batch_norm", [False, True])
 @pytest.mark.parametrize("bypass", ["none", "simple", "complex"])
 def test_activations_neither_vanish_nor_explode(name, batch_norm, bypass):
@@ -188,9 +191,9 @@ def test_activations_neither_vanish_nor_explode(name, batch_norm, bypass):
     assert 0.05 < deviation < 12
 
 
-@pytest.mark.parametrize("name", ["v1.0", "v1.1", "report"])
+@pytest.mark.parametrize("name", ["squeezenet1_0", "squeezenet1_1", "squeezenet-cifar"])
 def test_images_that_are_too_small_are_refused(name):
-    fields = {"pool_before": (1, 2, 3, 4, 5, 6), "depth": 7} if name == "report" else {}
+    fields = {"pool_before": (1, 2, 3, 4, 5, 6), "depth": 7} if name == "squeezenet-cifar" else {}
     for size in range(8, 60):
         try:
             network = network_config(name, image_size=size, **fields).build().eval()
@@ -205,9 +208,9 @@ def test_images_that_are_too_small_are_refused(name):
 
 
 def test_mean_and_std_are_one_number_or_one_a_channel():
-    assert network_config("report", mean=(0.5,), std=(0.2, 0.2, 0.2)).mean == (0.5,)
+    assert network_config("squeezenet-cifar", mean=(0.5,), std=(0.2, 0.2, 0.2)).mean == (0.5,)
     with pytest.raises(SqueezekitError, match="mean must be one number"):
-        network_config("report", channels=1, mean=(0.5, 0.5))
+        network_config("squeezenet-cifar", channels=1, mean=(0.5, 0.5))
 
 
 def test_bypass_adds_the_input():
@@ -216,11 +219,13 @@ def test_bypass_adds_the_input():
     simple.load_state_dict(plain.state_dict())
     x = torch.randn(1, 8, 4, 4)
     assert torch.allclose(simple(x), plain(x) + x)
-    counts = {kind: layer_table(network_config("late", bypass=kind)).parameters for kind in ("none", "simple", "complex")}
+    counts = {
+        kind: layer_table(network_config("squeezenet-late", bypass=kind)).parameters for kind in ("none", "simple", "complex")
+    }
     assert counts["none"] == counts["simple"] < counts["complex"]
 
 
-@pytest.mark.parametrize("name", ["report", "late"])
+@pytest.mark.parametrize("name", ["squeezenet-cifar", "squeezenet-late"])
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_untrained_loss_is_that_of_a_guess(name, batch_norm):
     torch.manual_seed(0)
@@ -231,16 +236,16 @@ def test_untrained_loss_is_that_of_a_guess(name, batch_norm):
 
 def test_wrong_fields_are_named():
     with pytest.raises(SqueezekitError, match="squeeze_ratio"):
-        network_config("report", squeeze_ratio=0)
-    with pytest.raises(SqueezekitError, match="choose one of report"):
+        network_config("squeezenet-cifar", squeeze_ratio=0)
+    with pytest.raises(SqueezekitError, match="choose one of squeezenet-cifar"):
         network_config("squeezenext")
     with pytest.raises(SqueezekitError, match="pool_before"):
-        network_config("report", depth=1)
+        network_config("squeezenet-cifar", depth=1)
 
 
 def test_mirrored_answers_are_the_mean_of_both_sides():
     torch.manual_seed(0)
-    config = network_config("report", base_e=8, incr_e=8, stem_width=8, depth=3, mirrored=True, dropout=0.0)
+    config = network_config("squeezenet-cifar", base_e=8, incr_e=8, stem_width=8, depth=3, mirrored=True, dropout=0.0)
     network, images = config.build(), torch.rand(4, 3, 32, 32)
     plain = config.model_copy(update={"mirrored": False}).build()
     plain.load_state_dict(network.state_dict())
@@ -250,6 +255,6 @@ def test_mirrored_answers_are_the_mean_of_both_sides():
 
 
 def test_mirrored_answers_cost_twice_as_much():
-    once, twice = (layer_table(network_config("report", mirrored=mirrored)) for mirrored in (False, True))
+    once, twice = (layer_table(network_config("squeezenet-cifar", mirrored=mirrored)) for mirrored in (False, True))
     assert twice.macs == 2 * once.macs
     assert (twice.layers, twice.activation_bytes) == (once.layers, once.activation_bytes)

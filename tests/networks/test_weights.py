@@ -13,7 +13,7 @@ from squeezekit.networks.weights import load_weights
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])
 def test_same_weights_same_logits(tmp_path, suffix):
     torch.manual_seed(0)
-    old, new = (network_config("v1.1").build().eval() for _ in range(2))
+    old, new = (network_config("squeezenet1_1").build().eval() for _ in range(2))
     path = tmp_path / f"v1.1.{suffix}"
     if suffix == "pth":
         torch.save(old.state_dict(), path)
@@ -25,12 +25,12 @@ def test_same_weights_same_logits(tmp_path, suffix):
 
 
 def test_another_class_count_keeps_the_rest(tmp_path):
-    old, new = network_config("v1.1").build(), network_config("v1.1", classes=7).build()
+    old, new = network_config("squeezenet1_1").build(), network_config("squeezenet1_1", classes=7).build()
     torch.save(old.state_dict(), tmp_path / "w.pth")
     assert load_weights(new, tmp_path / "w.pth") == ["classifier.1.weight", "classifier.1.bias"]
     assert torch.equal(new.features[0].weight, old.features[0].weight)
     with pytest.raises(SqueezekitError, match="--network"):
-        load_weights(network_config("v1.0").build(), tmp_path / "w.pth")
+        load_weights(network_config("squeezenet1_0").build(), tmp_path / "w.pth")
 
 
 def test_nothing_is_executed(tmp_path):
@@ -40,7 +40,7 @@ def test_nothing_is_executed(tmp_path):
 
     torch.save({"features.0.weight": Bomb()}, tmp_path / "bomb.pth")
     with pytest.raises(SqueezekitError, match="cannot be read"):
-        load_weights(network_config("report").build(), tmp_path / "bomb.pth")
+        load_weights(network_config("squeezenet-cifar").build(), tmp_path / "bomb.pth")
     assert not (tmp_path / "executed").exists()
 
 
@@ -53,9 +53,9 @@ def test_training_goes_on_from_a_run(tiny_run, tmp_path):
 
 
 def test_batch_normalisation_that_differs_is_named(tmp_path):
-    torch.save(network_config("report").build().state_dict(), tmp_path / "w.pth")
+    torch.save(network_config("squeezenet-cifar").build().state_dict(), tmp_path / "w.pth")
     with pytest.raises(SqueezekitError, match="--no-batch-norm"):
-        load_weights(network_config("report", batch_norm=True).build(), tmp_path / "w.pth")
+        load_weights(network_config("squeezenet-cifar", batch_norm=True).build(), tmp_path / "w.pth")
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
@@ -64,4 +64,4 @@ def test_damaged_files_are_one_sentence(tmp_path, suffix, content):
     path = tmp_path / f"w{suffix}"
     path.write_bytes(content)
     with pytest.raises(SqueezekitError, match="cannot be read"):
-        load_weights(network_config("report").build(), path)
+        load_weights(network_config("squeezenet-cifar").build(), path)

@@ -109,7 +109,7 @@ def test_the_page_of_two_hundred_trials_is_under_two_megabytes(study, tmp_path):
 
 
 def test_a_run_and_a_cross_validation_share_a_page(tmp_path):
-    train("digits", out=tmp_path / "run", recipe="report", **TINY)
+    train("digits", out=tmp_path / "run", recipe="classic", **TINY)
     plain = cross_validate("digits", tmp_path / "plain", folds=2, **TINY)
     cross_validate("digits", tmp_path / "other", folds=2, against=plain.study, learning_rate=0.01, **TINY)
     out = tmp_path / "rapport.html"

@@ -88,7 +88,7 @@ def test_ctrl_c_ends_the_tasks_and_the_same_command_goes_on(cluster, tmp_path):
 def test_a_trial_that_fails_on_a_node_is_a_row_with_its_reason(cluster, tmp_path):
     (tmp_path / "space.toml").write_text("[recipe]\nlearning_rate = [0.01, 1e30]\n")
     done = subprocess.run(
-        command(cluster, tmp_path / "space.toml", tmp_path / "study", "--recipe", "report", "--epochs", "1"),
+        command(cluster, tmp_path / "space.toml", tmp_path / "study", "--recipe", "classic", "--epochs", "1"),
         capture_output=True,
         text=True,
         check=False,

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from squeezekit import SqueezekitError
-from squeezekit.images.splits import split_training
+from squeezekit.data.splits import split_training
 from squeezekit.search.crossval import compared, cross_validate, spread
 from squeezekit.training.run_folder import Run
 

@@ -7,9 +7,9 @@ import pytest
 
 from squeezekit import SqueezekitError
 from squeezekit.cli import main
-from squeezekit.errors import RunFailed
 from squeezekit.search.curves import curve_name
 from squeezekit.search.lr_range import lr_range
+from squeezekit.system.errors import RunFailed
 
 TINY = {"limit": 400, "base_e": 16, "incr_e": 16, "stem_width": 16, "depth": 2}
 

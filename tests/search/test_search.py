@@ -15,9 +15,9 @@ import pytest
 from optuna.trial import TrialState
 
 from squeezekit import SqueezekitError
-from squeezekit.images import sources
+from squeezekit.data import sources
 from squeezekit.search.plan import Limits, planned, sizes_of
-from squeezekit.search.rows import Row, front, recommended, rows_of
+from squeezekit.search.results import Row, front, recommended, rows_of
 from squeezekit.search.search import search
 from squeezekit.search.study import Study
 from squeezekit.training.run_folder import Run
@@ -238,7 +238,7 @@ def worked(tmp_path, text, **options):
 
 def test_a_trial_that_diverges_or_cannot_be_is_a_row_with_its_reason(tmp_path):
     text = "[network]\npool_before = [[1, 2], [1, 5]]\n[recipe]\nlearning_rate = [0.01, 1e30]\n"
-    good, diverged, impossible, _ = worked(tmp_path, text, sampler="grid", recipe="report", fields={"depth": 4})
+    good, diverged, impossible, _ = worked(tmp_path, text, sampler="grid", recipe="classic", fields={"depth": 4})
     assert good.state == "done"
     assert diverged.state == "failed" and "diverged" in diverged.reason
     assert impossible.state == "failed" and "from 1 to depth" in impossible.reason

@@ -9,7 +9,7 @@ from squeezekit.search.space import BUILT_IN, Choice, Range, named_space, space_
 
 
 def space(**tables):
-    return space_of(tables, "report", "space")
+    return space_of(tables, "squeezenet-cifar", "space")
 
 
 def test_a_grid_is_every_combination_in_the_order_of_the_file():
@@ -76,19 +76,19 @@ def test_a_sampler_draws_what_the_space_allows_lists_too():
 
 
 def test_built_in_spaces_hold_what_the_report_asks():
-    assert len(named_space("report", "report").grid()) == 108
-    rates = [point["learning_rate"] for point in named_space("learning-rate", "report").grid()]
+    assert len(named_space("classic", "squeezenet-cifar").grid()) == 108
+    rates = [point["learning_rate"] for point in named_space("learning-rate", "squeezenet-cifar").grid()]
     assert {0.0001, 0.001, 0.01} <= set(rates)
-    assert set(BUILT_IN) == {"learning-rate", "report", "regularisation"}
+    assert set(BUILT_IN) == {"learning-rate", "classic", "regularization"}
 
 
 def test_fire_sizes_have_the_same_number_of_parameters():
-    points = named_space("fire-size", "report").grid()
-    counts = [sum(p.numel() for p in network_config("report", **point).build().parameters()) for point in points]
+    points = named_space("fire-size", "squeezenet-cifar").grid()
+    counts = [sum(p.numel() for p in network_config("squeezenet-cifar", **point).build().parameters()) for point in points]
     assert len(points) == 7 and all(abs(count / 716_602 - 1) < 0.02 for count in counts)
-    deeper = named_space("fire-size", "report", {"depth": 4, "squeeze_ratio": 0.5, "epochs": 3}).grid()
+    deeper = named_space("fire-size", "squeezenet-cifar", {"depth": 4, "squeeze_ratio": 0.5, "epochs": 3}).grid()
     sizes = [
-        sum(p.numel() for p in network_config("report", depth=4, squeeze_ratio=0.5, **point).build().parameters())
+        sum(p.numel() for p in network_config("squeezenet-cifar", depth=4, squeeze_ratio=0.5, **point).build().parameters())
         for point in deeper
     ]
     assert max(sizes) < 1.04 * min(sizes)
@@ -100,7 +100,7 @@ def test_a_file_may_list_points(tmp_path):
     file = tmp_path / "points.toml"
     two = "[[points]]\nbase_e = 64\npool_before = [1, 2]\n[[points]]\nbase_e = 96\nlearning_rate = 0.1\n"
     file.write_text(two, encoding="utf-8")
-    points = named_space(str(file), "report").grid()
+    points = named_space(str(file), "squeezenet-cifar").grid()
     assert points == [{"base_e": 64, "pool_before": [1, 2]}, {"base_e": 96, "learning_rate": 0.1}]
     for text, problem in (
         ("[[points]]\nbase_f = 64\n", "base_e"),
@@ -110,16 +110,16 @@ def test_a_file_may_list_points(tmp_path):
     ):
         file.write_text(text, encoding="utf-8")
         with pytest.raises(SqueezekitError, match=problem):
-            named_space(str(file), "report")
+            named_space(str(file), "squeezenet-cifar")
 
 
 def test_a_file_is_a_space(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text("[network]\nsqueeze_ratio = [0.25, 0.5]\n[recipe]\nlearning_rate = {low = 0.001, high = 0.1, log = true}\n")
-    found = named_space(str(path), "report")
+    found = named_space(str(path), "squeezenet-cifar")
     assert found.dimensions == {"squeeze_ratio": Choice((0.25, 0.5)), "learning_rate": Range(0.001, 0.1, log=True)}
     with pytest.raises(SqueezekitError, match="neither a file nor one of"):
-        named_space("reprot", "report")
+        named_space("clasic", "squeezenet-cifar")
     path.write_text("[network]\nsqueze_ratio = [1]\n")
     with pytest.raises(SqueezekitError, match=r"mine.toml: .*did you mean 'squeeze_ratio'"):
-        named_space(str(path), "report")
+        named_space(str(path), "squeezenet-cifar")

@@ -9,11 +9,11 @@ import sys
 import numpy as np
 import torch
 
-from squeezekit.images.batches import Batches
-from squeezekit.images.digits import load_digits
+from squeezekit.data.batches import Batches
+from squeezekit.data.digits import load_digits
 from squeezekit.networks import network_config
+from squeezekit.training.distributed import joined
 from squeezekit.training.loop import Trainer
-from squeezekit.training.processes import joined
 from squeezekit.training.recipe import RECIPES
 
 torch.set_default_dtype(torch.float64)
@@ -22,7 +22,7 @@ with joined() as processes:
     digits = load_digits(image_size=16, channels=1).training
     torch.manual_seed(0)
     network = network_config(
-        "report", channels=1, image_size=16, base_e=8, incr_e=8, stem_width=8, depth=3, **network_fields
+        "squeezenet-cifar", channels=1, image_size=16, base_e=8, incr_e=8, stem_width=8, depth=3, **network_fields
     ).build()
     # Ten batches of 32 and one of 2, of which a third process gets nothing.
     batches = Batches(digits, np.arange(322), batch_size=32, augmentation="shift", rank=processes.rank, ranks=processes.count)

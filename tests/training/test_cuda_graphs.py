@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from squeezekit import train
-from squeezekit.images.batches import Batches
-from squeezekit.images.digits import load_digits
+from squeezekit.data.batches import Batches
+from squeezekit.data.digits import load_digits
 from squeezekit.networks import network_config
 from squeezekit.training.loop import Trainer
 from squeezekit.training.recipe import Recipe
@@ -21,7 +21,7 @@ SMALL = {"base_e": 16, "incr_e": 16, "stem_width": 16, "channels": 1, "batch_nor
 def losses_and_weights(recipe, recorded, epochs=5):
     digits = load_digits(image_size=32, channels=1).training
     torch.manual_seed(0)
-    network = network_config("report", dropout=0.3, bypass="simple", **SMALL).build()
+    network = network_config("squeezenet-cifar", dropout=0.3, bypass="simple", **SMALL).build()
     # Batches of 32, and one of 16 at the end.
     batches = Batches(digits, np.arange(176), batch_size=32, augmentation="shift", device=GPU)
     one = Trainer(network, recipe.model_copy(update={"epochs": epochs}), batches, batches, seed=0, device=GPU)
@@ -52,7 +52,15 @@ def test_recorded_steps_learn_what_computed_ones_do(optimizer):
 
 
 def test_a_run_goes_from_cpu_to_gpu_and_back(tmp_path):
-    fields = {"network": "report", "recipe": "report", "epochs": 1, "limit": 300, "base_e": 16, "incr_e": 16, "test": False}
+    fields = {
+        "network": "squeezenet-cifar",
+        "recipe": "classic",
+        "epochs": 1,
+        "limit": 300,
+        "base_e": 16,
+        "incr_e": 16,
+        "test": False,
+    }
     train("digits", out=tmp_path / "run", device="cpu", **fields)
     for device in ("cuda", "cpu"):
         settings = (tmp_path / "run" / "config.toml").read_text()
@@ -65,7 +73,7 @@ def test_a_run_goes_from_cpu_to_gpu_and_back(tmp_path):
 
 
 def test_compression_trains_on_a_gpu(tiny_run, tmp_path):
-    from squeezekit.compression.pipeline import compress
+    from squeezekit.compression.compress import compress
 
     options = {"pressure": 0.05, "epochs": 2}
     here, there = (compress(tiny_run.folder, tmp_path / f"{name}.sqz", device=name, **options) for name in ("cpu", "cuda"))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from squeezekit.training.early_stopping import EarlyStopping
 from squeezekit.training.schedule import Plateau
-from squeezekit.training.stopping import EarlyStopping
 
 RECORDS = json.loads(Path(__file__).with_name("keras_callbacks.json").read_text())["records"]
 

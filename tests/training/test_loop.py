@@ -8,20 +8,20 @@ import torch
 from tests.conftest import TINY
 
 from squeezekit import train
-from squeezekit.images.batches import Batches
-from squeezekit.images.digits import load_digits
+from squeezekit.data.batches import Batches
+from squeezekit.data.digits import load_digits
 from squeezekit.networks import network_config
 from squeezekit.training.loop import Trainer
-from squeezekit.training.measure import Measurement
+from squeezekit.training.measurement import Measurement
 from squeezekit.training.recipe import RECIPES
 from squeezekit.training.schedule import rate_at
 
 
-def trainer(recipe="report", images=64, **fields):
+def trainer(recipe="classic", images=64, **fields):
     digits = load_digits(image_size=32, channels=1).training
     torch.manual_seed(0)
     sizes = {name: value for name, value in TINY.items() if name != "limit"}
-    network = network_config("report", channels=1, dropout=0, **sizes).build()
+    network = network_config("squeezenet-cifar", channels=1, dropout=0, **sizes).build()
     batches = Batches(digits, np.arange(images), batch_size=16)
     options = {name: fields.pop(name, None) for name in ("class_weights", "teacher")}
     settings = RECIPES[recipe].model_copy(update=fields)

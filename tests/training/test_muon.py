@@ -41,7 +41,7 @@ def test_groups_without_orthogonal_updates_are_those_of_torchs_sgd():
 
 
 def test_filters_keep_their_norm_and_only_those_before_a_norm_are_muons():
-    network = network_config("report", batch_norm=True, bypass="complex", base_e=16, incr_e=16).build()
+    network = network_config("squeezenet-cifar", batch_norm=True, bypass="complex", base_e=16, incr_e=16).build()
     optimizer = optimizer_for(network, MUON)
     muons = {id(p) for p in optimizer.param_groups[0]["params"]}
     named = dict(network.named_parameters())
@@ -58,7 +58,7 @@ def test_filters_keep_their_norm_and_only_those_before_a_norm_are_muons():
 
 
 def test_its_momentum_goes_with_its_state():
-    network = network_config("report", batch_norm=True, base_e=16, incr_e=16).build()
+    network = network_config("squeezenet-cifar", batch_norm=True, base_e=16, incr_e=16).build()
     optimizer = optimizer_for(network, MUON)
 
     def step(network, optimizer):
@@ -86,13 +86,13 @@ def test_recipe_fast_learns_the_digits(tmp_path):
 
 
 def test_without_batch_normalisation_all_weights_learn_by_sgd_and_that_is_said(capsys):
-    optimizer = optimizer_for(network_config("report").build(), MUON)
+    optimizer = optimizer_for(network_config("squeezenet-cifar").build(), MUON)
     assert isinstance(optimizer, torch.optim.SGD)
     assert "learn by SGD" in capsys.readouterr().err
 
 
 def test_depthwise_filters_are_left_to_sgd():
-    network = network_config("mobilenetv2-0.5").build()
+    network = network_config("mobilenetv2_050").build()
     depthwise = {m.weight for m in network.modules() if isinstance(m, torch.nn.Conv2d) and m.groups > 1}
     muon = optimizer_for(network, MUON).param_groups[0]["params"]
     assert depthwise and not depthwise & set(muon)
@@ -114,6 +114,6 @@ def test_all_filters_at_once_move_as_each_by_itself():
 
 
 def test_the_rate_of_muons_filters_is_that_of_all_unless_it_is_given():
-    network = network_config("report", batch_norm=True).build()
+    network = network_config("squeezenet-cifar", batch_norm=True).build()
     rates = [optimizer_for(network, MUON.model_copy(update={"muon_rate": rate})).param_groups[0]["lr"] for rate in (0.0, 0.3)]
     assert rates == [MUON.learning_rate, 0.3]

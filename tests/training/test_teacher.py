@@ -7,21 +7,21 @@ import torch
 from tests.conftest import TINY
 
 from squeezekit import SqueezekitError, train
-from squeezekit.images.batches import Batches
-from squeezekit.images.digits import load_digits
+from squeezekit.data.batches import Batches
+from squeezekit.data.digits import load_digits
 from squeezekit.networks import network_config
+from squeezekit.training.interruption import Interrupted
 from squeezekit.training.loop import Trainer
 from squeezekit.training.recipe import RECIPES
 from squeezekit.training.run_folder import Run
 from squeezekit.training.teacher import Teacher, teacher_of
-from squeezekit.training.watch import Interrupted
 
 
 def test_the_gradient_is_that_of_soft_targets_at_a_temperature(tiny_run):
     torch.manual_seed(0)
     config = tiny_run.config.network
     student, teacher = config.build(), Teacher(tiny_run.network(), config, config)
-    recipe = RECIPES["report"].model_copy(update={"precision": "fp32", "temperature": 3.0, "optimizer": "sgd", "momentum": 0.0})
+    recipe = RECIPES["classic"].model_copy(update={"precision": "fp32", "temperature": 3.0, "optimizer": "sgd", "momentum": 0.0})
     images, labels = torch.randn(6, config.channels, 32, 32), torch.randint(10, (6,))
 
     class Images:
@@ -102,7 +102,7 @@ def test_a_teacher_that_does_not_fit_is_refused_before_anything_is_made(tiny_run
 def test_a_temperature_wants_a_teacher_and_cutout_an_augmentation(tmp_path):
     for changes, problem in (
         ({"temperature": 2.0}, "name one with --teacher"),
-        ({"recipe": "report", "cutout": 0.25}, "beside it"),
+        ({"recipe": "classic", "cutout": 0.25}, "beside it"),
     ):
         with pytest.raises(SqueezekitError, match=problem):
             train("digits", out=tmp_path / "run", **{**TINY, **changes})
@@ -112,7 +112,7 @@ def test_a_temperature_wants_a_teacher_and_cutout_an_augmentation(tmp_path):
 def test_a_teacher_of_other_classes_is_refused(tiny_run):
     data = {**tiny_run.data, "classes": ["a", "b"]}
     with pytest.raises(SqueezekitError, match="other classes"):
-        teacher_of(tiny_run.folder, network_config("report", channels=1), data, tiny_run.split)
+        teacher_of(tiny_run.folder, network_config("squeezenet-cifar", channels=1), data, tiny_run.split)
     data = {**tiny_run.data, "fingerprint": "0"}
     with pytest.raises(SqueezekitError, match="other images"):
         teacher_of(tiny_run.folder, tiny_run.config.network, data, Run(tiny_run.folder).split)

@@ -13,13 +13,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tests.conftest import TINY
 
 from squeezekit import RunFailed, SqueezekitError, evaluate, train
-from squeezekit.images.batches import Batches
-from squeezekit.images.sources import load_images
-from squeezekit.images.splits import split_training
+from squeezekit.data.batches import Batches
+from squeezekit.data.sources import load_images
+from squeezekit.data.splits import split_training
 from squeezekit.networks import network_config
 from squeezekit.training import saving
+from squeezekit.training.distributed import Processes
 from squeezekit.training.loop import Trainer
-from squeezekit.training.processes import Processes
 from squeezekit.training.recipe import RECIPES
 from squeezekit.training.run_folder import METRICS, Run
 
@@ -79,7 +79,7 @@ def test_a_diverging_run_fails_with_step_and_rate(tmp_path):
         train(
             "digits",
             out=tmp_path / "x",
-            recipe="report",
+            recipe="classic",
             learning_rate=1e30,
             schedule="constant",
             optimizer="sgd",
@@ -89,7 +89,7 @@ def test_a_diverging_run_fails_with_step_and_rate(tmp_path):
 
 
 def test_a_guessing_network_is_named(tmp_path, capfd):
-    train("digits", out=tmp_path / "x", recipe="report", learning_rate=1e-12, epochs=1, **TINY)
+    train("digits", out=tmp_path / "x", recipe="classic", learning_rate=1e-12, epochs=1, **TINY)
     assert "not learning" in capfd.readouterr().err
 
 
@@ -108,8 +108,8 @@ def test_one_hot_targets_give_the_same_loss():
     ("fields", "message"),
     [
         ({"squeeze_ration": 0.1}, "did you mean 'squeeze_ratio'"),
-        ({"recipe": "best"}, "choose one of report, modern"),
-        ({"network": "vgg"}, "choose one of report"),
+        ({"recipe": "best"}, "choose one of classic, modern"),
+        ({"network": "vgg"}, "choose one of squeezenet-cifar"),
         ({"classes": 7}, "10 classes, not 7"),
         ({"learning_rate": -1}, "learning_rate"),
         ({"device": "abacus"}, "choose cpu, cuda or auto"),
@@ -151,7 +151,7 @@ def test_real_images_are_learnt_without_batch_normalisation(real_images):
     )
     torch.manual_seed(0)
     trainer = Trainer(
-        network_config("report").build(), RECIPES["report"], training, validation, seed=3, device=torch.device("cpu")
+        network_config("squeezenet-cifar").build(), RECIPES["classic"], training, validation, seed=3, device=torch.device("cpu")
     )
     sums = []
 
@@ -170,13 +170,13 @@ def test_weights_that_are_missing_leave_nothing(tmp_path):
 
 
 def test_a_config_of_another_network_or_recipe_is_refused(tiny_run, tmp_path):
-    for given in ({"network": "late"}, {"recipe": "report"}):
+    for given in ({"network": "squeezenet-late"}, {"recipe": "classic"}):
         with pytest.raises(SqueezekitError, match="leave out one of the two names"):
             train(config=tiny_run.folder / "config.toml", out=tmp_path / "x", **given)
-    (tmp_path / "a.toml").write_text('network = "late"')
+    (tmp_path / "a.toml").write_text('network = "squeezenet-late"')
     with pytest.raises(SqueezekitError, match="must be a table"):
         train("digits", config=tmp_path / "a.toml", out=tmp_path / "x")
-    (tmp_path / "b.toml").write_text('[network]\nname = ["late"]')
+    (tmp_path / "b.toml").write_text('[network]\nname = ["squeezenet-late"]')
     with pytest.raises(SqueezekitError, match="choose one of"):
         train("digits", config=tmp_path / "b.toml", out=tmp_path / "x")
     assert not (tmp_path / "x").exists()
@@ -195,7 +195,7 @@ def test_resuming_needs_a_folder_and_heeds_file_device_and_presets(tiny_run, tmp
     for given, message in (
         ({"config": tmp_path / "nowhere.toml"}, r"nowhere\.toml"),
         ({"device": "abacus"}, "choose cpu"),
-        ({"network": "late"}, "begun with --network report, not late"),
+        ({"network": "squeezenet-late"}, "begun with --network squeezenet-cifar, not late"),
     ):
         with pytest.raises(SqueezekitError, match=message):
             train(out=tiny_run.folder, resume=True, **given)
@@ -235,7 +235,9 @@ def write_classes(root, first=0, count=40):
 
 
 def test_networks_keep_their_own_image_size(tmp_path):
-    run = train("digits", out=tmp_path / "x", network="v1.1", epochs=1, limit=120, base_e=8, incr_e=8, stem_width=8, test=False)
+    run = train(
+        "digits", out=tmp_path / "x", network="squeezenet1_1", epochs=1, limit=120, base_e=8, incr_e=8, stem_width=8, test=False
+    )
     assert run.config.network.image_size == 224
 
 
@@ -252,9 +254,9 @@ def test_a_field_that_does_not_exist_is_named_on_resuming_too(tiny_run):
 
 def test_the_baselines_train(tmp_path):
     for network, options in {
-        "alexnet-cifar": {"recipe": "report", "epochs": 2, "batch_norm": True, "dropout": 0},
-        "resnet8": {"recipe": "report", "epochs": 6, "learning_rate": 0.01},
-        "mobilenetv2-0.5": {"recipe": "report", "epochs": 6, "learning_rate": 0.01},
+        "alexnet-cifar": {"recipe": "classic", "epochs": 2, "batch_norm": True, "dropout": 0},
+        "resnet8": {"recipe": "classic", "epochs": 6, "learning_rate": 0.01},
+        "mobilenetv2_050": {"recipe": "classic", "epochs": 6, "learning_rate": 0.01},
     }.items():
         run = train("digits", out=tmp_path / network, network=network, limit=500, test=False, **options)
         rows = list(csv.DictReader((run.folder / "metrics.csv").open()))

@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from squeezekit.compression.sqz import from_bytes
+from squeezekit.modelfile.sqz import from_bytes
+from squeezekit.pretrained.files import model_path
 from squeezekit.updates.keys import KeyRing
 from squeezekit.updates.publish import publish
 from squeezekit.updates.repository import Repository
 from squeezekit.updates.update import update
-from squeezekit.zoo.shipped import model_path
 from tests.compression.test_delta import changed
 
 PASSPHRASE = "a passphrase of the tests"

@@ -2,7 +2,7 @@
 
 from contextlib import contextmanager
 
-from tests.images.server import refusing, serving, whole
+from tests.data.server import refusing, serving, whole
 
 
 class Ways(dict):

@@ -10,13 +10,13 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import DelegatedRole, Delegations, Metadata, MetaFile, TargetFile, Targets
 from tuf.api.serialization.json import JSONSerializer
 
-from squeezekit.errors import RunFailed
+from squeezekit.system.errors import RunFailed
 from squeezekit.updates.fetcher import Patience
 from squeezekit.updates.installed import Installed
 from squeezekit.updates.keys import KeyRing
 from squeezekit.updates.repository import Quorum, Repository, delta_name
 from squeezekit.updates.update import update
-from tests.images.server import slow, stalling, whole
+from tests.data.server import slow, stalling, whole
 from tests.updates.conftest import PASSPHRASE, changed, newest, published, root_of
 from tests.updates.site import web
 
@@ -290,7 +290,7 @@ def resign(two, name, data, custom=None):
 
 def test_a_delta_that_leads_elsewhere(two, versions, capfd):
     """It is signed, whole and well-formed, but its result is not the file that was meant: the whole file is fetched."""
-    from squeezekit.compression.delta import delta_between
+    from squeezekit.modelfile.delta import delta_between
 
     first = versions.first.read_bytes()
     resign(two, delta_name("stable", first), delta_between(first, changed(first, 0.02, seed=7)))

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import squeezekit.updates.installed as installed
-from squeezekit.compression.sqz import read_sqz
-from squeezekit.updates.trial import Verdict, difference
+from squeezekit.modelfile.sqz import read_sqz
+from squeezekit.updates.self_check_trial import Verdict, difference
 from squeezekit.updates.update import update
 
 STEPS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate")

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from squeezekit.errors import RunFailed, SqueezekitError
+from squeezekit.system.errors import RunFailed, SqueezekitError
 from squeezekit.updates.keys import KeyRing
 from squeezekit.updates.repository import Quorum, Repository
-from squeezekit.updates.trial import Verdict
+from squeezekit.updates.self_check_trial import Verdict
 from squeezekit.updates.update import update
 from tests.updates.conftest import PASSPHRASE, newest, published, root_of
 

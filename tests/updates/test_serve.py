@@ -4,8 +4,8 @@ import hashlib
 import threading
 import time
 
-from squeezekit.images.digits import load_digits
-from tests.deployment.test_service import png, served
+from squeezekit.data.digits import load_digits
+from tests.serving.test_service import png, served
 from tests.updates.conftest import published, root_of
 
 

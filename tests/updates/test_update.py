@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from squeezekit.errors import RunFailed, SqueezekitError
+from squeezekit.system.errors import RunFailed, SqueezekitError
 from squeezekit.updates.installed import Installed, digest
-from squeezekit.updates.trial import tried
+from squeezekit.updates.self_check_trial import tried
 from squeezekit.updates.update import go_back, update
-from tests.images.server import cut_off, refusing, whole
+from tests.data.server import cut_off, refusing, whole
 from tests.updates.conftest import changed, published, root_of
 from tests.updates.site import web
 

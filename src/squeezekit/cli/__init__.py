@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from squeezekit.errors import SqueezekitError
+from squeezekit.system.errors import SqueezekitError
 
 
 class Parser(argparse.ArgumentParser):

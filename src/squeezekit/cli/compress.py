@@ -6,7 +6,7 @@ import argparse
 import json as jsonlib
 from typing import Any
 
-from squeezekit.screen import say
+from squeezekit.system.console import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(*, run_folder: str, out: str, json: bool = False, **options: Any) -> int:
     """Compress, print the story; 1 when the promise is not kept."""
-    from squeezekit.compression.pipeline import compress
+    from squeezekit.compression.compress import compress
 
     result = compress(run_folder, out, **options)
     if json:

@@ -12,25 +12,25 @@ from rich.console import Console
 from rich.table import Table
 
 from squeezekit.cli.fields import add_fields
-from squeezekit.networks.catalogue import NETWORKS, network_config
 from squeezekit.networks.layer_table import LayerTable, Shape, layer_table
+from squeezekit.networks.registry import NETWORKS, network_config
 from squeezekit.networks.squeezenet import SqueezeNetConfig
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `describe`."""
     parser.epilog = """examples:
-  squeezekit describe report
-  squeezekit describe v1.0 --compare alexnet
-  squeezekit describe late --classes 100 --image-size 64 --json
-  squeezekit describe late --squeeze-ratio 0.25 --bypass simple"""
+  squeezekit describe squeezenet-cifar
+  squeezekit describe squeezenet1_0 --compare alexnet
+  squeezekit describe squeezenet-late --classes 100 --image-size 64 --json
+  squeezekit describe squeezenet-late --squeeze-ratio 0.25 --bypass simple"""
     parser.usage = "%(prog)s NETWORK [--classes N] [--image-size N] [--compare NETWORK] [--json | --csv] [any field below]"
     parser.add_argument("network", metavar="NETWORK", help=", ".join(NETWORKS))
     parser.add_argument("--compare", metavar="NETWORK", help="say how many times fewer parameters than this one")
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print as JSON")
     output.add_argument("--csv", action="store_true", help="print the layers as CSV")
-    add_fields(parser, "network (defaults: those of report)", SqueezeNetConfig, leave={"name", "mean", "std"})
+    add_fields(parser, "network (defaults: those of squeezenet-cifar)", SqueezeNetConfig, leave={"name", "mean", "std"})
     parser.set_defaults(run=run)
 
 

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from squeezekit.errors import SqueezekitError
-from squeezekit.screen import say
+from squeezekit.system.console import say
+from squeezekit.system.errors import SqueezekitError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ import json as jsonlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from squeezekit.errors import SqueezekitError
+from squeezekit.system.errors import SqueezekitError
 
 
 class Export(Protocol):
@@ -65,13 +65,13 @@ def run(*, to: str, json: bool = False, **options: Any) -> int:
 
 def _exporter(to: str) -> Callable[..., Export]:
     if to == "onnx":
-        from squeezekit.deployment.onnx import export_onnx
+        from squeezekit.export.onnx import export_onnx
 
         return export_onnx
     if to == "c":
-        from squeezekit.deployment.c import export_c
+        from squeezekit.export.c.export import export_c
 
         return export_c
-    from squeezekit.deployment.html import export_html
+    from squeezekit.export.html.export import export_html
 
     return export_html

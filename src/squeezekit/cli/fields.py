@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from squeezekit.networks.catalogue import NETWORKS
+from squeezekit.networks.registry import NETWORKS
 from squeezekit.networks.squeezenet import SqueezeNetConfig
 from squeezekit.training.recipe import RECIPES, Recipe
 from squeezekit.training.settings import RunSettings
@@ -19,11 +19,11 @@ from squeezekit.training.settings import RunSettings
 
 def add_settings(parser: argparse.ArgumentParser, *, leave: Collection[str] = ()) -> None:
     """Add the flags of everything that trains: presets, a file, each field of network, recipe and run but those in `leave`."""
-    parser.add_argument("--network", metavar="NAME", help=f"preset: {', '.join(NETWORKS)} (default report)")
+    parser.add_argument("--network", metavar="NAME", help=f"preset: {', '.join(NETWORKS)} (default squeezenet-cifar)")
     parser.add_argument("--recipe", metavar="NAME", help=f"preset: {', '.join(RECIPES)} (default modern)")
     parser.add_argument("--config", metavar="FILE", help="TOML file with tables [network], [recipe], [run]; flags win")
     add_fields(parser, "run", RunSettings, leave=leave)
-    add_fields(parser, "network (defaults: those of report)", SqueezeNetConfig, leave={"name"})
+    add_fields(parser, "network (defaults: those of squeezenet-cifar)", SqueezeNetConfig, leave={"name"})
     add_fields(parser, "recipe", Recipe, leave={"name"}, presets=RECIPES)
 
 

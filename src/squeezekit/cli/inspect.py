@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(*, file: str, json: bool = False) -> int:
     """Print what a file holds; 1 when its network does not answer as it should."""
-    from squeezekit.compression.inspection import inspect
-    from squeezekit.zoo.shipped import model_path
+    from squeezekit.modelfile.inspection import inspect
+    from squeezekit.pretrained.files import model_path
 
     found = inspect(model_path(file))
     if json:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from squeezekit.cli.signing import ROLES, add_signing_arguments, by_role, days, needs_tuf, passphrases
-from squeezekit.errors import SqueezekitError
-from squeezekit.screen import say
+from squeezekit.system.console import say
+from squeezekit.system.errors import SqueezekitError
 
 SUMMARIES = {
     "create": "a new repository, and keys for it",

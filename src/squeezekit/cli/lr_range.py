@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from squeezekit.cli.fields import add_settings
-from squeezekit.screen import say
+from squeezekit.system.console import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `lr-range`."""
     parser.epilog = """examples:
   squeezekit lr-range --data digits
-  squeezekit lr-range --data cifar10 --network late --from 0.0001 --to 10 --plot rate.png"""
+  squeezekit lr-range --data cifar10 --network squeezenet-late --from 0.0001 --to 10 --plot rate.png"""
     parser.usage = "%(prog)s --data DATA [--from RATE] [--to RATE] [--plot FILE] [any field below]"
     parser.add_argument("--from", dest="from_rate", type=float, metavar="RATE", help="the first rate (default 0.00001)")
     parser.add_argument("--to", dest="to_rate", type=float, metavar="RATE", help="the last rate (default 1)")

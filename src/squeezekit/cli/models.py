@@ -25,7 +25,7 @@ every command that takes a MODEL takes these names; nothing is fetched."""
 
 def run(*, json: bool = False) -> int:
     """List the networks in the box."""
-    from squeezekit.zoo.facts import all_facts
+    from squeezekit.pretrained.facts import all_facts
 
     found = all_facts()
     if json:

@@ -7,9 +7,9 @@ import json as jsonlib
 import os
 from pathlib import Path
 
-from squeezekit.errors import SqueezekitError
-from squeezekit.images.picture import PICTURE_SUFFIXES, read_picture
-from squeezekit.screen import say
+from squeezekit.data.image_file import IMAGE_SUFFIXES, read_image
+from squeezekit.system.console import say
+from squeezekit.system.errors import SqueezekitError
 
 BATCH = 250
 
@@ -40,13 +40,13 @@ def run(*, model: str, pictures: list[str], top: int = 1, json: bool = False) ->
         found = _files(name)
         if not found:
             unreadable += 1
-            say(f"{name}: holds no pictures ({', '.join(PICTURE_SUFFIXES)})")
+            say(f"{name}: holds no pictures ({', '.join(IMAGE_SUFFIXES)})")
         paths += found
     for start in range(0, len(paths), BATCH):
         readable, pixels = [], []
         for path in paths[start : start + BATCH]:
             try:
-                pixels.append(read_picture(path, config.image_size, config.channels))
+                pixels.append(read_image(path, config.image_size, config.channels))
                 readable.append(path)
             except SqueezekitError as error:
                 unreadable += 1
@@ -67,4 +67,4 @@ def _files(name: str) -> list[Path]:
     if not Path(name).is_dir():
         return [Path(name)]
     tree = ((Path(folder), files) for folder, _, files in os.walk(name))
-    return sorted(folder / file for folder, files in tree for file in files if file.lower().endswith(PICTURE_SUFFIXES))
+    return sorted(folder / file for folder, files in tree for file in files if file.lower().endswith(IMAGE_SUFFIXES))

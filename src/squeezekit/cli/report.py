@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from squeezekit.screen import say
+from squeezekit.system.console import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags of `report`."""
+    """The flags of `squeezenet-cifar`."""
     parser.epilog = """examples:
   squeezekit report runs/photos -o report.html
   squeezekit report studies/mine studies/plain -o rapport.html --lang fr --assets figures/"""

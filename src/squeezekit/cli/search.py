@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `search`."""
     parser.epilog = """examples:
   squeezekit search --data digits --space learning-rate --sampler grid --epochs 5 --out studies/rate
-  squeezekit search --data cifar10 --space report --sampler grid --epochs 6 --limit 12000 --jobs 2 --out studies/report
+  squeezekit search --data cifar10 --space classic --sampler grid --epochs 6 --limit 12000 --jobs 2 --out studies/classic
   squeezekit search --data photos/ --space mine.toml --trials 100 --max-bytes 131072 --max-ram 65536 --out studies/mine
 
 a space is a TOML file with tables [network] and [recipe]: a list is a choice, {low, high, log, steps} a range:
@@ -36,8 +36,8 @@ a space is a TOML file with tables [network] and [recipe]: a list is a choice, {
 the same command goes on with a study that was stopped; with --storage, on any number of machines."""
     parser.usage = "%(prog)s --data DATA --out STUDY [--space SPACE] [--sampler NAME] [--trials N] [any field below]"
     parser.add_argument("--out", metavar="STUDY", required=True, help="the folder of the study and its runs")
-    spaces = "learning-rate, report, fire-size, regularisation, or a TOML file"
-    parser.add_argument("--space", metavar="SPACE", help=f"{spaces} (default report)")
+    spaces = "learning-rate, classic, fire-size, regularization, or a TOML file"
+    parser.add_argument("--space", metavar="SPACE", help=f"{spaces} (default classic)")
     parser.add_argument("--sampler", choices=["grid", "random", "tpe", "nsga2"], help="how points are chosen (default tpe)")
     parser.add_argument("--trials", type=int, metavar="N", help="points to try; a grid tries all (default 50)")
     parser.add_argument("--jobs", type=int, metavar="N", help="trials at once (default 1; of a cluster: its GPUs, or else nodes)")
@@ -58,7 +58,7 @@ the same command goes on with a study that was stopped; with --storage, on any n
 
 def run(*, json: bool = False, **options: Any) -> int:
     """Search, print the best and the recommended network."""
-    from squeezekit.search.live import described
+    from squeezekit.search.live_table import described
     from squeezekit.search.search import search
 
     limits = {name: options.pop(f"max_{name}") for name in LIMITS if f"max_{name}" in options}

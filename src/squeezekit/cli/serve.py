@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from squeezekit.cli.signing import needs_tuf
-from squeezekit.errors import SqueezekitError
+from squeezekit.system.errors import SqueezekitError
 
 LIMITS = {
     "max-body": ("bytes of a request's body (default 16 MiB)", int),
@@ -62,8 +62,8 @@ def run(*, model: str, token_file: str | None = None, update_from: str | None = 
         raise SqueezekitError(f"--{next(iter(about))} goes with --update-from; give both or neither")
     if update_from is not None:
         needs_tuf("serve --update-from")
-    from squeezekit.deployment.service import serve
-    from squeezekit.deployment.updating import Updates
+    from squeezekit.serving.service import serve
+    from squeezekit.serving.updating import Updates
 
     if "trust" in about:
         about["trust"] = Path(about["trust"]).expanduser()

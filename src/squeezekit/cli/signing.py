@@ -9,7 +9,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from squeezekit.errors import SqueezekitError
+from squeezekit.system.errors import SqueezekitError
 
 VARIABLE = "SQUEEZEKIT_PASSPHRASE"
 DAYS = "root=365 targets=180 snapshot=60 timestamp=14"

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from squeezekit.errors import SqueezekitError
+from squeezekit.system.errors import SqueezekitError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

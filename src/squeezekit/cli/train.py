@@ -6,17 +6,17 @@ import argparse
 import json
 from typing import Any
 
-from squeezekit import launch
 from squeezekit.cli.fields import add_settings
-from squeezekit.screen import say
+from squeezekit.system.console import say
+from squeezekit.training import launch
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `train`."""
     parser.epilog = """examples:
   squeezekit train --data digits --out runs/digits
-  squeezekit train --data photos/ --network late --epochs 40 --out runs/photos
-  squeezekit train --data photos/ --recipe report --squeeze-ratio 0.25 --learning-rate 0.0005
+  squeezekit train --data photos/ --network squeezenet-late --epochs 40 --out runs/photos
+  squeezekit train --data photos/ --recipe classic --squeeze-ratio 0.25 --learning-rate 0.0005
   squeezekit train --data photos/ --from cifar10-small --epochs 10
   squeezekit train --resume --out runs/photos"""
     parser.usage = "%(prog)s --data DATA [--network NAME] [--recipe NAME] [--out DIR] [any field below]"
@@ -31,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(*, json: bool = False, pretrained: str | None = None, **settings: Any) -> int:
     """Train, draw the curves, print the result."""
-    from squeezekit.inference.fine_tuning import fine_tune
     from squeezekit.reporting.figures import draw_curves
+    from squeezekit.training.fine_tuning import fine_tune
     from squeezekit.training.train import train
 
     finished = fine_tune(pretrained, **settings) if pretrained else train(**settings)

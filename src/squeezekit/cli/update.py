@@ -8,7 +8,7 @@ import signal
 from typing import Any
 
 from squeezekit.cli.signing import needs_tuf
-from squeezekit.errors import SqueezekitError
+from squeezekit.system.errors import SqueezekitError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,6 +1,1 @@
-"""Smaller: quantisation, entropy coding, the .sqz file."""
-
-from squeezekit.coding.forms import Quantised
-from squeezekit.coding.tensors import decode_tensors, encode_tensors
-
-__all__ = ["Quantised", "decode_tensors", "encode_tensors"]
+"""From a run to the smallest .sqz file that meets a target."""

@@ -2,7 +2,7 @@
 
 Weights of small magnitude are pruned and the rest retrained, in rounds of falling density; then the weights of each layer share
 the entries of a codebook, found by k-means from evenly spaced ones and trained on with the gradients of all weights that share
-them; then Huffman codes. Batch normalisation, which the paper's networks do not have, is folded into the weights before they
+them; then Huffman codes. Batch normalization, which the paper's networks do not have, is folded into the weights before they
 share a codebook.
 """
 
@@ -17,14 +17,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from squeezekit.coding.forms import Array, Quantised
-from squeezekit.coding.huffman import coded_bytes
-from squeezekit.compression.method import Round, Trial
-from squeezekit.compression.optimizer_around import OptimizerAround
-from squeezekit.compression.promise import Promise
-from squeezekit.compression.sqz import Sqz
-from squeezekit.compression.subject import Subject
-from squeezekit.networks.folding import folded, layers
+from squeezekit.acceleration.folding import folded, layers
+from squeezekit.codec.encodings import Array, Quantized
+from squeezekit.codec.huffman import coded_bytes
+from squeezekit.compression.candidate import Round, Trial
+from squeezekit.compression.context import CompressionContext
+from squeezekit.compression.target import Target
+from squeezekit.modelfile.sqz import Sqz
+from squeezekit.quantization.wrapped_optimizer import WrappedOptimizer
 from squeezekit.training.optimizers import optimizer_for
 
 # Pressure is 1 ÷ density: half of the weights first, then fewer.
@@ -33,7 +33,7 @@ FIRST, GROWTH = 2.0, 1.4
 GAP_BITS = (4, 5, 8)
 CODEBOOK_BITS = (8, 6)
 KMEANS_ROUNDS = 30
-# Changes of the run's own recipe, whose weight decay stays.
+# DeltaModel of the run's own recipe, whose weight decay stays.
 PRUNING: dict[str, Any] = {
     "optimizer": "sgd",
     "learning_rate": 0.02,
@@ -52,7 +52,7 @@ class DeepCompression:
 
     most_roundings = 0
 
-    def __init__(self, subject: Subject, promise: Promise, epochs: int) -> None:
+    def __init__(self, subject: CompressionContext, promise: Target, epochs: int) -> None:
         self.subject, self.promise, self.epochs = subject, promise, epochs
 
     def rounding(self, roundings: Sequence[Trial]) -> None:
@@ -108,7 +108,7 @@ def kept(weight: Tensor, density: float) -> Tensor:
     return weight.detach().abs() >= size.kthvalue(len(size) - max(round(density * len(size)), 1) + 1).values
 
 
-class MaskedOptimizer(OptimizerAround):
+class MaskedOptimizer(WrappedOptimizer):
     """An optimiser under which pruned weights stay zero."""
 
     def __init__(self, inner: torch.optim.Optimizer, weights: Sequence[Tensor], masks: Sequence[Tensor]) -> None:
@@ -175,7 +175,7 @@ def _nearest(values: Tensor, entries: Tensor) -> Tensor:
     return torch.bucketize(values, (entries[1:] + entries[:-1]) / 2)
 
 
-class CodebookOptimizer(OptimizerAround):
+class CodebookOptimizer(WrappedOptimizer):
     """An optimiser of codebooks (parameters of the inner one) and of everything that has none."""
 
     def __init__(self, inner: torch.optim.Optimizer, codebooks: Sequence[Codebook]) -> None:
@@ -210,11 +210,11 @@ class CodebookOptimizer(OptimizerAround):
             codebook.entries.copy_(entries)
 
 
-def published_bytes(weights: Mapping[str, Array | Quantised]) -> int:
+def published_bytes(weights: Mapping[str, Array | Quantized]) -> int:
     """What the paper's own coding needs (section 4): codebook, Huffman codes of indices and of gaps; biases as float32."""
     total = 0
     for part in weights.values():
-        array = part.dequantised() if isinstance(part, Quantised) else part
+        array = part.dequantized() if isinstance(part, Quantized) else part
         total += _layer_bytes(array) if array.ndim > 1 else 4 * array.size
     return total
 

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from squeezekit.images.batches import Normalisation
-from squeezekit.images.picture import Picture, read_picture
+from squeezekit.acceleration.folding import folded
+from squeezekit.data.batches import Normalization
+from squeezekit.data.image_file import ImageInput, read_image
 from squeezekit.inference.model import Model, load_model
-from squeezekit.networks.foldable import Foldable
-from squeezekit.networks.folding import folded
-from squeezekit.training.measure import images_at_once
+from squeezekit.networks.named_layers import NamedLayers
+from squeezekit.training.measurement import images_at_once
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Classifier:
 
     def __init__(self, model: Model) -> None:
         self.model, self.config, self.classes = model, model.config, model.classes
-        self.network = folded(model.network) if isinstance(model.network, Foldable) else model.network
-        self._normalised = Normalisation(model.config.mean, model.config.std)
+        self.network = folded(model.network) if isinstance(model.network, NamedLayers) else model.network
+        self._normalised = Normalization(model.config.mean, model.config.std)
         self.network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @classmethod
@@ -53,14 +53,14 @@ class Classifier:
         """Load a MODEL: a run folder, a `.sqz` or an `.onnx` file, or a network in the box by name. Raises SqueezekitError."""
         return cls(load_model(model))
 
-    def __call__(self, picture: Picture) -> Prediction:
+    def __call__(self, picture: ImageInput) -> Prediction:
         """Classify one picture: a path, an open file, a PIL image, or uint8 [h, w] or [h, w, 3]."""
         return self.classify([picture])[0]
 
-    def classify(self, pictures: Iterable[Picture]) -> list[Prediction]:
+    def classify(self, pictures: Iterable[ImageInput]) -> list[Prediction]:
         """Classify pictures of any sizes, as one batch; raises SqueezekitError for one that cannot be read."""
         config = self.config
-        pixels = [read_picture(picture, config.image_size, config.channels) for picture in pictures]
+        pixels = [read_image(picture, config.image_size, config.channels) for picture in pictures]
         return self.classify_pixels(np.stack(pixels)) if pixels else []
 
     def classify_pixels(self, pixels: NDArray[np.uint8]) -> list[Prediction]:

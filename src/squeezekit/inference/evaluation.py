@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from squeezekit.errors import SqueezekitError
-from squeezekit.images.batches import Batches
-from squeezekit.images.image_set import ImageSet, ImageSource
-from squeezekit.images.sources import load_images
+from squeezekit.data.batches import Batches
+from squeezekit.data.image_set import ImageSet, ImageSource
+from squeezekit.data.sources import load_images
 from squeezekit.inference.model import Model, load_model
-from squeezekit.training.measure import images_at_once, logits_of, measurement
+from squeezekit.system.errors import SqueezekitError
+from squeezekit.training.measurement import images_at_once, logits_of, measurement
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from squeezekit.compression.confidence import Confidence
-from squeezekit.compression.origin import Origin
-from squeezekit.compression.sqz import read_sqz
-from squeezekit.errors import SqueezekitError
-from squeezekit.images.image_set import ImageSet
-from squeezekit.inference.onnx_file import read_onnx
+from squeezekit.data.image_set import ImageSet
+from squeezekit.inference.onnx_network import read_onnx
+from squeezekit.modelfile.probability_calibration import ProbabilityCalibration
+from squeezekit.modelfile.provenance import Provenance
+from squeezekit.modelfile.sqz import read_sqz
 from squeezekit.networks.config import NetworkConfig
-from squeezekit.networks.foldable import Foldable
+from squeezekit.networks.named_layers import NamedLayers
+from squeezekit.pretrained.files import model_path
+from squeezekit.system.errors import SqueezekitError
 from squeezekit.training.run_folder import Run
-from squeezekit.zoo.shipped import model_path
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Model:
     validation: Callable[[ImageSet], NDArray[np.int64]]
     temperature: float = 1.0
     threshold: float = 0.0
-    origin: Origin | None = None
+    origin: Provenance | None = None
 
-    def with_network(self, network: Foldable) -> Model:
+    def with_network(self, network: NamedLayers) -> Model:
         """The same with another network of the same answers."""
         return replace(self, network=network, config=network.config)
 
@@ -65,13 +65,13 @@ def _of_run(run: Run) -> Model:
         run.config.run.data,
         run.fingerprints,
         lambda images: run.split.validation,
-        origin=Origin.of(run, {"validation": run.summary["validation"]["accuracy"]} if run.summary else {}),
+        origin=Provenance.of(run, {"validation": run.summary["validation"]["accuracy"]} if run.summary else {}),
     )
 
 
 def _of_sqz(path: Path) -> Model:
     sqz = read_sqz(path)
-    confidence = sqz.confidence or Confidence()
+    confidence = sqz.confidence or ProbabilityCalibration()
     return _of_file(path, sqz.build(), sqz.network, sqz.classes, confidence, sqz.origin)
 
 
@@ -85,8 +85,8 @@ def _of_file(
     network: nn.Module,
     config: NetworkConfig,
     classes: tuple[str, ...],
-    confidence: Confidence,
-    origin: Origin | None,
+    confidence: ProbabilityCalibration,
+    origin: Provenance | None,
 ) -> Model:
     def validation(images: ImageSet) -> NDArray[np.int64]:
         if origin is None:

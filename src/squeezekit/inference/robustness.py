@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter
 
-from squeezekit.errors import SqueezekitError
-from squeezekit.images.batches import Batches
-from squeezekit.images.image_set import ImageSet
+from squeezekit.data.batches import Batches
+from squeezekit.data.image_set import ImageSet
 from squeezekit.inference.evaluation import own_images
 from squeezekit.inference.model import load_model
-from squeezekit.training.measure import images_at_once, measure
+from squeezekit.system.errors import SqueezekitError
+from squeezekit.training.measurement import images_at_once, measure
 
 # Ours for small images, after kinds of Hendrycks and Dietterich, 2019, arXiv 1903.12261: Gaussian blur, its deviation in
 # thirty-seconds of the side; Gaussian noise, its deviation in grey levels; contrast, times a factor; JPEG, its quality.

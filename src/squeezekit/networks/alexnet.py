@@ -6,9 +6,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from squeezekit.acceleration.fused_ops import FusedBatchNorm
 from squeezekit.networks.config import NetworkConfig, Share
 from squeezekit.networks.dropout import Dropout
-from squeezekit.networks.epilogue import FusedBatchNorm
 
 
 class AlexNetConfig(NetworkConfig):
@@ -27,7 +27,7 @@ class AlexNetCifarConfig(NetworkConfig):
 
     image_size: int = Field(32, ge=32, le=1024, description="side of an image in pixels")
     dropout: Share = Field(0.5, description="dropout before the first two fully connected layers")
-    batch_norm: bool = Field(False, description="batch normalisation of every hidden layer, for local response normalisation")
+    batch_norm: bool = Field(False, description="batch normalization of every hidden layer, for local response normalization")
 
     def build(self) -> AlexNet:
         """The untrained network."""
@@ -76,7 +76,7 @@ class AlexNet(nn.Module):
 
 
 def _rectified(layer: nn.Conv2d | nn.Linear, batch_norm: bool, *, local: bool = False) -> list[nn.Module]:
-    """A layer, ReLU and either batch normalisation or, where AlexNet has it, the local one of section 3.3."""
+    """A layer, ReLU and either batch normalization or, where AlexNet has it, the local one of section 3.3."""
     if not batch_norm:
         return [layer, nn.ReLU(inplace=True), *([nn.LocalResponseNorm(5)] if local else [])]
     if isinstance(layer, nn.Linear):

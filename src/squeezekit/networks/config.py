@@ -15,7 +15,7 @@ class NetworkConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field("report", description="name of the preset")
+    name: str = Field("squeezenet-cifar", description="name of the preset")
     classes: int = Field(10, ge=2, description="number of classes; training takes those of the images")
     channels: int = Field(3, ge=1, le=4, description="channels of an image, 1 grey, 3 colour; training takes those of the images")
     image_size: int = Field(32, ge=8, le=1024, description="side of an image in pixels")
@@ -30,7 +30,7 @@ class NetworkConfig(BaseModel):
         return self
 
     def folded(self) -> Self:
-        """That of the same network with its batch normalisation as part of its layers."""
+        """That of the same network with its batch normalization as part of its layers."""
         return self.model_copy(update={"batch_norm": False} if "batch_norm" in type(self).model_fields else {})
 
     def build(self) -> nn.Module:

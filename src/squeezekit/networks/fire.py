@@ -8,9 +8,9 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from squeezekit.networks.epilogue import FusedBatchNorm, finished, finished_and_pooled
-from squeezekit.networks.foldable import Place, norm_or_none
-from squeezekit.networks.grouped import Depthwise
+from squeezekit.acceleration.fused_ops import FusedBatchNorm, finished, finished_and_pooled
+from squeezekit.acceleration.grouped_convolution import Depthwise
+from squeezekit.networks.named_layers import NamedLayer, norm_or_none
 
 Bypass = Literal["none", "identity", "convolution"]
 
@@ -75,19 +75,19 @@ class Fire(nn.Module):
         branches = {"expand1x1": self.expand1x1, "expand3x3": self.expand3x3}
         return branches if self.expand_depthwise is None else {**branches, "expand_depthwise": self.expand_depthwise}
 
-    def places(self, name: str) -> Iterator[Place]:
+    def places(self, name: str) -> Iterator[NamedLayer]:
         """Its convolutions, for a network that calls it `name`."""
-        yield Place(f"{name}.squeeze", self.squeeze, norm_or_none(self.squeeze_norm))
+        yield NamedLayer(f"{name}.squeeze", self.squeeze, norm_or_none(self.squeeze_norm))
         norm, first = norm_or_none(self.expand_norm), 0
         for kind, branch in self.expands().items():
-            yield Place(f"{name}.{kind}", branch, norm, slice(first, first + branch.out_channels))
+            yield NamedLayer(f"{name}.{kind}", branch, norm, slice(first, first + branch.out_channels))
             first += branch.out_channels
         if isinstance(self.bypass, nn.Conv2d):
-            yield Place(f"{name}.bypass", self.bypass)
+            yield NamedLayer(f"{name}.bypass", self.bypass)
         elif isinstance(self.bypass, nn.Sequential):
             convolution, beside = self.bypass
             assert isinstance(convolution, nn.Conv2d)
-            yield Place(f"{name}.bypass", convolution, norm_or_none(beside))
+            yield NamedLayer(f"{name}.bypass", convolution, norm_or_none(beside))
 
 
 def _bypass(kind: Bypass, in_channels: int, out_channels: int, *, batch_norm: bool) -> nn.Module | None:

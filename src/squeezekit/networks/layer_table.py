@@ -11,14 +11,14 @@ import torch
 from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
-from squeezekit.networks.channel_norm import ChannelNorm
+from squeezekit.acceleration.channel_norm import ChannelNorm
+from squeezekit.acceleration.fused_ops import FusedBatchNorm
+from squeezekit.acceleration.pooling import MaxPool
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.dropout import Dropout
-from squeezekit.networks.epilogue import FusedBatchNorm
 from squeezekit.networks.fire import Fire
-from squeezekit.networks.pooling import MaxPool
 from squeezekit.networks.squeezenet import Head
-from squeezekit.networks.tiniest import TanhExp
+from squeezekit.networks.xvel_tiniest import TanhExp
 
 Shape = tuple[int, ...]
 
@@ -44,7 +44,7 @@ class LayerTable:
     `activation_bytes` is the peak of what one image keeps in memory at one byte a value.
 
     Each value lives from the operation that makes it to the last that reads it, in the order of the network;
-    concatenation, normalisation, ReLU, gates and dropout work in place.
+    concatenation, normalization, ReLU, gates and dropout work in place.
     """
 
     layers: list[Layer]

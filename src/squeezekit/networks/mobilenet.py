@@ -8,12 +8,12 @@ from itertools import pairwise
 from pydantic import Field
 from torch import Tensor, nn
 
+from squeezekit.acceleration.dispatch import fit
+from squeezekit.acceleration.fused_ops import FusedBatchNorm, normalised_and_clipped
+from squeezekit.acceleration.grouped_convolution import Depthwise
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.dropout import Dropout
-from squeezekit.networks.epilogue import FusedBatchNorm, normalised_and_clipped
-from squeezekit.networks.foldable import Foldable, Place, norm_or_none
-from squeezekit.networks.grouped import Depthwise
-from squeezekit.networks.maps import fit
+from squeezekit.networks.named_layers import NamedLayer, NamedLayers, norm_or_none
 
 # Expansion, channels at full width, blocks, stride of the first: the paper's table with the first two strides at 1,
 # as is usual for 32 × 32.
@@ -24,14 +24,14 @@ WIDTH = 0.5
 class MobileNetV2Config(NetworkConfig):
     """Half of the channels in every stage, the 1,280 of the last convolution kept, as the paper has it."""
 
-    batch_norm: bool = Field(True, description="batch normalisation after every convolution")
+    batch_norm: bool = Field(True, description="batch normalization after every convolution")
 
     def build(self) -> MobileNetV2:
         """The untrained network."""
         return MobileNetV2(self)
 
 
-class MobileNetV2(Foldable):
+class MobileNetV2(NamedLayers):
     """Inverted residuals: float [n, channels, h, w] -> logits [n, classes]."""
 
     def __init__(self, config: MobileNetV2Config) -> None:
@@ -56,13 +56,13 @@ class MobileNetV2(Foldable):
         logits: Tensor = self.classifier(self.dropout(self.features(x).mean((2, 3))))
         return logits
 
-    def places(self) -> Iterator[Place]:
-        """See `Foldable`."""
-        # Batch normalisation always stands right behind its convolution.
+    def places(self) -> Iterator[NamedLayer]:
+        """See `NamedLayers`."""
+        # Batch normalization always stands right behind its convolution.
         modules = [each for each in self.named_modules() if not list(each[1].children())]
         for (name, layer), (_, following) in pairwise([*modules, ("", None)]):
             if isinstance(layer, nn.Conv2d | nn.Linear):
-                yield Place(name, layer, norm_or_none(following))
+                yield NamedLayer(name, layer, norm_or_none(following))
 
 
 class InvertedResidual(nn.Module):
@@ -85,7 +85,7 @@ class InvertedResidual(nn.Module):
 
 
 class Activated(nn.Sequential):
-    """A convolution, normalised and cut off at 0 and 6: [n, i, h, w] -> [n, o, h', w']."""
+    """A convolution, normalized and cut off at 0 and 6: [n, i, h, w] -> [n, o, h', w']."""
 
     def __init__(self, convolution: nn.Conv2d, *, batch_norm: bool) -> None:
         norm = FusedBatchNorm(convolution.out_channels) if batch_norm else nn.Identity()

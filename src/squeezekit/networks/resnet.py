@@ -9,15 +9,15 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from squeezekit.acceleration.fused_ops import FusedBatchNorm
 from squeezekit.networks.config import NetworkConfig
-from squeezekit.networks.epilogue import FusedBatchNorm
-from squeezekit.networks.foldable import Foldable, Place, norm_or_none
+from squeezekit.networks.named_layers import NamedLayer, NamedLayers, norm_or_none
 
 
 class ResNetConfig(NetworkConfig):
     """What both have in common."""
 
-    batch_norm: bool = Field(True, description="batch normalisation after every convolution but shortcuts")
+    batch_norm: bool = Field(True, description="batch normalization after every convolution but shortcuts")
 
 
 class ResNet8Config(ResNetConfig):
@@ -36,7 +36,7 @@ class ResNet20Config(ResNetConfig):
         return ResNet(self, blocks=3, projection=False)
 
 
-class ResNet(Foldable):
+class ResNet(NamedLayers):
     """3×3 stem, three stages, average, linear: float [n, channels, h, w] -> logits [n, classes]."""
 
     def __init__(self, config: ResNetConfig, *, blocks: int, projection: bool) -> None:
@@ -59,13 +59,13 @@ class ResNet(Foldable):
         logits: Tensor = self.classifier(self.blocks(x).mean((2, 3)))
         return logits
 
-    def places(self) -> Iterator[Place]:
-        """See `Foldable`."""
-        yield Place("stem", self.stem, norm_or_none(self.norm))
+    def places(self) -> Iterator[NamedLayer]:
+        """See `NamedLayers`."""
+        yield NamedLayer("stem", self.stem, norm_or_none(self.norm))
         for name, block in self.blocks.named_children():
             assert isinstance(block, Block)
             yield from block.places(f"blocks.{name}")
-        yield Place("classifier", self.classifier)
+        yield NamedLayer("classifier", self.classifier)
 
 
 class Block(nn.Module):
@@ -90,9 +90,9 @@ class Block(nn.Module):
             x = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, self.added))
         return F.relu(out + x)
 
-    def places(self, name: str) -> Iterator[Place]:
+    def places(self, name: str) -> Iterator[NamedLayer]:
         """Its convolutions, for a network that calls it `name`."""
-        yield Place(f"{name}.conv1", self.conv1, norm_or_none(self.norm1))
-        yield Place(f"{name}.conv2", self.conv2, norm_or_none(self.norm2))
+        yield NamedLayer(f"{name}.conv1", self.conv1, norm_or_none(self.norm1))
+        yield NamedLayer(f"{name}.conv2", self.conv2, norm_or_none(self.norm2))
         if self.shortcut is not None:
-            yield Place(f"{name}.shortcut", self.shortcut)
+            yield NamedLayer(f"{name}.shortcut", self.shortcut)

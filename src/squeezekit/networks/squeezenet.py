@@ -12,20 +12,20 @@ import torch.nn.functional as F
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from torch import Tensor, nn
 
+from squeezekit.acceleration.dispatch import fit
+from squeezekit.acceleration.fused_ops import FusedBatchNorm, finished_and_pooled
+from squeezekit.acceleration.pooling import MaxPool, RectifiedMaxPool, averaged
 from squeezekit.networks.config import NetworkConfig, Share
 from squeezekit.networks.dropout import Dropout
-from squeezekit.networks.epilogue import FusedBatchNorm, finished_and_pooled
 from squeezekit.networks.fire import Bypass, Fire
-from squeezekit.networks.foldable import Foldable, Place, norm_or_none
-from squeezekit.networks.maps import fit
-from squeezekit.networks.pooling import MaxPool, RectifiedMaxPool, averaged
+from squeezekit.networks.named_layers import NamedLayer, NamedLayers, norm_or_none
 
 # A rectified normal value has second moment 1/2 and variance (1 - 1/π)/2.
 CENTRED_GAIN = math.sqrt(1 / (1 - 1 / math.pi))
 
 
 class SqueezeNetConfig(NetworkConfig):
-    """Every number that a SqueezeNet is built from. The defaults are the network `report` (requirement R6)."""
+    """Every number that a SqueezeNet is built from. The defaults are the network `squeezenet-cifar` (requirement R6)."""
 
     base_e: int = Field(128, ge=2, le=4096, description="filters in the expand layer of the first Fire modules")
     incr_e: int = Field(128, ge=0, le=4096, description="filters by which the expand layer grows, every FREQ modules")
@@ -39,7 +39,7 @@ class SqueezeNetConfig(NetworkConfig):
     )
     gated: bool = Field(False, description="twice the squeeze filters, one half of them gating the other instead of ReLU")
     bypass: Literal["none", "simple", "complex"] = Field("none", description="add the input of Fire modules to their output")
-    batch_norm: bool = Field(False, description="batch normalisation after every convolution but the last")
+    batch_norm: bool = Field(False, description="batch normalization after every convolution but the last")
     stem_width: int = Field(96, ge=1, le=4096, description="filters of the first convolution")
     stem_kernel: Literal[3, 5, 7] = Field(3, description="side of the first convolution's filters")
     stem_stride: int = Field(1, ge=1, le=4, description="stride of the first convolution (1: “same” padding; more: none)")
@@ -92,10 +92,10 @@ class SqueezeNetConfig(NetworkConfig):
         return SqueezeNet(self)
 
 
-class SqueezeNet(Foldable):
+class SqueezeNet(NamedLayers):
     """Stem, Fire modules with max-pooling between them, dropout, 1×1 convolution to the classes, average.
 
-    Shapes: float [n, channels, image_size, image_size], normalised -> logits [n, classes]. Parameter names and
+    Shapes: float [n, channels, image_size, image_size], normalized -> logits [n, classes]. Parameter names and
     shapes of v1.0 and v1.1 are those of torchvision. `mirrored` works in evaluation mode only (Krizhevsky et al., 2012,
     section 4.1, average over reflections).
     """
@@ -117,20 +117,20 @@ class SqueezeNet(Foldable):
         return logits
 
     def logits_of_one_side(self, x: Tensor) -> Tensor:
-        """See `Foldable`."""
+        """See `NamedLayers`."""
         logits: Tensor = self.classifier(self.features(x))
         return logits
 
-    def places(self) -> Iterator[Place]:
-        """See `Foldable`."""
+    def places(self) -> Iterator[NamedLayer]:
+        """See `NamedLayers`."""
         for name, module in self.features.named_children():
             if isinstance(module, nn.Conv2d):
-                yield Place(f"features.{name}", module, norm_or_none(getattr(self.features, "norm", None)))
+                yield NamedLayer(f"features.{name}", module, norm_or_none(getattr(self.features, "norm", None)))
             elif isinstance(module, Fire):
                 yield from module.places(f"features.{name}")
         head = self.classifier[1]
         assert isinstance(head, nn.Conv2d)
-        yield Place("classifier.1", head)
+        yield NamedLayer("classifier.1", head)
 
 
 class Stem(nn.Conv2d):
@@ -236,10 +236,10 @@ def _bypass(config: SqueezeNetConfig, in_channels: int, out_channels: int) -> By
 def _initialise(network: SqueezeNet) -> None:
     """He-normal filters, zero biases; a last layer so small that the untrained loss is ln(classes).
 
-    Glorot-uniform filters without batch normalisation leave the loss at ln(classes) for ever, and He-normal ones do
+    Glorot-uniform filters without batch normalization leave the loss at ln(classes) for ever, and He-normal ones do
     from some seeds: inputs are never negative, so what all images share drowns what tells them apart, and
     Adam's first steps switch whole squeeze layers off. Filters of mean zero cancel that share; the gain makes up for
-    what it carried (Brock et al., 2021, arXiv 2101.08692, section 4, here at the start only). Batch normalisation
+    what it carried (Brock et al., 2021, arXiv 2101.08692, section 4, here at the start only). Batch normalization
     takes the share away by itself, and small networks then learn worse from centred filters.
     """
     for name, module in network.named_modules():

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from squeezekit.errors import SqueezekitError
+from squeezekit.system.errors import SqueezekitError
 
 
 def load_weights(network: nn.Module, path: Path) -> list[str]:
@@ -26,10 +26,10 @@ def load_weights(network: nn.Module, path: Path) -> list[str]:
 def take_weights(network: nn.Module, given: Mapping[str, Tensor], source: str) -> list[str]:
     """`load_weights` of tensors that are read already, of which `source` says where they are from."""
     own = network.state_dict()
-    normalised = [any("running_mean" in name for name in names) for names in (given, own)]
-    if normalised[0] != normalised[1]:
-        flag = "--batch-norm" if normalised[0] else "--no-batch-norm"
-        raise SqueezekitError(f"{source}: the weights and this network differ in batch normalisation; use {flag}")
+    normalized = [any("running_mean" in name for name in names) for names in (given, own)]
+    if normalized[0] != normalized[1]:
+        flag = "--batch-norm" if normalized[0] else "--no-batch-norm"
+        raise SqueezekitError(f"{source}: the weights and this network differ in batch normalization; use {flag}")
     if unknown := set(given) - set(own):
         raise SqueezekitError(f"{source}: holds '{min(unknown)}', which this network has not; choose the --network it is for")
     if missing := set(own) - set(given):

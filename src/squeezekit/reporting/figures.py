@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from squeezekit import durable
 from squeezekit.inference.evaluation import Evaluation
-from squeezekit.training.confusion import confusion_figure
+from squeezekit.system import atomic_io
+from squeezekit.training.confusion_figure import confusion_figure
 
 
 def draw_curves(run_folder: Path) -> Path:
@@ -88,6 +88,6 @@ def draw_rates(rates: Sequence[float], losses: Sequence[float], suggested: float
 
 
 def _save(figure: Figure, path: Path) -> Path:
-    with durable.replacing(path) as file:
+    with atomic_io.replacing(path) as file:
         figure.savefig(file, format="svg" if path.suffix == ".svg" else "png", dpi=120)
     return path

@@ -8,7 +8,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from squeezekit.errors import SqueezekitError
+from squeezekit.system.errors import SqueezekitError
 
 LANGUAGES = ("en", "fr")
 # Narrow no-break space, which French groups thousands with and sets before a percent sign.

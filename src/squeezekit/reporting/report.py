@@ -10,14 +10,14 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from squeezekit import durable
-from squeezekit.errors import SqueezekitError
 from squeezekit.reporting.document import Plot, Section, Table
 from squeezekit.reporting.language import Language
 from squeezekit.reporting.run_story import RunStory
 from squeezekit.reporting.study_story import CrossValidationStory, StudyStory
+from squeezekit.system import atomic_io
+from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.version import version
 from squeezekit.training.run_folder import Run
-from squeezekit.version import version
 
 
 def write_report(folders: Sequence[str | Path], out: str | Path, language: str = "en", assets: str | Path | None = None) -> Path:
@@ -29,7 +29,7 @@ def write_report(folders: Sequence[str | Path], out: str | Path, language: str =
     parts = [_story(Path(folder).expanduser(), say) for folder in folders]
     page = _environment(say).get_template("report.html.jinja")
     text = page.render(say=say, parts=parts, version=version())
-    durable.write_text(out, text)
+    atomic_io.write_text(out, text)
     if assets:
         _write_assets(parts, Path(assets).expanduser())
     return out
@@ -85,8 +85,8 @@ def _write_assets(parts: Sequence[tuple[str, list[Section]]], folder: Path) -> N
         prefix = f"{number + 1}-" if len(parts) > 1 else ""
         for block in (block for section in sections for block in section.blocks):
             if isinstance(block, Table):
-                durable.write_text(folder / f"{prefix}{block.name}.csv", block.as_csv())
+                atomic_io.write_text(folder / f"{prefix}{block.name}.csv", block.as_csv())
             elif isinstance(block, Plot):
-                durable.write_text(folder / f"{prefix}{block.name}.csv", block.data.as_csv())
+                atomic_io.write_text(folder / f"{prefix}{block.name}.csv", block.data.as_csv())
                 # Alone there is no text around it whose colour it could take.
-                durable.write_text(folder / f"{prefix}{block.name}.svg", block.svg.replace("currentColor", "#222222"))
+                atomic_io.write_text(folder / f"{prefix}{block.name}.svg", block.svg.replace("currentColor", "#222222"))

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from squeezekit.errors import SqueezekitError
-from squeezekit.images.image_set import ImageSet, ImageSource
-from squeezekit.images.sources import load_images
+from squeezekit.data.image_set import ImageSet, ImageSource
+from squeezekit.data.sources import load_images
 from squeezekit.inference.evaluation import Evaluation, evaluate
 from squeezekit.networks.layer_table import LayerTable, layer_table
 from squeezekit.reporting import charts
 from squeezekit.reporting.document import Block, Column, Listing, Paragraph, Pictures, Section, Table
 from squeezekit.reporting.language import Language
+from squeezekit.system.errors import SqueezekitError
 from squeezekit.training.run_folder import Run
 
 SAMPLES = 8

@@ -18,15 +18,15 @@ from typing import Any
 
 import torch
 
-from squeezekit import durable
-from squeezekit.errors import RunFailed, SqueezekitError
 from squeezekit.search.plan import Plan
 from squeezekit.search.space import Fields
 from squeezekit.search.study import Study
 from squeezekit.search.trial import OnEpoch, trained_here
 from squeezekit.search.workers import watched
+from squeezekit.system import atomic_io
+from squeezekit.system.errors import RunFailed, SqueezekitError
+from squeezekit.training.interruption import Interrupted
 from squeezekit.training.run_folder import Run
-from squeezekit.training.watch import Interrupted
 
 LOOK_SECONDS = 0.2
 MOST_LOSSES = 5
@@ -170,4 +170,4 @@ def write_files(folder: Path, files: Files) -> None:
     for name in sorted(files, key=lambda name: LAST_WRITTEN.index(name) if name in LAST_WRITTEN else -1):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        durable.write_bytes(path, files[name])
+        atomic_io.write_bytes(path, files[name])

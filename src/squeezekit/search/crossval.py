@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from squeezekit import durable
-from squeezekit.errors import RunFailed, SqueezekitError
 from squeezekit.search.curves import curve_names
 from squeezekit.search.plan import Plan, planned
-from squeezekit.search.rows import Row
+from squeezekit.search.results import Row
 from squeezekit.search.search import carry_out, csv_of
 from squeezekit.search.space import Space
 from squeezekit.search.study import GRACE_SECONDS, Study
+from squeezekit.system import atomic_io
+from squeezekit.system.errors import RunFailed, SqueezekitError
 
 CONFIDENCE = 0.95
 
@@ -107,8 +107,8 @@ def cross_validate(
     study = Study.in_folder(folder, plan, storage, grace)
     carry_out(study, folder, jobs, cluster)
     found = _result(study, folder, folds, repeats, other, time.monotonic() - begin)
-    durable.write_text(folder / "trials.csv", csv_of(found.rows, curve_names(found.rows, plan.fields["classes"])))
-    durable.write_text(folder / "crossval.json", json.dumps({"plan": plan.model_dump(), **found.as_json()}, indent=2) + "\n")
+    atomic_io.write_text(folder / "trials.csv", csv_of(found.rows, curve_names(found.rows, plan.fields["classes"])))
+    atomic_io.write_text(folder / "crossval.json", json.dumps({"plan": plan.model_dump(), **found.as_json()}, indent=2) + "\n")
     return found
 
 

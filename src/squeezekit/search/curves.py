@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from squeezekit.search.rows import Row
+from squeezekit.search.results import Row
 
 # Shares of ln(classes), the loss of a guess.
 NOT_LEARNING, DIVERGED = 0.01, 1.5

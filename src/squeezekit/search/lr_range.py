@@ -11,11 +11,11 @@ from typing import Any
 
 from torch import Tensor
 
-from squeezekit.errors import RunFailed, SqueezekitError
-from squeezekit.screen import progress_bar
+from squeezekit.system.console import progress_bar
+from squeezekit.system.errors import RunFailed, SqueezekitError
+from squeezekit.training.device import keep_freed_memory
+from squeezekit.training.distributed import Processes
 from squeezekit.training.loop import Trainer
-from squeezekit.training.machine import keep_freed_memory
-from squeezekit.training.processes import Processes
 from squeezekit.training.settings import resolve
 from squeezekit.training.train import start_run, trainer_of
 

@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from squeezekit.errors import SqueezekitError
-from squeezekit.images.sources import load_images
-from squeezekit.networks.catalogue import first_problem, network_class
+from squeezekit.data.sources import load_images
 from squeezekit.networks.layer_table import layer_table
+from squeezekit.networks.registry import first_problem, network_class
 from squeezekit.search.space import Fields, Space, named_space, space_of
-from squeezekit.training.machine import chosen_device
+from squeezekit.system.errors import SqueezekitError
+from squeezekit.training.device import chosen_device
 from squeezekit.training.settings import RunConfig, build_config, read_tables, resolve, table_of
 
 Sampler = Literal["grid", "random", "tpe", "nsga2"]
@@ -88,7 +88,7 @@ def planned(
     """
     tables = read_tables(Path(config).expanduser()) if config else {}
     presets = {table: content.pop("name", None) for table, content in tables.items()}
-    network, recipe = network or presets.get("network") or "report", recipe or presets.get("recipe") or "modern"
+    network, recipe = network or presets.get("network") or "squeezenet-cifar", recipe or presets.get("recipe") or "modern"
     fields = {**{name: value for content in tables.values() for name, value in content.items()}, **fields}
     if data is not None:
         fields["data"] = str(data)
@@ -131,7 +131,7 @@ def _tables_of(space: Space, network: str) -> dict[str, Any]:
 
 def sizes_of(config: RunConfig) -> dict[str, int]:
     """Parameters, multiply-adds, bytes of int8 weights (biases in four bytes each), peak bytes of int8 activations."""
-    # Batch normalisation is part of the weights once a network is in use.
+    # Batch normalization is part of the weights once a network is in use.
     folded = config.network.folded()
     table = layer_table(folded)
     tensors = list(folded.build().parameters())

@@ -10,17 +10,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from squeezekit import durable
-from squeezekit.errors import RunFailed
-from squeezekit.images.batches import Batches
-from squeezekit.images.sources import loaded_once
+from squeezekit.data.batches import Batches
+from squeezekit.data.sources import loaded_once
 from squeezekit.search.cluster import work_on_cluster
 from squeezekit.search.curves import curve_names
 from squeezekit.search.plan import planned
-from squeezekit.search.rows import Row, front, recommended
+from squeezekit.search.results import Row, front, recommended
 from squeezekit.search.study import GRACE_SECONDS, Study
 from squeezekit.search.workers import work
-from squeezekit.training.measure import images_at_once, measure
+from squeezekit.system import atomic_io
+from squeezekit.system.errors import RunFailed
+from squeezekit.training.measurement import images_at_once, measure
 from squeezekit.training.run_folder import Run
 from squeezekit.training.train import images_of
 
@@ -52,7 +52,7 @@ def search(
     data: str | Path | None,
     out: str | Path,
     *,
-    space: str = "report",
+    space: str = "classic",
     sampler: str = "tpe",
     trials: int = 50,
     jobs: int | None = None,
@@ -101,7 +101,7 @@ def _found(study: Study, folder: Path, test: bool, seconds: float) -> Found:
     rows, size = study.rows(), study.plan.size
     best = recommended(rows, size)
     curves = curve_names(rows, study.plan.fields["classes"])
-    durable.write_text(folder / "trials.csv", csv_of(rows, curves))
+    atomic_io.write_text(folder / "trials.csv", csv_of(rows, curves))
     if best is None:
         reasons = [row.reason for row in rows if row.reason]
         raise RunFailed(f"no trial succeeded; the first one: {reasons[0] if reasons else 'no reason known'}")
@@ -117,7 +117,9 @@ def _found(study: Study, folder: Path, test: bool, seconds: float) -> Found:
         test=_test(folder, run) if test and here else {},
         seconds=round(seconds, 1),
     )
-    durable.write_text(folder / "summary.json", json.dumps({"plan": study.plan.model_dump(), **found.as_json()}, indent=2) + "\n")
+    atomic_io.write_text(
+        folder / "summary.json", json.dumps({"plan": study.plan.model_dump(), **found.as_json()}, indent=2) + "\n"
+    )
     return found
 
 

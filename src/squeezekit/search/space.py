@@ -15,8 +15,8 @@ from optuna import Trial
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from pydantic import ValidationError
 
-from squeezekit.errors import SqueezekitError
-from squeezekit.networks.catalogue import NETWORKS, first_problem, network_class, network_config
+from squeezekit.networks.registry import NETWORKS, first_problem, network_class, network_config
+from squeezekit.system.errors import SqueezekitError
 from squeezekit.training.recipe import Recipe
 from squeezekit.training.settings import read_toml, table_of
 
@@ -234,11 +234,11 @@ BUILT_IN: Mapping[str, Mapping[str, Any]] = {
     # R12.
     "learning-rate": {"recipe": {"learning_rate": [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1]}},
     # R13.
-    "report": {
+    "classic": {
         "network": {"squeeze_ratio": [0.125, 0.25, 0.375, 0.5], "share_3x3": [0.3, 0.5, 0.7], "dropout": [0.0, 0.3, 0.5]},
         "recipe": {"learning_rate": [0.0001, 0.001, 0.01]},
     },
-    "regularisation": {
+    "regularization": {
         "network": {"dropout": [0.0, 0.3, 0.5], "batch_norm": [False, True]},
         "recipe": {"weight_decay": [0.0, 0.0001, 0.0005, 0.002]},
     },

@@ -24,12 +24,12 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import URL, event, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, ProgrammingError, SQLAlchemyError
 
-from squeezekit.errors import SqueezekitError
-from squeezekit.images.sources import loaded_once
+from squeezekit.data.sources import loaded_once
 from squeezekit.search.plan import Plan
-from squeezekit.search.rows import FIELDS, POINT, SURPLUS, Row, attempts, died, rows_of
+from squeezekit.search.results import FIELDS, POINT, SURPLUS, Row, attempts, died, rows_of
 from squeezekit.search.space import Fields, Space
 from squeezekit.search.trial import Objective, Trains, TrialFailed, trained_here
+from squeezekit.system.errors import SqueezekitError
 
 GRACE_SECONDS = 30
 # SQLite's clock has whole seconds.

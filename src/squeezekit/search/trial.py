@@ -10,14 +10,14 @@ from pathlib import Path
 import optuna
 from sqlalchemy.exc import SQLAlchemyError
 
-from squeezekit.errors import RunFailed
-from squeezekit.screen import silence
 from squeezekit.search.plan import Plan, sizes_of
-from squeezekit.search.rows import FIELDS, POINT, REASON, SURPLUS, died
+from squeezekit.search.results import FIELDS, POINT, REASON, SURPLUS, died
 from squeezekit.search.space import Fields
+from squeezekit.system.console import silence
+from squeezekit.system.errors import RunFailed
+from squeezekit.training.interruption import Interrupted
 from squeezekit.training.run_folder import Run
 from squeezekit.training.train import train
-from squeezekit.training.watch import Interrupted
 
 
 class TrialFailed(Exception):

@@ -15,11 +15,11 @@ from typing import Protocol
 
 import torch
 
-from squeezekit.errors import RunFailed, SqueezekitError
-from squeezekit.search.live import LiveTable
+from squeezekit.search.live_table import LiveTable
 from squeezekit.search.plan import Plan
 from squeezekit.search.study import Study
-from squeezekit.training.watch import Interrupted, stop_requests
+from squeezekit.system.errors import RunFailed, SqueezekitError
+from squeezekit.training.interruption import Interrupted, stop_requests
 
 LOOK_SECONDS = 0.5
 

@@ -14,7 +14,7 @@ Compute = Callable[[Tensor, Tensor], Tensor]
 WARM_UP = 3
 
 
-class Recorded:
+class RecordedStep:
     """`compute`, of images [n, c, h, w] and labels [n] on a GPU, as one graph for each n that occurs more often.
 
     What `compute` reads beside its arguments (weights, rates, the state of random generators) must stay where it is; numbers that

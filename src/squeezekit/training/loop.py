@@ -11,17 +11,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from squeezekit.images.batches import Batches
+from squeezekit.data.batches import Batches
 from squeezekit.networks.dropout import Dropout
-from squeezekit.randomness import derived_seed
-from squeezekit.training.cuda_graphs import Recorded
-from squeezekit.training.measure import Measurement, measure
+from squeezekit.system.seeds import derived_seed
+from squeezekit.training.cuda_graphs import RecordedStep
+from squeezekit.training.distributed import Processes
+from squeezekit.training.early_stopping import EarlyStopping
+from squeezekit.training.interruption import check_finite
+from squeezekit.training.measurement import Measurement, measure
 from squeezekit.training.optimizers import StepsWeights, optimizer_for
-from squeezekit.training.processes import Processes
 from squeezekit.training.recipe import Recipe
 from squeezekit.training.schedule import Plateau, rate_at
-from squeezekit.training.stopping import EarlyStopping
-from squeezekit.training.watch import check_finite
 
 DROPOUT, WEIGHTS = 2, 3
 # Steps between two looks at their losses, for which the host must wait for a GPU; several processes stop only there.
@@ -96,7 +96,7 @@ class Trainer:
         every = LOOK_EVERY if self.processes.count == 1 else LOOK_EVERY_OF_SEVERAL
         self._look_every = 1 if device.type == "cpu" else every
         recorded = device.type == "cuda" and self.processes.count == 1
-        self._compute = Recorded(self._computed) if recorded else self._computed
+        self._compute = RecordedStep(self._computed) if recorded else self._computed
 
     @property
     def finished(self) -> bool:

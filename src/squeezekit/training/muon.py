@@ -20,7 +20,7 @@ class Muon(Optimizer):
     """Momentum whose update is made orthogonal (Jordan et al., 2024, “Muon: an optimizer for hidden layers”).
 
     `filters` [out, in, k, k] are seen as matrices [out, in·k²], and brought to Frobenius norm √out before each update,
-    which changes nothing where batch normalisation follows, and only there. `groups` are parameter groups, as torch's,
+    which changes nothing where batch normalization follows, and only there. `groups` are parameter groups, as torch's,
     for SGD with Nesterov momentum and weight decay.
     """
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from squeezekit.screen import say
+from squeezekit.system.console import say
 from squeezekit.training.muon import Muon
 from squeezekit.training.recipe import Recipe
 
@@ -37,7 +37,7 @@ def optimizer_for(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
             chosen = {id(p) for p in normed}
             rest = _groups([p for p in parameters if id(p) not in chosen], recipe)
             return Muon(normed, rest, rate=recipe.muon_rate or recipe.learning_rate, momentum=recipe.muon_momentum)
-        say("no convolution stands before batch normalisation: all weights learn by SGD")
+        say("no convolution stands before batch normalization: all weights learn by SGD")
     groups = _groups(parameters, recipe)
     if recipe.optimizer in ("sgd", "muon"):
         return torch.optim.SGD(groups, momentum=recipe.momentum, nesterov=recipe.momentum > 0, fused=True)
@@ -52,7 +52,7 @@ def _groups(parameters: Sequence[Tensor], recipe: Recipe) -> list[dict[str, obje
     common: dict[str, object] = {"lr": recipe.learning_rate}
     if recipe.optimizer in ("sgd", "muon"):
         common["momentum"] = recipe.momentum
-    # Biases and batch normalisation have nothing to shrink.
+    # Biases and batch normalization have nothing to shrink.
     return [
         {"params": filters, "weight_decay": recipe.weight_decay, **common},
         {"params": rest, "weight_decay": 0.0, **common},
@@ -60,6 +60,6 @@ def _groups(parameters: Sequence[Tensor], recipe: Recipe) -> list[dict[str, obje
 
 
 def _filters_before_a_norm(network: nn.Module) -> list[Tensor]:
-    # The families here leave a convolution's bias out where batch normalisation follows it. A depthwise filter is no matrix.
+    # The families here leave a convolution's bias out where batch normalization follows it. A depthwise filter is no matrix.
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d) and module.groups == 1]
     return [module.weight for module in convolutions if module.bias is None]

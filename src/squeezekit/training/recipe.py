@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from squeezekit.errors import SqueezekitError
-from squeezekit.images.batches import Augmentation
+from squeezekit.data.batches import Augmentation
+from squeezekit.system.errors import SqueezekitError
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
@@ -17,16 +17,16 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = "report"
+    name: str = "classic"
     optimizer: Literal["adam", "adamw", "sgd", "muon"] = Field(
         "adam",
-        description="sgd: with Nesterov momentum; muon: orthogonal updates where batch normalisation follows, sgd elsewhere",
+        description="sgd: with Nesterov momentum; muon: orthogonal updates where batch normalization follows, sgd elsewhere",
     )
     learning_rate: float = Field(1e-3, gt=0, description="the rate at the start; the highest one for one-cycle")
     momentum: Fraction = Field(0.9, description="momentum of sgd")
     muon_rate: float = Field(0.0, ge=0, description="highest learning rate of muon's filters; 0: that of all")
     muon_momentum: Fraction = Field(0.6, description="momentum of muon's filters")
-    weight_decay: float = Field(0.0, ge=0, description="on filters only, not on biases, batch normalisation or muon's filters")
+    weight_decay: float = Field(0.0, ge=0, description="on filters only, not on biases, batch normalization or muon's filters")
     batch_size: int = Field(64, ge=1, description="images a step; small sets use fewer, so that an epoch has eight steps")
     epochs: int = Field(100, ge=1, description="most epochs to train")
     patience: int = Field(10, ge=0, description="epochs without a lower validation loss before training stops; 0: never")
@@ -43,7 +43,7 @@ class Recipe(BaseModel):
     cutout: float = Field(0.0, ge=0, le=1, description="side of a square that augmentation blanks, as a share of the image's")
     temperature: float = Field(1.0, gt=0, description="of a teacher's answers and those that are compared with them")
     class_weights: Literal["none", "balanced"] = Field("none", description="weight classes by 1 ÷ frequency in the loss")
-    normalisation: Literal["unit", "standardise"] = Field(
+    normalization: Literal["unit", "standardise"] = Field(
         "unit", description="pixels to 0…1 (R2), or also to mean 0 and deviation 1 for each channel"
     )
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the processor computes in it")
@@ -57,13 +57,13 @@ class Recipe(BaseModel):
 
 # What a recipe sets beside the network: defaults that a config file or a flag may overrule.
 NETWORK_DEFAULTS: dict[str, dict[str, Any]] = {
-    "report": {},
+    "classic": {},
     "modern": {"batch_norm": True, "dropout": 0.0},
     "fast": {"batch_norm": True, "dropout": 0.0, "mirrored": True},
 }
 
 RECIPES: dict[str, Recipe] = {
-    "report": Recipe(),
+    "classic": Recipe(),
     "modern": Recipe(
         name="modern",
         optimizer="muon",
@@ -76,7 +76,7 @@ RECIPES: dict[str, Recipe] = {
         schedule="one-cycle",
         label_smoothing=0.1,
         augmentation="shift-flip",
-        normalisation="standardise",
+        normalization="standardise",
     ),
     "fast": Recipe(
         name="fast",
@@ -91,7 +91,7 @@ RECIPES: dict[str, Recipe] = {
         label_smoothing=0.1,
         augmentation="shift-flip",
         shift=0.0625,
-        normalisation="standardise",
+        normalization="standardise",
     ),
 }
 

@@ -15,10 +15,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from squeezekit import durable
-from squeezekit.errors import SqueezekitError
-from squeezekit.images.splits import Split
+from squeezekit.data.splits import Split
 from squeezekit.networks.weights import read_saved
+from squeezekit.system import atomic_io
+from squeezekit.system.errors import SqueezekitError
 from squeezekit.training.settings import RunConfig, read_config
 
 # Weights that training starts from, when they are not those of a file of the user's.
@@ -56,13 +56,13 @@ class Run:
     ) -> Run:
         """Make the folder of a new run; `data` tells of its images, `start` are weights to start from."""
         folder.mkdir(parents=True, exist_ok=True)
-        with durable.replacing(folder / "split.npz") as file:
+        with atomic_io.replacing(folder / "split.npz") as file:
             np.savez_compressed(file, training=split.training.astype(np.int32), validation=split.validation.astype(np.int32))
-        durable.write_text(folder / "data.json", json.dumps(data, indent=2) + "\n")
+        atomic_io.write_text(folder / "data.json", json.dumps(data, indent=2) + "\n")
         if start:
-            durable.write_bytes(folder / START, save({name: tensor.contiguous() for name, tensor in start.items()}))
+            atomic_io.write_bytes(folder / START, save({name: tensor.contiguous() for name, tensor in start.items()}))
         # Last, since a folder with config.toml is a run.
-        durable.write_text(folder / "config.toml", config.to_toml())
+        atomic_io.write_text(folder / "config.toml", config.to_toml())
         return cls(folder)
 
     @property
@@ -127,7 +127,7 @@ class Run:
 
     def save_checkpoint(self, state: dict[str, Any], history: list[dict[str, float]], best: dict[str, Tensor]) -> None:
         """Keep the state to go on from, then what follows from it."""
-        with durable.replacing(self.folder / "last.pt") as file:
+        with atomic_io.replacing(self.folder / "last.pt") as file:
             torch.save(state, file)
         self.write_metrics(history)
         if best:
@@ -139,17 +139,17 @@ class Run:
         writer = csv.DictWriter(text, METRICS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(history)
-        durable.write_text(self.folder / "metrics.csv", text.getvalue())
+        atomic_io.write_text(self.folder / "metrics.csv", text.getvalue())
 
     def write_best(self, weights: dict[str, Tensor]) -> None:
         """The best weights so far. Equal weights give equal files: one metadata key, no times, no paths."""
         contiguous = {name: tensor.contiguous() for name, tensor in weights.items()}
         metadata = {"squeezekit": self.config.network.model_dump_json()}
-        durable.write_bytes(self.folder / "best.safetensors", save(contiguous, metadata))
+        atomic_io.write_bytes(self.folder / "best.safetensors", save(contiguous, metadata))
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """The results, with which the run is finished."""
-        durable.write_text(self.folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+        atomic_io.write_text(self.folder / "summary.json", json.dumps(summary, indent=2) + "\n")
 
     def _json(self, name: str) -> dict[str, Any]:
         try:

@@ -10,9 +10,10 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
 
-from squeezekit.errors import SqueezekitError
-from squeezekit.networks.catalogue import first_problem, network_class, network_config
 from squeezekit.networks.config import NetworkConfig
+from squeezekit.networks.registry import first_problem, network_class, network_config
+from squeezekit.networks.stored_names import network_as_read, recipe_as_read
+from squeezekit.system.errors import SqueezekitError
 from squeezekit.training.recipe import NETWORK_DEFAULTS, Recipe, named_recipe
 
 TABLES = ("network", "recipe", "run")
@@ -62,7 +63,8 @@ def read_config(path: Path) -> RunConfig:
 def config_from(tables: dict[str, Any], path: Path) -> RunConfig:
     """The configuration in the tables of `config.toml`, whose `path` errors name; raises SqueezekitError."""
     try:
-        table = tables.pop("network")
+        table = network_as_read(tables.pop("network"))
+        tables = {**tables, "recipe": recipe_as_read(tables["recipe"])}
         network = network_class(table["name"]).model_validate(table)
         return RunConfig(network=network, **tables)
     except KeyError as error:
@@ -109,7 +111,7 @@ def resolve(
                 f"{config}: its [{table}] is that of '{stored}', not of '{given}'; leave out one of the two names"
             )
         presets[table] = given or stored
-    network, recipe = presets["network"] or "report", presets["recipe"] or "modern"
+    network, recipe = presets["network"] or "squeezenet-cifar", presets["recipe"] or "modern"
     preset, network_type = named_recipe(recipe), network_class(network)
     for name, value in fields.items():
         in_file[table_of(name, network_type)][name] = value

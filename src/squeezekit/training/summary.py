@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from squeezekit.system.version import version
 from squeezekit.training.loop import Trainer
-from squeezekit.training.measure import Measurement
+from squeezekit.training.measurement import Measurement
 from squeezekit.training.run_folder import Run
-from squeezekit.version import version
 
 
 def summarise(

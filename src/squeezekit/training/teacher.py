@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from squeezekit.errors import SqueezekitError
-from squeezekit.images.splits import Split
+from squeezekit.data.splits import Split
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.squeezenet import SqueezeNet
+from squeezekit.system.errors import SqueezekitError
 from squeezekit.training.run_folder import Run
 
 
 class Teacher(nn.Module):
-    """A network in use, for images that were normalised for another one: float [n, c, size, size] -> logits [n, classes]."""
+    """A network in use, for images that were normalized for another one: float [n, c, size, size] -> logits [n, classes]."""
 
     scale: Tensor
     shift: Tensor

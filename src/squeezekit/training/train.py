@@ -16,29 +16,29 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from squeezekit import launch
-from squeezekit.errors import SqueezekitError
-from squeezekit.images.batches import Batches, channel_statistics
-from squeezekit.images.image_set import ImageSet, ImageSource
-from squeezekit.images.sources import load_images, settled
-from squeezekit.images.splits import Split, split_training
+from squeezekit.data.batches import Batches, channel_statistics
+from squeezekit.data.image_set import ImageSet, ImageSource
+from squeezekit.data.sources import load_images, settled
+from squeezekit.data.splits import Split, split_training
 from squeezekit.networks.weights import load_weights, take_weights
-from squeezekit.randomness import derived_seed
-from squeezekit.screen import progress_bar, say
+from squeezekit.system.console import progress_bar, say
+from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.seeds import derived_seed
+from squeezekit.training import launch
+from squeezekit.training.checkpointing import Saving
+from squeezekit.training.device import chosen_device, chosen_precision, keep_freed_memory
+from squeezekit.training.distributed import Processes, joined
+from squeezekit.training.interruption import Interrupted, not_learning, stop_requests
 from squeezekit.training.loop import WEIGHTS, Progress, Trainer
-from squeezekit.training.machine import chosen_device, chosen_precision, keep_freed_memory
-from squeezekit.training.measure import images_at_once, logits_of, measure, measurement
-from squeezekit.training.pretrained import Pretrained
-from squeezekit.training.processes import Processes, joined
+from squeezekit.training.measurement import images_at_once, logits_of, measure, measurement
 from squeezekit.training.recipe import Recipe
-from squeezekit.training.resume import taken_up
+from squeezekit.training.resuming import resumed
 from squeezekit.training.run_folder import Run
-from squeezekit.training.saving import Saving
 from squeezekit.training.settings import RunConfig, build_config, config_from, read_tables, resolve
+from squeezekit.training.starting_point import Pretrained
 from squeezekit.training.summary import summarise
 from squeezekit.training.teacher import teacher_of
 from squeezekit.training.tensorboard import EventLog
-from squeezekit.training.watch import Interrupted, not_learning, stop_requests
 
 # Of those to train on, from which the statistics of a network to start from are taken.
 STATISTICS_IMAGES, STATISTICS_PIXELS = 512, 2**19
@@ -58,7 +58,7 @@ def train(
 ) -> Run:
     """Train a network and return its finished run.
 
-    `network` (default `report`) and `recipe` (default `modern`) are presets; any field of `SqueezeNetConfig`,
+    `network` (default `squeezenet-cifar`) and `recipe` (default `modern`) are presets; any field of `SqueezeNetConfig`,
     `Recipe` or `RunSettings` can be given by its name: `train("digits", squeeze_ratio=0.25, epochs=10)`. `config` is
     a TOML file with tables [network], [recipe] and [run]; fields win over it. `out` is the run folder, which must not
     exist unless `resume` is set; then a missing one is started, a finished one returned as it is. `on_epoch` is told of every
@@ -96,7 +96,7 @@ def train(
 def _led(processes: Processes, make: Callable[[], tuple[Run, ImageSource | None]]) -> tuple[Run, ImageSource | None]:
     """What the first process makes; the others are told which run it is, and read the images themselves."""
     if not processes.first:
-        told = processes.told("")
+        told = processes.broadcast_text("")
         if not told:
             raise SqueezekitError("stopped, for the reason that the first process gives")
         folder, _, text = told.partition("\n")
@@ -107,9 +107,9 @@ def _led(processes: Processes, make: Callable[[], tuple[Run, ImageSource | None]
     try:
         run, source = make()
     except BaseException:
-        processes.told("")
+        processes.broadcast_text("")
         raise
-    processes.told(f"{run.folder.absolute()}\n{run.config.to_toml()}")
+    processes.broadcast_text(f"{run.folder.absolute()}\n{run.config.to_toml()}")
     return run, source
 
 
@@ -133,7 +133,7 @@ def _open(
     if (folder / "config.toml").exists():
         if pretrained and (begun := Run(folder).data.get("start")) != pretrained.name:
             raise SqueezekitError(f"{folder} was begun from {begun or 'random weights'}, not {pretrained.name}; start a new run")
-        return taken_up(folder, network=network, recipe=recipe, config=config, fields=fields), None
+        return resumed(folder, network=network, recipe=recipe, config=config, fields=fields), None
     _check_can_be_made(folder)
     if pretrained:
         if config and set(read_tables(config)["network"]) - {"name"}:
@@ -177,7 +177,7 @@ def start_run(
         folds=draft.run.folds,
         fold=draft.run.fold,
     )
-    if draft.recipe.normalisation == "standardise" and not {"mean", "std"} & set(network):
+    if draft.recipe.normalization == "standardise" and not {"mean", "std"} & set(network):
         network["mean"], network["std"] = channel_statistics(images, split.training)
     run["device"] = str(chosen_device(draft.run.device))
     recipe["precision"] = chosen_precision(draft.recipe.precision, torch.device(run["device"]))

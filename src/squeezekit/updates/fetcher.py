@@ -17,7 +17,7 @@ from urllib.request import Request, urlopen
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, DownloadLengthMismatchError, SlowRetrievalError
 from tuf.ngclient import FetcherInterface
 
-from squeezekit.errors import SqueezekitError
+from squeezekit.system.errors import SqueezekitError
 
 # Places in a file and what stands there.
 Pieces = Generator[tuple[int, bytes], None, None]

@@ -20,9 +20,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from squeezekit import durable
-from squeezekit.errors import RunFailed, SqueezekitError
-from squeezekit.updates.trial import SECONDS, tried
+from squeezekit.system import atomic_io
+from squeezekit.system.errors import RunFailed, SqueezekitError
+from squeezekit.updates.self_check_trial import SECONDS, tried
 
 # A check may die of a power cut, or for want of memory, which is not the model's fault; twice is.
 MOST_TRIALS = 2
@@ -105,7 +105,7 @@ class Installed:
         begun = self.state.trials if self.state.trying == sha256 else 0
         if begun >= MOST_TRIALS:
             self._refuse(sha256, version, f"its check did not end, {begun} times")
-        durable.write_bytes(candidate, data)
+        atomic_io.write_bytes(candidate, data)
         self.change(trying=sha256, trials=begun + 1)
         try:
             verdict = tried(candidate, seconds)
@@ -118,10 +118,10 @@ class Installed:
         if verdict.reason:
             raise RunFailed(f"version {version.number} is not installed: {verdict.reason}; the model in use stays, try again")
         if old := self.data():
-            durable.write_bytes(self.previous, old)
+            atomic_io.write_bytes(self.previous, old)
         # Before the model, so that its version is known from the first instant.
         self.know(sha256, version)
-        durable.move(candidate, self.model)
+        atomic_io.move(candidate, self.model)
 
     def go_back(self) -> None:
         """Use the model before again, and refuse the one in use from now on."""
@@ -131,7 +131,7 @@ class Installed:
         if data:
             found = self.version()
             self._note(Refused(sha256=digest(data), version=found.number if found else 0, reason="it was taken back by hand"))
-        durable.write_bytes(self.model, previous)
+        atomic_io.write_bytes(self.model, previous)
 
     def keep_incoming(self, wanted: set[str]) -> None:
         """Remove what has been fetched of anything but the files of these names."""
@@ -146,7 +146,7 @@ class Installed:
     def change(self, **fields: object) -> None:
         """Write the state, if it changes."""
         if (changed := self.state.model_copy(update=fields)) != self.state:
-            durable.write_text(self.folder / "state.json", changed.model_dump_json(indent=1) + "\n")
+            atomic_io.write_text(self.folder / "state.json", changed.model_dump_json(indent=1) + "\n")
             self.state = changed
 
     def _refuse(self, sha256: str, version: Version, reason: str) -> None:

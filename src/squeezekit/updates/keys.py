@@ -14,8 +14,8 @@ from securesystemslib.exceptions import Error as SigningError
 from securesystemslib.signer import CryptoSigner, Key, Signer
 from tuf.api.metadata import Root
 
-from squeezekit import durable
-from squeezekit.errors import SqueezekitError
+from squeezekit.system import atomic_io
+from squeezekit.system.errors import SqueezekitError
 
 FIRST_ROOT = "root.json"
 SHOWN = 8  # Hexadecimal digits of a key's identity that its file and messages name.
@@ -41,13 +41,13 @@ class KeyRing:
         encrypted = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(self._passphrases[0]))
         self.folders[0].mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self.folders[0] / _file_name(role, public.keyid)
-        durable.write_bytes(path, encrypted)
+        atomic_io.write_bytes(path, encrypted)
         path.chmod(0o600)
         return public
 
     def keep_root(self, content: bytes) -> None:
         """Note the first root of a new repository."""
-        durable.write_bytes(self.folders[0] / FIRST_ROOT, content)
+        atomic_io.write_bytes(self.folders[0] / FIRST_ROOT, content)
 
     def first_root(self) -> bytes:
         """What `keep_root` noted; raises SqueezekitError where no folder has it."""

@@ -10,14 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from squeezekit import durable
-from squeezekit.compression.delta import delta_between
-from squeezekit.compression.sqz import from_bytes
-from squeezekit.errors import SqueezekitError
+from squeezekit.modelfile.delta import delta_between
+from squeezekit.modelfile.sqz import from_bytes
+from squeezekit.pretrained.files import model_path
+from squeezekit.system import atomic_io
+from squeezekit.system.errors import SqueezekitError
 from squeezekit.updates.keys import KeyRing
 from squeezekit.updates.repository import Repository, channel_files, delta_name
-from squeezekit.updates.trial import difference
-from squeezekit.zoo.shipped import model_path
+from squeezekit.updates.self_check_trial import difference
 
 DELTAS = 4
 # A delta that saves less is not worth its line in the metadata, which every device fetches.
@@ -73,7 +73,7 @@ def publish(
         line["published"] = datetime.now(UTC).isoformat(timespec="seconds")
         history = [*(each for each in history if each["version"] < version), line]
         # Before the version itself: a kill in between costs nothing, the other way round the next deltas.
-        durable.write_text(folder / "channels" / f"{channel}.json", json.dumps(history, indent=1) + "\n")
+        atomic_io.write_text(folder / "channels" / f"{channel}.json", json.dumps(history, indent=1) + "\n")
         repository.publish({name: files[name] for name in sorted(files)}, instead_of=prefix)
         newly = {number: len(delta) for number, (_, delta) in found.items()}
         return Published(channel, version, len(data), newly, repository.refreshing_bytes())

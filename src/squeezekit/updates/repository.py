@@ -24,9 +24,9 @@ from tuf.api.exceptions import RepositoryError, StorageError
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 from tuf.api.serialization.json import JSONSerializer
 
-from squeezekit import durable
-from squeezekit.errors import SqueezekitError
-from squeezekit.turns import one_at_a_time
+from squeezekit.system import atomic_io
+from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.file_lock import one_at_a_time
 from squeezekit.updates.keys import SHOWN, KeyRing
 
 ROLES = ("root", "targets", "snapshot", "timestamp")
@@ -104,7 +104,7 @@ class Repository:
             about = TargetFile.from_data(name, data, ["sha256"])
             about.unrecognized_fields = {"custom": custom} if custom else {}
             kept[name] = about
-            durable.write_bytes(self.path_of(about), data)
+            atomic_io.write_bytes(self.path_of(about), data)
         self.targets.signed.targets = kept
         self._commit("targets")
 
@@ -276,7 +276,7 @@ class Repository:
             raise SqueezekitError(f"{self.folder / 'metadata' / name}: cannot be read ({error}); restore it") from None
 
     def _write(self, name: str, metadata: Metadata[Any]) -> None:
-        durable.write_bytes(self.folder / "metadata" / name, self._written(metadata))
+        atomic_io.write_bytes(self.folder / "metadata" / name, self._written(metadata))
 
 
 def channel_files(channel: str) -> tuple[str, str]:

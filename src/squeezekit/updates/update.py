@@ -14,11 +14,11 @@ from tuf.api import exceptions
 from tuf.api.metadata import Metadata, Root, TargetFile
 from tuf.ngclient import Updater, UpdaterConfig
 
-from squeezekit import durable
-from squeezekit.compression.delta import apply_delta
-from squeezekit.errors import RunFailed, SqueezekitError
-from squeezekit.screen import progress_bar, say
-from squeezekit.turns import one_at_a_time
+from squeezekit.modelfile.delta import apply_delta
+from squeezekit.system import atomic_io
+from squeezekit.system.console import progress_bar, say
+from squeezekit.system.errors import RunFailed, SqueezekitError
+from squeezekit.system.file_lock import one_at_a_time
 from squeezekit.updates.fetcher import Fetcher, Patience, base_of
 from squeezekit.updates.installed import Installed, Version, digest, said, size_of
 from squeezekit.updates.repository import channel_files, delta_name
@@ -167,7 +167,7 @@ def _newest_root(copy: Path) -> tuple[int, bytes]:
 
 def _replace(path: Path, content: bytes) -> None:
     if not path.is_file() or path.read_bytes() != content:
-        durable.write_bytes(path, content)
+        atomic_io.write_bytes(path, content)
 
 
 def _root(path: Path) -> bytes:

@@ -1,0 +1,120 @@
+"""A card for each network in the box: numbers as JSON, pictures, and the page that shows them.
+
+    python scripts/model_cards.py IMAGES --runs OUT [--names cifar10-nano …] [--speeds FILE] [--limit N] [--pages docs/models]
+
+IMAGES is what scripts/train_pretrained.sh was given, OUT its runs. What has been measured (NAME.json among the pages)
+is not measured again;
+--speeds is what benchmarks/inference.py printed for each network, one after the other, with `"model": NAME` in its lines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import shutil
+import subprocess
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from squeezekit.export.c.export import export_c
+from squeezekit.inference.evaluation import evaluate
+from squeezekit.inference.robustness import robustness
+from squeezekit.modelfile.inspection import inspect
+from squeezekit.pretrained.facts import facts
+from squeezekit.pretrained.files import model_path, pretrained_names
+from squeezekit.reporting.figures import draw_confusion, draw_curves
+from squeezekit.system import atomic_io
+
+TEMPLATE = Path(__file__).parent / "card.md.jinja"
+# The run that a network was compressed from.
+RUNS = {
+    "cifar10-nano": "nano",
+    "cifar10-tiny": "tiny",
+    "cifar10-small": "small",
+    "cifar10-best": "wide",
+    "digits-nano": "digits",
+}
+USE = {
+    "cifar10": "Telling ten kinds of animals and vehicles apart on small pictures: for teaching, for demonstrations, as a load "
+    "for hardware and compilers, and to start training from. It answers with one of its ten classes whatever the picture shows.",
+    "digits": "Telling handwritten digits apart, for tests and demonstrations on the smallest machines.",
+}
+DATA = {
+    "cifar10": "CIFAR-10 (JPEG): all 60,000 images of CIFAR-10 (Krizhevsky, 2009), re-encoded as JPEG of quality 75 with chroma "
+    "subsampling, which makes them a little harder than the original; 45,000 trained, 5,000 validated, 10,000 tested.",
+    "digits": "scikit-learn's 1,797 handwritten digits of 8 × 8 grey levels, resized to 32 × 32.",
+}
+# Runs of the box were trained with these fields of the recipe that differ from `modern`.
+SHOWN = ("optimizer", "learning_rate", "batch_size", "epochs", "cutout", "shift", "label_smoothing", "temperature", "precision")
+
+
+def commit() -> str:
+    """Of this working tree, short."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def measured(name: str, images: str, run: Path, folder: Path, limit: int) -> dict[str, Any]:
+    """Every number of a card; draws its pictures."""
+    data = "digits" if name.startswith("digits") else images
+    evaluation, looked = evaluate(name, data), inspect(model_path(name))
+    draw_confusion(evaluation, folder / f"{name}-confusion.png")
+    shutil.copy(draw_curves(run), folder / f"{name}-curves.png")
+    told = ("accuracy", "loss", "calibration_error", "per_class", "images")
+    found = {k: v for k, v in evaluation.as_json().items() if k in told}
+    with tempfile.TemporaryDirectory() as place:
+        exported = export_c(name, Path(place) / "c")
+    config = tomllib.loads((run / "config.toml").read_text(encoding="utf-8"))
+    with (run / "metrics.csv").open() as file:
+        seconds = float(list(csv.DictReader(file))[-1]["seconds"])
+    return {
+        **facts(name).as_json(),
+        "test": found,
+        "validation": looked.origin["accuracy"] if looked.origin else {},
+        "stages": looked.stages,
+        "confidence": looked.confidence,
+        "robustness": [vars(row) for row in robustness(name, data, limit)],
+        "c": {"constants": exported.constants, "variables": exported.variables, "activations": exported.activations},
+        "recipe": {field: config["recipe"][field] for field in SHOWN},
+        "network": {k: v for k, v in config["network"].items() if k not in ("mean", "std", "classes", "channels", "name")},
+        "seconds": seconds,
+        "device": config["run"]["device"],
+        "teacher": bool(config["run"]["teacher"]),
+    }
+
+
+def page(card: dict[str, Any], speeds: list[dict[str, Any]], about: dict[str, Any]) -> str:
+    """Markdown."""
+    kind = card["name"].partition("-")[0]
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    return template.render(**card, speeds=speeds, about=about["text"], use=USE[kind], about_data=DATA[kind])
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("images")
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--names", nargs="+", default=pretrained_names())
+    parser.add_argument("--speeds", type=Path)
+    parser.add_argument("--pages", type=Path, default=Path("docs/models"))
+    parser.add_argument("--limit", type=int, default=2000, help="test pictures to corrupt")
+    given = parser.parse_args()
+    given.pages.mkdir(parents=True, exist_ok=True)
+    lines = [json.loads(line) for line in given.speeds.read_text().splitlines()] if given.speeds else []
+    abouts = json.loads((given.pages / "about.json").read_text(encoding="utf-8"))
+    for name in given.names:
+        place = given.pages / f"{name}.json"
+        if not place.exists():
+            numbers = measured(name, given.images, given.runs / RUNS[name], given.pages, given.limit)
+            numbers |= {"rounds": abouts[name]["rounds"], "commit": commit()}
+            atomic_io.write_text(place, json.dumps(numbers, indent=1) + "\n")
+        card = json.loads(place.read_text(encoding="utf-8"))
+        own = [line for line in lines if line["model"] == name and "ratio" in line]
+        atomic_io.write_text(given.pages / f"{name}.md", page(card, own, abouts[name]))
+        print(f"{name}: {card['bytes']:,} bytes, test accuracy {card['test']['accuracy']:.4f}", flush=True)

@@ -1,0 +1,1 @@
+"""Arrays to bytes: range coder, context models, tensor encodings."""

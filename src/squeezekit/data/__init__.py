@@ -1,0 +1,1 @@
+"""Pictures become arrays: sources, splits, the decoded store, batches and augmentation."""

@@ -1,0 +1,183 @@
+"""The files of CIFAR-10, packed or unpacked, Python or binary version, read without trusting them.
+
+Nothing is written to the disk: the six batches are taken out of the archive by their exact names, and the pickles of
+the Python version are read by a reader that knows only lists, dictionaries, text, numbers and arrays of bytes.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import pickle
+import tarfile
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from squeezekit.system.errors import SqueezekitError
+
+Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+BATCHES = ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch")
+# Keras puts the unpacked folder up to two levels down.
+FOLDERS = ("", "cifar-10-batches-py", "cifar-10-batches-py-target/cifar-10-batches-py", "cifar-10-batches-bin")
+SIDE = 32
+PIXELS = 3 * SIDE * SIDE
+# The largest batch has 31,035,704 bytes, and the whole archive unpacks to 186 million.
+MOST_BYTES_AT_ONCE = 2**26
+MOST_BYTES = 2**28
+
+
+def read_cifar10(path: Path) -> tuple[Batch, Batch]:
+    """The training and the test pictures of an archive (tar.gz or tar), or of the folder that holds the six batches.
+
+    Each is (uint8 [n, 32, 32, 3], int64 [n]), in the order of the batches. Raises SqueezekitError.
+    """
+    try:
+        batches = _unpacked(path) if path.is_dir() else _packed(path)
+        for name in BATCHES:
+            if name not in batches:
+                raise ValueError(f"it holds no {name}")
+        images, labels = (np.concatenate(arrays) for arrays in zip(*(batches[name] for name in BATCHES[:-1]), strict=True))
+        return (images, labels), batches[BATCHES[-1]]
+    # Damaged input makes gzip, tarfile and pickle raise nearly anything.
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise SqueezekitError(
+            f"{path} cannot be read as CIFAR-10 ({reason}): give the whole cifar-10-python.tar.gz, "
+            "cifar-10-binary.tar.gz, or the folder that one of them unpacks to"
+        ) from error
+
+
+def find_batches(folder: Path) -> Path | None:
+    """The folder, at `folder` or a little below, that holds unpacked batches; None when there is none."""
+    return next((folder / below for below in FOLDERS if batch_files(folder / below)), None)
+
+
+def batch_files(folder: Path) -> list[Path]:
+    """Those of the six batches that lie in `folder`, of either version."""
+    candidates = (folder / (name + suffix) for name in BATCHES for suffix in ("", ".bin"))
+    return [path for path in candidates if path.is_file()]
+
+
+def _unpacked(folder: Path) -> dict[str, Batch]:
+    batches = {}
+    for path in batch_files(folder):
+        with path.open("rb") as file:
+            batches[path.stem] = _batch(path.name, _Limited(file).read())
+    return batches
+
+
+def _packed(path: Path) -> dict[str, Batch]:
+    expected = {f"cifar-10-batches-py/{name}" for name in BATCHES}
+    expected |= {f"cifar-10-batches-bin/{name}.bin" for name in BATCHES}
+    batches = {}
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        plain = _Limited(cast(BinaryIO, gzip.GzipFile(fileobj=file)) if packed else file)
+        with tarfile.open(fileobj=cast(BinaryIO, plain), mode="r|") as archive:
+            for member in archive:
+                content = archive.extractfile(member) if member.isreg() and member.name in expected else None
+                if content is not None:
+                    name = member.name.rpartition("/")[2]
+                    batches[name.removesuffix(".bin")] = _batch(name, content.read())
+    return batches
+
+
+class _Limited:
+    """A file of which nobody gets more than a CIFAR-10 archive could need: a guard against archives made to burst."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._read = file, 0
+
+    def read(self, size: int = MOST_BYTES_AT_ONCE) -> bytes:
+        content = self._file.read(min(size, MOST_BYTES_AT_ONCE))
+        self._read += len(content)
+        if self._read > MOST_BYTES or len(content) == MOST_BYTES_AT_ONCE:
+            raise ValueError("it is far larger than CIFAR-10")
+        return content
+
+
+def _batch(name: str, content: bytes) -> Batch:
+    pixels, labels = _records(content) if name.endswith(".bin") else _pickled(content)
+    if pixels.ndim != 2 or pixels.shape[1] != PIXELS or labels.shape != pixels.shape[:1] or not len(labels):
+        raise ValueError(f"{name} does not hold pictures of {PIXELS} bytes with a label each")
+    if labels.min() < 0 or labels.max() >= len(CLASSES):
+        raise ValueError(f"{name} holds a label that is not 0 to 9")
+    # Stored as planes of red, green and blue.
+    images = pixels.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(images), labels
+
+
+def _records(content: bytes) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    records = np.frombuffer(content, np.uint8)
+    if len(records) % (1 + PIXELS):
+        raise ValueError("a binary batch breaks off inside a picture")
+    records = records.reshape(-1, 1 + PIXELS)
+    return records[:, 1:], records[:, 0].astype(np.int64)
+
+
+def _pickled(content: bytes) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    batch = _PlainUnpickler(io.BytesIO(content), encoding="bytes").load()
+    # The official batches were written by Python 2, whose text arrives here as bytes.
+    named = {key.decode() if isinstance(key, bytes) else key: value for key, value in dict(batch).items()}
+    data, labels = named.get("data"), named.get("labels")
+    if not isinstance(data, _InertArray) or not isinstance(labels, list):
+        raise ValueError("a batch holds no data or no labels")
+    return data.pixels(), np.array(labels, dtype=np.int64)
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Reads a pickled batch and nothing else: the five names that a numpy array needs stand for inert objects here."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """What a name in the pickle stands for."""
+        known = {
+            ("numpy.core.multiarray", "_reconstruct"): _InertArray,
+            ("numpy._core.multiarray", "_reconstruct"): _InertArray,
+            ("numpy", "ndarray"): None,
+            ("numpy", "dtype"): _InertType,
+            ("_codecs", "encode"): _as_latin1,
+        }
+        if (module, name) not in known:
+            raise pickle.UnpicklingError(f"its pickle asks for {module}.{name}, which no batch needs")
+        return known[module, name]
+
+
+class _InertType:
+    """Stands for numpy.dtype: remembers the code of the type, and ignores the rest."""
+
+    def __init__(self, code: str | bytes, *_: object) -> None:
+        self.code = code.decode() if isinstance(code, bytes) else code
+
+    def __setstate__(self, state: object) -> None:
+        """The byte order and the like, which bytes do not have."""
+
+
+class _InertArray:
+    """Stands for numpy.ndarray: keeps the state of its pickle, and becomes an array only when that is plain bytes."""
+
+    def __init__(self, *_: object) -> None:
+        self._state: tuple[Any, ...] = ()
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        """(version, shape, type, whether columns come first, bytes)."""
+        self._state = state
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """The array, uint8."""
+        _, shape, kind, columns_first, content = self._state
+        if kind.code != "u1" or not isinstance(content, bytes):
+            raise ValueError("its pixels are not bytes")
+        return np.frombuffer(content, np.uint8).reshape(shape, order="F" if columns_first else "C")
+
+
+def _as_latin1(text: str, encoding: str) -> bytes:
+    # How Python 3 pickles bytes for Python 2.
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"its pickle asks for the encoding {encoding}")
+    return text.encode("latin1")

@@ -1,0 +1,192 @@
+"""The decoded store: pictures are decoded once and memory-mapped ever after.
+
+Two folders under the cache. `decoded/KEY/` holds the pixels (`images.npy`), the labels (`labels.npy`) and what they
+mean (`about.json`); KEY names the content, so that a moved or touched folder is not decoded again. `listings/` maps
+what a source looked like (paths, sizes, times) to such a key, so that a second start reads no picture at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import platformdirs
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from squeezekit.data.image_set import ImageSet
+from squeezekit.system import atomic_io
+from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.file_lock import one_at_a_time
+
+# A live decode writes many times a second: what nobody has written to for an hour belongs to a killed process.
+ABANDONED_SECONDS = 3600
+
+
+@dataclass(frozen=True)
+class About:
+    """What the arrays of a store mean: the first `training` rows are for training, the rest for the final test.
+
+    fingerprints: of the training and the test part. unreadable: hex SHA-256 of each file that no picture could be
+    made of, with the reason.
+    """
+
+    classes: tuple[str, ...]
+    mirrorable: bool
+    training: int
+    fingerprints: tuple[str, str]
+    unreadable: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The two parts of a decoded source, memory-mapped read-only, and the files left out (path, reason)."""
+
+    training: ImageSet
+    test: ImageSet
+    unreadable: tuple[tuple[str, str], ...] = ()
+
+
+def cache_folder() -> Path:
+    """Where decoded pictures and downloads are kept: SQUEEZEKIT_CACHE, or else the system's own place."""
+    return Path(os.environ.get("SQUEEZEKIT_CACHE") or platformdirs.user_cache_dir("squeezekit")).expanduser()
+
+
+@contextmanager
+def writable(*parts: str) -> Iterator[Path]:
+    """The folder `parts` under the cache, made if need be; whatever cannot be written there ends in one sentence."""
+    folder = cache_folder().joinpath(*parts)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+    except OSError as error:
+        raise SqueezekitError(
+            f"the cache folder {folder} cannot be written ({error.strerror or error}): free space there, or set the "
+            "environment variable SQUEEZEKIT_CACHE to another folder"
+        ) from error
+
+
+def key_of(*parts: object) -> str:
+    """A file name for whatever has these parts: hex SHA-256 of their text, each set apart from the next."""
+    digest = hashlib.sha256()
+    for part in parts:
+        text = str(part).encode("utf-8", "surrogateescape")
+        digest.update(len(text).to_bytes(8, "little") + text)
+    return digest.hexdigest()
+
+
+def recall(listing: str) -> Stored | None:
+    """What a source with that listing was decoded to, or None when that is unknown, gone or damaged."""
+    try:
+        known = json.loads((cache_folder() / "listings" / f"{listing}.json").read_text(encoding="utf-8"))
+        key, unreadable = known["store"], tuple((path, reason) for path, reason in known["unreadable"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    stored = open_store(key)
+    return stored and Stored(stored[0].training, stored[0].test, unreadable)
+
+
+def remember(listing: str, key: str, unreadable: Iterable[tuple[str, str]]) -> None:
+    """Note that a source with that listing is decoded under `key`, and which of its files were left out."""
+    with writable("listings") as folder:
+        known = {"store": key, "unreadable": list(unreadable)}
+        atomic_io.write_text(folder / f"{listing}.json", json.dumps(known))
+
+
+def open_store(key: str) -> tuple[Stored, About] | None:
+    """Map a store, or None when it is absent or damaged (numpy refuses a file that is shorter than it declares)."""
+    folder = cache_folder() / "decoded" / key
+    try:
+        fields = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+        about = About(tuple(fields.pop("classes")), fingerprints=tuple(fields.pop("fingerprints")), **fields)
+        images = np.load(folder / "images.npy", mmap_mode="r")
+        labels = np.load(folder / "labels.npy")
+        if labels.max() >= len(about.classes):
+            return None
+        return _parts(images, labels, about), about
+    # EOFError and the like from a file cut short, KeyError and TypeError from JSON of another shape.
+    except (OSError, ValueError, EOFError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _parts(images: NDArray[np.uint8], labels: NDArray[np.int64], about: About) -> Stored:
+    cut = about.training
+    return Stored(
+        ImageSet(images[:cut], labels[:cut], about.classes, about.fingerprints[0], about.mirrorable),
+        ImageSet(images[cut:], labels[cut:], about.classes, about.fingerprints[1], about.mirrorable),
+    )
+
+
+class StoreWriter:
+    """A store while it is written, block by block, so that it need never fit into memory."""
+
+    def __init__(self, folder: Path, images: BinaryIO, image_shape: tuple[int, int, int]) -> None:
+        self._folder, self._images, self._shape, self._count = folder, images, image_shape, 0
+        self._write_header()
+
+    def append(self, block: NDArray[np.uint8]) -> None:
+        """Add pictures, uint8 [n, h, w, c]."""
+        self._images.write(np.ascontiguousarray(block).data)
+        self._count += len(block)
+
+    def finish(self, labels: NDArray[np.int64], about: About) -> None:
+        """Say what was written; without this call nothing is kept."""
+        self._images.seek(0)
+        self._write_header()
+        with (self._folder / "labels.npy").open("wb") as file:
+            np.save(file, labels)
+            _flush(file)
+        with (self._folder / "about.json").open("wb") as file:
+            file.write(json.dumps(asdict(about)).encode())
+            _flush(file)
+
+    def _write_header(self) -> None:
+        # numpy pads the header for any number of rows, so that writing the final number over it fits.
+        shape = (self._count, *self._shape)
+        npy.write_array_header_1_0(self._images, {"descr": "|u1", "fortran_order": False, "shape": shape})
+
+
+@contextmanager
+def writing_store(key: str, image_shape: tuple[int, int, int]) -> Iterator[StoreWriter]:
+    """Write a store aside and rename it into place when the block is done; a kill leaves the cache as it was."""
+    with writable("decoded") as decoded:
+        _sweep(decoded)
+        aside = Path(tempfile.mkdtemp(prefix=f".{key[:16]}.", suffix=".partial", dir=decoded))
+        try:
+            with (aside / "images.npy").open("wb") as images:
+                yield StoreWriter(aside, images, image_shape)
+                _flush(images)
+            shutil.rmtree(decoded / key, ignore_errors=True)
+            aside.rename(decoded / key)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def building(key: str) -> Iterator[None]:
+    """Wait while another process builds the same thing: its result can then be opened instead."""
+    with writable("locks") as folder, one_at_a_time(folder / key):
+        yield
+
+
+def _flush(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sweep(decoded: Path) -> None:
+    oldest = time.time() - ABANDONED_SECONDS
+    for aside in decoded.glob(".*.partial"):
+        images = aside / "images.npy"
+        if (images if images.exists() else aside).stat().st_mtime < oldest:
+            shutil.rmtree(aside, ignore_errors=True)

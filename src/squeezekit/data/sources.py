@@ -1,0 +1,74 @@
+"""What `--data` may be: the name of a bundled or downloadable set, an archive, or a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+from squeezekit.data.cifar10 import load_cifar10
+from squeezekit.data.cifar10_archive import find_batches
+from squeezekit.data.digits import load_digits
+from squeezekit.data.image_folder import load_folder
+from squeezekit.data.image_set import ImageSource
+from squeezekit.system.errors import SqueezekitError
+
+CHOICES = "'digits', 'cifar10', the path of a CIFAR-10 archive, or a folder with one folder of pictures for each class"
+
+
+BUNDLED = ("digits", "cifar10")
+# What `loaded_once` has seen; None outside of it.
+_LOADED: ContextVar[dict[tuple[object, ...], ImageSource] | None] = ContextVar("_LOADED", default=None)
+
+
+def settled(data: str) -> str:
+    """`data` so that it means the same from any folder: a bundled name as it is, a path made absolute."""
+    return data if data in BUNDLED or not data else str(Path(data).expanduser().absolute())
+
+
+def load_images(
+    data: str | Path, *, image_size: int | None = None, channels: int | None = None, strict: bool = False
+) -> ImageSource:
+    """The pictures of `data`, decoded, with the test part set aside.
+
+    data: "digits" (scikit-learn's, 1 channel), "cifar10" (downloaded once), the path of a CIFAR-10 archive (Python or
+    binary version) or of its unpacked folder, or an image folder (see `load_folder`). A path may begin with ~.
+    image_size: height and width in pixels, 32 unless told. channels: 1 grey, 3 colour, the source's own unless told.
+    strict: whether a picture that cannot be read is an error instead of being named and skipped.
+
+    Raises SqueezekitError when `data` is none of these or what it holds cannot be used.
+    """
+    loaded, asked = _LOADED.get(), (data, image_size, channels, strict)
+    if loaded is None:
+        return _load(data, image_size, channels, strict)
+    if asked not in loaded:
+        loaded[asked] = _load(data, image_size, channels, strict)
+    return loaded[asked]
+
+
+@contextmanager
+def loaded_once() -> Iterator[None]:
+    """While it lasts, `load_images` looks at no source twice: listing a large folder takes its time."""
+    loaded = _LOADED.get()
+    before = _LOADED.set({} if loaded is None else loaded)
+    try:
+        yield
+    finally:
+        _LOADED.reset(before)
+
+
+def _load(data: str | Path, image_size: int | None, channels: int | None, strict: bool) -> ImageSource:
+    size = 32 if image_size is None else image_size
+    if data == "digits":
+        return load_digits(image_size=size, channels=1 if channels is None else channels)
+    channels = 3 if channels is None else channels
+    if data == "cifar10":
+        return load_cifar10(image_size=size, channels=channels)
+    path = Path(data).expanduser()
+    if data == "" or not path.exists():
+        raise SqueezekitError(f"'{data}' is neither a data set nor an existing path: give {CHOICES}")
+    batches = find_batches(path) if path.is_dir() else path
+    if batches is not None:
+        return load_cifar10(batches, image_size=size, channels=channels)
+    return load_folder(path, image_size=size, channels=channels, strict=strict)

@@ -1,0 +1,137 @@
+"""Who trains, who validates, who is tested: the test part by content, the validation part by seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from squeezekit.system.errors import SqueezekitError
+
+TEST_PERCENT = 15
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Indices into a training set: int64, ascending, without overlap."""
+
+    training: NDArray[np.int64]
+    validation: NDArray[np.int64]
+
+
+def split_training(
+    labels: ArrayLike,
+    *,
+    classes: Sequence[str],
+    seed: int,
+    validation_share: float = 0.1,
+    limit: int | None = None,
+    folds: int = 0,
+    fold: int = 0,
+) -> Split:
+    """Divide a training set into training and validation, every class in proportion, the same for the same seed.
+
+    labels: integers [n], indices into `classes`. `limit` first keeps that many images, again every class in
+    proportion and by seed (a larger limit keeps all that a smaller one kept). `validation_share` is 0.1 by default;
+    the report also speaks of 80 % for training, which is 0.2 here. With `folds`, that many parts of equal size take turns
+    instead: part `fold`, from 0, validates, the others train; over all parts each image validates once.
+
+    Raises SqueezekitError when the share is not between 0 and 1, there is no such fold, or a class has too few images for at
+    least one to train with and one to validate with.
+    """
+    if not 0 < validation_share < 1:
+        raise SqueezekitError(f"a validation share of {validation_share:g} is not possible: give one between 0 and 1")
+    if folds:
+        validation_share = _share_of_a_fold(folds, fold)
+    labels = np.asarray(labels, dtype=np.int64)
+    counts = np.bincount(labels, minlength=len(classes))
+    fewest, minimum = int(np.argmin(counts)), _fewest_images(validation_share)
+    if counts[fewest] < minimum:
+        raise SqueezekitError(
+            f"class '{classes[fewest]}' holds {_images(counts[fewest])} for training; a validation share of "
+            f"{validation_share:g} needs at least {minimum}: add images or remove the class"
+        )
+    kept = _kept(labels, limit, classes, seed, minimum)
+    if folds:
+        return _folded(kept, labels[kept], folds, fold, seed)
+    return _stratified(kept, labels[kept], validation_share, seed)
+
+
+def chosen_for_test(labels: Sequence[int], hashes: Sequence[bytes]) -> NDArray[np.bool_]:
+    """Which pictures are for the final test, as bool [n], decided by their content alone.
+
+    In each class the pictures are ordered by the SHA-256 of their content; the first 15 % (rounded, at least one) go
+    to test, and with them every picture anywhere that has the same content. No seed, file name or machine matters, and
+    identical pictures never stand on both sides.
+    """
+    by_class: dict[int, list[bytes]] = {}
+    for label, content_hash in zip(labels, hashes, strict=True):
+        by_class.setdefault(label, []).append(content_hash)
+    chosen: set[bytes] = set()
+    for members in by_class.values():
+        count = max((len(members) * TEST_PERCENT + 50) // 100, 1)
+        chosen.update(sorted(members)[:count])
+    return np.array([content_hash in chosen for content_hash in hashes], dtype=np.bool_)
+
+
+def _fewest_images(share: float) -> int:
+    # With this many in a class, both sides get at least one of it; 1e-9 keeps 1 / 0.1 from becoming 11.
+    return math.ceil(max(1 / share, 1 / (1 - share)) - 1e-9)
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"
+
+
+def _kept(labels: NDArray[np.int64], limit: int | None, classes: Sequence[str], seed: int, minimum: int) -> NDArray[np.int64]:
+    if limit is None or limit >= len(labels):
+        return np.arange(len(labels))
+    kept = _in_proportion(labels, seed)[: max(limit, 0)]
+    counts = np.bincount(labels[kept], minlength=len(classes))
+    fewest = int(np.argmin(counts))
+    if counts[fewest] < minimum:
+        raise SqueezekitError(
+            f"a limit of {limit} keeps {_images(counts[fewest])} of class '{classes[fewest]}', and each class needs "
+            f"at least {minimum} to be split: raise the limit"
+        )
+    return kept
+
+
+def _in_proportion(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    # An order whose every beginning is stratified: the k-th of m in its class stands at (k + 1/2) / m.
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    place = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels[shuffled] == label)
+        place[members] = (np.arange(len(members)) + 0.5) / len(members)
+    return shuffled[np.argsort(place, kind="stable")]
+
+
+def _share_of_a_fold(folds: int, fold: int) -> float:
+    if folds < 2 or not 0 <= fold < folds:
+        raise SqueezekitError(f"fold {fold} of {folds} is not possible: give two folds or more, and count them from 0")
+    return 1 / folds
+
+
+def _folded(kept: NDArray[np.int64], labels: NDArray[np.int64], folds: int, fold: int, seed: int) -> Split:
+    from sklearn.model_selection import StratifiedKFold
+
+    parts = StratifiedKFold(folds, shuffle=True, random_state=_generator(seed)).split(kept, labels)
+    training, validation = list(parts)[fold]
+    return Split(np.sort(kept[training]), np.sort(kept[validation]))
+
+
+def _generator(seed: int) -> np.random.RandomState:
+    # Not the seed itself, so that seeds of more than 32 bits work too.
+    return np.random.RandomState(np.random.MT19937(np.random.SeedSequence(seed)))
+
+
+def _stratified(kept: NDArray[np.int64], labels: NDArray[np.int64], share: float, seed: int) -> Split:
+    from sklearn.model_selection import train_test_split
+
+    count = math.ceil(share * len(kept) - 1e-9)
+    training, validation = train_test_split(kept, test_size=count, stratify=labels, random_state=_generator(seed))
+    return Split(np.sort(training), np.sort(validation))

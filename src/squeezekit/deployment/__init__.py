@@ -1,1 +1,0 @@
-"""Out of Python: ONNX, an HTTP service."""

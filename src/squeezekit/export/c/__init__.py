@@ -1,0 +1,1 @@
+"""C99 in integers, for any chip."""

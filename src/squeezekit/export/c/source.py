@@ -1,0 +1,273 @@
+"""The text of an exported network in C: one header, one source file, and what goes with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import resources
+from math import prod
+
+import numpy as np
+
+from squeezekit.codec.integer_model import code_integers, fresh_weights
+from squeezekit.codec.range_coder import SQUASH, encoder, finished
+from squeezekit.inference.model import Model
+from squeezekit.integer.layout import CONVOLUTION, Layout, laid_out
+from squeezekit.integer.plan import Convolution, Head, Plan
+from squeezekit.system.version import version
+
+WIDTH = 24  # Numbers a line.
+LAYER_BYTES = 72  # What a `struct sqz_layer` takes.
+UNIT = 16  # Most filters that products.c packs together.
+LEAST_BITS = 11  # Of what the least likely bit of a weight costs.
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of constants in flash and of variables in RAM, but for code, stack, and the packed weights of builds with vectors.
+
+    `arena` holds the activations; `least_arena` is what no placement of them can go below.
+    """
+
+    constants: int
+    variables: int
+    arena: int
+    least_arena: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """The files by name, and what the network takes of memory."""
+
+    files: dict[str, str]
+    memory: Memory
+
+
+def source_of(plan: Plan, model: Model, *, coded: bool) -> Source:
+    """The network in C; with `coded`, weights are entropy-coded and decoded at start into RAM."""
+    layout = laid_out(plan)
+    stream = coded_weights(plan) if coded else b""
+    memory = _memory(layout, plan, stream)
+    files = {
+        "classifier.h": _header(plan, model, memory),
+        "classifier.c": _classifier(plan, model, layout, stream),
+        "main.c": _part("main.c"),
+        "Makefile": _part("Makefile"),
+        "README.md": _readme(plan, model, memory, _packed_bytes(layout), coded=coded),
+    }
+    return Source(files, memory)
+
+
+def coded_weights(plan: Plan) -> bytes:
+    """Every layer's integers, filter by filter and channel by channel, as a `.sqz` file codes them (docs/sqz-format.md)."""
+    layers = [step.weights for step in plan.steps if isinstance(step, Convolution | Head)]
+    coder, learnt = encoder(sum(layer.size for layer in layers) * 15 * LEAST_BITS // 8 + 8), fresh_weights()
+    for layer in layers:
+        channels_last = layer.reshape(layer.shape[0], -1, layer.shape[-1]).astype(np.int64)
+        integers = np.ascontiguousarray(channels_last.transpose(0, 2, 1))
+        code_integers(coder, learnt, integers, int(np.abs(integers).max()).bit_length())
+    return finished(coder)
+
+
+def _part(name: str) -> str:
+    return (resources.files("squeezekit.export.c") / "runtime" / name).read_text(encoding="utf-8")
+
+
+def _memory(layout: Layout, plan: Plan, stream: bytes) -> Memory:
+    tables = 4 * len(layout.biases) + 2 * len(layout.gains) + 4 * len(layout.head_gains) + len(layout.gates)
+    tables += LAYER_BYTES * len(layout.layers)
+    arena = layout.arena.bytes
+    if not stream:
+        return Memory(tables + len(layout.weights), arena, arena, layout.arena.least)
+    most_row, most_channels = _most(plan)
+    # The decoder's memory lies where activations will be; its struct is that of decoder.c.
+    decoder = 16 + 4 * 7 * 6 + 12 + 2 * 10693 + 2 * (most_row + most_channels) + 2 * 4096 + 10693
+    return Memory(tables + len(stream) + 2 * 2048, len(layout.weights) + max(arena, decoder), arena, layout.arena.least)
+
+
+def _most(plan: Plan) -> tuple[int, int]:
+    """The longest filter and the most channels of any layer."""
+    shapes = [step.weights.shape for step in plan.steps if isinstance(step, Convolution | Head)]
+    return max(prod(shape[1:]) for shape in shapes), max(shape[-1] for shape in shapes)
+
+
+def _header(plan: Plan, model: Model, memory: Memory) -> str:
+    picture, classes = plan.maps[0], len(model.classes)
+    return f"""/* {_told(model)}
+ *
+ * A picture is {_shape(plan)}, row by row. Logits are integers: divide them by
+ * 2^CLASSIFIER_FRACTION and by CLASSIFIER_TEMPERATURE, then softmax gives probabilities; an answer less probable than
+ * CLASSIFIER_THRESHOLD is unsure.
+ */
+#ifndef CLASSIFIER_H
+#define CLASSIFIER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define CLASSIFIER_SIDE {picture.height}
+#define CLASSIFIER_CHANNELS {picture.channels}
+#define CLASSIFIER_PICTURE_BYTES {picture.bytes}
+#define CLASSIFIER_CLASSES {classes}
+#define CLASSIFIER_FRACTION {plan.fraction}
+#define CLASSIFIER_ARENA_BYTES {memory.arena}
+#define CLASSIFIER_TEMPERATURE {float(model.temperature)!r}
+#define CLASSIFIER_THRESHOLD {float(model.threshold)!r}
+
+/* Names of the classes, in the order of the logits, in UTF-8. */
+extern const char *const classifier_names[CLASSIFIER_CLASSES];
+
+/* Once, before the first picture. */
+void classifier_start(void);
+
+/* Logits [CLASSIFIER_CLASSES] of a picture [CLASSIFIER_PICTURE_BYTES]; one call at a time. */
+void classifier_run(const uint8_t *picture, int32_t *logits);
+
+/* The class with the largest logit. */
+size_t classifier_best(const int32_t *logits);
+
+#endif
+"""
+
+
+def _shape(plan: Plan) -> str:
+    picture = plan.maps[0]
+    return f"{picture.height} x {picture.width} pixels of {picture.channels} byte{'s' if picture.channels > 1 else ''}"
+
+
+def _told(model: Model) -> str:
+    config = model.config
+    return f"A classifier of {len(model.classes)} classes, network '{config.name}', made by squeezekit {version()}"
+
+
+def _classifier(plan: Plan, model: Model, layout: Layout, stream: bytes) -> str:
+    most_row, most_channels = _most(plan)
+    parts = [
+        f"/* {_told(model)} */",
+        '#include "classifier.h"',
+        "#define SQZ_API static",
+        _part("runtime.h"),
+        _part("products.c"),
+        _part("runtime.c"),
+    ]
+    if stream:
+        parts += [
+            f"#define SQZ_MOST_ROW {most_row}\n#define SQZ_MOST_CHANNELS {most_channels}",
+            _table("uint16_t", "sqz_squash", SQUASH[2048:]),
+            _part("decoder.c"),
+            _table("uint8_t", "coded", stream),
+            f"static int8_t weights[{len(layout.weights)}];",
+            "/* The decoder has done its work before the first map is written. */\n"
+            f"static union {{\n    uint8_t arena[{layout.arena.bytes}];\n    struct sqz_decoder decoder;\n}} memory;",
+        ]
+    else:
+        parts += [
+            _table("int8_t", "weights", layout.weights),
+            f"static union {{\n    uint8_t arena[{layout.arena.bytes}];\n}} memory;",
+        ]
+    decode = "    sqz_decode(&model, &memory.decoder, coded, sizeof coded, weights);\n"
+    start = decode if stream else ""
+    names = "".join(f"    {_quoted(name)},\n" for name in model.classes)
+    parts += [
+        _table("int32_t", "biases", layout.biases),
+        _table("uint16_t", "gains", layout.gains),
+        _table("uint32_t", "head_gains", layout.head_gains, suffix="u"),
+        *([_table("uint8_t", "gates", layout.gates)] if len(layout.gates) else []),
+        _layers(layout),
+        f"""#ifdef SQZ_UNIT
+#if SQZ_UNIT > {UNIT}
+#error "there is no room for weights packed like that"
+#endif
+static int8_t packed[{_packed_bytes(layout)}];
+#define PACKED packed
+#else
+#define PACKED NULL
+#endif""",
+        f"""static const struct sqz_model model = {{
+    .layers = layers, .weights = weights, .packed = PACKED, .biases = biases, .gains = gains, .head_gains = head_gains,
+    .gates = {"gates" if len(layout.gates) else "NULL"}, .border = {{{", ".join(map(str, layout.border))}}},
+    .layer_count = {len(layout.layers)}, .classes = CLASSIFIER_CLASSES, .mirrored = {int(plan.mirrored)},
+}};""",
+        f"const char *const classifier_names[CLASSIFIER_CLASSES] = {{\n{names}}};",
+        f"void classifier_start(void)\n{{\n{start}#ifdef SQZ_UNIT\n    pack_weights(&model, packed);\n#endif\n}}",
+        "void classifier_run(const uint8_t *picture, int32_t *logits)\n{\n    sqz_run(&model, picture, memory.arena, logits);\n}",
+        """size_t classifier_best(const int32_t *logits)
+{
+    size_t best = 0;
+    for (size_t k = 1; k < CLASSIFIER_CLASSES; k++)
+        if (logits[k] > logits[best])
+            best = k;
+    return best;
+}""",
+    ]
+    return "\n\n".join(part.rstrip() for part in parts) + "\n"
+
+
+def _packed_bytes(layout: Layout) -> int:
+    """Room for the weights of convolutions as products.c packs them, by the largest of its units."""
+    dense = (layer for layer in layout.layers if layer.kind == CONVOLUTION and not layer.depthwise)
+    return sum(-(-layer.filters // UNIT) * UNIT * -(-layer.row // 4) * 4 for layer in dense)
+
+
+def _layers(layout: Layout) -> str:
+    rows = []
+    for layer in layout.layers:
+        # A field that is 0 need not be said.
+        fields = [f".{name} = {value}" for name, value in layer.fields().items() if value or name == "kind"]
+        rows.append("    {" + ", ".join(fields) + "},\n")
+    return f"static const struct sqz_layer layers[{len(rows)}] = {{\n{''.join(rows)}}};"
+
+
+def _table(kind: str, name: str, numbers: Iterable[int], suffix: str = "") -> str:
+    texts = [f"{int(number)}{suffix}" for number in numbers]
+    lines = "".join("    " + ", ".join(texts[i : i + WIDTH]) + ",\n" for i in range(0, len(texts), WIDTH))
+    return f"static const {kind} {name}[{len(texts)}] = {{\n{lines}}};"
+
+
+def _quoted(text: str) -> str:
+    """As a C literal: every byte that is not plain in octal, since a compiler may take question marks for trigraphs."""
+    plain = {*range(32, 127)} - {*b'"\\?'}
+    return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode()) + '"'
+
+
+def _readme(plan: Plan, model: Model, memory: Memory, packed: int, *, coded: bool) -> str:
+    picture = plan.maps[0]
+    weights = (
+        "The weights are entropy-coded; `classifier_start` decodes them into RAM, once."
+        if coded
+        else "The weights are constants."
+    )
+    smallest = (
+        "the most that is alive at one step, so no placement is smaller"
+        if memory.arena == memory.least_arena
+        else f"the most that is alive at one step is {memory.least_arena:,}"
+    )
+    return f"""# {len(model.classes)} classes in C
+
+{_told(model)}: {plan.weights:,} weights, {plan.macs:,} multiply-adds a picture, in integers only.
+
+```sh
+make
+./classify PICTURE
+```
+
+`classifier.h` and `classifier.c` are the library: strict C99 with freestanding headers only (with vectors, the compiler's
+intrinsics too), no allocation, no recursion, no floating point. A compiler may still want the C library's `memcpy` and `memset`.
+`main.c` reads files of raw bytes, or .pgm and .ppm, of {_shape(plan)}.
+
+{weights} Where the compiler may use AVX2 or WebAssembly's vectors (`-march=native`, `-msimd128`), `classifier_start` packs them
+for these; elsewhere nothing is packed.
+
+| memory | bytes |
+|---|---|
+| flash: constants | {memory.constants:,} |
+| flash: code | some 5,000 with `-Os` on a Cortex-M |
+| RAM: variables | {memory.variables:,} |
+| of which activations | {memory.arena:,} |
+| RAM: packed weights, with vectors only | {packed:,} |
+| RAM: stack | about 1,500 |
+| the picture, wherever it is | {picture.bytes:,} |
+
+The activations share one arena: {smallest}. Logits are integers in units of 2^-{plan.fraction}, the same to the bit on every
+machine.
+"""

@@ -1,0 +1,136 @@
+"""HTML: one file that classifies pictures in any browser, without a network connection."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import struct
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from squeezekit.codec.range_coder import SQUASH
+from squeezekit.export.c.source import coded_weights
+from squeezekit.inference.model import Model, load_model
+from squeezekit.integer.layout import Layer, Layout, laid_out
+from squeezekit.integer.plan import Plan
+from squeezekit.integer.quantizer import accuracy_in_integers, integer_plan
+from squeezekit.system import atomic_io
+from squeezekit.system.errors import SqueezekitError
+
+# `struct sqz_layer` of runtime.h and `struct block` of page.c, as WebAssembly lays them out.
+LAYER, BLOCK = struct.Struct("<14B10H2x9I"), struct.Struct("<9I4B")
+# page.c has room for the averages of so many channels while it decodes.
+MOST_CHANNELS = 4096
+
+
+@dataclass(frozen=True)
+class HtmlExport:
+    """What was written; sizes are bytes, `model` is the part of the page that holds the network, coded.
+
+    `validation` is the accuracy before and after, empty where no images are at hand.
+    """
+
+    file: str
+    bytes: int
+    model: int
+    macs: int
+    validation: dict[str, float]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """What a reader wants to know of it."""
+        return [f"{self.file}: {self.bytes:,} bytes, of which {self.model:,} are the network; open it in a browser"]
+
+
+def export_html(model: str | Path, out: str | Path, *, data: str | Path | None = None) -> HtmlExport:
+    """Write a run or a `.sqz` file of the SqueezeNet family as a page that classifies pictures by itself.
+
+    It computes in integers, as the C export does, by the same code as WebAssembly; nothing leaves the page. Where the images
+    are at hand (a run's own, or `data`), the accuracy on the validation images is measured before and after. Raises
+    SqueezekitError.
+    """
+    loaded, out = load_model(model), Path(out).expanduser()
+    plan = integer_plan(loaded, data)
+    block = model_block(plan)
+    text = page_of(loaded, plan, block)
+    atomic_io.write_text(out, text)
+    return HtmlExport(str(out), len(text.encode()), len(block), plan.macs, accuracy_in_integers(loaded, plan, data))
+
+
+def page_of(model: Model, plan: Plan, block: bytes | None = None) -> str:
+    """The page, as text."""
+    parts = {name: _part(name).decode() for name in ("page.html", "page.css", "page.js")}
+    about = {
+        "name": Path(model.name).stem,
+        "network": model.config.name,
+        "classes": model.classes,
+        "side": plan.maps[0].height,
+        "channels": plan.maps[0].channels,
+        "unit": 2.0**plan.fraction * model.temperature,
+        "threshold": model.threshold,
+        "macs": plan.macs,
+    }
+    filled = {
+        "POLICY": policy(parts["page.js"], parts["page.css"]),
+        "STYLE": parts["page.css"],
+        "SCRIPT": parts["page.js"],
+        "RUNTIME": base64.b64encode(_part("page.wasm")).decode(),
+        "MODEL": base64.b64encode(block or model_block(plan)).decode(),
+        # A name of a class may hold anything; here it must not end the element.
+        "ABOUT": json.dumps(about, ensure_ascii=False).replace("<", "\\u003c"),
+    }
+    page = parts["page.html"]
+    for name, text in filled.items():
+        page = page.replace(f"@{name}@", text, 1)
+    return page
+
+
+def policy(script: str, style: str) -> str:
+    """A Content-Security-Policy that allows this script and this style, and no connection."""
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (script, style)]
+    return (
+        f"default-src 'none'; script-src 'sha256-{hashes[0]}' 'wasm-unsafe-eval'; style-src 'sha256-{hashes[1]}'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def model_block(plan: Plan) -> bytes:
+    """A network as page.c takes it: sizes, the coder's table, layers, biases, gains, gates, and the coded weights."""
+    layout = laid_out(plan)
+    _check_room(layout)
+    coded = coded_weights(plan)
+    border = (*layout.border, 0, 0, 0)[:4]
+    sizes = (len(layout.weights), len(layout.biases), len(layout.gains), len(layout.gates), len(coded))
+    tables = [
+        BLOCK.pack(len(layout.layers), len(layout.head_gains), plan.mirrored, layout.arena.bytes, *sizes, *border),
+        np.asarray(SQUASH[2048:], "<u2").tobytes(),
+        b"".join(_packed(layer) for layer in layout.layers),
+        layout.biases.astype("<i4").tobytes(),
+        layout.head_gains.astype("<u4").tobytes(),
+        layout.gains.astype("<u2").tobytes(),
+        layout.gates.tobytes(),
+        coded,
+    ]
+    return b"".join(table + bytes(-len(table) % 4) for table in tables)
+
+
+def _packed(layer: Layer) -> bytes:
+    return LAYER.pack(*layer.fields().values())
+
+
+def _check_room(layout: Layout) -> None:
+    widest = max(layer.channels for layer in layout.layers)
+    if widest > MOST_CHANNELS:
+        raise SqueezekitError(f"a map of {widest:,} channels is too wide for a page; at most {MOST_CHANNELS:,} are possible")
+
+
+def _part(name: str) -> bytes:
+    return (resources.files("squeezekit.export.html") / "page" / name).read_bytes()

@@ -1,0 +1,189 @@
+"""ONNX: a graph that takes pixels and gives logits, with everything else that is known of the network in its metadata."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from squeezekit.acceleration.folding import folded
+from squeezekit.data.image_set import ImageSet
+from squeezekit.inference.evaluation import evaluate, own_images
+from squeezekit.inference.model import Model, load_model
+from squeezekit.inference.onnx_network import INPUT, KEY, OUTPUT, OnnxMetadata, OnnxNetwork
+from squeezekit.integer.quantizer import calibration_images
+from squeezekit.modelfile.probability_calibration import ProbabilityCalibration
+from squeezekit.networks.named_layers import NamedLayers
+from squeezekit.networks.stored_names import as_stored
+from squeezekit.system import atomic_io
+from squeezekit.system.errors import SqueezekitError
+
+OPSET = 23
+AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class OnnxExport:
+    """What was written; `validation` is the accuracy before and after int8 quantisation, empty for float."""
+
+    file: str
+    bytes: int
+    opset: int
+    int8: bool
+    validation: dict[str, float]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """What a reader wants to know of it."""
+        return [f"{self.file}: {self.bytes:,} bytes, opset {self.opset}"]
+
+
+class FromPixels(nn.Module):
+    """A network with its normalization: uint8 [n, channels, h, w] -> logits [n, classes]."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        config = model.config
+        self.network = model.network
+        mean, std = (torch.tensor(numbers).expand(config.channels).view(1, -1, 1, 1) for numbers in (config.mean, config.std))
+        self.register_buffer("scale", 1 / (255 * std))
+        self.register_buffer("shift", -mean / std)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network(images.float() * self.scale + self.shift)
+        return logits
+
+
+def export_onnx(model: str | Path, out: str | Path, *, int8: bool = False, data: str | Path | None = None) -> OnnxExport:
+    """Write a run or a `.sqz` file as ONNX to `out`, which a file of that name survives when anything fails.
+
+    `int8` quantises weights for each filter and maps for each layer, calibrated on training images, which a `.sqz` needs `data`
+    for; the accuracy on the validation images is measured before and after. Raises SqueezekitError.
+    """
+    _check_installed()
+    loaded, out = load_model(model), Path(out).expanduser()
+    if out.suffix != ".onnx":
+        raise SqueezekitError(f"-o {out}: name a file that ends in .onnx")
+    if isinstance(loaded.network, OnnxNetwork):
+        raise SqueezekitError(f"{model}: is ONNX already; give the run or the .sqz file that it was made from")
+    images = own_images(loaded, data).training if int8 else None
+    if isinstance(loaded.network, NamedLayers):
+        loaded = loaded.with_network(folded(loaded.network))
+    graph = graph_of(loaded)
+    if images is not None:
+        graph = _quantised(graph, images, calibration_images(loaded, images))
+    entry = graph.metadata_props.add()
+    entry.key, entry.value = KEY, _metadata(loaded, int8).model_dump_json()
+    content = graph.SerializeToString()
+    atomic_io.write_bytes(out, content)
+    validation = {}
+    if int8:
+        source = data or loaded.data
+        before, after = (evaluate(one, source, "validation").accuracy for one in (model, out))
+        validation = {"before": before, "after": after}
+    return OnnxExport(str(out), len(content), OPSET, int8, validation)
+
+
+def _check_installed() -> None:
+    missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if find_spec(name) is None]
+    if missing:
+        raise SqueezekitError(f"--to onnx needs {', '.join(missing)}; pip install 'squeezekit[onnx]'")
+
+
+def _metadata(model: Model, int8: bool) -> OnnxMetadata:
+    config = model.config
+    return OnnxMetadata(
+        classes=model.classes,
+        channels=config.channels,
+        image_size=config.image_size,
+        network=as_stored(json.loads(config.model_dump_json())),
+        int8=int8,
+        confidence=ProbabilityCalibration(temperature=model.temperature, threshold=model.threshold),
+        origin=model.origin,
+    )
+
+
+def graph_of(model: Model) -> Any:
+    """As an `onnx.ModelProto`, without metadata."""
+    side = model.config.image_size
+    network = FromPixels(model).eval()
+    pixels = torch.zeros(2, model.config.channels, side, side, dtype=torch.uint8)
+    with _quiet():
+        program = torch.onnx.export(
+            network,
+            (pixels,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes={"images": {0: torch.export.Dim("n")}},
+            verbose=False,
+        )
+    assert program is not None
+    return _without_notes(program.model_proto)
+
+
+def _without_notes(graph: Any) -> Any:
+    """Without the exporter's remarks, up to a fifth of a small file, which name folders of the machine that it ran on."""
+    inside = graph.graph
+    for place in (inside, *inside.node, *inside.input, *inside.output, *inside.value_info, *inside.initializer):
+        del place.metadata_props[:]
+    return graph
+
+
+def _quantised(graph: Any, images: ImageSet, chosen: NDArray[np.int64]) -> Any:
+    """In eight bits, between pairs of QuantizeLinear and DequantizeLinear, by ONNX Runtime's static quantisation."""
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with _quiet(), tempfile.TemporaryDirectory() as place:
+        plain, made = Path(place) / "plain.onnx", Path(place) / "int8.onnx"
+        quant_pre_process(graph, str(plain))
+        types = {"weight_type": QuantType.QInt8, "activation_type": QuantType.QUInt8}
+        quantize_static(str(plain), str(made), _Calibration(images, chosen), per_channel=True, **types)
+        return onnx.load(str(made))
+
+
+class _Calibration:
+    """Batches of pixels, as ONNX Runtime asks for them."""
+
+    def __init__(self, images: ImageSet, chosen: NDArray[np.int64]) -> None:
+        parts = (chosen[i : i + AT_ONCE] for i in range(0, len(chosen), AT_ONCE))
+        self._left: Iterator[dict[str, NDArray[np.uint8]]] = (
+            {INPUT: np.ascontiguousarray(np.asarray(images.images[np.sort(part)]).transpose(0, 3, 1, 2))} for part in parts
+        )
+
+    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+        return next(self._left, None)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what exporters say of operators and options that are not ours."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

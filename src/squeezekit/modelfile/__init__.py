@@ -1,0 +1,1 @@
+"""The .sqz format: its metadata sections, .sqd deltas, inspection."""

@@ -1,0 +1,1 @@
+"""Trained networks in the wheel, by name."""

@@ -1,0 +1,61 @@
+"""What there is to know of a network in the box before using it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from squeezekit.modelfile.sqz import read_sqz
+from squeezekit.networks.layer_table import layer_table
+from squeezekit.pretrained.files import FILES, pretrained_names
+
+LICENCE = "Apache-2.0"
+# What the first part of a name stands for.
+DATA = {"cifar10": "CIFAR-10 (JPEG)", "digits": "scikit-learn's handwritten digits"}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Of one network: `bytes` of its file, `macs` multiply-adds of one picture, the peak of int8 activations in bytes.
+
+    `accuracy` is that on test images, 0…1, measured once.
+    """
+
+    name: str
+    bytes: int
+    parameters: int
+    macs: int
+    activation_bytes: int
+    accuracy: float
+    classes: tuple[str, ...]
+    image_size: int
+    data: str
+    licence: str = LICENCE
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+def facts(name: str) -> Facts:
+    """Of the network in the box of that name; raises SqueezekitError for an unknown one."""
+    path = FILES / f"{name}.sqz"
+    file = read_sqz(path)
+    table = layer_table(file.network)
+    assert file.origin is not None
+    return Facts(
+        name=name,
+        bytes=path.stat().st_size,
+        parameters=table.parameters,
+        macs=table.macs,
+        activation_bytes=table.activation_bytes,
+        accuracy=file.origin.accuracy["test"],
+        classes=file.classes,
+        image_size=file.network.image_size,
+        data=DATA[name.partition("-")[0]],
+    )
+
+
+def all_facts() -> list[Facts]:
+    """Of every network in the box, the smallest file first."""
+    return [facts(name) for name in pretrained_names()]

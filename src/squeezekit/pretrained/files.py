@@ -1,0 +1,28 @@
+"""The networks in the box: files of the package, found by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from squeezekit.system.errors import SqueezekitError
+
+FILES = Path(__file__).parent / "models"
+
+
+def pretrained_names() -> list[str]:
+    """Every name, the smallest file first."""
+    return [path.stem for path in sorted(FILES.glob("*.sqz"), key=lambda path: path.stat().st_size)]
+
+
+def model_path(model: str | Path) -> Path:
+    """Where a MODEL lies: a path of one's own, or else the file of a network in the box; raises SqueezekitError.
+
+    A run folder, a `.sqz` or an `.onnx` file in the current directory comes before a network of the same name.
+    """
+    path = Path(model).expanduser()
+    if path.exists():
+        return path
+    if str(model) in pretrained_names():
+        return FILES / f"{model}.sqz"
+    known = ", ".join(pretrained_names())
+    raise SqueezekitError(f"{model}: does not exist; give a run folder, a .sqz or an .onnx file, or one of {known}")

@@ -1,0 +1,1 @@
+"""Weights to grids: rate–distortion rounding, Fisher information, quantisation-aware training."""

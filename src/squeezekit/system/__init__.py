@@ -1,0 +1,1 @@
+"""What stands under everything: files that survive a kill, locks, the console, errors, seeds."""

@@ -1,1 +1,0 @@
-"""Trained networks that come with squeezekit."""

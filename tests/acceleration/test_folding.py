@@ -1,0 +1,84 @@
+"""Batch normalization folded into convolutions, and made anew from images."""
+
+import pytest
+import torch
+
+from squeezekit.acceleration.folding import folded, unfolded
+from squeezekit.networks import network_config
+from squeezekit.networks.dropout import Dropout
+
+FAMILY = {"batch_norm": True, "dropout": 0.0, "base_e": 32, "incr_e": 16}
+OTHERS = ("resnet8", "resnet20", "mobilenetv2_050", "xvel-tiniest")
+
+
+GROWN = {"depthwise": 5, "gated": True, "bypass": "simple"}
+
+
+@pytest.fixture(params=["none", "simple", "complex", "grown", *OTHERS])
+def network(request):
+    torch.manual_seed(0)
+    if request.param in OTHERS:
+        network = network_config(request.param).build()
+    else:
+        fields = GROWN if request.param == "grown" else {"bypass": request.param}
+        network = network_config("squeezenet-late", **fields, **FAMILY).build()
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.weight.uniform_(0.5 if request.param in OTHERS else -1.5, 1.5)
+                module.bias.normal_()
+        for _ in range(5):
+            network.train()(torch.randn(16, 3, 32, 32))
+    return network.eval()
+
+
+def test_folded_and_unfolded_answer_alike(network):
+    images = torch.randn(8, 3, 32, 32)
+    plain = folded(network)
+    again = unfolded(plain, torch.randn(32, 3, 32, 32))
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in plain.modules())
+    assert [*again.state_dict()] == [*network.state_dict()]
+    assert (network(images).std(0) > 0).all()
+    for other in (plain, again):
+        assert torch.allclose(other(images), network(images), atol=1e-4 * float(network(images).detach().abs().max()))
+
+
+def test_places_are_all_the_filters(network):
+    filters = {module for module in network.modules() if isinstance(module, torch.nn.Conv2d | torch.nn.Linear)}
+    plain = dict(folded(network).named_modules())
+    assert {place.module for place in network.places()} == filters
+    assert all(plain[place.name].weight.shape == place.module.weight.shape for place in network.places())
+
+
+def test_places_come_in_the_order_in_which_they_compute(network):
+    called, images = [], torch.randn(2, 3, 32, 32)
+    for place in network.places():
+        place.module.register_forward_hook(lambda module, *_: called.append(module))
+    network(images)
+    places = [place.module for place in network.places()]
+    shortcut = [getattr(block, "shortcut", None) for block in getattr(network, "blocks", [])]
+    bypass = [module for name, module in network.named_modules() if "bypass" in name]
+    # Branches that stand beside each other may come in any order.
+    beside = {id(each) for each in (*shortcut, *bypass)}
+    assert [m for m in called if id(m) not in beside] == [m for m in places if id(m) not in beside]
+
+
+def test_filters_have_the_length_that_muon_gives_them(network):
+    again = unfolded(folded(network), torch.randn(32, 3, 32, 32))
+    for module in again.modules():
+        if isinstance(module, torch.nn.Conv2d) and module.bias is None:
+            assert float(module.weight.detach().norm()) == pytest.approx(len(module.weight) ** 0.5, rel=1e-4)
+
+
+def test_statistics_are_those_of_the_images(network):
+    images = torch.randn(32, 3, 32, 32)
+    again = unfolded(folded(network), images)
+    in_use = again(images)
+    again.train()
+    for module in again.modules():
+        if isinstance(module, Dropout):
+            module.eval()
+    with torch.no_grad():
+        in_training = again(images)
+    # What the images themselves give as statistics is what is stored.
+    assert torch.allclose(in_training, in_use, atol=1e-3 * float(in_use.detach().abs().max()))

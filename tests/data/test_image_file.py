@@ -1,0 +1,206 @@
+"""The one rule that turns a picture into pixels."""
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from squeezekit.data.image_file import IMAGE_SUFFIXES, read_image
+from squeezekit.system.errors import SqueezekitError
+
+
+def saved(image, kind, **options):
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    file.seek(0)
+    return file
+
+
+def noise(*shape, dtype=np.uint8):
+    return np.random.default_rng(1).integers(0, np.iinfo(dtype).max, shape, dtype=dtype)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "WEBP"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_picture_of_the_right_size_is_left_as_it_is(kind, channels):
+    pixels = noise(32, 32) if channels == 1 else noise(32, 32, 3)
+    file = saved(Image.fromarray(pixels), kind, **({"lossless": True} if kind == "WEBP" else {}))
+    assert (read_image(file, 32, channels).squeeze() == pixels).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 70), st.integers(1, 70), st.integers(1, 40), st.sampled_from([1, 3]), st.integers(0, 255))
+def test_any_size_becomes_the_square_asked_for_and_keeps_an_even_colour(width, height, size, channels, grey):
+    pixels = read_image(Image.new("RGB", (width, height), (grey,) * 3), size, channels)
+    assert pixels.shape == (size, size, channels)
+    assert pixels.dtype == np.uint8
+    assert (pixels == grey).all()
+
+
+def test_the_centre_is_cut_out_with_the_aspect_kept():
+    pixels = np.zeros((10, 30, 3), np.uint8)
+    pixels[:, 10:20] = 200
+    assert (read_image(pixels, 10, 3) == 200).all()
+    assert (read_image(pixels.swapaxes(0, 1), 10, 3) == 200).all()
+    assert (read_image(pixels, 5, 3) == 200).all()
+
+
+def test_shrinking_averages_instead_of_picking():
+    stripes = np.zeros((64, 64), np.uint8)
+    stripes[:, ::2] = 255
+    assert abs(read_image(stripes, 8, 1).astype(int) - 128).max() <= 6
+
+
+def test_enlarging_interpolates():
+    steps = read_image(np.array([[0, 200], [0, 200]], np.uint8), 8, 1)[0, :, 0]
+    assert len(set(steps.tolist())) > 2
+    assert (np.diff(steps.astype(int)) >= 0).all()
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_the_cameras_orientation_is_applied(orientation):
+    upright = Image.fromarray(noise(4, 4, 3)).resize((32, 32), Image.Resampling.NEAREST)
+    # What has to be done to the stored picture, undone here.
+    undo = {2: [0], 3: [3], 4: [1], 5: [5], 6: [2], 7: [6], 8: [4]}[orientation]
+    stored = upright
+    for method in undo:
+        stored = stored.transpose(Image.Transpose(method))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pixels = read_image(saved(stored, "PNG", exif=exif), 32, 3)
+    assert (pixels == np.asarray(upright)).all()
+    assert not (np.asarray(stored) == np.asarray(upright)).all()
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparency_is_laid_on_white(mode):
+    image = Image.new(mode, (8, 8), (0, 0, 0, 0) if mode == "RGBA" else (0, 0))
+    assert (read_image(saved(image, "PNG"), 8, 3) == 255).all()
+    half = Image.new(mode, (8, 8), (0, 0, 0, 128) if mode == "RGBA" else (0, 128))
+    assert (abs(read_image(saved(half, "PNG"), 8, 1).astype(int) - 127) <= 1).all()
+
+
+def test_a_transparent_colour_of_a_palette_is_laid_on_white():
+    image = Image.new("P", (8, 8), 0)
+    image.putpalette([0, 0, 0, 10, 20, 30])
+    image.putpixel((0, 0), 1)
+    pixels = read_image(saved(image, "PNG", transparency=0), 8, 3)
+    assert pixels[0, 0].tolist() == [10, 20, 30]
+    assert (pixels[1:] == 255).all()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_16_bit_grey_is_scaled_and_not_cut(channels):
+    deep = np.linspace(0, 65535, 64, dtype=np.uint16).reshape(8, 8)
+    expected = np.rint(deep / 257)
+    for source in (saved(Image.fromarray(deep), "PNG"), deep):
+        assert (read_image(source, 8, channels)[:, :, 0] == expected).all()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK", "YCbCr", "HSV", "I;16", "I"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_mode_is_understood(mode, channels):
+    assert (read_image(Image.new(mode, (9, 7)), 4, channels).shape) == (4, 4, channels)
+
+
+def test_colour_becomes_grey_by_brightness():
+    assert read_image(Image.new("RGB", (4, 4), (0, 255, 0)), 4, 1)[0, 0, 0] == 150
+
+
+def test_a_large_jpeg_is_decoded_small_and_still_right():
+    smooth = Image.fromarray(noise(6, 6, 3)).resize((1024, 1024), Image.Resampling.BICUBIC)
+    file = saved(smooth, "JPEG", quality=95)
+    whole = Image.open(io.BytesIO(file.getvalue()))
+    expected = np.asarray(whole.resize((32, 32), Image.Resampling.BILINEAR)).astype(int)
+    assert abs(read_image(file, 32, 3) - expected).max() <= 3
+
+
+def test_a_jpeg_is_never_decoded_below_twice_the_size(monkeypatch):
+    decoded = []
+    resize = Image.Image.resize
+    monkeypatch.setattr(Image.Image, "resize", lambda self, *rest: decoded.append(self.size) or resize(self, *rest))
+    read_image(saved(Image.new("RGB", (1000, 500)), "JPEG"), 60, 3)
+    assert decoded == [(125, 125)]
+
+
+def test_of_an_animation_the_first_frame_is_taken():
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    file = saved(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)
+    assert read_image(file, 8, 3)[0, 0].tolist() == [255, 0, 0]
+
+
+def test_every_kind_of_source(tmp_path):
+    pixels = noise(8, 8, 3)
+    path = tmp_path / "a.png"
+    Image.fromarray(pixels).save(path)
+    with path.open("rb") as file:
+        for source in (path, str(path), file, Image.fromarray(pixels), pixels):
+            assert (read_image(source, 8, 3) == pixels).all()
+    assert (read_image(pixels[:, :, :1], 8, 1) == pixels[:, :, :1]).all()
+
+
+def test_the_caller_may_change_the_pixels_and_the_source_stays():
+    image = Image.fromarray(noise(8, 8, 3))
+    before = np.asarray(image).copy()
+    read_image(image, 8, 3)[:] = 0
+    assert (np.asarray(image) == before).all()
+
+
+def broken_files(tmp_path):
+    whole = saved(Image.fromarray(noise(64, 64, 3)), "JPEG").getvalue()
+    png = saved(Image.fromarray(noise(64, 64, 3)), "PNG").getvalue()
+    gif = saved(Image.new("L", (8, 8)), "GIF").getvalue()
+    return {"cut.jpg": whole[: len(whole) // 2], "cut.png": png[:900], "text.png": b"hello", "empty.bmp": b"", "g.jpg": gif}
+
+
+@pytest.mark.parametrize("name", ["cut.jpg", "cut.png", "text.png", "empty.bmp", "g.jpg", "missing.webp"])
+def test_an_unreadable_file_is_named_in_one_sentence(name, tmp_path):
+    path = tmp_path / name
+    if name != "missing.webp":
+        path.write_bytes(broken_files(tmp_path)[name])
+    with pytest.raises(SqueezekitError) as caught:
+        read_image(path, 32, 3)
+    assert str(path) in str(caught.value)
+    assert "replace or remove it" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_damage_never_raises_anything_else(data):
+    kind = data.draw(st.sampled_from(["JPEG", "PNG", "BMP", "WEBP"]))
+    content = bytearray(saved(Image.fromarray(noise(12, 12, 3)), kind).getvalue())
+    for _ in range(data.draw(st.integers(1, 6))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        assert read_image(io.BytesIO(bytes(content)), 8, 3).shape == (8, 8, 3)
+    except SqueezekitError:
+        pass
+
+
+def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "bomb.png"
+    Image.new("1", (3000, 3000)).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000 * 1000)
+    with pytest.raises(SqueezekitError, match=r"bomb\.png .*decompression bomb"):
+        read_image(path, 32, 3)
+
+
+def test_pillows_guard_stays_on():
+    assert Image.MAX_IMAGE_PIXELS is not None
+    assert Image.MAX_IMAGE_PIXELS < 100_000_000
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "sentence"), [(0, 3, "image size of 0"), (-3, 3, "size of -3"), (32, 2, "2 channels")]
+)
+def test_impossible_shapes(size, channels, sentence):
+    with pytest.raises(SqueezekitError, match=sentence):
+        read_image(Image.new("L", (4, 4)), size, channels)
+
+
+def test_suffixes():
+    assert IMAGE_SUFFIXES == (".jpg", ".jpeg", ".png", ".bmp", ".webp")

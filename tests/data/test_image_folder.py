@@ -1,0 +1,362 @@
+"""Image folders, from the files to the two parts."""
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from squeezekit.data import decoding, folder
+from squeezekit.data.image_file import read_image
+from squeezekit.data.image_folder import load_folder
+from squeezekit.system.errors import SqueezekitError
+
+
+def contents(images):
+    return {image.tobytes() for image in images.images}
+
+
+def expected(paths, size=32):
+    return {read_image(path, size, 3).tobytes() for path in paths}
+
+
+@pytest.fixture
+def parted(tmp_path, write_pictures):
+    """A folder with parts of its own."""
+    root = tmp_path / "parted"
+    for name in ("a", "b", "c"):
+        write_pictures(root / "train" / name, 12)
+        write_pictures(root / "test" / name, 3)
+    return root
+
+
+@pytest.fixture
+def no_decoding(monkeypatch):
+    """A switch: from its call on, reading a picture fails the test."""
+
+    def switch():
+        def refuse(*_):
+            pytest.fail("a picture was read again")
+
+        monkeypatch.setattr(decoding, "read_image", refuse)
+
+    return switch
+
+
+def test_parts_of_its_own_are_kept(parted):
+    source = load_folder(parted)
+    assert source.training.classes == source.test.classes == ("a", "b", "c")
+    assert np.bincount(source.training.labels).tolist() == [12, 12, 12]
+    assert np.bincount(source.test.labels).tolist() == [3, 3, 3]
+    for part, images in (("train", source.training), ("test", source.test)):
+        for label, name in enumerate(images.classes):
+            ours = {image.tobytes() for image in images.images[images.labels == label]}
+            assert ours == expected((parted / part / name).iterdir())
+    assert source.unreadable == ()
+    assert source.name == str(parted)
+
+
+def test_15_percent_go_to_test_by_content_whatever_the_names(pets, tmp_path):
+    source = load_folder(pets)
+    assert np.bincount(source.training.labels).tolist() == [34, 34]
+    assert np.bincount(source.test.labels).tolist() == [6, 6]
+    for label, name in enumerate(source.test.classes):
+        by_hash = sorted((pets / name).iterdir(), key=lambda path: hashlib.sha256(path.read_bytes()).digest())
+        ours = {image.tobytes() for image in source.test.images[source.test.labels == label]}
+        assert ours == expected(by_hash[:6])
+    renamed = tmp_path / "renamed"
+    for path in pets.rglob("*.png"):
+        target = renamed / path.parent.name / "deeper" / f"{os.urandom(4).hex()}.PNG"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    again = load_folder(renamed)
+    assert again.test.fingerprint == source.test.fingerprint
+    assert again.training.fingerprint == source.training.fingerprint
+    assert (again.training.images == source.training.images).all()
+
+
+def test_fingerprints_follow_the_content(pets):
+    before = load_folder(pets)
+    small = load_folder(pets, image_size=8)
+    assert small.training.images.shape[1:] == (8, 8, 3)
+    assert small.training.fingerprint == before.training.fingerprint
+    assert before.training.fingerprint != before.test.fingerprint
+    (pets / "cats").rename(pets / "lions")
+    assert load_folder(pets).training.fingerprint != before.training.fingerprint
+
+
+def test_identical_files_are_never_on_both_sides(pets):
+    for path in list(pets.rglob("*.png")):
+        shutil.copy(path, path.with_name("copy of " + path.name))
+    source = load_folder(pets)
+    assert len(source.training) + len(source.test) == 160
+    assert not contents(source.training) & contents(source.test)
+
+
+def test_hidden_and_other_files_are_ignored_and_suffixes_have_no_case(pets, write_pictures):
+    before = load_folder(pets)
+    write_pictures(pets / ".thumbnails", 3)
+    write_pictures(pets / "cats" / ".hidden", 3)
+    (pets / "cats" / "notes.txt").write_text("hello")
+    (pets / "cats" / "._0001.png").write_bytes(b"resource fork")
+    (pets / "README.md").write_text("hello")
+    (pets / "cats" / "0000.png").rename(pets / "cats" / "0000.PnG")
+    after = load_folder(pets)
+    assert after.unreadable == ()
+    assert after.training.fingerprint == before.training.fingerprint
+
+
+def test_all_formats_and_channels(tmp_path, write_pictures):
+    for name in ("a", "b"):
+        for suffix in (".jpg", ".jpeg", ".png", ".bmp", ".webp"):
+            for path in write_pictures(tmp_path / "mixed" / name, 2, suffix=suffix):
+                path.rename(path.with_stem(f"{suffix[1:]}-{path.stem}"))
+    source = load_folder(tmp_path / "mixed", image_size=10, channels=1)
+    assert source.training.images.shape[1:] == (10, 10, 1)
+    assert len(source.training) + len(source.test) == 20
+
+
+def test_a_second_start_reads_no_picture(pets, no_decoding, monkeypatch):
+    before = load_folder(pets)
+    no_decoding()
+    monkeypatch.setattr(folder, "hash_files", lambda _: pytest.fail("the files were read again"))
+    after = load_folder(pets)
+    assert (after.training.images == before.training.images).all()
+    assert after.training.fingerprint == before.training.fingerprint
+
+
+@pytest.mark.alone
+def test_a_second_start_takes_less_than_a_second(tmp_path, write_pictures):
+    path = write_pictures(tmp_path, 1, size=(4, 4))[0]
+    for name in ("a", "b", "c", "d"):
+        (tmp_path / "many" / name).mkdir(parents=True)
+        for number in range(1000):
+            os.link(path, tmp_path / "many" / name / f"{number}.png")
+        write_pictures(tmp_path / "many" / name, 20, size=(4, 4))
+    load_folder(tmp_path / "many")
+    begin = time.perf_counter()
+    load_folder(tmp_path / "many")
+    assert time.perf_counter() - begin < 0.5
+
+
+def test_a_moved_or_touched_folder_is_not_decoded_again(pets, no_decoding):
+    before = load_folder(pets)
+    no_decoding()
+    for path in pets.rglob("*.png"):
+        os.utime(path, (1, 1))
+    assert load_folder(pets).training.fingerprint == before.training.fingerprint
+    pets.rename(pets.with_name("elsewhere"))
+    assert load_folder(pets.with_name("elsewhere")).training.fingerprint == before.training.fingerprint
+
+
+@pytest.mark.parametrize("change", ["added", "removed", "rewritten"])
+def test_a_changed_folder_is_noticed(change, pets, write_pictures):
+    before = load_folder(pets)
+    path = pets / "cats" / "0007.png"
+    if change == "added":
+        Image.new("RGB", (9, 9), "red").save(pets / "cats" / "new.png")
+    elif change == "removed":
+        path.unlink()
+    else:
+        Image.new("RGB", (9, 9), "red").save(path)
+    after = load_folder(pets)
+    assert (after.training.fingerprint, after.test.fingerprint) != (before.training.fingerprint, before.test.fingerprint)
+    red = np.full((32, 32, 3), (255, 0, 0), np.uint8).tobytes()
+    assert (red in contents(after.training) | contents(after.test)) == (change != "removed")
+
+
+def test_another_size_is_another_store(pets):
+    for size in (16, 24, 16):
+        for channels in (1, 3):
+            source = load_folder(pets, image_size=size, channels=channels)
+            assert source.training.images.shape[1:] == (size, size, channels)
+
+
+@pytest.mark.parametrize("damage", ["cut", "removed"])
+def test_a_damaged_store_is_rebuilt(damage, pets, fresh_cache):
+    before = np.array(load_folder(pets).training.images)
+    (path,) = (fresh_cache / "decoded").glob("*/images.npy")
+    if damage == "cut":
+        os.truncate(path, path.stat().st_size // 2)
+    else:
+        path.unlink()
+    assert (load_folder(pets).training.images == before).all()
+
+
+def test_broken_pictures_are_named_skipped_and_counted(pets, capfd):
+    broken = [pets / "cats" / "0003.png", pets / "dogs" / "a [bold]name :cat: that is long enough to wrap.jpg"]
+    for path in broken:
+        path.write_bytes(b"not a picture")
+    for _ in range(2):
+        source = load_folder(pets)
+        assert sorted(source.unreadable) == sorted(str(path) for path in broken)
+        assert len(source.training) + len(source.test) == 79
+        lines = capfd.readouterr().err.splitlines()
+        for path in broken:
+            assert any(line.startswith(f"{path} cannot be read") and line.endswith("skipped") for line in lines)
+        assert lines[-1] == "2 of 81 pictures could not be read and were skipped"
+
+
+def test_strict_makes_a_broken_picture_an_error(pets):
+    (pets / "cats" / "0003.png").write_bytes(b"not a picture")
+    load_folder(pets)
+    with pytest.raises(SqueezekitError, match=r"1 of 80 pictures cannot be read.*cats/0003\.png.*leave out --strict"):
+        load_folder(pets, strict=True)
+
+
+def test_a_file_that_could_not_be_opened_is_tried_again(pets):
+    refused, real = str(pets / "cats" / "0003.png"), folder.hash_files
+
+    def refusing(paths):
+        return ["Permission denied" if path == refused else found for path, found in zip(paths, real(paths), strict=True)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(folder, "hash_files", refusing)
+        assert load_folder(pets).unreadable == (refused,)
+    source = load_folder(pets)
+    assert source.unreadable == ()
+    assert len(source.training) + len(source.test) == 80
+
+
+def test_a_link_up_the_tree_does_not_go_round_for_ever(pets):
+    (pets / "cats" / "up").symlink_to(pets)
+    assert len(load_folder(pets).training) == 68
+
+
+def test_a_class_may_be_a_link(pets, tmp_path, write_pictures):
+    write_pictures(tmp_path / "elsewhere", 10)
+    (pets / "birds").symlink_to(tmp_path / "elsewhere")
+    assert load_folder(pets).training.classes == ("birds", "cats", "dogs")
+
+
+def test_train_may_be_the_name_of_a_class(pets, write_pictures):
+    write_pictures(pets / "train", 10)
+    assert load_folder(pets).training.classes == ("cats", "dogs", "train")
+
+
+def test_a_killed_decode_leaves_a_cache_in_which_the_next_start_is_right(pets, fresh_cache):
+    program = f"""
+import os, signal, time
+from pathlib import Path
+from squeezekit.data import folder
+real = folder.decode_files
+def slow(files, *shape):
+    for at in range(0, len(files), 10):
+        yield from real(files[at:at + 10], *shape)
+        print("block", flush=True)
+        time.sleep(0.3)
+folder.decode_files = slow
+folder.load_folder(Path({str(pets)!r}))
+"""
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    for _ in range(3):
+        process.stdout.readline()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert list((fresh_cache / "decoded").glob(".*.partial"))
+    source = load_folder(pets)
+    assert len(source.training) + len(source.test) == 80
+    assert contents(source.training) | contents(source.test) == expected(pets.rglob("*.png"))
+
+
+def test_two_processes_at_once_decode_once(pets, fresh_cache):
+    program = f"""
+from pathlib import Path
+from squeezekit.data import folder
+real = folder._write
+folder._write = lambda *rest: (print("decoding"), real(*rest))
+print(folder.load_folder(Path({str(pets)!r})).training.fingerprint)
+"""
+    processes = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    lines = [line for process in processes for line in process.communicate()[0].split()]
+    assert all(process.returncode == 0 for process in processes)
+    assert lines.count("decoding") == 1
+    assert lines.count(load_folder(pets).training.fingerprint) == 3
+
+
+@pytest.mark.parametrize(
+    ("folders", "sentence"),
+    [
+        ({}, "holds 0 class folders"),
+        ({"cats": 30}, "holds 1 class folders, and at least 2"),
+        ({"cats": 30, "dogs": 0}, "class 'dogs' in .* holds no picture"),
+        ({"cats": 30, "dogs": 1}, r"class 'dogs' in .* holds too few pictures \(1\).*at least 2"),
+        ({"train/a": 5, "train/b": 5}, "train has no .*test beside it"),
+        ({"train/a": 5, "train/b": 5, "test/a": 2}, "test holds 1 class folders"),
+        ({"train/a": 5, "train/b": 5, "test/a": 2, "test/c": 2}, "class 'b' stands in .*train but not in .*test"),
+        ({"train/a": 5, "train/b": 5, "test/a": 2, "test/b": 0}, "class 'b' in .*test holds no picture"),
+        ({"train/a": 5, "train/b": 5, "test/a": 2, "test/b": 2, "test/c": 2}, "class 'c' stands in .*test but not in"),
+    ],
+)
+def test_a_folder_that_cannot_be_used_ends_in_one_sentence(folders, sentence, tmp_path, write_pictures):
+    root = tmp_path / "root"
+    root.mkdir()
+    for name, count in folders.items():
+        write_pictures(root / name, count)
+    with pytest.raises(SqueezekitError, match=sentence) as caught:
+        load_folder(root)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("part", ["training", "test"])
+def test_a_class_of_broken_pictures_ends_in_one_sentence(part, parted, fresh_cache):
+    for path in (parted / {"training": "train"}.get(part, part) / "b").iterdir():
+        path.write_bytes(b"broken")
+    with pytest.raises(SqueezekitError, match=f"class 'b' in .* has no readable picture for its {part} part"):
+        load_folder(parted)
+    assert list((fresh_cache / "decoded").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_listed(pets, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(SqueezekitError, match=r"pets cannot be listed \(Permission denied\)"):
+        load_folder(pets)
+
+
+def test_a_large_set_is_decoded_in_little_memory(tmp_path, write_pictures):
+    paths = write_pictures(tmp_path / "big" / "a", 20) + write_pictures(tmp_path / "big" / "b", 20)
+    for path in paths:
+        for number in range(14):
+            Image.open(path).resize((64, 64)).rotate(number).save(path.with_stem(f"{path.stem}-{number}"))
+    program = f"""
+import resource
+from pathlib import Path
+from squeezekit.data.image_folder import load_folder
+load_folder(Path({str(tmp_path / "big")!r}), image_size=8)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+source = load_folder(Path({str(tmp_path / "big")!r}), image_size=512)
+size = source.training.images.nbytes + source.test.images.nbytes
+print(size, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    size, grown = map(int, out.split())
+    assert size > 400e6
+    assert grown < 100e6
+
+
+@pytest.mark.alone
+def test_the_real_folder(real_images):
+    source = load_folder(real_images)
+    assert source.training.images.shape == (50_000, 32, 32, 3)
+    assert source.test.images.shape == (10_000, 32, 32, 3)
+    assert (np.bincount(source.training.labels) == 5_000).all()
+    assert source.unreadable == ()
+    begin = time.perf_counter()
+    load_folder(real_images)
+    assert time.perf_counter() - begin < 1
+
+
+@pytest.mark.parametrize(("names", "mirrorable"), [(("3", "7"), False), (("a", "B"), False), (("a", "dogs"), True)])
+def test_characters_are_not_mirrored(tmp_path, write_pictures, names, mirrorable):
+    for name in names:
+        write_pictures(tmp_path / "all" / name, 20)
+    assert load_folder(tmp_path / "all").training.mirrorable is mirrorable

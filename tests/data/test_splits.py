@@ -1,0 +1,117 @@
+"""Who trains, who validates, who is tested."""
+
+import hashlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from squeezekit.data.splits import chosen_for_test, split_training
+from squeezekit.system.errors import SqueezekitError
+
+NAMES = tuple("abcdefgh")
+
+
+def labels_of(counts, seed=0):
+    return np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
+
+
+def content(*values):
+    return [hashlib.sha256(str(value).encode()).digest() for value in values]
+
+
+def test_ten_percent_of_cifar10():
+    split = split_training(np.repeat(np.arange(10), 5000), classes=tuple("abcdefghij"), seed=0)
+    assert (len(split.training), len(split.validation)) == (45_000, 5_000)
+    assert (np.bincount(split.validation // 5000) == 500).all()
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.integers(10, 80), min_size=2, max_size=8), st.integers(0, 2**40), st.sampled_from([0.1, 0.2, 0.5, 0.9]))
+def test_a_split_is_whole_stratified_and_repeatable(counts, seed, share):
+    labels = labels_of(counts)
+    split = split_training(labels, classes=NAMES[: len(counts)], seed=seed, validation_share=share)
+    assert sorted([*split.training, *split.validation]) == list(range(len(labels)))
+    for part in (split.training, split.validation):
+        assert part.dtype == np.int64
+        assert (np.diff(part) > 0).all()
+    in_validation = np.bincount(labels[split.validation], minlength=len(counts))
+    assert (in_validation >= 1).all()
+    assert (in_validation < counts).all()
+    assert (abs(in_validation - share * np.array(counts)) <= 2).all()
+    again = split_training(labels, classes=NAMES[: len(counts)], seed=seed, validation_share=share)
+    assert (again.validation == split.validation).all()
+
+
+def test_another_seed_gives_another_split():
+    labels = labels_of([50, 50])
+    first, second = (split_training(labels, classes=NAMES[:2], seed=seed) for seed in (0, 1))
+    assert set(first.validation) != set(second.validation)
+
+
+def test_a_limit_keeps_the_proportions_and_a_larger_one_keeps_what_a_smaller_one_kept():
+    labels = labels_of([600, 300, 100])
+    kept = {}
+    for limit in (150, 400, 999, 1000, 5000):
+        split = split_training(labels, classes=NAMES[:3], seed=3, limit=limit)
+        kept[limit] = {*split.training.tolist(), *split.validation.tolist()}
+        assert len(kept[limit]) == min(limit, 1000)
+    assert np.bincount(labels[list(kept[400])]).tolist() == [240, 120, 40]
+    assert kept[150] < kept[400] < kept[999] < kept[1000] == kept[5000]
+    other = split_training(labels, classes=NAMES[:3], seed=4, limit=150)
+    assert {*other.training.tolist(), *other.validation.tolist()} != kept[150]
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.1, 1.5, float("nan")])
+def test_impossible_shares(share):
+    with pytest.raises(SqueezekitError, match="validation share of .* between 0 and 1"):
+        split_training(labels_of([20, 20]), classes=NAMES[:2], seed=0, validation_share=share)
+
+
+@pytest.mark.parametrize(("share", "minimum"), [(0.1, 10), (0.2, 5), (0.5, 2), (0.9, 10), (0.05, 20)])
+def test_a_class_with_too_few_images_is_named_with_its_count_and_the_minimum(share, minimum):
+    enough = split_training(labels_of([minimum, 50]), classes=("few", "many"), seed=0, validation_share=share)
+    assert 0 < len(enough.validation) < minimum + 50
+    with pytest.raises(SqueezekitError, match=f"class 'few' holds {minimum - 1} image.*at least {minimum}"):
+        split_training(labels_of([minimum - 1, 50]), classes=("few", "many"), seed=0, validation_share=share)
+
+
+def test_a_class_without_images_is_named():
+    with pytest.raises(SqueezekitError, match="class 'c' holds 0 images"):
+        split_training(labels_of([20, 20]), classes=("a", "b", "c"), seed=0)
+
+
+@pytest.mark.parametrize("limit", [-5, 0, 1, 19, 30])
+def test_a_limit_too_small_is_named_with_the_class(limit):
+    with pytest.raises(SqueezekitError, match=f"limit of {limit} keeps . images? of class 'a'.*at least 10.*raise the limit"):
+        split_training(labels_of([30, 70]), classes=("a", "b"), seed=0, limit=limit)
+
+
+def test_15_percent_of_each_class_by_content():
+    labels = [0] * 40 + [1] * 10 + [2] * 2
+    hashes = content(*range(52))
+    chosen = chosen_for_test(labels, hashes)
+    assert np.bincount(np.array(labels)[chosen]).tolist() == [6, 2, 1]
+    smallest = sorted(hashes[:40])[:6]
+    assert {hashes[at] for at in np.flatnonzero(chosen[:40])} == set(smallest)
+
+
+@given(st.permutations(list(range(30))))
+def test_the_order_of_the_files_does_not_matter(order):
+    hashes = content(*range(30))
+    labels = [number % 3 for number in range(30)]
+    straight = chosen_for_test(labels, hashes)
+    shuffled = chosen_for_test([labels[at] for at in order], [hashes[at] for at in order])
+    assert (shuffled == straight[order]).all()
+
+
+def test_the_same_content_is_never_on_both_sides():
+    values = [number % 12 for number in range(60)]
+    labels = [int(number >= 35) for number in range(60)]
+    chosen = chosen_for_test(labels, content(*values))
+    tested = {value for value, test in zip(values, chosen, strict=True) if test}
+    trained = {value for value, test in zip(values, chosen, strict=True) if not test}
+    assert tested
+    assert trained
+    assert not tested & trained

@@ -1,0 +1,112 @@
+"""The C code on other machines: compiled by `zig cc`, run by emulators, with the same bits."""
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.export.exported import STRICT, answers, pictures_like, processor_has, reference, small
+
+from squeezekit.export.c.source import source_of
+from squeezekit.system import atomic_io
+
+BOARD = Path(__file__).parent / "board"
+ZIG = [sys.executable, "-m", "ziglang"]
+M_BOARD = ["-nographic", "-monitor", "none", "-serial", "none", "-semihosting-config", "enable=on,target=native", "-kernel"]
+# Target and processor for the compiler; what runs the program.
+MACHINES = {
+    "cortex-m4": (["thumb-freestanding-eabi", "-mcpu=cortex_m4"], ["qemu-system-arm", "-M", "mps2-an386", *M_BOARD]),
+    "cortex-m7": (["thumb-freestanding-eabi", "-mcpu=cortex_m7"], ["qemu-system-arm", "-M", "mps2-an500", *M_BOARD]),
+    "arm": (["arm-freestanding-eabi", "-mcpu=cortex_a15"], ["qemu-arm"]),
+    "aarch64": (["aarch64-freestanding"], ["qemu-aarch64"]),
+    "riscv64": (["riscv64-freestanding"], ["qemu-riscv64"]),
+}
+needs_zig = pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="not installed; pip install 'squeezekit[c]'")
+pytestmark = needs_zig
+
+
+def compiled(folder, sources, target, *flags):
+    """Object files; nothing of a C library is needed."""
+    objects = []
+    for source in sources:
+        made = folder / f"{source.stem}-{target[0]}.o"
+        command = [*ZIG, "cc", "-target", *target, *STRICT, "-O2", *flags, "-I", folder, "-c", source, "-o", made]
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        objects.append(made)
+    return objects
+
+
+@pytest.fixture(scope="module")
+def subjects(tmp_path_factory):
+    """Networks as folders, with a header of pictures; what they have to answer."""
+    made = {}
+    for name, coded in (("complex bypass", True), ("mirrored", False), ("gated", True)):
+        model, plan = small(name)
+        pixels = pictures_like(model.config, 4)
+        numbers = ",".join(map(str, pixels.ravel().tolist()))
+        header = f"#define PICTURES {len(pixels)}\nstatic const uint8_t pictures[] = {{{numbers}}};\n"
+        folder = tmp_path_factory.mktemp("c") / "c"
+        atomic_io.write_folder(folder, {**source_of(plan, model, coded=coded).files, "pictures.h": header})
+        made[name] = (folder, pixels, reference(plan, pixels))
+    return made
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_another_machine_gives_the_same_bits(machine, subjects):
+    target, emulator = MACHINES[machine]
+    if not shutil.which(emulator[0]):
+        pytest.skip(f"{emulator[0]} is not installed")
+    for folder, _, expected in subjects.values():
+        objects = compiled(folder, [BOARD / "main.c", folder / "classifier.c"], target, "-ffreestanding", "-fno-sanitize=all")
+        script = ["-T", BOARD / "cortex_m.ld"] if machine.startswith("cortex-m") else []
+        program = folder / f"{machine}.elf"
+        subprocess.run(list(map(str, [*ZIG, "ld.lld", *script, *objects, "-o", program])), check=True)
+        # Emulators write what programs say to one or the other.
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        done = subprocess.run([*emulator, str(program)], **streams, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stdout
+        assert np.array_equal([list(map(int, line.split())) for line in done.stdout.splitlines()], expected)
+
+
+@pytest.mark.parametrize("processor", ["x86_64", "x86_64_v3"])
+def test_zig_gives_the_same_bits_on_this_architecture(processor, subjects):
+    if not shutil.which("gcc"):
+        pytest.skip("gcc, which links, is not installed")
+    if processor == "x86_64_v3" and not processor_has("avx2"):
+        pytest.skip("this processor has no AVX2")
+    for folder, pixels, expected in subjects.values():
+        target = ["x86_64-linux-gnu", f"-mcpu={processor}"]
+        objects = compiled(folder, [folder / "classifier.c"], target, "-fno-sanitize=all", "-O3")
+        program = folder / "classify"
+        subprocess.run(["gcc", str(folder / "main.c"), *map(str, objects), "-o", str(program)], check=True)
+        assert np.array_equal(answers(program, pixels)[1], expected)
+
+
+def test_webassembly_is_a_module_without_imports(subjects):
+    for folder, _, _ in subjects.values():
+        objects = compiled(folder, [folder / "classifier.c"], ["wasm32-freestanding"], "-ffreestanding", "-fno-builtin")
+        program = folder / "classifier.wasm"
+        exports = [f"--export=classifier_{name}" for name in ("start", "run", "best")]
+        subprocess.run(list(map(str, [*ZIG, "wasm-ld", "--no-entry", *exports, *objects, "-o", program])), check=True)
+        content = program.read_bytes()
+        # Its sections: none is that of imports, number 2.
+        position, sections = 8, []
+        while position < len(content):
+            sections.append(content[position])
+            position, size = leb128(content, position + 1)
+            position += size
+        assert content.startswith(b"\0asm") and 2 not in sections and b"classifier_run" in content
+
+
+def leb128(content, position):
+    """An integer of a WebAssembly module: where it ends, and its value."""
+    value = shift = 0
+    while True:
+        byte = content[position]
+        value, position, shift = value | (byte & 127) << shift, position + 1, shift + 7
+        if byte < 128:
+            return position, value

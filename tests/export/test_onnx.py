@@ -1,0 +1,137 @@
+"""What leaves as ONNX answers as it did, from pixels, and can be used as a MODEL."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.export.exported import lively
+
+import squeezekit
+from squeezekit import Classifier, SqueezekitError, evaluate
+from squeezekit.cli import main
+from squeezekit.data.digits import load_digits
+from squeezekit.export.onnx import FromPixels, export_onnx, graph_of
+from squeezekit.inference.model import Model, load_model
+from squeezekit.networks import network_config
+
+onnx = pytest.importorskip("onnx", reason="ONNX is not installed; pip install 'squeezekit[onnx]'")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+GOLDEN = Path(__file__).parents[1] / "compression" / "golden" / "network-1.sqz"
+SMALL = {"base_e": 16, "incr_e": 16, "stem_width": 16}
+NETWORKS = {
+    "squeezenet-cifar": {},
+    "squeezenet-late": {"batch_norm": True},
+    "squeezenet1_0": {"classes": 10, "image_size": 64},
+    "squeezenet1_1": {"classes": 10, "image_size": 64},
+    "simple bypass": {"bypass": "simple", "batch_norm": True, **SMALL},
+    "complex bypass": {"bypass": "complex", "batch_norm": True, **SMALL},
+    "bare complex bypass": {"bypass": "complex", **SMALL},
+    "grown": {"depthwise": 7, "gated": True, "batch_norm": True, **SMALL},
+    "mirrored": {"mirrored": True, "head_relu": True, **SMALL},
+    "grey": {"channels": 1, "mean": (0.3,), "std": (0.2,), **SMALL},
+    "resnet8": {},
+    "mobilenetv2_050": {},
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_logits_are_those_of_pytorch(name):
+    known = (
+        name
+        if name in ("squeezenet-late", "squeezenet1_0", "squeezenet1_1", "resnet8", "mobilenetv2_050")
+        else "squeezenet-cifar"
+    )
+    fields = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.25, 0.3), **NETWORKS[name]}
+    config = network_config(known, **fields)
+    torch.manual_seed(0)
+    network = lively(config.build())
+    model = Model("x", network, config, tuple("0123456789"), None, None, lambda images: np.arange(0))
+    graph = graph_of(model)
+    onnx.checker.check_model(graph, full_check=True)
+    session = onnxruntime.InferenceSession(graph.SerializeToString())
+    assert [node.name for node in session.get_inputs()] == ["images"] and session.get_inputs()[0].type == "tensor(uint8)"
+    for count in (1, 5):
+        pixels = torch.randint(0, 256, (count, config.channels, config.image_size, config.image_size), dtype=torch.uint8)
+        (logits,) = session.run(["logits"], {"images": pixels.numpy()})
+        with torch.inference_mode():
+            assert np.abs(logits - FromPixels(model)(pixels).numpy()).max() < 1e-4
+
+
+def test_a_run_becomes_a_file_that_is_a_model(tiny_run, tmp_path, capsys):
+    out = tmp_path / "digits.onnx"
+    assert main(["export", str(tiny_run.folder), "--to", "onnx", "-o", str(out), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said == {"file": str(out), "bytes": out.stat().st_size, "opset": 23, "int8": False, "validation": {}}
+    pixels = load_digits(image_size=32).test.images[:50]
+    ours, theirs = (Classifier.load(one).classify_pixels(pixels) for one in (tiny_run.folder, out))
+    for one, other in zip(ours, theirs, strict=True):
+        assert dict(one.probabilities) == pytest.approx(dict(other.probabilities), abs=1e-4)
+    for split in ("test", "validation"):
+        assert evaluate(out, "digits", split).accuracy == evaluate(tiny_run.folder, split=split).accuracy
+    origin = load_model(out).origin
+    assert origin.fingerprint == tiny_run.fingerprints[0] and origin.recipe == tiny_run.config.recipe.model_dump(mode="json")
+
+
+def test_a_compressed_file_keeps_its_confidence(tmp_path):
+    out = tmp_path / "golden.onnx"
+    export_onnx(GOLDEN, out)
+    before, after = load_model(GOLDEN), load_model(out)
+    assert (after.temperature, after.threshold, after.classes) == (before.temperature, before.threshold, before.classes)
+    config = before.config
+    pixels = np.random.default_rng(0).integers(0, 256, (8, config.image_size, config.image_size, config.channels), np.uint8)
+    for one, other in zip(Classifier(before).classify_pixels(pixels), Classifier(after).classify_pixels(pixels), strict=True):
+        assert one.unsure == other.unsure and one.label == other.label
+        assert one.probability == pytest.approx(other.probability, abs=1e-4)
+
+
+def test_eight_bits_are_smaller_and_nearly_as_good(tiny_run, tmp_path):
+    plain = export_onnx(tiny_run.folder, tmp_path / "plain.onnx")
+    small = export_onnx(tiny_run.folder, tmp_path / "small.onnx", int8=True)
+    assert small.validation["before"] == tiny_run.summary["validation"]["accuracy"]
+    # Of 40 images, by a network that is far from sure of any.
+    assert small.validation["after"] > small.validation["before"] - 0.11
+    weights = [tensor for tensor in onnx.load(small.file).graph.initializer if tensor.data_type == onnx.TensorProto.INT8]
+    # One scale a filter.
+    nodes = onnx.load(small.file).graph.node
+    scales = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(small.file).graph.initializer}
+    filters = [node for node in nodes if node.op_type == "DequantizeLinear" and node.input[0] in {t.name for t in weights}]
+    assert len(filters) >= 3 and all(scales[node.input[1]].ndim == 1 for node in filters)
+    assert sum(int(np.prod(t.dims)) for t in weights) > 0.9 * tiny_run.summary["parameters"] * 0.9
+    assert small.bytes < plain.bytes and load_model(small.file).network is not None
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_a_file_says_nothing_of_the_machine_that_made_it(tiny_run, tmp_path, int8):
+    out = tmp_path / "digits.onnx"
+    export_onnx(tiny_run.folder, out, int8=int8)
+    content = out.read_bytes()
+    folders = [str(Path(module.__file__).parent) for module in (torch, squeezekit)]
+    for word in (*folders, "site-packages", str(tiny_run.folder), "stack_trace"):
+        assert word.encode() not in content
+
+
+def test_what_cannot_be_exported_or_read_says_why(tiny_run, tmp_path):
+    with pytest.raises(SqueezekitError, match="ends in .onnx"):
+        export_onnx(tiny_run.folder, tmp_path / "digits.sqz")
+    with pytest.raises(SqueezekitError, match="holds no images; name them with --data"):
+        export_onnx(GOLDEN, tmp_path / "x.onnx", int8=True)
+    assert list(tmp_path.iterdir()) == []
+    out = tmp_path / "x.onnx"
+    export_onnx(tiny_run.folder, out)
+    with pytest.raises(SqueezekitError, match="is ONNX already"):
+        export_onnx(out, tmp_path / "y.onnx")
+    graph = onnx.load(out)
+    (tmp_path / "cut.onnx").write_bytes(out.read_bytes()[:5000])
+    with pytest.raises(SqueezekitError, match=r"cut.onnx: cannot be read as ONNX"):
+        load_model(tmp_path / "cut.onnx")
+    for value, said in (("{", "damaged"), ('{"classes": ["a"]}', "damaged"), (None, "was not made by squeezekit")):
+        del graph.metadata_props[:]
+        if value:
+            entry = graph.metadata_props.add()
+            entry.key, entry.value = "squeezekit", value
+        onnx.save(graph, tmp_path / "other.onnx")
+        with pytest.raises(SqueezekitError, match=said):
+            load_model(tmp_path / "other.onnx")

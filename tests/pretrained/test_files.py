@@ -1,0 +1,97 @@
+"""The networks in the box."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from squeezekit import Classifier, SqueezekitError
+from squeezekit.cli import main
+from squeezekit.modelfile.inspection import inspect
+from squeezekit.pretrained.facts import all_facts
+from squeezekit.pretrained.files import FILES, model_path, pretrained_names
+
+MOST_BYTES = {
+    "digits-nano": 8 * 1024,
+    "cifar10-nano": 32 * 1024,
+    "cifar10-tiny": 96 * 1024,
+    "cifar10-small": 250 * 1024,
+    "cifar10-best": 500 * 1024,
+}
+
+
+def test_every_promised_network_is_there_and_small_enough():
+    assert sorted(pretrained_names()) == sorted(MOST_BYTES)
+    for name, most in MOST_BYTES.items():
+        assert model_path(name).stat().st_size <= most
+    assert sum(path.stat().st_size for path in FILES.iterdir()) < 1_500_000
+
+
+@pytest.mark.parametrize("name", MOST_BYTES)
+def test_each_answers_as_it_did_when_it_was_made(name):
+    found = inspect(model_path(name))
+    assert found.self_check is True
+    assert {"validation", "test"} <= set(found.origin["accuracy"])
+    assert found.ranges and found.confidence
+
+
+def test_the_list_says_what_matters(capsys):
+    assert main(["models", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [each["name"] for each in listed] == pretrained_names() == [each.name for each in all_facts()]
+    for each in listed:
+        assert each["bytes"] == model_path(each["name"]).stat().st_size
+        assert each["macs"] > each["parameters"] > 1000 and each["activation_bytes"] > 1000
+        assert 0.8 < each["accuracy"] <= 1 and each["licence"] == "Apache-2.0" and each["data"]
+    assert main(["models"]) == 0
+    assert "cifar10-tiny" in capsys.readouterr().out
+
+
+def test_real_pictures_are_recognised(real_images):
+    # As many pictures as one looks at: each class's first twenty of the test.
+    classifier, right, count = Classifier.load("cifar10-tiny"), 0, 0
+    for folder in sorted((real_images / "test").iterdir()):
+        paths = sorted(folder.iterdir())[:20]
+        answers = classifier.classify(paths)
+        right, count = right + sum(answer.label == folder.name for answer in answers), count + len(paths)
+    assert count == 200 and right > 160
+
+
+def test_a_name_is_enough_from_any_folder_without_a_network(tmp_path):
+    picture = tmp_path / "picture.png"
+    Image.fromarray(np.full((64, 48, 3), 90, np.uint8)).save(picture)
+    # Whatever would be fetched fails.
+    code = (
+        "import socket, sys\n"
+        "def refused(*a, **k): raise OSError('no network')\n"
+        "socket.socket.connect = socket.getaddrinfo = refused\n"
+        "from squeezekit.cli import main\n"
+        "sys.exit(main(['predict', 'cifar10-tiny', 'picture.png', '--json']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=dict(os.environ))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["label"] in inspect(model_path("cifar10-tiny")).classes
+
+
+def test_a_file_of_ones_own_comes_first_and_an_unknown_name_is_told_the_known_ones(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["predict", "cifar10-tinny", "x.png"]) == 2
+    assert "cifar10-tiny" in capsys.readouterr().err
+    (tmp_path / "cifar10-tiny").mkdir()
+    with pytest.raises(SqueezekitError, match="not a run folder"):
+        Classifier.load("cifar10-tiny")
+
+
+def test_the_wheel_holds_them(tmp_path):
+    project = Path(__file__).parents[2]
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, project]
+    subprocess.run(command, check=True, capture_output=True)
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        held = {Path(name).stem for name in wheel.namelist() if name.endswith(".sqz")}
+    assert held == set(MOST_BYTES)

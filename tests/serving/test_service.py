@@ -1,0 +1,297 @@
+"""A service on loopback: right answers, limits, tokens, another model while it runs, an orderly end."""
+
+import concurrent.futures
+import http.client
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import pytest
+import torch
+from PIL import Image
+
+from squeezekit import Classifier, SqueezekitError
+from squeezekit.data.digits import load_digits
+
+# Time limits of a second.
+pytestmark = pytest.mark.alone
+
+pytest.importorskip("fastapi", reason="FastAPI is not installed; pip install 'squeezekit[serve]'")
+
+
+@contextmanager
+def served(model, *flags, **environment):
+    """A running service; its port."""
+    command = [sys.executable, "-m", "squeezekit", "serve", str(model), "--port", "0", *map(str, flags)]
+    job = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment})
+    line = job.stderr.readline()
+    assert "serving" in line, line + job.stderr.read()
+    server = Server(int(re.search(r"http://127.0.0.1:(\d+)", line).group(1)), job)
+    try:
+        server.wait()
+        yield server
+    finally:
+        job.send_signal(signal.SIGTERM)
+        try:
+            job.wait(20)
+        finally:
+            job.kill()
+            job.stderr.close()
+
+
+class Server:
+    def __init__(self, port, job):
+        self.port, self.job = port, job
+
+    def ask(self, method, path, body=None, timeout=60, **headers):
+        """Status, headers and body, as JSON where it is JSON."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        answer = connection.getresponse()
+        content = answer.read()
+        connection.close()
+        is_json = answer.headers.get("content-type", "").startswith("application/json")
+        return answer.status, answer.headers, json.loads(content) if is_json else content.decode()
+
+    def classify(self, body, query="", **headers):
+        return self.ask("POST", f"/v1/classify{query}", body, **headers)
+
+    def wait(self):
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                if self.ask("GET", "/readyz")[0] == 200:
+                    return
+            except OSError:
+                pass
+            assert time.monotonic() < deadline and self.job.poll() is None
+            time.sleep(0.05)
+
+
+def png(pixels):
+    file = io.BytesIO()
+    Image.fromarray(pixels.squeeze()).save(file, "PNG")
+    return file.getvalue()
+
+
+def form(*files, name="images"):
+    """A multipart body and its header."""
+    parts = [
+        f'--x\r\nContent-Disposition: form-data; name="{name}"; filename="{i}.png"\r\n\r\n'.encode() + file + b"\r\n"
+        for i, file in enumerate(files)
+    ]
+    return b"".join(parts) + b"--x--\r\n", {"content_type": "multipart/form-data; boundary=x"}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_digits(image_size=32).test.images[:6]
+
+
+@pytest.fixture(scope="module")
+def server(tiny_run):
+    with served(tiny_run.folder, "--max-images", "4", "--max-body", "20000", "--max-pixels", "10000", "--seconds", "1") as one:
+        yield one
+
+
+def test_answers_are_those_of_the_classifier(server, tiny_run, digits):
+    expected = Classifier.load(tiny_run.folder).classify_pixels(digits)
+    for picture, right in zip(digits, expected, strict=True):
+        status, _, answer = server.classify(png(picture), "?top=3")
+        (found,) = answer["results"]
+        assert status == 200 and found["label"] == right.label and len(found["top"]) == 3
+        assert found["probability"] == pytest.approx(right.probability, abs=1e-4) == found["top"][0]["probability"]
+    body, headers = form(*map(png, digits[:4]))
+    status, _, answer = server.classify(body, **headers)
+    assert status == 200 and [one["label"] for one in answer["results"]] == [one.label for one in expected[:4]]
+
+
+def test_what_is_known_of_the_model(server, tiny_run):
+    status, _, about = server.ask("GET", "/v1/model")
+    assert status == 200 and about["classes"] == list("0123456789") and about["image_size"] == 32
+    assert about["parameters"] == tiny_run.summary["parameters"] and about["name"] == tiny_run.folder.name
+    assert server.ask("GET", "/healthz")[2] == {"status": "alive"}
+    assert set(server.ask("GET", "/openapi.json")[2]["paths"]) >= {"/v1/classify", "/v1/model", "/healthz", "/readyz", "/metrics"}
+    assert server.ask("GET", "/docs")[0] == 200
+    # A run does not state the ranges of its maps, and no visitor may make the service read images.
+    assert server.ask("GET", "/")[0] == 307
+
+
+def test_each_limit_has_its_answer(server, digits):
+    good, wide = png(digits[0]), io.BytesIO()
+    Image.new("L", (101, 100)).save(wide, "PNG")
+    cases = {
+        "empty": ((b"", {}), 400, "body is empty"),
+        "no form": ((b"--y--", {"content_type": "multipart/form-data; boundary=x"}), 400, ""),
+        "no boundary": ((b"--y--", {"content_type": "multipart/form-data"}), 400, ""),
+        "no files": ((b"--x--\r\n", {"content_type": "multipart/form-data; boundary=x"}), 400, "no pictures in the form"),
+        "text": ((b"hello", {}), 415, "the picture cannot be read (not a JPEG, PNG, BMP or WebP file)"),
+        "cut": ((good[:-40], {}), 422, "the picture cannot be read"),
+        "one of two": (form(good, b"GIF89a"), 415, "picture 2 cannot be read"),
+        "many": (form(*[good] * 5), 413, "more than 4 images"),
+        "large": ((b"x" * 20001, {}), 413, "more than 20,000 bytes"),
+        "wide": ((wide.getvalue(), {}), 413, "101 × 100 pixels, more than 10,000"),
+    }
+    for name, ((body, headers), status, said) in cases.items():
+        found, _, answer = server.classify(body, **headers)
+        assert (found, said in answer["detail"]) == (status, True), (name, found, answer)
+    assert server.classify(good, "?top=0")[0] == 422
+    # Without saying beforehand how long it is.
+    status, _, answer = server.classify(iter([b"x" * 15000] * 2))
+    assert status == 413 and server.classify(good)[0] == 200
+
+
+def test_a_slow_client_holds_nobody_up(server, digits):
+    good = png(digits[0])
+    with socket.create_connection(("127.0.0.1", server.port)) as slow:
+        slow.sendall(f"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Length: {len(good)}\r\n\r\n".encode() + good[:10])
+        begin = time.monotonic()
+        assert server.classify(good)[0] == 200 and time.monotonic() - begin < 0.9
+        slow.settimeout(10)
+        assert b"408" in slow.recv(1000).split(b"\r\n")[0]
+
+
+def test_requests_that_arrive_together_are_one_batch(server, digits):
+    with concurrent.futures.ThreadPoolExecutor(16) as threads:
+        answers = list(threads.map(lambda i: server.classify(png(digits[i % 6])), range(64)))
+    assert {status for status, _, _ in answers} == {200}
+    labels = [answer["results"][0]["label"] for _, _, answer in answers]
+    assert labels == [labels[i % 6] for i in range(64)]
+    text = server.ask("GET", "/metrics")[2]
+    counts = {name: float(number) for name, number in re.findall(r"^squeezekit_batch_images_(sum|count) (.*)$", text, re.M)}
+    assert counts["sum"] > counts["count"] > 0 and 'squeezekit_requests_total{status="200"}' in text
+
+
+def test_a_full_queue_says_when_to_come_again(tiny_run, digits):
+    with served(tiny_run.folder, "--max-waiting", "1") as server:
+        body, headers = form(png(digits[0]), png(digits[1]))
+        status, known, answer = server.classify(body, **headers)
+        assert status == 503 and known["retry-after"] == "1" and "too many images wait" in answer["detail"]
+        assert server.classify(png(digits[0]))[0] == 200
+
+
+def test_large_pictures_are_decoded_beside_the_others(tiny_run, digits):
+    """Large files, and small files of many pixels."""
+    whole = Image.fromarray(digits[0].squeeze()).resize((1600, 1600), Image.Resampling.BICUBIC)
+    photograph, flat, expected = io.BytesIO(), io.BytesIO(), Classifier.load(tiny_run.folder)
+    Image.merge("RGB", [whole, whole.rotate(1), whole]).save(photograph, "JPEG", quality=99)
+    Image.new("L", (1000, 1000), 90).save(flat, "PNG")
+    assert len(photograph.getvalue()) > 2**16 > len(flat.getvalue())
+    with served(tiny_run.folder) as server:
+        for file in (photograph, flat):
+            status, _, answer = server.classify(file.getvalue())
+            right = expected(Image.open(file))
+            assert status == 200 and answer["results"][0]["label"] == right.label
+        body, headers = form(png(digits[0]), flat.getvalue(), b"GIF89a")
+        status, _, answer = server.classify(body, **headers)
+        assert status == 415 and "picture 3 cannot be read" in answer["detail"]
+
+
+def test_a_token_is_asked_for(tiny_run, digits, tmp_path):
+    (tmp_path / "token").write_text("geheim\n")
+    with served(tiny_run.folder, "--token-file", tmp_path / "token") as server:
+        for given in ({}, {"authorization": "Bearer other"}, {"authorization": "geheim"}):
+            status, known, answer = server.classify(png(digits[0]), **given)
+            assert status == 401 and known["www-authenticate"] == "Bearer" and "token" in answer["detail"]
+        assert server.ask("GET", "/metrics")[0] == server.ask("GET", "/v1/model")[0] == 401
+        assert server.ask("GET", "/")[0] == 307
+        assert server.classify(png(digits[0]), authorization="Bearer geheim")[0] == 200
+        assert server.ask("GET", "/healthz")[0] == 200
+
+
+def test_another_model_takes_its_place_without_a_lost_request(tiny_run, digits, tmp_path):
+    from squeezekit.compression.compress import compress
+
+    compress(tiny_run.folder, tmp_path / "first.sqz", max_drop=100, epochs=1, minutes=0.01)
+    model, picture = tmp_path / "model.sqz", png(digits[0])
+    shutil.copy(tmp_path / "first.sqz", model)
+    with served(model) as server:
+        since = server.ask("GET", "/v1/model")[2]["since"]
+        with concurrent.futures.ThreadPoolExecutor(2) as threads:
+            work = [threads.submit(lambda: [server.classify(picture)[0] for _ in range(60)]) for _ in range(2)]
+            # A file that is no model changes nothing.
+            (tmp_path / "bad").write_bytes(b"SQZ\x1anonsense")
+            os.replace(tmp_path / "bad", model)
+            time.sleep(1.5)
+            assert server.ask("GET", "/v1/model")[2]["since"] == since
+            shutil.copy(tmp_path / "first.sqz", tmp_path / "again")
+            os.replace(tmp_path / "again", model)
+            later = renewed(server, since)
+            # The page holds the network itself (test_html.py tries it out).
+            status, _, page = server.ask("GET", "/")
+            assert status == 200 and "Everything is computed in this page" in page and "wasm-unsafe-eval" in page
+            server.job.send_signal(signal.SIGHUP)
+            assert renewed(server, later) > later
+            assert {status for one in work for status in one.result()} == {200}
+
+
+def renewed(server, since):
+    deadline = time.monotonic() + 30
+    while (now := server.ask("GET", "/v1/model")[2]["since"]) == since:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return now
+
+
+def test_sigterm_ends_it_in_order(tiny_run, digits):
+    with served(tiny_run.folder) as server:
+        good = png(digits[0])
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as begun:
+            begun.sendall(f"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Length: {len(good)}\r\n\r\n".encode() + good[:10])
+            time.sleep(0.3)
+            server.job.send_signal(signal.SIGTERM)
+            time.sleep(0.3)
+            begun.sendall(good[10:])
+            assert begun.recv(10000).startswith(b"HTTP/1.1 200")
+        assert server.job.wait(20) == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--host", "0.0.0.0"], "others can reach it; set a token"),
+        (["--host", "::"], "others can reach it"),
+        (["--max-images", "0"], "max_images"),
+        (["--port", "70000"], "choose another port"),
+    ],
+)
+def test_what_it_will_not_start_with(tiny_run, flags, said):
+    done = subprocess.run(
+        [sys.executable, "-m", "squeezekit", "serve", str(tiny_run.folder), *flags],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={name: value for name, value in os.environ.items() if name != "SQUEEZEKIT_TOKEN"},
+    )
+    assert done.returncode == 2 and said in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_a_port_that_is_taken_is_named(tiny_run):
+    from squeezekit.serving.service import serve
+
+    threads = torch.get_num_threads()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SqueezekitError, match=f"--port {port}: cannot be listened on"):
+            serve(tiny_run.folder, port=port, token=None)
+    # One fewer served; what the caller does next has all again.
+    assert torch.get_num_threads() == threads
+
+
+def test_schemathesis_finds_nothing_against_the_description(server, tmp_path):
+    """Requests that fit the description and requests that do not, drawn by a program that reads it."""
+    url = f"http://127.0.0.1:{server.port}/openapi.json"
+    # What fits the description need not be a picture.
+    flags = ["--max-examples", "40", "--seed", "1", "--no-color", "--exclude-checks", "positive_data_acceptance"]
+    command = [sys.executable, "-m", "schemathesis.cli", "run", url, *flags]
+    # Where it keeps its memory.
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout
