@@ -6,12 +6,12 @@ import sys
 
 import pytest
 from PIL import Image
-from tests.conftest import TINY
 
 from squeezekit.cli import COMMANDS, main
 from squeezekit.data.sources import load_images
 from squeezekit.networks import network_config
 from squeezekit.networks.layer_table import layer_table
+from tests.conftest import TINY
 
 
 def run_json(capsys, *arguments):

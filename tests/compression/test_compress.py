@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tests.conftest import TINY
 
 from squeezekit import SqueezekitError, fine_tune, train
 from squeezekit.codec.encodings import Quantized
@@ -23,6 +22,7 @@ from squeezekit.modelfile.sqz import Stage, read_sqz
 from squeezekit.quantization.qat import GridOptimizer
 from squeezekit.training.interruption import Interrupted
 from squeezekit.training.measurement import logits_of, measure
+from tests.conftest import TINY
 
 
 def stage(bytes, accuracy, density=1):

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.export.exported import lively
 
 import squeezekit
 from squeezekit import Classifier, SqueezekitError, evaluate
@@ -15,11 +14,12 @@ from squeezekit.data.digits import load_digits
 from squeezekit.export.onnx import FromPixels, export_onnx, graph_of
 from squeezekit.inference.model import Model, load_model
 from squeezekit.networks import network_config
+from tests.export.exported import lively
 
 onnx = pytest.importorskip("onnx", reason="ONNX is not installed; pip install 'squeezekit[onnx]'")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-GOLDEN = Path(__file__).parents[1] / "compression" / "golden" / "network-1.sqz"
+GOLDEN = Path(__file__).parents[1] / "modelfile" / "golden" / "network-1.sqz"
 SMALL = {"base_e": 16, "incr_e": 16, "stem_width": 16}
 NETWORKS = {
     "squeezenet-cifar": {},

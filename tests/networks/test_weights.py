@@ -3,11 +3,11 @@
 import pytest
 import torch
 from safetensors.torch import save_file
-from tests.conftest import TINY
 
 from squeezekit import SqueezekitError, train
 from squeezekit.networks import network_config
 from squeezekit.networks.weights import load_weights
+from tests.conftest import TINY
 
 
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from tests.compression.test_quantised_training import network, optimizer, train
 
 from squeezekit.quantization.rate_control import EVERY, MOST_MULTIPLIER, RateControl
+from tests.quantization.test_qat import network, optimizer, train
 
 
 def controlled(size, max_bytes, steps=100):

@@ -39,7 +39,7 @@ def picture(value):
 def run(story):
     """A story in an event loop, with a batcher of at most five waiting images, four at once, and a classifier."""
 
-    async def broadcast_text():
+    async def broadcast():
         classifier, batcher = Slow(), Batcher(5, 4, decode, lambda size: None)
         with batcher.running():
             first = asyncio.create_task(batcher.classify(classifier, [bytes([1])]))
@@ -49,7 +49,7 @@ def run(story):
             assert await first == [1]
         await asyncio.sleep(0.05)
 
-    asyncio.run(told())
+    asyncio.run(broadcast())
 
 
 def test_each_request_gets_its_own_answer():

@@ -3,7 +3,6 @@
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.conftest import TINY
 
 from squeezekit import SqueezekitError, fine_tune, train
 from squeezekit.cli import main
@@ -11,6 +10,7 @@ from squeezekit.compression.compress import compress
 from squeezekit.networks.weights import load_weights
 from squeezekit.training.interruption import Interrupted
 from squeezekit.training.run_folder import Run
+from tests.conftest import TINY
 
 FAST = {"limit": 400, "precision": "fp32", "test": False}
 

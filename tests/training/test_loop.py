@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from tests.conftest import TINY
 
 from squeezekit import train
 from squeezekit.data.batches import Batches
@@ -15,6 +14,7 @@ from squeezekit.training.loop import Trainer
 from squeezekit.training.measurement import Measurement
 from squeezekit.training.recipe import RECIPES
 from squeezekit.training.schedule import rate_at
+from tests.conftest import TINY
 
 
 def trainer(recipe="classic", images=64, **fields):

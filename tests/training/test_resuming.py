@@ -7,10 +7,10 @@ import time
 
 import pytest
 import torch
-from tests.conftest import TINY
 
 from squeezekit import train
 from squeezekit.training.run_folder import Run
+from tests.conftest import TINY
 
 FIELDS = {**TINY, "epochs": 3, "dropout": 0.5, "deterministic": True}
 COMMAND = [sys.executable, "-m", "squeezekit", "train", "--data", "digits", "--resume", "--deterministic"]

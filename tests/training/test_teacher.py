@@ -4,7 +4,6 @@ import shutil
 
 import pytest
 import torch
-from tests.conftest import TINY
 
 from squeezekit import SqueezekitError, train
 from squeezekit.data.batches import Batches
@@ -15,6 +14,7 @@ from squeezekit.training.loop import Trainer
 from squeezekit.training.recipe import RECIPES
 from squeezekit.training.run_folder import Run
 from squeezekit.training.teacher import Teacher, teacher_of
+from tests.conftest import TINY
 
 
 def test_the_gradient_is_that_of_soft_targets_at_a_temperature(tiny_run):

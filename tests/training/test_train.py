@@ -10,7 +10,6 @@ import pytest
 import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tests.conftest import TINY
 
 from squeezekit import RunFailed, SqueezekitError, evaluate, train
 from squeezekit.data.batches import Batches
@@ -22,6 +21,7 @@ from squeezekit.training.distributed import Processes
 from squeezekit.training.loop import Trainer
 from squeezekit.training.recipe import RECIPES
 from squeezekit.training.run_folder import METRICS, Run
+from tests.conftest import TINY
 
 
 def test_a_run_folder_holds_everything(tiny_run):

@@ -14,7 +14,7 @@ from squeezekit.updates.keys import KeyRing
 from squeezekit.updates.publish import publish
 from squeezekit.updates.repository import Repository
 from squeezekit.updates.update import update
-from tests.compression.test_delta import changed
+from tests.modelfile.test_delta import changed
 
 PASSPHRASE = "a passphrase of the tests"
 

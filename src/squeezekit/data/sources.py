@@ -22,6 +22,11 @@ BUNDLED = ("digits", "cifar10")
 _LOADED: ContextVar[dict[tuple[object, ...], ImageSource] | None] = ContextVar("_LOADED", default=None)
 
 
+def data_name(data: str | Path) -> str:
+    """What a configuration calls these images."""
+    return str(data)
+
+
 def settled(data: str) -> str:
     """`data` so that it means the same from any folder: a bundled name as it is, a path made absolute."""
     return data if data in BUNDLED or not data else str(Path(data).expanduser().absolute())

@@ -8,18 +8,6 @@ import subprocess
 import numpy as np
 import pytest
 import torch
-from tests.export.exported import (
-    NETWORKS,
-    SANITIZERS,
-    STRICT,
-    answers,
-    built,
-    floats,
-    pictures_like,
-    processor_has,
-    reference,
-    small,
-)
 
 from squeezekit import SqueezekitError
 from squeezekit.cli import main
@@ -32,6 +20,18 @@ from squeezekit.inference.model import Model, load_model
 from squeezekit.integer.quantizer import integer_plan
 from squeezekit.networks import network_config
 from squeezekit.system import atomic_io
+from tests.export.exported import (
+    NETWORKS,
+    SANITIZERS,
+    STRICT,
+    answers,
+    built,
+    floats,
+    pictures_like,
+    processor_has,
+    reference,
+    small,
+)
 
 # Flags of the compiler, and what Linux calls them of a processor: each has a way of its own in products.c.
 INSTRUCTIONS = {

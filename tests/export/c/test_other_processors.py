@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.export.exported import STRICT, answers, pictures_like, processor_has, reference, small
 
 from squeezekit.export.c.source import source_of
 from squeezekit.system import atomic_io
+from tests.export.exported import STRICT, answers, pictures_like, processor_has, reference, small
 
 BOARD = Path(__file__).parent / "board"
 ZIG = [sys.executable, "-m", "ziglang"]

@@ -14,8 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.export.exported import pictures_like, small
-from tests.export.html.browser import CAMERA, CHROMIUM, Browser
 
 from squeezekit import SqueezekitError
 from squeezekit.cli import main
@@ -25,8 +23,10 @@ from squeezekit.export.html.export import export_html, page_of
 from squeezekit.inference.classifier import Classifier
 from squeezekit.inference.model import load_model
 from squeezekit.integer.quantizer import in_int8, integer_plan
+from tests.export.exported import pictures_like, small
+from tests.export.html.browser import CAMERA, CHROMIUM, Browser
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 # What the page shows, as data.
 SHOWN = """(() => {
   const rows = [...document.querySelectorAll("#bars li")].map(
