@@ -22,8 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from squeezekit.acceleration import dispatch as maps
-from squeezekit.acceleration import network_config
 from squeezekit.acceleration.pooling import RectifiedMaxPool
+from squeezekit.networks import network_config
 from squeezekit.networks.dropout import Dropout
 from squeezekit.networks.squeezenet import Head
 from squeezekit.training.device import chosen_precision, keep_freed_memory

@@ -27,7 +27,7 @@ __all__ = ["Classifier", "RunFailed", "SqueezekitError", "evaluate", "fine_tune"
 _ROOMS = {
     "train": "training.train",
     "evaluate": "inference.evaluation",
-    "fine_tune": "inference.fine_tuning",
+    "fine_tune": "training.fine_tuning",
     "Classifier": "inference.classifier",
 }
 

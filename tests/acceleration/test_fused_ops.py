@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from squeezekit.acceleration import dispatch as maps
+from squeezekit.acceleration import fused_ops, kernels, pooling
 from squeezekit.acceleration.fused_ops import FusedBatchNorm, finished, finished_and_pooled, normalised_and_clipped
 from squeezekit.acceleration.pooling import MaxPool, RectifiedMaxPool, averaged
-from squeezekit.networks import epilogue, kernels, maps, mobilenet, network_config, pooling, squeezenet
+from squeezekit.networks import mobilenet, network_config, squeezenet
 from squeezekit.networks.dropout import Dropout
 
 # Kernels that share their work among all cores.
@@ -151,7 +153,7 @@ def test_bfloat16_is_rounded_to_nearest_as_torch_does():
     x = drawn(64, 16, 4, 4, dtype=torch.bfloat16).detach()
     ones, zeros = torch.ones(16).numpy(), torch.full((16,), 1 / 3).numpy()
     out = torch.empty_like(x)
-    kernels.scaled(maps.rows(x), ones, zeros, *epilogue.UNLIMITED, maps.rows(out), 0, 1)
+    kernels.scaled(maps.rows(x), ones, zeros, *fused_ops.UNLIMITED, maps.rows(out), 0, 1)
     assert torch.equal(out, (x.float() + torch.tensor(1 / 3)).bfloat16())
 
 
@@ -179,7 +181,7 @@ def test_a_whole_network_trains_as_by_torchs_operations(name, fields, monkeypatc
         return [loss, *torch.autograd.grad(loss, [images, *network.parameters()]), *network.buffers()]
 
     ours = results()
-    for module in (epilogue, mobilenet, pooling, squeezenet):
+    for module in (fused_ops, mobilenet, pooling, squeezenet):
         monkeypatch.setattr(module, "fit", lambda *_: False)
     for one, other in zip(ours, results(), strict=True):
         assert torch.allclose(one, other, **EXACT)

@@ -9,7 +9,7 @@ import tarfile
 import numpy as np
 import pytest
 
-from squeezekit.data import archive
+from squeezekit.data import cifar10_archive as archive
 from squeezekit.data.cifar10_archive import find_batches, read_cifar10
 from squeezekit.system.errors import SqueezekitError
 from tests.data.cifar10_files import NAMES, as_images, binary_members, pickled, python_members, random_batches, tar

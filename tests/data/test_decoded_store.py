@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from squeezekit.data import store
+from squeezekit.data import decoded_store as store
 from squeezekit.data.decoded_store import About, building, key_of, open_store, recall, remember, writing_store
 from squeezekit.system.errors import SqueezekitError
 

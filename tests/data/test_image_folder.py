@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from squeezekit.data import decoding, folder
+from squeezekit.data import decoding
+from squeezekit.data import image_folder as folder
 from squeezekit.data.image_file import read_image
 from squeezekit.data.image_folder import load_folder
 from squeezekit.system.errors import SqueezekitError
@@ -244,7 +245,7 @@ def test_a_killed_decode_leaves_a_cache_in_which_the_next_start_is_right(pets, f
     program = f"""
 import os, signal, time
 from pathlib import Path
-from squeezekit.data import folder
+from squeezekit.data import image_folder as folder
 real = folder.decode_files
 def slow(files, *shape):
     for at in range(0, len(files), 10):
@@ -268,7 +269,7 @@ folder.load_folder(Path({str(pets)!r}))
 def test_two_processes_at_once_decode_once(pets, fresh_cache):
     program = f"""
 from pathlib import Path
-from squeezekit.data import folder
+from squeezekit.data import image_folder as folder
 real = folder._write
 folder._write = lambda *rest: (print("decoding"), real(*rest))
 print(folder.load_folder(Path({str(pets)!r})).training.fingerprint)

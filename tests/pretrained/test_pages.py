@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-import cards
 import leaderboard
+import model_cards
 import pytest
 
 from squeezekit.pretrained.files import pretrained_names
@@ -19,7 +19,9 @@ def test_a_card_is_what_its_numbers_make(name):
     speeds = [json.loads(line) for line in (ROOT / "docs" / "runs" / "inference" / "box.jsonl").read_text().splitlines()]
     own = [line for line in speeds if line["model"] == name and "ratio" in line]
     card, about = (json.loads((folder / place).read_text(encoding="utf-8")) for place in (f"{name}.json", "about.json"))
-    assert cards.page(card, own, about[name]) == (folder / f"{name}.md").read_text(encoding="utf-8"), AGAIN.format("cards.py")
+    assert model_cards.page(card, own, about[name]) == (folder / f"{name}.md").read_text(encoding="utf-8"), AGAIN.format(
+        "model_cards.py"
+    )
 
 
 def test_the_leaderboard_is_what_its_rows_make():

@@ -16,7 +16,7 @@ from squeezekit.data.batches import Batches
 from squeezekit.data.sources import load_images
 from squeezekit.data.splits import split_training
 from squeezekit.networks import network_config
-from squeezekit.training import saving
+from squeezekit.training import checkpointing
 from squeezekit.training.distributed import Processes
 from squeezekit.training.loop import Trainer
 from squeezekit.training.recipe import RECIPES
@@ -265,7 +265,7 @@ def test_the_baselines_train(tmp_path):
 
 def test_on_a_gpu_saving_takes_a_tenth_of_the_time_unless_somebody_reads_along(monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr(saving, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(checkpointing, "time", SimpleNamespace(monotonic=lambda: clock[0]))
 
     def passes(seconds):
         clock[0] += seconds
@@ -274,9 +274,9 @@ def test_on_a_gpu_saving_takes_a_tenth_of_the_time_unless_somebody_reads_along(m
     trainer = SimpleNamespace(
         device=torch.device("cuda"), processes=Processes(), state=dict, progress=SimpleNamespace(history=[]), best={}
     )
-    on_gpu, read_along = saving.Saving(run, trainer), saving.Saving(run, trainer, always=True)
+    on_gpu, read_along = checkpointing.Saving(run, trainer), checkpointing.Saving(run, trainer, always=True)
     trainer.device = torch.device("cpu")
-    on_cpu = saving.Saving(run, trainer)
+    on_cpu = checkpointing.Saving(run, trainer)
     for one in (on_gpu, read_along, on_cpu):
         one.save()
     passes(6.5)
