@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from squeezekit.search.curves import curve_names
-from squeezekit.search.plan import Plan, planned
+from squeezekit.search.plan import StudyPlan, planned
 from squeezekit.search.results import Row
 from squeezekit.search.search import carry_out, csv_of
 from squeezekit.search.space import Space
@@ -71,7 +71,7 @@ class CrossValidation:
 
 
 def cross_validate(
-    data: str | Path | None,
+    data: Any,
     out: str | Path,
     *,
     folds: int = 5,
@@ -150,7 +150,7 @@ def _shrinkage(count: int, folds: int) -> float:
     return math.sqrt(1 / count + 1 / (folds - 1))
 
 
-def _read(folder: Path, plan: Plan) -> dict[str, Any]:
+def _read(folder: Path, plan: StudyPlan) -> dict[str, Any]:
     try:
         other: dict[str, Any] = json.loads((folder / "crossval.json").read_text())
     except (OSError, ValueError):

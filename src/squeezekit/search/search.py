@@ -49,7 +49,7 @@ class Found:
 
 @loaded_once()
 def search(
-    data: str | Path | None,
+    data: Any,
     out: str | Path,
     *,
     space: str = "classic",
