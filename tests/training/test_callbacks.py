@@ -240,7 +240,7 @@ def test_faster_layers_come_with_an_epoch_when_they_are_compiled_and_a_resumed_r
     ready, calls = iter([False, False, True]), []
     monkeypatch.setattr(loop, "kernels_ready", lambda: next(ready))
     monkeypatch.setattr(loop, "compile_in_background", lambda: calls.append("compile"))
-    monkeypatch.setattr(loop, "accelerate", lambda network: calls.append("accelerate"))
+    monkeypatch.setattr(loop, "accelerate", lambda network, **options: calls.append("accelerate"))
     one = trainer(epochs=4)
     one.fit([Record(stop_after=("step", 2, 2))])
     assert calls == ["compile", "compile", "accelerate"] and one.progress.accelerated
@@ -256,7 +256,7 @@ def test_an_epoch_that_began_with_plain_layers_ends_with_them(monkeypatch):
 
     calls = []
     monkeypatch.setattr(loop, "kernels_ready", lambda: False)
-    monkeypatch.setattr(loop, "accelerate", lambda network: calls.append("accelerate"))
+    monkeypatch.setattr(loop, "accelerate", lambda network, **options: calls.append("accelerate"))
     one = trainer(epochs=2)
     one.fit([Record(stop_after=("step", 0, 2))])
     monkeypatch.setattr(loop, "kernels_ready", lambda: True)
@@ -271,7 +271,7 @@ def test_acceleration_can_be_switched_off_and_determinism_waits_for_it(monkeypat
 
     calls = []
     monkeypatch.setattr(loop, "kernels_ready", lambda: False)
-    monkeypatch.setattr(loop, "accelerate", lambda network: calls.append("accelerate"))
+    monkeypatch.setattr(loop, "accelerate", lambda network, **options: calls.append("accelerate"))
     for options, expected in (({"acceleration": False}, []), ({"deterministic": True}, ["accelerate"])):
         one = trainer()
         other = Trainer(one.network, one.recipe, one.training, one.validation, seed=0, device=one.device, **options)

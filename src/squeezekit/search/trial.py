@@ -21,7 +21,7 @@ from squeezekit.training.train import train
 
 
 class TrialFailed(Exception):
-    """A trial that cannot be trained, or diverged, and is a row with its reason; or one that another worker has, and is no row."""
+    """A trial that cannot be trained or diverged, and is a row with its reason; or one that another worker has, and is no row."""
 
 
 OnEpoch = Callable[[dict[str, float]], None]

@@ -163,7 +163,11 @@ class Trainer:
         return True
 
     def accelerate_when_ready(self) -> None:
-        """Change to the faster forms of layers at the beginning of an epoch; a resumed one is computed as it was begun."""
+        """Change to the faster forms of layers at the beginning of an epoch; a resumed one is computed as it was begun.
+
+        Where nothing is compiled yet, plain operations train and a background process compiles; a deterministic training, and one
+        that had the faster forms before it was stopped, compiles first.
+        """
         if not self._acceleration or self._accelerated or not (self.progress.accelerated or self.progress.step == 0):
             return
         ready = self.progress.accelerated or self._deterministic or kernels_ready()
@@ -171,7 +175,7 @@ class Trainer:
         if self.processes.any(not ready):
             compile_in_background()
             return
-        accelerate(self.network)
+        accelerate(self.network, kernels=True)
         self._accelerated = self.progress.accelerated = True
 
     def _stops(self, results: list[Tensor], rate: float) -> bool:
