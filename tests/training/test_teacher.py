@@ -83,7 +83,7 @@ def test_a_run_goes_on_with_the_teacher_it_had_wherever_that_lies(tiny_run, tmp_
     with pytest.raises(Interrupted):
         train("digits", out=tmp_path / "third", teacher=str(moved), on_epoch=stops, **fields)
     Run(moved).write_best(changed)
-    with pytest.raises(SqueezekitError, match="not the network that has taught"):
+    with pytest.raises(SqueezekitError, match="not the teacher that this run has had"):
         train(out=tmp_path / "third", resume=True)
     with pytest.raises(SqueezekitError, match="begun without one"):
         train(out=tiny_run.folder, resume=True, teacher=str(moved))

@@ -30,7 +30,7 @@ from squeezekit.training.run_folder import Run
 
 LOOK_SECONDS = 0.2
 MOST_LOSSES = 5
-# What says how far a run is comes after what it says.
+# Files that tell how far a run is come after those that they tell about.
 LAST_WRITTEN = ("config.toml", "last.pt", "metrics.csv", "summary.json")
 Files = Mapping[str, bytes]
 
@@ -166,7 +166,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 def write_files(folder: Path, files: Files) -> None:
-    """Make or renew a run folder so that a kill at any instant leaves one that goes on."""
+    """Make or renew a run folder so that after a kill at any instant it can be resumed."""
     for name in sorted(files, key=lambda name: LAST_WRITTEN.index(name) if name in LAST_WRITTEN else -1):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

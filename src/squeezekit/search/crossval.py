@@ -1,4 +1,4 @@
-"""Cross-validation: every image validates once, and what that says about networks that are yet to be trained."""
+"""Cross-validation: every image validates once; means, intervals, and a test between two networks."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def cross_validate(
 
     Every class is divided in proportion; `repeats` divides and trains anew, with other seeds. Test images are left alone.
     `against` is the folder of a finished cross-validation of another network or recipe on the same folds, to compare with.
-    `jobs` and `cluster` are as in `search`. Runs are in `out`, and the same call goes on with what was stopped.
+    `jobs` and `cluster` are as in `search`. Runs are in `out`, and the same call continues what was stopped.
 
     Raises SqueezekitError for wrong input, RunFailed when a training fails, Interrupted after Ctrl-C.
     """

@@ -62,7 +62,7 @@ def lr_range(
     file = Path(config).expanduser() if config else None
     if data is not None:
         fields["data"] = data_name(data)
-    found = _risen(resolve(network=network, recipe=recipe, config=file, fields=fields), from_rate, to_rate, fields.get("epochs"))
+    found = _rising(resolve(network=network, recipe=recipe, config=file, fields=fields), from_rate, to_rate, fields.get("epochs"))
     trainer, rates, losses = found
     best = min(range(len(losses)), key=losses.__getitem__)
     if best == 0 or losses[best] > 0.99 * losses[0]:
@@ -72,7 +72,7 @@ def lr_range(
     return LrRange(rates, losses, rates[best], suggested, muon and float(f"{muon:.2g}"))
 
 
-def _risen(
+def _rising(
     settings: tuple[dict[str, Any], dict[str, Any], dict[str, Any]], from_rate: float, to_rate: float, epochs: int | None
 ) -> tuple[Trainer, list[float], list[float]]:
     """The trainer, rates and smoothed losses."""

@@ -131,7 +131,7 @@ def _tables_of(space: Space, network: str) -> dict[str, Any]:
 
 def sizes_of(config: RunConfig) -> dict[str, int]:
     """Parameters, multiply-adds, bytes of int8 weights (biases in four bytes each), peak bytes of int8 activations."""
-    # Batch normalization is part of the weights once a network is in use.
+    # In evaluation mode batch normalization is folded into the weights.
     folded = config.network.folded()
     table = layer_table(folded)
     tensors = list(folded.build().parameters())

@@ -30,7 +30,7 @@ Trains = Callable[[StudyPlan, Fields, Path, OnEpoch], Run]
 
 
 def trained_here(plan: StudyPlan, fields: Fields, folder: Path, on_epoch: OnEpoch) -> Run:
-    """One trial's run, by this process; one that was begun goes on."""
+    """One trial's run, trained by this process; a run that was begun is resumed."""
     with silence():
         return train(
             network=plan.network, recipe=plan.recipe, out=folder, resume=True, on_epoch=on_epoch, **{**plan.fields, **fields}
@@ -38,7 +38,7 @@ def trained_here(plan: StudyPlan, fields: Fields, folder: Path, on_epoch: OnEpoc
 
 
 class Objective:
-    """Trains what Optuna draws, in `folder/0007` for point 7; a run that was begun goes on."""
+    """Trains what Optuna draws, in `folder/0007` for point 7; a run that was begun is resumed."""
 
     def __init__(self, plan: StudyPlan, folder: Path, trains: Trains = trained_here) -> None:
         self.plan, self.folder, self.trains = plan, folder, trains

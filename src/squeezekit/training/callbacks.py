@@ -162,7 +162,7 @@ class EpochReport(Callback):
 
 
 class StagnationWarning(Callback):
-    """Warns once when a network of that many classes goes on guessing, by the rule of `guesses`."""
+    """Warns once when a network of that many classes does not learn, by the rule of `guesses`."""
 
     def __init__(self, classes: int) -> None:
         self._guess = math.log(classes)

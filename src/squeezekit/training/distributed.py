@@ -1,6 +1,6 @@
 """Several processes that train one network together, as torchrun starts them: everything about ranks.
 
-What torchrun says of this process, the group that they form, what they exchange, and batch normalization over all of them.
+What torchrun sets for this process, the process group, what is exchanged, and batch normalization over all processes.
 """
 
 from __future__ import annotations

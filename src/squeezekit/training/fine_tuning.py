@@ -28,7 +28,7 @@ STATISTICS_IMAGES, STATISTICS_PIXELS = 512, 2**19
 class StartingPoint:
     """A trained network; training goes on from its weights in place of random ones.
 
-    `name` is as a user calls it. `fingerprints` are those of its training and test images, if known, and `validation` gives the
+    `name` is what the user gave. `fingerprints` are those of its training and test images, if known, and `validation` gives the
     indices of its validation images among the training images, or raises SqueezekitError.
     """
 

@@ -31,7 +31,7 @@ LOOK_EVERY, LOOK_EVERY_OF_SEVERAL = 500, 50
 
 
 class Trainer:
-    """A network that learns: `fit` takes the steps and measures, `state` and `restore` put it away and take it up at any step.
+    """A network that learns: `fit` takes the steps and measures; `state` and `restore` save it and continue at any step.
 
     `optimizer` is by default the recipe's, of the whole network. Where a `teacher` is given (in evaluation mode), its answers are
     learnt instead of the labels, both at the recipe's temperature (Hinton et al., 2015, arXiv 1503.02531, section 2).
@@ -116,7 +116,7 @@ class Trainer:
             return measure(self.network, self.validation)
 
     def fit(self, callbacks: Sequence[Callback] = ()) -> None:
-        """Train until finished, or until a callback sets `should_stop`; then the same call goes on.
+        """Train until finished, or until a callback sets `should_stop`; then the same call continues.
 
         Early stopping comes before the other callbacks, which are called in their order. Raises Diverged.
         """
@@ -215,27 +215,27 @@ class Trainer:
         with self._autocast():
             logits = network(images).float()
             with torch.no_grad():
-                taught = None if teacher is None else teacher(images).float()
+                answers = None if teacher is None else teacher(images).float()
         # What softer answers take from the gradient is given back (section 2).
-        loss, scale = self._loss(logits, labels, taught), 1.0 if taught is None else self.recipe.temperature**2
+        loss, scale = self._loss(logits, labels, answers), 1.0 if answers is None else self.recipe.temperature**2
         weights = self._class_weights
         right, count = (logits.argmax(1) == labels).sum(), torch.full_like(loss, len(labels))
         weight = count if weights is None else weights[labels].sum()
         sums = self.processes.total(torch.stack([loss.detach(), weight, right, count]).double())
         self.optimizer.zero_grad()
-        # The mean over the whole batch, of which the gradients will be averaged over the processes.
+        # DistributedDataParallel averages gradients over the processes: scaled so that they are those of the whole batch's mean.
         (loss * (scale * self.processes.count / sums[1])).backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         return torch.stack([sums[0] / sums[1], sums[2], sums[3]])
 
-    def _loss(self, logits: Tensor, labels: Tensor, taught: Tensor | None) -> Tensor:
+    def _loss(self, logits: Tensor, labels: Tensor, answers: Tensor | None) -> Tensor:
         """The cross-entropy with the labels, or with what the teacher answers, summed over the images."""
         weights = self._class_weights
-        if taught is None:
+        if answers is None:
             smoothing = self.recipe.label_smoothing
             return F.cross_entropy(logits, labels, weight=weights, label_smoothing=smoothing, reduction="sum")
         temperature = self.recipe.temperature
-        return F.cross_entropy(logits / temperature, (taught / temperature).softmax(1), weight=weights, reduction="sum")
+        return F.cross_entropy(logits / temperature, (answers / temperature).softmax(1), weight=weights, reduction="sum")
 
     def _place_rates(self, device: torch.device) -> None:
         """On a GPU a rate lies where a recorded step reads it, also when a CPU began the run."""
@@ -277,7 +277,7 @@ class Trainer:
         progress.step, progress.loss_sum, progress.right, progress.images, progress.step_seconds = 0, 0.0, 0, 0, 0.0
 
     def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs to go on as if nothing had happened."""
+        """Everything that `restore` needs to continue as if nothing had happened."""
         return {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -288,7 +288,7 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take up what `state` put away."""
+        """Continue from what `state` returned."""
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self._place_rates(self.device)

@@ -52,7 +52,7 @@ METRICS = (
 class Run:
     """A run folder.
 
-    `last.pt` is the one source of truth while training goes on; the other files follow from it and are written
+    `last.pt` is the one source of truth during training; the other files follow from it and are written
     again on resuming. Files: config.toml, data.json, split.npz, metrics.csv, tensorboard/, best.safetensors,
     last.pt, summary.json, and start.safetensors where training started from another network.
     """
@@ -68,7 +68,7 @@ class Run:
     def create(
         cls, folder: Path, config: RunConfig, data: dict[str, Any], split: Split, start: dict[str, Tensor] | None = None
     ) -> Run:
-        """Make the folder of a new run; `data` tells of its images, `start` are weights to start from."""
+        """Make the folder of a new run; `data` is the content of `data.json`, `start` are weights to start from."""
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_io.replacing(folder / "split.npz") as file:
             np.savez_compressed(file, training=split.training.astype(np.int32), validation=split.validation.astype(np.int32))

@@ -339,7 +339,7 @@ def trainer_of(
 
 @contextmanager
 def _resumable(run: Run) -> Iterator[None]:
-    """A second Ctrl-C, or one outside of the steps, says how to go on too."""
+    """A second Ctrl-C, or one outside of the steps: Interrupted, with the command that resumes."""
     try:
         yield
     except KeyboardInterrupt:
