@@ -18,16 +18,16 @@ from squeezekit.system.errors import RunFailed, SqueezekitError
 if TYPE_CHECKING:
     from squeezekit.inference.classifier import Classifier
     from squeezekit.inference.evaluation import evaluate
-    from squeezekit.training.fine_tuning import fine_tune
-    from squeezekit.training.train import train
+    from squeezekit.workflows.fine_tune import fine_tune
+    from squeezekit.workflows.train import train
 
 __all__ = ["Classifier", "RunFailed", "SqueezekitError", "evaluate", "fine_tune", "train"]
 
 # Imported when first asked for: torch takes seconds, and `squeezekit --help` should not.
 _ROOMS = {
-    "train": "training.train",
+    "train": "workflows.train",
     "evaluate": "inference.evaluation",
-    "fine_tune": "training.fine_tuning",
+    "fine_tune": "workflows.fine_tune",
     "Classifier": "inference.classifier",
 }
 
