@@ -23,7 +23,7 @@ SHUFFLE, AUGMENT = 0, 1
 # 2 and 3 are dropout and weights, in training.
 MIRROR = 4
 STATISTICS_BYTES = 2**22
-# What a GPU makes ahead at once of the float images of coming batches.
+# Float images of coming batches that a GPU makes at once.
 BYTES_AHEAD = 2**28
 
 
@@ -82,7 +82,7 @@ class Batches:
     def _sizes(self) -> list[int]:
         sizes = [min(self.batch_size, len(self) - start) for start in range(0, len(self), self.batch_size)]
         if len(sizes) > 1 and sizes[-1] == 1 < self.batch_size:
-            # Batch normalization has nothing to say of one value.
+            # Batch normalization needs more than one value.
             sizes[-2:] = [sizes[-2] + 1]
         return sizes
 
