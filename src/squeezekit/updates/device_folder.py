@@ -4,7 +4,7 @@ Its files:
 
 - model.sqz: the model to use
 - previous.sqz: the one before
-- state.json: which versions these are, what is being run_self_check, what was refused
+- state.json: which versions these are, which model is being tried, which were refused
 - trusted.json: the newest root that this device has verified
 - metadata: what the repository has signed, as far as it is verified
 - incoming: what has been fetched of the next version
