@@ -3,14 +3,14 @@
     python benchmarks/inference.py MODEL [--data IMAGES] [--compilers gcc zig clang] [--rounds 5] [--node NODE]
         [--litert-python PYTHON]
 
-One thread, one image at a time, all in turn in each round; a measurement is the median of the calls of `--seconds`, and
-prints one JSON line. C: what `export --format c` writes, as a shared library, by each compiler with `-O3 -march=native`, and by
-the first of them without vectors. ONNX: what `export --format onnx` writes, in floats and with `--int8`. PyTorch: the same network,
+One thread, one image at a time, all in turn in each round; a measurement is the median of the calls of `--seconds`, and prints
+one JSON line. C: what `export --format c` writes, as a shared library, by each compiler with `-O3 -march=native`, and by the
+first of them without vectors. ONNX: what `export --format onnx` writes, in floats and with `--int8`. PyTorch: the same network,
 batch normalization folded, channels last. The page that `export --format html` writes, `--node` given: its WebAssembly in Node,
 which has the engine of Chromium (`page_speed.mjs`). LiteRT, its interpreter given by a flag (`pip install ai-edge-litert`): an
-int8 network of the same layers and of random weights, with XNNPACK (`peers/litert_int8.py`). `gmacs` are 10**9 MACs a
-second, of the network as the layer table counts them; `bytes` the size of what is deployed, for C that of its constants.
-Last comes one line each: the median of the rounds, their range, and the ratio to the time of the first compiler's C.
+int8 network of the same layers and of random weights, with XNNPACK (`peers/litert_int8.py`). `gmacs` are 10**9 MACs a second,
+of the network as the layer table counts them; `bytes` the size of what is deployed, for C that of its constants. Last comes one
+line each: the median of the rounds, their range, and the ratio to the time of the first compiler's C.
 """
 
 from __future__ import annotations

@@ -122,21 +122,28 @@ def _metadata(model: Model, int8: bool) -> OnnxMetadata:
 
 
 def graph_of(model: Model) -> Any:
-    """The model as an `onnx.ModelProto` without metadata: uint8 [n, channels, h, w] -> logits, float [n, classes]."""
+    """The model as an `onnx.ModelProto` without metadata: uint8 [n, channels, h, w] -> logits, float [n, classes].
+
+    Raises SqueezekitError for a network that torch.onnx cannot convert.
+    """
     side = model.config.image_size
     network = FromPixels(model).eval()
     pixels = torch.zeros(2, model.config.channels, side, side, dtype=torch.uint8)
-    with _quiet():
-        program = torch.onnx.export(
-            network,
-            (pixels,),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            dynamic_shapes={"images": {0: torch.export.Dim("n")}},
-            verbose=False,
-        )
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                network,
+                (pixels,),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes={"images": {0: torch.export.Dim("n")}},
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        reason = str(error.__cause__ or error).strip().partition("\n")[0]
+        raise SqueezekitError(f"{model.name}: torch.onnx cannot convert its network ({reason}); replace that layer") from error
     assert program is not None
     return _without_remarks(program.model_proto)
 

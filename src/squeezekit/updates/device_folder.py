@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from squeezekit.system import atomic_io
 from squeezekit.system.errors import RunFailed, SqueezekitError
-from squeezekit.updates.self_check_process import SECONDS, run_self_check
+from squeezekit.updates.self_check_process import TIMEOUT_SECONDS, run_self_check
 
 # One check may end by a power cut or for want of memory, which is not the model's fault.
 MAX_TRIALS = 2
@@ -96,7 +96,7 @@ class DeviceFolder:
         """The earlier refusal of a model, if any."""
         return next((each for each in self.state.refused if each.sha256 == sha256), None)
 
-    def install(self, data: bytes, version: ModelVersion, *, seconds: float = SECONDS) -> None:
+    def install(self, data: bytes, version: ModelVersion, *, seconds: float = TIMEOUT_SECONDS) -> None:
         """Check a model in a process of its own, then replace the one in use; raises RunFailed for one that is unfit.
 
         Until the last step the old model stays in use. A model that fails is not tried again, nor one whose check crashes twice.
