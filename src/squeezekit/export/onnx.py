@@ -157,7 +157,7 @@ def _without_remarks(graph: Any) -> Any:
 
 
 def _quantized(graph: Any, images: ImageSet, chosen: NDArray[np.int64]) -> Any:
-    """In eight bits, between pairs of QuantizeLinear and DequantizeLinear, by ONNX Runtime's static quantisation."""
+    """In eight bits, between pairs of QuantizeLinear and DequantizeLinear, by ONNX Runtime's static quantization."""
     import onnx
     from onnxruntime.quantization import QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process

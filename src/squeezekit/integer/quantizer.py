@@ -125,11 +125,11 @@ class _Quantizer:
             elif isinstance(module, Fire):
                 current = self._fire(name, module, current, pooled)
             else:
-                current = self._convolve(
-                    name, module, current, self._output_map(name, module, current, pooled=pooled), pooled=pooled
-                )
-        self._steps.append(self._head(current))
-        return IntegerPlan(tuple(self._feature_maps), tuple(self._steps), self._fraction, self._config.mirrored)
+                target = self._output_map(name, module, current, pooled=pooled)
+                self._convolve(name, module, current, target, pooled=pooled)
+                current = target
+        head, fraction = self._head(current)
+        return IntegerPlan(tuple(self._feature_maps), (*self._steps, head), fraction, self._config.mirrored)
 
     def _fire(self, name: str, fire: Fire, source: int, pooled: bool) -> int:
         residual = None
@@ -228,7 +228,7 @@ class _Quantizer:
         first: int = 0,
         pooled: bool = False,
         residual: IntegerResidual | None = None,
-    ) -> int:
+    ) -> None:
         assert isinstance(module, nn.Conv2d)
         here, output = self._feature_maps[source], self._feature_maps[target]
         filters = self._filters(name, module, here.zero)
@@ -259,7 +259,6 @@ class _Quantizer:
                 depthwise=module.groups > 1,
             )
         )
-        return target
 
     def _pool(self, source: int, size: int) -> int:
         here = self._feature_maps[source]
@@ -269,7 +268,8 @@ class _Quantizer:
         self._steps.append(IntegerPooling(source, len(self._feature_maps) - 1, size))
         return len(self._feature_maps) - 1
 
-    def _head(self, source: int) -> IntegerHead:
+    def _head(self, source: int) -> tuple[IntegerHead, int]:
+        """The head, and how many bits of its logits are a fraction: as many as int32 leaves for the largest possible logit."""
         head = self._network.classifier
         assert isinstance(head[1], nn.Conv2d)
         filters, here = self._filters("classifier.1", head[1]), self._feature_maps[source]
@@ -284,11 +284,12 @@ class _Quantizer:
         value = here.scale * steps * 2.0**drop / positions / (2 if self._config.mirrored else 1)
         most = float((_head_bound(weights, exact, added, drop) * value).max()) * (positions if head.relu else 1) * 2
         assert bound < 2**31
-        self._fraction = max(min(MAX_FRACTION, math.floor(30 - math.log2(max(most, 1e-9)))), 0)
-        value = value * 2.0**self._fraction
+        fraction = max(min(MAX_FRACTION, math.floor(30 - math.log2(max(most, 1e-9)))), 0)
+        value = value * 2.0**fraction
         shift = min(30 - math.floor(math.log2(float(value.max()))), 61)
         gain = np.minimum(np.rint(value * 2.0**shift), 2**31 - 1).astype(np.int64)
-        return IntegerHead(source, weights, np.rint(exact / 2**drop).astype(np.int64), gain, shift, head.relu, drop)
+        bias = np.rint(exact / 2**drop).astype(np.int64)
+        return IntegerHead(source, weights, bias, gain, shift, head.relu, drop), fraction
 
 
 def _is_fusible(module: nn.Module, following: nn.Module) -> bool:
