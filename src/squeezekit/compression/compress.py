@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from squeezekit.compression.candidate import Method, Round, Trial
 from squeezekit.compression.context import CompressionContext
@@ -17,13 +17,18 @@ from squeezekit.compression.delta_aware import Near
 from squeezekit.compression.job_state import JobState
 from squeezekit.compression.rate_distortion_method import Squeeze
 from squeezekit.compression.target import Target
+from squeezekit.data.sources import Data, data_name
 from squeezekit.pretrained.files import model_path
 from squeezekit.system.console import progress_bar, say
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.presentation import Row, Tabular, percent
 from squeezekit.training.device import keep_freed_memory
 from squeezekit.training.interruption import Interrupted, stop_requests
 from squeezekit.training.loop import Progress
 from squeezekit.training.run_folder import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 METHODS: Mapping[str, Callable[[CompressionContext, Target, int], Method]] = {
     "squeezekit": Squeeze,
@@ -31,8 +36,8 @@ METHODS: Mapping[str, Callable[[CompressionContext, Target, int], Method]] = {
 }
 
 
-@dataclass(frozen=True)
-class Compressed:
+@dataclass(frozen=True, repr=False)
+class Compressed(Tabular):
     """A finished compression: the file, whether it keeps its promise, and accuracies 0…1 before and after.
 
     `ratio` is by how much the file is smaller than the run's weights in float32; `trials` are everything that was tried;
@@ -50,6 +55,22 @@ class Compressed:
     seconds: float
     delta_bytes: int | None = None
 
+    def plot(self) -> Figure:
+        """Bytes against validation accuracy of everything that was tried, and of what was written."""
+        from squeezekit.system.figures import sizes_figure
+
+        tried = [(candidate["bytes"], candidate["accuracy"]) for candidate in self.trials]
+        return sizes_figure({"tried": tried, "written": [(self.bytes, self.validation["after"])]}, "validation accuracy")
+
+    def _shown(self) -> Row:
+        delta = {} if self.delta_bytes is None else {"delta bytes": self.delta_bytes}
+        accuracies = {"validation accuracy": self.validation, "test accuracy": self.test}
+        changes = {name: f"{percent(of['before'])} → {percent(of['after'])}" for name, of in accuracies.items() if of}
+        return {"file": self.file, "bytes": self.bytes, "ratio": self.ratio, **delta, **changes, "met target": self.kept}
+
+    def _records(self) -> Sequence[Row]:
+        return self.trials
+
 
 def compress(
     run: str | Path,
@@ -60,7 +81,7 @@ def compress(
     method: str = "squeezekit",
     epochs: int | None = None,
     minutes: float | None = None,
-    data: str | Path | None = None,
+    data: Data | None = None,
     teacher: str | Path | None = None,
     device: str = "auto",
     pressure: float | None = None,
@@ -105,7 +126,7 @@ def compress(
         raise SqueezekitError("--method deep-compression trains on the CPU, with labels; leave out --teacher and --device")
     device = "cpu" if method == "deep-compression" else device
     teaching = Path(teacher).expanduser() if teacher else None
-    subject = CompressionContext(trained, str(data) if data else None, device=device, teacher=teaching)
+    subject = CompressionContext(trained, None if data is None else data_name(data, trained.data["classes"]), device=device, teacher=teaching)
     promise = Target(subject.before, max_drop, max_bytes)
     epochs = epochs or subject.epochs_a_round()
     say(f"trained: {subject.float_bytes:,} bytes, validation accuracy {subject.before:.2%}")

@@ -130,8 +130,9 @@ def _of_map_style(data: MapStyle) -> tuple[int, Read, Sequence[str] | None]:
         )
 
     def read(index: int) -> tuple[Picture, int]:
+        item = data[index]
         try:
-            picture, label = data[index]
+            picture, label = item
             number = operator.index(label)
         except (TypeError, ValueError):
             raise SqueezekitError(f"item {index} of the data set is not a picture with the number of its class; give both") from None

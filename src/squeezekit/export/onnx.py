@@ -29,13 +29,14 @@ from squeezekit.networks.named_layers import NamedLayers
 from squeezekit.networks.stored_names import as_stored
 from squeezekit.system import atomic_io
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.presentation import Presented
 
 OPSET = 23
 AT_ONCE = 64
 
 
 @dataclass(frozen=True)
-class OnnxExport:
+class OnnxExport(Presented):
     """What was written; `validation` is the accuracy before and after int8 quantisation, empty for float."""
 
     file: str

@@ -48,7 +48,7 @@ class Model:
 
 
 def load_model(model: str | Path) -> Model:
-    """Load a run folder, a `.sqz` or an `.onnx` file, or a network in the box by its name; raises SqueezekitError."""
+    """Load a run folder, a `.sqz` or an `.onnx` file, or a pretrained model by its name; raises SqueezekitError."""
     path = model_path(model)
     if path.is_dir():
         return _of_run(Run(path))

@@ -1,4 +1,4 @@
-"""The networks in the box: files of the package, found by name."""
+"""The pretrained models: files of the package, found by name."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def pretrained_names() -> list[str]:
 
 
 def model_path(model: str | Path) -> Path:
-    """Where a MODEL lies: a path of one's own, or else the file of a network in the box; raises SqueezekitError.
+    """Where a MODEL lies: a path of one's own, or else the file of a pretrained model; raises SqueezekitError.
 
-    A run folder, a `.sqz` or an `.onnx` file in the current directory comes before a network of the same name.
+    A run folder, a `.sqz` or an `.onnx` file in the current directory comes before a pretrained model of the same name.
     """
     path = Path(model).expanduser()
     if path.exists():

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from squeezekit.data.sources import Data, data_name
 from squeezekit.system.console import progress_bar
 from squeezekit.system.errors import RunFailed, SqueezekitError
+from squeezekit.system.presentation import Row, Tabular
 from squeezekit.training.device import keep_freed_memory
 from squeezekit.training.distributed import Processes
 from squeezekit.training.loop import Trainer
 from squeezekit.training.settings import resolve
 from squeezekit.training.train import start_run, trainer_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Small sets are gone through more than once.
 LEAST_STEPS = 100
@@ -29,8 +34,8 @@ FAR_TOO_HIGH = 4.0
 PRUDENCE = 0.1
 
 
-@dataclass(frozen=True)
-class LrRange:
+@dataclass(frozen=True, repr=False)
+class LrRange(Tabular):
     """Rates, and the smoothed training loss at each; `lowest` is the rate where that is lowest, `suggested` a tenth of it.
 
     `muon_rate` is what goes with the suggestion where the recipe uses Muon, whose own rate rises in step.
@@ -46,9 +51,22 @@ class LrRange:
         """Plain data."""
         return asdict(self)
 
+    def plot(self) -> Figure:
+        """Smoothed loss against learning rate, the suggested one marked."""
+        from squeezekit.system.figures import rates_figure
+
+        return rates_figure(self.rates, self.losses, self.suggested)
+
+    def _shown(self) -> Row:
+        muon = {} if self.muon_rate is None else {"muon_rate": self.muon_rate}
+        return {"suggested": self.suggested, **muon, "lowest": self.lowest, "steps": len(self.rates)}
+
+    def _records(self) -> Sequence[Row]:
+        return [{"rate": rate, "loss": loss} for rate, loss in zip(self.rates, self.losses, strict=True)]
+
 
 def lr_range(
-    data: str | Path | None,
+    data: Data | None,
     *,
     from_rate: float = 1e-5,
     to_rate: float = 1.0,
@@ -66,7 +84,7 @@ def lr_range(
         raise SqueezekitError(f"--from {from_rate:g} --to {to_rate:g}: give two rates above 0, the lower one first")
     file = Path(config).expanduser() if config else None
     if data is not None:
-        fields["data"] = str(data)
+        fields["data"] = data_name(data)
     with tempfile.TemporaryDirectory() as folder:
         settings = resolve(network=network, recipe=recipe, config=file, fields=fields)
         run, source = start_run(Path(folder) / "run", *settings)

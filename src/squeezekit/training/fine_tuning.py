@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from squeezekit.acceleration.folding import folded, unfolded
 from squeezekit.data.image_set import ImageSet
+from squeezekit.data.sources import Data
 from squeezekit.inference.model import load_model
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.named_layers import NamedLayers
@@ -22,7 +23,7 @@ from squeezekit.training.train import train
 DECIDED_ANEW = {"name", "classes", "dropout", "batch_norm"}
 
 
-def fine_tune(model: str | Path, data: str | None = None, **options: Any) -> Run:
+def fine_tune(model: str | Path, data: Data | None = None, **options: Any) -> Run:
     """`train`, from the weights of a MODEL in place of random ones; pictures are resized and normalized as it has them.
 
     Everything but the last layer goes on; that too where there are as many classes, whatever their names. `options` are those of

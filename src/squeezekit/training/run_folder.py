@@ -19,6 +19,7 @@ from squeezekit.data.splits import Split
 from squeezekit.networks.weights import read_saved
 from squeezekit.system import atomic_io
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.training.run_presentation import RunPresentation
 from squeezekit.training.settings import RunConfig, read_config
 
 # Weights that training starts from, when they are not those of a file of the user's.
@@ -35,7 +36,7 @@ METRICS = (
 )
 
 
-class Run:
+class Run(RunPresentation):
     """A run folder.
 
     `last.pt` is the one source of truth while training goes on; the other files follow from it and are written

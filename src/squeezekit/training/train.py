@@ -18,7 +18,7 @@ from torch import Tensor
 
 from squeezekit.data.batches import Batches, channel_statistics
 from squeezekit.data.image_set import ImageSet, ImageSource
-from squeezekit.data.sources import load_images, settled
+from squeezekit.data.sources import Data, data_name, load_images, settled
 from squeezekit.data.splits import Split, split_training
 from squeezekit.networks.weights import load_weights, take_weights
 from squeezekit.system.console import progress_bar, say
@@ -45,7 +45,7 @@ STATISTICS_IMAGES, STATISTICS_PIXELS = 512, 2**19
 
 
 def train(
-    data: str | None = None,
+    data: Data | None = None,
     *,
     network: str | None = None,
     recipe: str | None = None,
@@ -71,7 +71,7 @@ def train(
     Raises SqueezekitError for wrong input, RunFailed for a diverged run, Interrupted after Ctrl-C.
     """
     if data is not None:
-        fields["data"] = str(data)
+        fields["data"] = data_name(data)
     with joined() as processes:
         run, source = _led(
             processes,

@@ -11,10 +11,11 @@ from squeezekit.inference.model import load_model
 from squeezekit.integer.quantizer import accuracy_in_integers, integer_plan
 from squeezekit.system import atomic_io
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.presentation import Presented
 
 
 @dataclass(frozen=True)
-class CExport:
+class CExport(Presented):
     """What was written; sizes are bytes.
 
     `constants` stand in flash, `variables` in RAM (and, with vectors, packed weights, which the exported README counts); of the

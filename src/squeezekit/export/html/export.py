@@ -21,6 +21,7 @@ from squeezekit.integer.plan import Plan
 from squeezekit.integer.quantizer import accuracy_in_integers, integer_plan
 from squeezekit.system import atomic_io
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.presentation import Presented
 
 # `struct sqz_layer` of runtime.h and `struct block` of page.c, as WebAssembly lays them out.
 LAYER, BLOCK = struct.Struct("<14B10H2x9I"), struct.Struct("<9I4B")
@@ -29,7 +30,7 @@ MOST_CHANNELS = 4096
 
 
 @dataclass(frozen=True)
-class HtmlExport:
+class HtmlExport(Presented):
     """What was written; sizes are bytes, `model` is the part of the page that holds the network, coded.
 
     `validation` is the accuracy before and after, empty where no images are at hand.
