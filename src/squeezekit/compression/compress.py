@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,8 +74,8 @@ class Compressed(Tabular):
 
 
 def compress(
-    run: str | Path,
-    out: str | Path,
+    run: str | PathLike[str],
+    out: str | PathLike[str],
     *,
     max_drop: float | None = None,
     max_bytes: int | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable
-from pathlib import Path
+from os import PathLike, fspath
 from typing import Any, Protocol
 
 from squeezekit.system.errors import SqueezekitError
@@ -40,7 +40,7 @@ def exporter(format: str) -> Callable[..., Export]:
     return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
 
 
-def export(model: str | Path, out: str | Path, *, format: str = "onnx", **options: Any) -> Export:
+def export(model: str | PathLike[str], out: str | PathLike[str], *, format: str = "onnx", **options: Any) -> Export:
     """Write a trained network for other programs and machines; returns what was written, with its size.
 
     model: a run folder, a `.sqz` file or a pretrained name. out: the file to write; for C, the folder.
@@ -54,4 +54,4 @@ def export(model: str | Path, out: str | Path, *, format: str = "onnx", **option
     known = [name for name in inspect.signature(write).parameters if name not in ("model", "out")]
     if unknown := next((name for name in options if name not in known), None):
         raise SqueezekitError(f"{unknown} is no option of format {format}, which takes {', '.join(known)}; leave it out")
-    return write(model, out, **options)
+    return write(fspath(model), fspath(out), **options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from os import PathLike
 
 import numpy as np
 import torch
@@ -57,7 +57,7 @@ class Classifier(Presented):
         self.network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @classmethod
-    def load(cls, model: str | Path) -> Classifier:
+    def load(cls, model: str | PathLike[str]) -> Classifier:
         """Load a MODEL: a run folder, a `.sqz` or an `.onnx` file, or a pretrained name. Raises SqueezekitError."""
         return cls(load_model(model))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import numpy as np
@@ -73,7 +73,7 @@ class Evaluation(Tabular):
         return [{"class": name, **scores} for name, scores in self.per_class.items()]
 
 
-def evaluate(model: str | Path, data: Data | None = None, split: Literal["test", "validation"] = "test") -> Evaluation:
+def evaluate(model: str | PathLike[str], data: Data | None = None, split: Literal["test", "validation"] = "test") -> Evaluation:
     """Evaluate a MODEL on its own test or validation images, or on other `data`.
 
     model: a run folder, a `.sqz` or an `.onnx` file, or a pretrained name. data: a name or a path; (images, labels) or

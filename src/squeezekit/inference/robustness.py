@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from os import PathLike
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ class CorruptionAccuracy:
     images: int
 
 
-def robustness(model: str | Path, data: Data | None = None, limit: int = 2000) -> list[CorruptionAccuracy]:
+def robustness(model: str | PathLike[str], data: Data | None = None, limit: int = 2000) -> list[CorruptionAccuracy]:
     """Accuracy on test images as they are, then blurred, noisy, pale and compressed, each at rising strength.
 
     Of more than `limit` images, evenly chosen ones are used. `model` and `data` are those of `evaluate`; raises SqueezekitError.

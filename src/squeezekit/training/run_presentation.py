@@ -37,6 +37,10 @@ class RunPresentation(Tabular):
         except (OSError, ValueError, TypeError) as error:
             raise SqueezekitError(f"{self.folder / 'metrics.csv'}: cannot be read ({error}); train again") from None
 
+    def __fspath__(self) -> str:
+        """A run can be given wherever its folder can."""
+        return str(self.folder)
+
     def plot(self) -> Figure:
         """Loss and accuracy by epoch; raises SqueezekitError before the first epoch has ended."""
         from squeezekit.system.figures import curves_figure
