@@ -74,7 +74,7 @@ def hold(data: InMemory, classes: Sequence[str] | None = None) -> str:
             coloured |= found.mode not in COLOURLESS if isinstance(found, Image.Image) else found.ndim == 3
             brightest = max(brightest, 255 if isinstance(found, Image.Image) else int(found.max(initial=0)))
             advance(1)
-    if brightest <= 1:
+    if count and brightest <= 1:
         raise SqueezekitError("the pictures are uint8 and hold nothing above 1, which is black; give 0…255")
     named = _class_names(labels, names or classes)
     name = PREFIX + content_fingerprint(named, labels, hashes)[:FINGERPRINT_DIGITS]
