@@ -13,9 +13,9 @@ from pathlib import Path
 
 def shown(value):
     """As a notebook shows it."""
-    for name in ("_repr_html_", "__repr__"):
-        if hasattr(value, name):
-            return getattr(value, name)()
+    for name in ("_repr_html_", "_repr_png_", "__repr__"):
+        if hasattr(value, name) and (text := getattr(value, name)()) is not None:
+            return text if isinstance(text, str) else f"{len(text)} bytes"
     return None
 
 

@@ -20,7 +20,7 @@ def test_a_notebook_runs(notebook, tmp_path):
     assert done.returncode == 0, done.stderr
     # What a cell prints itself is no pair.
     shown = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
-    assert all("0x" not in (output or "") or "Figure" in output for _, output in shown)
+    assert len(shown) > 5 and not any("object at 0x" in (output or "") for _, output in shown)
     if notebook.stem == "library":
         assert {"digits.sqz", "digits.html", "digits-c", "plain.sqz"} <= {path.name for path in tmp_path.iterdir()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping, Sequence
 
@@ -13,11 +14,20 @@ from numpy.typing import NDArray
 CLASSES_WITH_NUMBERS, CLASSES_WITH_NAMES = 25, 60
 
 
+class NotebookFigure(Figure):
+    """A figure that a notebook draws although pyplot, which keeps every figure in memory, does not know it."""
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.savefig(file, format="png", dpi=100)
+        return file.getvalue()
+
+
 def confusion_figure(confusion: NDArray[np.int64], classes: Sequence[str]) -> Figure:
     """A confusion matrix: `confusion[i][j]` counts images of class i taken for class j; colors are shares of the class, 0…1."""
     count = len(classes)
     side = min(max(4.0, 0.5 * count + 2), 16.0)
-    figure = Figure(figsize=(side, side), layout="constrained")
+    figure = NotebookFigure(figsize=(side, side), layout="constrained")
     axes = figure.subplots()
     shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -34,7 +44,7 @@ def confusion_figure(confusion: NDArray[np.int64], classes: Sequence[str]) -> Fi
 
 def curves_figure(history: Sequence[Mapping[str, float]]) -> Figure:
     """Loss and accuracy (0…1) by epoch; `history` has the rows of a run's `metrics.csv`, as numbers."""
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = NotebookFigure(figsize=(9, 3.6), layout="constrained")
     axes = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in history]
     for axis, what in zip(axes, ("loss", "accuracy"), strict=True):
@@ -51,7 +61,7 @@ def curves_figure(history: Sequence[Mapping[str, float]]) -> Figure:
 
 def sizes_figure(points: Mapping[str, Sequence[tuple[int, float]]], accuracy: str = "test accuracy") -> Figure:
     """Bytes (logarithmic) against accuracy (0…1), a line for each name."""
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = NotebookFigure(figsize=(8, 5), layout="constrained")
     axis = figure.subplots()
     for number, (name, found) in enumerate(points.items()):
         sizes, accuracies = zip(*sorted(found), strict=True)
@@ -64,7 +74,7 @@ def sizes_figure(points: Mapping[str, Sequence[tuple[int, float]]], accuracy: st
 
 def rates_figure(rates: Sequence[float], losses: Sequence[float], suggested: float) -> Figure:
     """Smoothed loss against learning rate (logarithmic), the suggested rate marked."""
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    figure = NotebookFigure(figsize=(7, 4), layout="constrained")
     axis = figure.subplots()
     axis.plot(rates, losses)
     axis.axvline(suggested, color="grey", linestyle=":", label=f"suggested: {suggested:g}")
@@ -78,7 +88,7 @@ def rates_figure(rates: Sequence[float], losses: Sequence[float], suggested: flo
 
 def front_figure(sizes: Sequence[int], accuracies: Sequence[float], front: Sequence[int], chosen: int, size: str) -> Figure:
     """Size against validation accuracy (0…1) of trials; `front` are indices of those that no other beats, in order of size."""
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure = NotebookFigure(figsize=(7, 4.5), layout="constrained")
     axis = figure.subplots()
     axis.scatter(sizes, accuracies, s=14, alpha=0.6, label="trials")
     axis.plot([sizes[i] for i in front], [accuracies[i] for i in front], color="tab:orange", marker="o", label="Pareto front")
