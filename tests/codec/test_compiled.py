@@ -39,6 +39,7 @@ def both(loop, model, *arrays, numbers=()):
         assert np.array_equal(read, arrays[-1])
         states.append([coder.registers, *arrays_of(learnt)])
     for one, other in (states[:2], states[2:]):
+        assert np.array_equal(one[0], other[0])
         # But for the room of one bit's inputs.
         assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True) if a.size > 6)
 
