@@ -166,7 +166,7 @@ def test_many_classes_are_drawn_in_seconds():
 
     import numpy as np
 
-    from squeezekit.system.figures import confusion_figure
+    from squeezekit.training.confusion_figure import confusion_figure
 
     begin = time.perf_counter()
     figure = confusion_figure(np.eye(200, dtype=np.int64), [f"class {number}" for number in range(200)])

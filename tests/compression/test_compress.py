@@ -16,8 +16,8 @@ from squeezekit.compression.job_state import Shelf
 from squeezekit.compression.rate_distortion_method import Squeeze
 from squeezekit.compression.target import Target
 from squeezekit.inference.evaluation import evaluate
+from squeezekit.inference.int8_model import accuracy_in_integers, integer_plan
 from squeezekit.inference.model import load_model
-from squeezekit.integer.quantizer import accuracy_in_integers, integer_plan
 from squeezekit.modelfile.sqz import Stage, read_sqz
 from squeezekit.quantization.qat import GridOptimizer
 from squeezekit.training.interruption import Interrupted

@@ -62,7 +62,7 @@ def test_logits_are_those_of_pytorch(name):
 
 def test_a_run_becomes_a_file_that_is_a_model(tiny_run, tmp_path, capsys):
     out = tmp_path / "digits.onnx"
-    assert main(["export", str(tiny_run.folder), "--to", "onnx", "-o", str(out), "--json"]) == 0
+    assert main(["export", str(tiny_run.folder), "--format", "onnx", "-o", str(out), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said == {"file": str(out), "bytes": out.stat().st_size, "opset": 23, "int8": False, "validation": {}}
     pixels = load_digits(image_size=32).test.images[:50]
@@ -135,3 +135,17 @@ def test_what_cannot_be_exported_or_read_says_why(tiny_run, tmp_path):
         onnx.save(graph, tmp_path / "other.onnx")
         with pytest.raises(SqueezekitError, match=said):
             load_model(tmp_path / "other.onnx")
+
+
+class Branching(torch.nn.Module):
+    """A network of somebody's own that no graph can hold."""
+
+    def forward(self, x):
+        return x.mean((2, 3)) if x.sum() > 0 else -x.mean((2, 3))
+
+
+def test_a_network_that_no_graph_can_hold_ends_in_a_sentence():
+    config = network_config("squeezenet-cifar", classes=3)
+    model = Model("own", Branching(), config, tuple("abc"), None, None, lambda images: np.arange(0))
+    with pytest.raises(SqueezekitError, match=r"own: torch.onnx cannot convert its network \(.+\); replace that layer"):
+        graph_of(model)

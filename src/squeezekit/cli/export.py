@@ -27,31 +27,31 @@ class Export(Protocol):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `export`."""
     parser.epilog = """examples:
-  squeezekit export runs/photos --to onnx -o photos.onnx
-  squeezekit export runs/photos --to onnx --int8 -o photos-int8.onnx
-  squeezekit export photos.sqz --to onnx --int8 --data photos/ -o photos-int8.onnx
-  squeezekit export runs/photos --to c -o photos-c
-  squeezekit export photos.sqz --to c --weights sqz -o photos-c
-  squeezekit export photos.sqz --to html -o photos.html"""
+  squeezekit export runs/photos --format onnx -o photos.onnx
+  squeezekit export runs/photos --format onnx --int8 -o photos-int8.onnx
+  squeezekit export photos.sqz --format onnx --int8 --data photos/ -o photos-int8.onnx
+  squeezekit export runs/photos --format c -o photos-c
+  squeezekit export photos.sqz --format c --store-weights coded -o photos-c
+  squeezekit export photos.sqz --format html -o photos.html"""
     parser.add_argument("model", metavar="MODEL", help="a run folder, a .sqz file, or a name that squeezekit models lists")
     kinds = "onnx: for ONNX Runtime and whatever reads ONNX; c: C99 in integers, for any chip; html: one page for any browser"
-    parser.add_argument("--to", choices=["onnx", "c", "html"], required=True, help=kinds)
+    parser.add_argument("--format", choices=["onnx", "c", "html"], required=True, help=kinds)
     parser.add_argument("-o", dest="out", metavar="OUT", required=True, help="the file to write; for c, the folder")
     parser.add_argument("--int8", action="store_true", help="onnx: in eight bits, calibrated on training images")
     parser.add_argument(
-        "--weights", choices=["plain", "sqz"], help="c: weights as constants (plain), or entropy-coded and decoded at start (sqz)"
+        "--store-weights", choices=["constants", "coded"], help="c: weights as constants, or entropy-coded and decoded at start"
     )
     parser.add_argument("--data", metavar="DATA", help="where the images to calibrate and measure on are, for a .sqz file")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=run)
 
 
-def run(*, to: str, json: bool = False, **options: Any) -> int:
+def run(*, format: str, json: bool = False, **options: Any) -> int:
     """Export, print what was written."""
-    for flag, owner in (("int8", "onnx"), ("weights", "c")):
-        if flag in options and to != owner:
-            raise SqueezekitError(f"--{flag} says nothing for --to {to}; leave it out")
-    made = _exporter(to)(**options)
+    for flag, owner in (("int8", "onnx"), ("store_weights", "c")):
+        if flag in options and format != owner:
+            raise SqueezekitError(f"--{flag.replace('_', '-')} says nothing for --format {format}; leave it out")
+    made = _exporter(format)(**options)
     if json:
         print(jsonlib.dumps(made.as_json()))
         return 0
@@ -63,12 +63,12 @@ def run(*, to: str, json: bool = False, **options: Any) -> int:
     return 0
 
 
-def _exporter(to: str) -> Callable[..., Export]:
-    if to == "onnx":
+def _exporter(format: str) -> Callable[..., Export]:
+    if format == "onnx":
         from squeezekit.export.onnx import export_onnx
 
         return export_onnx
-    if to == "c":
+    if format == "c":
         from squeezekit.export.c.export import export_c
 
         return export_c

@@ -76,7 +76,7 @@ def _sign(
         print(f"{folder}: a new repository; give {folder / 'metadata' / '1.root.json'} to your devices, for update --trust")
         print(f"{keys[0]}: its keys; keep those of root where no network reaches them")
         return 0
-    with Repository(folder).turn():
+    with Repository(folder).locked():
         repository = Repository(folder, ring, days(expires))
         if action == "renew":
             signed, missing = repository.renew()
@@ -101,7 +101,7 @@ def _quorum(role: str, text: str) -> Any:
 
 
 def _show(folder: Path, *, json: bool = False) -> int:
-    from squeezekit.updates.keys import SHOWN
+    from squeezekit.updates.keys import SHORT_ID
     from squeezekit.updates.repository import Repository
 
     repository = Repository(folder)
@@ -111,7 +111,7 @@ def _show(folder: Path, *, json: bool = False) -> int:
             "version": getattr(repository, role).signed.version,
             "expires": getattr(repository, role).signed.expires.isoformat(),
             "threshold": repository.root.signed.roles[role].threshold,
-            "keys": [identity[:SHOWN] for identity in repository.root.signed.roles[role].keyids],
+            "keys": [identity[:SHORT_ID] for identity in repository.root.signed.roles[role].keyids],
         }
         for role in ROLES
     ]

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   curl --data-binary @cat.jpg http://127.0.0.1:8000/v1/classify
   curl -F images=@cat.jpg -F images=@dog.jpg http://127.0.0.1:8000/v1/classify
   squeezekit serve photos.sqz --host 0.0.0.0 --token-file token.txt
-  squeezekit serve models/ --update-from https://models.example.org --trust root.json
+  squeezekit serve models/ --repo https://models.example.org --trust root.json
 
 the model is loaded again when its file changes, and on SIGHUP; what it answers is described at /docs, and a .sqz
 file has a page that classifies by itself at /."""
@@ -43,7 +43,7 @@ file has a page that classifies by itself at /."""
         help="let others in without one, also to the page at /, which holds the network",
     )
     group = parser.add_argument_group("updates")
-    group.add_argument("--update-from", metavar="URL", help="fetch new versions from there; MODEL is the folder of update --to")
+    group.add_argument("--repo", metavar="URL", help="fetch new versions from there; MODEL is the folder of update --out")
     group.add_argument("--trust", metavar="root.json", help="whom to trust; needed the first time")
     group.add_argument("--channel", metavar="NAME", help="(stable)")
     group.add_argument("--every", type=float, metavar="SECONDS", help="how often to look (3600)")
@@ -53,21 +53,21 @@ file has a page that classifies by itself at /."""
     parser.set_defaults(run=run)
 
 
-def run(*, model: str, token_file: str | None = None, update_from: str | None = None, **options: Any) -> int:
+def run(*, model: str, token_file: str | None = None, repo: str | None = None, **options: Any) -> int:
     """Serve until asked to end."""
     if missing := [name for name in ("fastapi", "uvicorn", "python_multipart", "prometheus_client") if find_spec(name) is None]:
         raise SqueezekitError(f"serve needs {', '.join(missing)}; pip install 'squeezekit[serve]'")
     about = {name: options.pop(name) for name in ("trust", "channel", "every") if name in options}
-    if about and update_from is None:
-        raise SqueezekitError(f"--{next(iter(about))} goes with --update-from; give both or neither")
-    if update_from is not None:
-        needs_tuf("serve --update-from")
+    if about and repo is None:
+        raise SqueezekitError(f"--{next(iter(about))} goes with --repo; give both or neither")
+    if repo is not None:
+        needs_tuf("serve --repo")
+    from squeezekit.serving.auto_update import AutoUpdate
     from squeezekit.serving.service import serve
-    from squeezekit.serving.updating import Updates
 
     if "trust" in about:
         about["trust"] = Path(about["trust"]).expanduser()
-    served = model if update_from is None else Updates(update_from, Path(model).expanduser(), **about)
+    served = model if repo is None else AutoUpdate(repo, Path(model).expanduser(), **about)
     serve(served, token=_token(token_file), **options)
     return 0
 

@@ -14,14 +14,14 @@ from squeezekit.system.errors import SqueezekitError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `update`."""
     parser.epilog = """examples:
-  squeezekit update --from https://models.example.org --trust root.json --to models
-  squeezekit update --from https://models.example.org --to models
+  squeezekit update --repo https://models.example.org --trust root.json -o models
+  squeezekit update --repo https://models.example.org -o models
   squeezekit predict models/model.sqz cat.jpg
-  squeezekit update --back --to models
+  squeezekit update --back -o models
 
 models/model.sqz is the model to use; it is replaced in one step, and only by one that is signed and passes its self-check."""
-    parser.add_argument("--from", dest="source", metavar="URL", help="an http or https address, or a folder")
-    parser.add_argument("--to", required=True, metavar="FOLDER", help="where the model is installed")
+    parser.add_argument("--repo", metavar="URL", help="an http or https address, or a folder")
+    parser.add_argument("-o", "--out", required=True, metavar="FOLDER", help="where the model is installed")
     parser.add_argument("--trust", metavar="root.json", help="whom to trust; needed the first time")
     parser.add_argument("--channel", metavar="NAME", help="(stable)")
     parser.add_argument("--max-bytes", type=int, metavar="N", help="no larger model is taken (16 MiB)")
@@ -33,23 +33,23 @@ models/model.sqz is the model to use; it is replaced in one step, and only by on
 
 
 def run(
-    *, to: str, source: str | None = None, back: bool = False, slowest: float | None = None, json: bool = False, **options: Any
+    *, out: str, repo: str | None = None, back: bool = False, slowest: float | None = None, json: bool = False, **options: Any
 ) -> int:
     """Update, or go back."""
     needs_tuf("update")
-    from squeezekit.updates.fetcher import Patience
+    from squeezekit.updates.fetcher import FetchLimits
     from squeezekit.updates.update import go_back, update
 
-    if back == (source is not None):
-        raise SqueezekitError("update needs --from, the address of a repository, or --back; see squeezekit update --help")
+    if back == (repo is not None):
+        raise SqueezekitError("update needs --repo, the address of a repository, or --back; see squeezekit update --help")
     if back:
-        go_back(to)
-        print(jsonlib.dumps({"back": True}) if json else f"{to}: the version before is in use again")
+        go_back(out)
+        print(jsonlib.dumps({"back": True}) if json else f"{out}: the version before is in use again")
         return 0
-    assert source is not None
+    assert repo is not None
     # So that a service that ends can stop it in good order.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    result = update(source, to, patience=Patience() if slowest is None else Patience(slowest=slowest), **options)
+    result = update(repo, out, limits=FetchLimits() if slowest is None else FetchLimits(min_rate=slowest), **options)
     if json:
         print(jsonlib.dumps(vars(result)))
     elif not result.changed:

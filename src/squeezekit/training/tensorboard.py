@@ -41,7 +41,7 @@ class EventLog:
     def results(self, trainer: Trainer, logits: Tensor, labels: Tensor, test: Measurement | None) -> None:
         """Hyperparameters with final figures, and the confusion matrix of the best weights' validation logits."""
         # Here, because matplotlib takes half a second that most who import training do not need.
-        from squeezekit.system.figures import confusion_figure
+        from squeezekit.training.confusion_figure import confusion_figure
 
         best = trainer.progress.history[trainer.stopping.best_epoch - 1]
         fields = {**self._config.network.model_dump(mode="json"), **self._config.recipe.model_dump(mode="json")}

@@ -11,7 +11,7 @@ from tests.updates.conftest import published, root_of
 
 def test_a_new_version_while_requests_come(one, versions):
     picture = png(load_digits(image_size=32).test.images[0])
-    flags = ["--update-from", one / "public", "--trust", root_of(one), "--every", "1"]
+    flags = ["--repo", one / "public", "--trust", root_of(one), "--every", "1"]
     statuses, stop = [], threading.Event()
     with served(one / "serving", *flags) as server:
         model, first = one / "serving" / "model.sqz", server.ask("GET", "/v1/model")[2]["since"]
@@ -46,8 +46,8 @@ def test_flags_that_go_together(one, capsys):
     from squeezekit.cli import main
 
     assert main(["serve", str(one), "--every", "5"]) == 2
-    assert "--every goes with --update-from" in capsys.readouterr().err
-    assert main(["serve", str(one / "x"), "--update-from", str(one / "public"), "--every", "0"]) == 2
+    assert "--every goes with --repo" in capsys.readouterr().err
+    assert main(["serve", str(one / "x"), "--repo", str(one / "public"), "--every", "0"]) == 2
     assert "give at least 1 second" in capsys.readouterr().err
-    assert main(["serve", str(one / "x"), "--update-from", str(one / "public")]) == 1
+    assert main(["serve", str(one / "x"), "--repo", str(one / "public")]) == 1
     assert "trusts nobody yet" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What a run folder tells."""
+"""The report of a run folder."""
 
 from __future__ import annotations
 
@@ -18,23 +18,25 @@ from squeezekit.data.sources import load_images
 from squeezekit.inference.evaluation import Evaluation, evaluate
 from squeezekit.networks.layer_table import LayerTable, layer_table
 from squeezekit.reporting import charts
-from squeezekit.reporting.document import Block, Column, Listing, Paragraph, Pictures, Section, Table
-from squeezekit.reporting.language import Language
+from squeezekit.reporting.document import Block, Column, ImageRows, Listing, Paragraph, ReportSection, Table
+from squeezekit.reporting.localization import Language
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.training.run_folder import Run
 
 SAMPLES = 8
-# More make no readable picture.
-MOST_CLASSES = 40
+# More are not readable in a plot.
+MAX_CLASSES = 40
 
 
-class RunStory:
-    """The sections of one finished run; `images` are looked at where they still are what they were.
+class RunReport:
+    """The sections about the finished run in a folder; its images are shown where they are unchanged.
 
-    `test` is what somebody else measured of it on the test images: accuracy (0…1) and loss.
+    `test` are accuracy (0…1) and loss on the test images where a search has measured them. Raises SqueezekitError for a run that
+    is not finished.
     """
 
-    def __init__(self, run: Run, language: Language, test: Mapping[str, float] | None = None) -> None:
+    def __init__(self, folder: Path, language: Language, test: Mapping[str, float] | None = None) -> None:
+        run = Run(folder)
         if run.summary is None:
             raise SqueezekitError(f"{run.folder}: is not finished; go on with squeezekit train --resume --out {run.folder}")
         self.run, self.language, self.summary = run, language, run.summary
@@ -44,18 +46,20 @@ class RunStory:
 
     @property
     def title(self) -> str:
-        """Of a page about this run alone."""
+        """The title of a page about this run alone."""
         return self.language.text("title run", network=self.run.config.network.name, data=_name(self.run.data["source"]))
 
-    def aim(self) -> Section:
-        """What was to be learnt."""
-        say, config = self.language, self.run.config
-        numbers = {"parameters": say.integer(self.summary["parameters"]), "macs": say.integer(self.table.macs)}
+    def aim(self) -> ReportSection:
+        """The task: network, data, recipe."""
+        language, config = self.language, self.run.config
+        numbers = {"parameters": language.integer(self.summary["parameters"]), "macs": language.integer(self.table.macs)}
         names = {"network": config.network.name, "recipe": config.recipe.name, "data": _name(self.run.data["source"])}
-        return Section(say.text("aim"), [Paragraph(say.text("aim run", classes=config.network.classes, **numbers, **names))])
+        return ReportSection(
+            language.text("aim"), [Paragraph(language.text("aim run", classes=config.network.classes, **numbers, **names))]
+        )
 
-    def sections(self) -> list[Section]:
-        """All that follows the aim, in the order of the report."""
+    def sections(self) -> list[ReportSection]:
+        """The sections after the aim, in their order."""
         return [
             self._data(),
             self._split(),
@@ -66,12 +70,12 @@ class RunStory:
             self._settings(),
         ]
 
-    def _data(self) -> Section:
-        say, network, data = self.language, self.run.config.network, self.run.data
+    def _data(self) -> ReportSection:
+        language, network, data = self.language, self.run.config.network, self.run.data
         facts = {"data": _name(data["source"]), "size": network.image_size, "channels": network.channels}
-        blocks: list[Block] = [Paragraph(say.text("data text", classes=network.classes, **facts))]
+        blocks: list[Block] = [Paragraph(language.text("data text", classes=network.classes, **facts))]
         if self.source is None:
-            return Section(say.text("data"), [*blocks, Paragraph(say.text("data missing"))])
+            return ReportSection(language.text("data"), [*blocks, Paragraph(language.text("data missing"))])
         training, test, split = self.source.training, self.source.test, self.run.split
         parts = {
             "training": training.labels[split.training],
@@ -79,93 +83,100 @@ class RunStory:
             "test": test.labels,
         }
         counts = {name: np.bincount(labels, minlength=network.classes) for name, labels in parts.items()}
-        columns = [Column(say.text("class")), *(Column(say.text(name), "integer") for name in counts)]
+        columns = [Column(language.text("class")), *(Column(language.text(name), "integer") for name in counts)]
         rows = [[name, *(int(count[i]) for count in counts.values())] for i, name in enumerate(data["classes"])]
-        blocks.append(Table("classes", say.text("counts"), columns, rows))
-        blocks.append(Pictures(say.text("samples"), samples(training, split.training)))
-        return Section(say.text("data"), blocks)
+        blocks.append(Table("classes", language.text("counts"), columns, rows))
+        blocks.append(ImageRows(language.text("samples"), samples(training, split.training)))
+        return ReportSection(language.text("data"), blocks)
 
-    def _split(self) -> Section:
-        say, split, settings = self.language, self.run.split, self.run.config.run
+    def _split(self) -> ReportSection:
+        language, split, settings = self.language, self.run.split, self.run.config.run
         share = len(split.validation) / (len(split.validation) + len(split.training))
-        counts = {"training": say.integer(len(split.training)), "validation": say.integer(len(split.validation))}
-        return Section(
-            say.text("split"), [Paragraph(say.text("split text", share=say.percent(share), seed=settings.seed, **counts))]
+        counts = {"training": language.integer(len(split.training)), "validation": language.integer(len(split.validation))}
+        return ReportSection(
+            language.text("split"),
+            [Paragraph(language.text("split text", share=language.percent(share), seed=settings.seed, **counts))],
         )
 
-    def _architecture(self) -> Section:
-        say, table = self.language, self.table
+    def _architecture(self) -> ReportSection:
+        language, table = self.language, self.table
         titles = ("layer", "type", "input", "output", "parameters", "macs", "remark")
-        columns = [Column(say.text(title), "integer" if title in ("parameters", "macs") else "text") for title in titles]
+        columns = [Column(language.text(title), "integer" if title in ("parameters", "macs") else "text") for title in titles]
         rows = [
             [row.layer, row.type, _shape(row.input), _shape(row.output), row.parameters, row.macs, row.remark]
             for row in table.layers
         ]
         numbers = {"parameters": table.parameters, "macs": table.macs, "activations": table.activation_bytes}
-        text = say.text("architecture text", **{name: say.integer(number) for name, number in numbers.items()})
+        text = language.text("architecture text", **{name: language.integer(number) for name, number in numbers.items()})
         blocks: list[Block] = [
             Paragraph(text),
-            charts.diagram(table.layers, say),
-            Table("layers", say.text("layers"), columns, rows),
+            charts.diagram(table.layers, language),
+            Table("layers", language.text("layers"), columns, rows),
         ]
-        return Section(say.text("architecture"), blocks)
+        return ReportSection(language.text("architecture"), blocks)
 
-    def _training(self) -> Section:
-        say, recipe = self.language, self.run.config.recipe
+    def _training(self) -> ReportSection:
+        language, recipe = self.language, self.run.config.recipe
         values = {"recipe": recipe.name, "optimizer": recipe.optimizer, "schedule": recipe.schedule}
-        numbers = {"rate": say.number(recipe.learning_rate), "batch": recipe.batch_size, "epochs": recipe.epochs}
-        text = say.text("training text", **values, **numbers)
+        numbers = {"rate": language.number(recipe.learning_rate), "batch": recipe.batch_size, "epochs": recipe.epochs}
+        text = language.text("training text", **values, **numbers)
         if recipe.patience:
-            text += " " + say.text("patience text", patience=recipe.patience)
-        return Section(say.text("training section"), [Paragraph(text)])
+            text += " " + language.text("patience text", patience=recipe.patience)
+        return ReportSection(language.text("training section"), [Paragraph(text)])
 
-    def _curves(self) -> Section:
-        say, summary, history = self.language, self.summary, _history(self.run.folder)
+    def _curves(self) -> ReportSection:
+        language, summary, history = self.language, self.summary, _history(self.run.folder)
         classes = self.run.config.network.classes
-        untrained = {"loss": say.number(summary["untrained_loss"], 4), "guess": say.number(math.log(classes), 4)}
+        untrained = {"loss": language.number(summary["untrained_loss"], 4), "guess": language.number(math.log(classes), 4)}
         done = {"epochs": self.run.config.recipe.epochs, "done": summary["epochs"], "best": summary["best_epoch"]}
-        plots = [charts.curves(what, history, self._falls(history), summary["best_epoch"], say) for what in ("loss", "accuracy")]
-        texts = [
-            Paragraph(say.text("untrained", classes=classes, **untrained)),
-            Paragraph(say.text("stopped", seconds=say.integer(summary["seconds"]), **done)),
+        plots = [
+            charts.curves(what, history, self._falls(history), summary["best_epoch"], language) for what in ("loss", "accuracy")
         ]
-        return Section(say.text("curves"), [*texts, *plots])
+        texts = [
+            Paragraph(language.text("untrained", classes=classes, **untrained)),
+            Paragraph(language.text("stopped", seconds=language.integer(summary["seconds"]), **done)),
+        ]
+        return ReportSection(language.text("curves"), [*texts, *plots])
 
     def _falls(self, history: list[dict[str, float]]) -> list[int]:
-        """Epochs that begin with a lower rate; only a plateau's are events."""
+        """Epochs that begin with a lower learning rate, where the schedule is `plateau`; others fall all the time."""
         if self.run.config.recipe.schedule != "plateau":
             return []
         rates = [row["learning_rate"] for row in history]
         return [int(row["epoch"]) for row, before in zip(history[1:], rates, strict=False) if row["learning_rate"] < before]
 
-    def _results(self) -> Section:
-        say, validation = self.language, self.summary["validation"]
-        measured = {"accuracy": say.percent(validation["accuracy"], 2), "loss": say.number(validation["loss"], 4)}
-        blocks: list[Block] = [Paragraph(say.text("validation result", **measured))]
+    def _results(self) -> ReportSection:
+        language, validation = self.language, self.summary["validation"]
+        measured = {"accuracy": language.percent(validation["accuracy"], 2), "loss": language.number(validation["loss"], 4)}
+        blocks: list[Block] = [Paragraph(language.text("validation result", **measured))]
         if not self.test or self.source is None:
-            return Section(say.text("results"), [*blocks, *self._test_alone()])
-        return Section(say.text("results"), [*blocks, *test_blocks(evaluate(self.run.folder), say)])
+            return ReportSection(language.text("results"), [*blocks, *self._test_alone()])
+        return ReportSection(language.text("results"), [*blocks, *test_blocks(evaluate(self.run.folder), language)])
 
     def _test_alone(self) -> list[Block]:
-        say, test = self.language, self.test
+        language, test = self.language, self.test
         if not test:
-            return [Paragraph(say.text("not tested"))]
+            return [Paragraph(language.text("not tested"))]
         return [
-            Paragraph(say.text("recommended test", accuracy=say.percent(test["accuracy"], 2), loss=say.number(test["loss"], 4)))
+            Paragraph(
+                language.text(
+                    "recommended test", accuracy=language.percent(test["accuracy"], 2), loss=language.number(test["loss"], 4)
+                )
+            )
         ]
 
-    def _settings(self) -> Section:
-        say, summary = self.language, self.summary
+    def _settings(self) -> ReportSection:
+        language, summary = self.language, self.summary
         facts = {**summary["versions"], "precision": summary["precision"], "fingerprint": summary["fingerprint"][:16]}
         config = self.run.config
-        # Where the images lie on this machine is nobody's business.
+        # A report does not publish paths of this machine.
         place = config.run.model_copy(update={"data": _name(config.run.data)})
-        listing = Listing(say.text("config"), config.model_copy(update={"run": place}).to_toml())
-        return Section(say.text("settings"), [Paragraph(say.text("settings text", **facts)), listing])
+        listing = Listing(language.text("config"), config.model_copy(update={"run": place}).to_toml())
+        return ReportSection(language.text("settings"), [Paragraph(language.text("settings text", **facts)), listing])
 
 
 def test_blocks(measured: Evaluation, language: Language) -> list[Block]:
-    """Test images, class by class."""
+    """Results on the test images, by class."""
     classes = list(measured.per_class)
     numbers = {"accuracy": language.percent(measured.accuracy, 2), "loss": language.number(measured.loss, 4)}
     columns = [
@@ -180,7 +191,7 @@ def test_blocks(measured: Evaluation, language: Language) -> list[Block]:
         Paragraph(language.text("test result", images=language.integer(len(measured.images)), **numbers)),
         Table("per-class", language.text("per class"), columns, rows),
     ]
-    if len(classes) <= MOST_CLASSES:
+    if len(classes) <= MAX_CLASSES:
         blocks.append(charts.confusion(measured.confusion, classes, language))
     return blocks
 
@@ -188,7 +199,7 @@ def test_blocks(measured: Evaluation, language: Language) -> list[Block]:
 def samples(images: ImageSet, indices: Any) -> list[tuple[str, str]]:
     """The first images of each class, side by side, as PNG."""
     rows = []
-    for label, name in enumerate(images.classes[:MOST_CLASSES]):
+    for label, name in enumerate(images.classes[:MAX_CLASSES]):
         chosen = [i for i in indices if images.labels[i] == label][:SAMPLES]
         if chosen:
             strip = np.concatenate([np.asarray(images.images[i]) for i in chosen], axis=1)
@@ -197,8 +208,8 @@ def samples(images: ImageSet, indices: Any) -> list[tuple[str, str]]:
 
 
 def _data_address(pixels: Any) -> str:
-    picture, data = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels), io.BytesIO()
-    picture.save(data, "PNG", optimize=True)
+    image, data = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels), io.BytesIO()
+    image.save(data, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()
 
 
@@ -218,7 +229,7 @@ def _history(folder: Path) -> list[dict[str, float]]:
 
 
 def _name(source: str) -> str:
-    """Of images: the last part of a path says enough, and no more of this machine."""
+    """The last part of a path, so that a report does not publish folders of this machine."""
     return Path(source).name or source
 
 

@@ -1,6 +1,6 @@
-"""Whether a model answers as it should, tried in a process of its own, which may die without harm.
+"""The self-check of a model, run in a process of its own, which may crash without harm.
 
-`python -m squeezekit.updates.self_check_trial MODEL.sqz SECONDS` ends with exit code 0, or with UNFIT and a reason on
+`python -m squeezekit.updates.self_check_process MODEL.sqz TIMEOUT_SECONDS` ends with exit code 0, or with UNFIT and a reason on
 standard output.
 """
 
@@ -17,25 +17,25 @@ from squeezekit.modelfile.self_check import TOLERANCE
 from squeezekit.modelfile.sqz import Sqz, read_sqz
 from squeezekit.system.errors import SqueezekitError
 
-SECONDS = 120.0
+TIMEOUT_SECONDS = 120.0
 UNFIT = 3
-# Three small pictures: threads that wait for each other on a busy machine would cost more than they bring.
+# Three small images: more threads would wait for each other longer than they compute.
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Why a model cannot be used, in a few words, or nothing; `unfit` where that is the model's own fault for sure."""
+    """Why a model cannot be used, empty where it can; `unfit` where the model itself is certainly at fault."""
 
     reason: str = ""
     unfit: bool = False
 
 
-def tried(model: Path, seconds: float = SECONDS) -> Verdict:
-    """The verdict on the model in a file."""
+def run_self_check(model: Path, seconds: float = TIMEOUT_SECONDS) -> Verdict:
+    """Check the model in a file, in a process of its own, for at most `seconds`."""
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-m", "squeezekit.updates.self_check_trial", str(model), str(seconds)],
+            [sys.executable, "-P", "-m", "squeezekit.updates.self_check_process", str(model), str(seconds)],
             env={**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -50,20 +50,20 @@ def tried(model: Path, seconds: float = SECONDS) -> Verdict:
     return Verdict(f"the process that checked it ended with code {done.returncode}" if done.returncode else "")
 
 
-def difference(sqz: Sqz) -> str | None:
-    """Why the network of a file does not answer as the file says, in a few words; None if it does."""
+def self_check_problem(sqz: Sqz) -> str | None:
+    """Why the network of a file fails the self-check in it, in half a sentence; None if it passes."""
     if sqz.self_check is None:
         return "it carries no self-check"
-    found = sqz.self_check.difference(sqz.build(), sqz.network)
+    found = sqz.self_check.self_check_problem(sqz.build(), sqz.network)
     return None if found < TOLERANCE else f"it fails its self-check, its answers differ by {100 * found:.3g} % of the largest"
 
 
 def _main(model: str, seconds: str) -> int:
     if hasattr(signal, "alarm"):
-        # Whatever becomes of the process that asked.
+        # Also where the parent has been killed.
         signal.alarm(int(float(seconds)) + 1)
     try:
-        reason = difference(read_sqz(Path(model)))
+        reason = self_check_problem(read_sqz(Path(model)))
     except SqueezekitError as error:
         reason = str(error)
     print(reason or "")

@@ -1,4 +1,4 @@
-"""The two languages of reports: words, and the form of numbers."""
+"""The two languages of reports: texts and number formats."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NARROW = "\u202f"
 
 
 class Language:
-    """`text` gives a sentence by its key, the others a number's form."""
+    """Texts by key, and numbers in the format of a language; raises SqueezekitError for an unknown code."""
 
     def __init__(self, code: str) -> None:
         if code not in LANGUAGES:

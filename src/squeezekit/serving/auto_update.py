@@ -15,21 +15,23 @@ from pathlib import Path
 from squeezekit.system.console import say
 from squeezekit.system.errors import RunFailed, SqueezekitError
 
-EVERY = 3600.0
+DEFAULT_INTERVAL = 3600.0
 
 
 @dataclass(frozen=True)
-class Updates:
-    """Where a service's model comes from: `squeezekit update` into `folder`, every so many seconds.
+class AutoUpdate:
+    """A service's model, kept up to date by `squeezekit update` into `folder` every `every` seconds.
 
-    In a process of its own, so that neither a hostile repository nor decoding a model ever keeps a request waiting.
+    `repo` is the address or folder of an update repository, `trust` the root.json that came with the device. The update runs
+    in a process of its own, so that neither a hostile repository nor decoding a model ever keeps a request waiting. Raises
+    SqueezekitError for an interval of less than a second.
     """
 
-    source: str
+    repo: str
     folder: Path
     trust: Path | None = None
     channel: str = "stable"
-    every: float = EVERY
+    every: float = DEFAULT_INTERVAL
 
     def __post_init__(self) -> None:
         if not self.every >= 1:
@@ -37,7 +39,7 @@ class Updates:
 
     @property
     def model(self) -> Path:
-        """The file to serve, which each update replaces."""
+        """The file to serve, which an update replaces."""
         return self.folder / "model.sqz"
 
     def first(self) -> None:
@@ -50,32 +52,32 @@ class Updates:
             raise RunFailed(_reason(done.stderr))
 
     async def watch(self) -> None:
-        """Look for a new version now and then, until cancelled; failures are told, and change nothing."""
+        """Look for a new version every `every` seconds, until cancelled; a failure is reported and changes nothing."""
         while True:
             try:
-                await self._look()
+                await self._update()
             except (OSError, ValueError, KeyError) as error:
                 say(f"no update: {error}")
             await asyncio.sleep(self.every)
 
-    async def _look(self) -> None:
+    async def _update(self) -> None:
         process = await asyncio.create_subprocess_exec(
             *self._command(), env=_environment(), stdin=DEVNULL, stdout=PIPE, stderr=PIPE
         )
         try:
-            out, told = await process.communicate()
+            out, errors = await process.communicate()
         except asyncio.CancelledError:
             with suppress(ProcessLookupError):
                 process.terminate()
             await process.wait()
             raise
         if process.returncode:
-            say(f"no update: {_reason(told.decode(errors='replace'))}")
+            say(f"no update: {_reason(errors.decode(errors='replace'))}")
         elif (found := json.loads(out))["changed"]:
             say(f"version {found['version']} of {found['channel']} installed, {found['fetched']:,} bytes fetched")
 
     def _command(self) -> list[str]:
-        command = [sys.executable, "-P", "-m", "squeezekit", "update", "--from", self.source, "--to", str(self.folder)]
+        command = [sys.executable, "-P", "-m", "squeezekit", "update", "--repo", self.repo, "-o", str(self.folder)]
         command += ["--channel", self.channel, "--json"]
         return command if self.trust is None else [*command, "--trust", str(self.trust)]
 
@@ -84,6 +86,6 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
 
 
-def _reason(told: str) -> str:
-    lines = told.strip().splitlines() or ["the process that updates ended without a word"]
+def _reason(errors: str) -> str:
+    lines = errors.strip().splitlines() or ["the update process ended without a message"]
     return lines[-1].removeprefix("squeezekit: ")

@@ -1,4 +1,4 @@
-"""The page that classifies by itself, of the model that a service has now."""
+"""The page that classifies in the visitor's browser, of the model that a service has now."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import asyncio
 from pathlib import Path
 
 from squeezekit.export.html.export import page_of
+from squeezekit.inference.int8_model import integer_plan
 from squeezekit.inference.model import Model, load_model
-from squeezekit.integer.quantizer import integer_plan
 from squeezekit.modelfile.sqz import read_sqz
 from squeezekit.serving.live_model import LiveModel
 from squeezekit.system.console import say
 
 
-class FrontPage:
+class DemoPage:
     """Made when first asked for, and again for another model."""
 
     def __init__(self, live: LiveModel) -> None:
         self._live = live
-        self._one_at_a_time = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._made: tuple[Model | None, str | None] = (None, None)
 
-    async def text(self) -> str | None:
-        """HTML; nothing where the model is no `.sqz` file that states the ranges of its maps: no visitor makes us read images."""
-        async with self._one_at_a_time:
+    async def html(self) -> str | None:
+        """The page; None unless the model is a `.sqz` file that states its activation ranges: no visitor makes us read images."""
+        async with self._lock:
             model = self._live.classifier.model
             if self._made[0] is not model:
                 self._made = (model, await asyncio.to_thread(_page, self._live.path))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-FEWEST = 3
+MIN_POINTS = 3
 Points = Sequence[Mapping[str, Any]]
 
 
@@ -21,21 +21,25 @@ def is_whole_grid(points: Points, fields: Sequence[str]) -> bool:
     return len(combinations) == len(points) == count
 
 
-def shares_of_variance(points: Points, fields: Sequence[str], losses: Sequence[float]) -> dict[str, float]:
+def main_effects(points: Points, fields: Sequence[str], losses: Sequence[float]) -> dict[str, float]:
     """Of the variance of `losses`, one for each of `points`, the share 0…1 that each field explains alone.
 
-    On a whole grid that is the variance of the means for each value, exactly; elsewhere what a random forest says that has
-    learnt the losses (Hutter, Hoos and Leyton-Brown, 2014), numbers by their ranks. Fields with one value are left out; empty for
-    fewer than three points or equal losses.
+    On a whole grid that is the variance of the means for each value, exactly; elsewhere the estimate of a random forest trained
+    on the losses (Hutter, Hoos and Leyton-Brown, 2014), numbers replaced by their ranks. Fields with one value are left out;
+    empty for fewer than three points or equal losses.
     """
     varying = [name for name in fields if len({point.get(name) for point in points}) > 1]
-    if len(points) < FEWEST or not float(np.var(losses)):
+    if len(points) < MIN_POINTS or not float(np.var(losses)):
         return {}
-    shares = _exact(points, varying, np.array(losses)) if is_whole_grid(points, varying) else _forest(points, varying, losses)
+    shares = (
+        _grid_effects(points, varying, np.array(losses))
+        if is_whole_grid(points, varying)
+        else _forest_effects(points, varying, losses)
+    )
     return {name: shares[name] for name in varying}
 
 
-def _exact(points: Points, fields: Sequence[str], losses: NDArray[np.float64]) -> dict[str, float]:
+def _grid_effects(points: Points, fields: Sequence[str], losses: NDArray[np.float64]) -> dict[str, float]:
     shares = {}
     for name in fields:
         values = [point.get(name) for point in points]
@@ -44,17 +48,17 @@ def _exact(points: Points, fields: Sequence[str], losses: NDArray[np.float64]) -
     return shares
 
 
-def _forest(points: Points, fields: Sequence[str], losses: Sequence[float]) -> dict[str, float]:
+def _forest_effects(points: Points, fields: Sequence[str], losses: Sequence[float]) -> dict[str, float]:
     import optuna
     from optuna.importance import FanovaImportanceEvaluator
 
-    places: dict[str, dict[Any, int]] = {}
+    ranks_of: dict[str, dict[Any, int]] = {}
     distributions: dict[str, optuna.distributions.BaseDistribution] = {}
     for name in fields:
         values: list[Any] = [point.get(name) for point in points]
         numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
         order = sorted(set(values)) if numbers else sorted(set(values), key=str)
-        places[name] = {value: place for place, value in enumerate(order)}
+        ranks_of[name] = {value: place for place, value in enumerate(order)}
         last = len(order) - 1
         if numbers:
             distributions[name] = optuna.distributions.IntDistribution(0, last)
@@ -63,7 +67,7 @@ def _forest(points: Points, fields: Sequence[str], losses: Sequence[float]) -> d
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
     study = optuna.create_study()
     for point, loss in zip(points, losses, strict=True):
-        ranks = {name: places[name][point.get(name)] for name in fields}
+        ranks = {name: ranks_of[name][point.get(name)] for name in fields}
         study.add_trial(optuna.create_trial(params=ranks, distributions=distributions, value=loss))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

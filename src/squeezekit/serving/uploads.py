@@ -1,4 +1,4 @@
-"""What a client may send: pictures, as a body or as parts of a form, within limits; each breach has its answer."""
+"""Uploaded images, as a body or as parts of a form: read within limits, decoded; each breach has its HTTP status."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from squeezekit.data.image_file import FORMATS, TooManyPixelsError, read_image
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.system.errors import SqueezekitError
 
-# Requests of so few bytes, with pictures of so few pixels, are decoded where they are classified: they hold up others for some
-# milliseconds at most, and handing each to another thread would cost as much.
+# Requests of so few bytes, with images of so few pixels, are decoded in the classifying thread: that takes some milliseconds at
+# most, and handing each to another thread would cost as much.
 SMALL_BYTES, SMALL_PIXELS = 2**16, 2**16
 UNKNOWN = "not a JPEG, PNG, BMP or WebP file"
 
 
-class Limits(BaseModel):
-    """What a request may be."""
+class RequestLimits(BaseModel):
+    """Limits on requests; whatever exceeds them is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,8 +38,8 @@ class Limits(BaseModel):
     max_batch: int = Field(64, ge=1, description="images that are classified at once")
 
 
-async def pictures_of(request: Request, limits: Limits) -> list[bytes]:
-    """The files of the pictures in a request; raises HTTPException."""
+async def uploaded_files(request: Request, limits: RequestLimits) -> list[bytes]:
+    """The image files in a request, undecoded; raises HTTPException."""
     body = await _body(request, limits)
     if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         return await _parts(request, body, limits)
@@ -48,7 +48,7 @@ async def pictures_of(request: Request, limits: Limits) -> list[bytes]:
     return [body]
 
 
-async def _body(request: Request, limits: Limits) -> bytes:
+async def _body(request: Request, limits: RequestLimits) -> bytes:
     too_large = HTTPException(413, f"the body has more than {limits.max_body:,} bytes; send a smaller picture, or fewer")
     if int(request.headers.get("content-length") or 0) > limits.max_body:
         raise too_large
@@ -67,19 +67,19 @@ async def _body(request: Request, limits: Limits) -> bytes:
     return b"".join(parts)
 
 
-async def _parts(request: Request, body: bytes, limits: Limits) -> list[bytes]:
+async def _parts(request: Request, body: bytes, limits: RequestLimits) -> list[bytes]:
     async def stream() -> AsyncGenerator[bytes, None]:
         yield body
 
     parser = MultiPartParser(request.headers, stream(), max_files=limits.max_images, max_fields=limits.max_images)
-    # Nothing of it goes to the disk.
+    # Keeps every part in memory.
     parser.spool_max_size = limits.max_body + 1
     try:
         form = await parser.parse()
     except MultiPartException as error:
         too_many = error.message.startswith("Too many files")
-        told = f"more than {limits.max_images} images; send them in several requests" if too_many else error.message
-        raise HTTPException(413 if too_many else 400, told) from None
+        problem = f"more than {limits.max_images} images; send them in several requests" if too_many else error.message
+        raise HTTPException(413 if too_many else 400, problem) from None
     except (ValueError, KeyError, UnicodeError) as error:
         raise HTTPException(400, f"the form cannot be read ({type(error).__name__}); check its boundary") from None
     files = [await value.read() for _, value in form.multi_items() if isinstance(value, UploadFile)]
@@ -88,31 +88,31 @@ async def _parts(request: Request, body: bytes, limits: Limits) -> list[bytes]:
     return files
 
 
-class LargePictureError(Exception):
-    """A small file of many pixels."""
+class LargeImageError(Exception):
+    """A small file that decodes to many pixels."""
 
 
-class Decoder:
-    """Pictures to pixels: uint8 [n, image_size, image_size, channels]; raises HTTPException, naming which picture."""
+class UploadDecoder:
+    """Files to pixels, uint8 [n, image_size, image_size, channels]; raises HTTPException that names the image by its number."""
 
-    def __init__(self, limits: Limits, threads: int) -> None:
-        self._most_pixels, self._few_pixels = limits.max_pixels, min(limits.max_pixels, SMALL_PIXELS)
+    def __init__(self, limits: RequestLimits, threads: int) -> None:
+        self._max_pixels, self._small_pixels = limits.max_pixels, min(limits.max_pixels, SMALL_PIXELS)
         self._threads = ThreadPoolExecutor(threads, "decode")
 
-    def at_once(self, files: list[bytes], config: NetworkConfig) -> NDArray[np.uint8]:
-        """Of small files; raises LargePictureError too."""
+    def inline(self, files: list[bytes], config: NetworkConfig) -> NDArray[np.uint8]:
+        """Decode small files in this thread; raises LargeImageError for one of many pixels."""
         decoded = []
         for number, file in enumerate(files, start=1):
             try:
-                decoded.append(read_image(BytesIO(file), config.image_size, config.channels, most_pixels=self._few_pixels))
+                decoded.append(read_image(BytesIO(file), config.image_size, config.channels, max_pixels=self._small_pixels))
             except TooManyPixelsError:
-                raise LargePictureError from None
+                raise LargeImageError from None
             except Exception as error:
                 raise _refusal(error, number, len(files)) from None
         return np.stack(decoded)
 
-    async def beside(self, files: list[bytes], config: NetworkConfig) -> NDArray[np.uint8]:
-        """Of any files, in threads of their own, so that nobody waits for large ones but who sent them."""
+    async def in_threads(self, files: list[bytes], config: NetworkConfig) -> NDArray[np.uint8]:
+        """Decode any files in a pool of threads, so that only the sender of large ones waits for them."""
         loop = asyncio.get_running_loop()
         tasks = [loop.run_in_executor(self._threads, self._decoded, file, config) for file in files]
         found = await asyncio.gather(*tasks, return_exceptions=True)
@@ -123,12 +123,12 @@ class Decoder:
             decoded.append(one)
         return np.stack(decoded)
 
-    def end(self) -> None:
-        """Forget what has not begun."""
+    def close(self) -> None:
+        """Cancel what has not begun."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _decoded(self, file: bytes, config: NetworkConfig) -> NDArray[np.uint8]:
-        return read_image(BytesIO(file), config.image_size, config.channels, most_pixels=self._most_pixels)
+        return read_image(BytesIO(file), config.image_size, config.channels, max_pixels=self._max_pixels)
 
 
 def _refusal(error: BaseException, number: int, count: int) -> HTTPException:

@@ -1,0 +1,60 @@
+"""The drawing of a confusion matrix, for TensorBoard, `evaluate` and reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+
+from squeezekit.system.figures import NotebookFigure
+
+# More classes get no numbers in the cells, and far more no names either.
+CLASSES_WITH_NUMBERS, CLASSES_WITH_NAMES = 25, 60
+RIGHT, WRONG = "#1f77b4", "#c43c39"
+
+
+def confusion_figure(confusion: ArrayLike, classes: Sequence[str]) -> Figure:
+    """A square figure of a confusion matrix; see `draw_confusion`."""
+    side = min(max(4.0, 0.5 * len(classes) + 2), 16.0)
+    figure = NotebookFigure(figsize=(side, side), layout="constrained")
+    draw_confusion(figure.subplots(), confusion, classes)
+    return figure
+
+
+def draw_confusion(
+    axes: Axes,
+    confusion: ArrayLike,
+    classes: Sequence[str],
+    *,
+    predicted: str = "predicted class",
+    actual: str = "class",
+    number: Callable[[int], str] = str,
+) -> None:
+    """Draw `confusion`, integers [classes, classes], on axes: `confusion[i][j]` counts images of class i predicted as class j.
+
+    The deeper a color, the larger the share of the class: blue on the diagonal, red elsewhere. `predicted` and `actual` label
+    the axes, `number` formats counts.
+    """
+    counts, count = np.asarray(confusion, np.int64), len(classes)
+    axes.pcolormesh(_colors(counts), edgecolors="none")
+    axes.set(xlim=(0, count), ylim=(count, 0), aspect="equal", xlabel=predicted, ylabel=actual)
+    if count <= CLASSES_WITH_NAMES:
+        middles = np.arange(count) + 0.5
+        axes.set_xticks(middles, classes, rotation="vertical", parse_math=False)
+        axes.set_yticks(middles, classes, parse_math=False)
+    if count <= CLASSES_WITH_NUMBERS:
+        for (row, column), images in np.ndenumerate(counts):
+            if images:
+                axes.text(column + 0.5, row + 0.5, number(int(images)), ha="center", va="center", fontsize=8)
+
+
+def _colors(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """RGBA, float [classes, classes, 4], transparent so that any background and color of text go with it."""
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    colors = np.where(np.eye(len(counts), dtype=bool)[:, :, None], to_rgba(RIGHT), to_rgba(WRONG))
+    colors[:, :, 3] = 0.05 + 0.8 * shares
+    return colors
