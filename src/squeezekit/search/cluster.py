@@ -30,7 +30,7 @@ from squeezekit.training.run_folder import Run
 
 LOOK_SECONDS = 0.2
 MOST_LOSSES = 5
-# Files that tell how far a run is come after those that they tell about.
+# Files that record how far a run is are written after what they record.
 LAST_WRITTEN = ("config.toml", "last.pt", "metrics.csv", "summary.json")
 Files = Mapping[str, bytes]
 

@@ -120,7 +120,7 @@ class Trainer:
 
         Early stopping comes before the other callbacks, which are called in their order. Raises Diverged.
         """
-        everyone = [self.early_stopping, *callbacks]
+        everyone: list[Callback] = [self.early_stopping, *callbacks]
         self.should_stop = False
         try:
             for callback in everyone:

@@ -127,7 +127,7 @@ def _callbacks(
         run.save_checkpoint(trainer.state(), trainer.progress.history, trainer.best)
 
     saved_always = on_epoch is not None or trainer.device.type == "cpu"
-    found = [ProgressBar(), EpochReport(), log, Checkpoint(save, always=saved_always), StopRequests()]
+    found: list[Callback] = [ProgressBar(), EpochReport(), log, Checkpoint(save, always=saved_always), StopRequests()]
     if not run.config.run.teacher:
         # A teacher's answers may themselves be nearly even.
         found.insert(2, StagnationWarning(run.config.network.classes))
@@ -292,7 +292,7 @@ def _weights_to_start_from(
     return read_weights(init_from) if init_from else None
 
 
-def _initial(config: RunConfig, weights: Mapping[str, Tensor] | None, name: str | None) -> nn.Module:
+def _initial(config: RunConfig, weights: Mapping[str, Tensor] | None, name: str | Path | None) -> nn.Module:
     """The network before its first step; raises SqueezekitError where weights to start from do not fit."""
     torch.manual_seed(derived_seed(config.run.seed, WEIGHTS))
     network = config.network.build()
@@ -315,7 +315,7 @@ def trainer_of(
     state = run.checkpoint()
     if network is None:
         start = None if state else run.start_weights
-        network = _initial(config, start and read_weights(start), start and str(start))
+        network = _initial(config, read_weights(start) if start else None, start)
     if teacher is None and config.run.teacher:
         teacher = teacher_of(Path(config.run.teacher), config.network, run.data, split)
     trainer = Trainer(
