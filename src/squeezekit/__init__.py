@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from squeezekit.pretrained.facts import list_models
     from squeezekit.search.crossval import cross_validate
     from squeezekit.search.search import search
-    from squeezekit.training.fine_tuning import fine_tune
-    from squeezekit.training.train import train
+    from squeezekit.workflows.fine_tune import fine_tune
+    from squeezekit.workflows.train import train
 
     __version__: str
 
@@ -52,11 +52,11 @@ _MODULES = {
     "cross_validate": "search.crossval",
     "evaluate": "inference.evaluation",
     "export": "export",
-    "fine_tune": "training.fine_tuning",
+    "fine_tune": "workflows.fine_tune",
     "list_models": "pretrained.facts",
     "register_network": "networks.registry",
     "search": "search",
-    "train": "training.train",
+    "train": "workflows.train",
 }
 
 

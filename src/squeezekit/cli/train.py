@@ -8,7 +8,6 @@ from typing import Any
 
 from squeezekit.cli.fields import add_settings
 from squeezekit.system.console import say
-from squeezekit.training import launch
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,10 +16,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   squeezekit train --data digits --out runs/digits
   squeezekit train --data photos/ --network squeezenet-late --epochs 40 --out runs/photos
   squeezekit train --data photos/ --recipe classic --squeeze-ratio 0.25 --learning-rate 0.0005
-  squeezekit train --data photos/ --from cifar10-small --epochs 10
+  squeezekit train --data photos/ --init-from cifar10-small --epochs 10
   squeezekit train --resume --out runs/photos"""
     parser.usage = "%(prog)s --data DATA [--network NAME] [--recipe NAME] [--out DIR] [any field below]"
-    parser.add_argument("--from", dest="pretrained", metavar="MODEL", help="go on from a run, a .sqz or one of squeezekit models")
+    init_from = "start from a run, a .sqz, a name in squeezekit models, or a .safetensors or .pth file of weights"
+    parser.add_argument("--init-from", metavar="MODEL", help=init_from)
     parser.add_argument("--out", metavar="DIR", help="the run folder to make (default runs/DATE-TIME)")
     parser.add_argument("--resume", action="store_true", help="go on with --out where it stopped; starts a missing one")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -29,14 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def run(*, json: bool = False, pretrained: str | None = None, **settings: Any) -> int:
+def run(*, json: bool = False, **settings: Any) -> int:
     """Train, draw the curves, print the result."""
     from squeezekit.reporting.figures import draw_curves
-    from squeezekit.training.fine_tuning import fine_tune
-    from squeezekit.training.train import train
+    from squeezekit.training.distributed import rank
+    from squeezekit.workflows.train import train
 
-    finished = fine_tune(pretrained, **settings) if pretrained else train(**settings)
-    if launch.rank() > 0:
+    finished = train(**settings)
+    if rank() > 0:
         return 0
     curves = draw_curves(finished.folder)
     summary = finished.summary or {}

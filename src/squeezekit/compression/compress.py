@@ -23,9 +23,9 @@ from squeezekit.pretrained.files import model_path
 from squeezekit.system.console import progress_bar, say
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.presentation import Row, Tabular, percent
+from squeezekit.training.callbacks import Checkpoint, EpochFunction, ProgressBar, RateSteering, StopRequests
 from squeezekit.training.device import keep_freed_memory
-from squeezekit.training.interruption import Interrupted, stop_requests
-from squeezekit.training.loop import Progress
+from squeezekit.training.interruption import Interrupted
 from squeezekit.training.run_folder import Run
 
 if TYPE_CHECKING:
@@ -182,27 +182,23 @@ def try_all(method: Method, subject: CompressionContext, workshop: JobState, clo
 
 def _trained(following: Round, workshop: JobState, clock: Clock) -> Trial:
     """A round from its beginning, or from where it stopped."""
-    trainer = following.trainer
-    if (state := workshop.checkpoint(following.name)) is not None:
+    trainer, name = following.trainer, following.name
+    if (state := workshop.checkpoint(name)) is not None:
         trainer.restore(state)
     number = len(workshop.rounds.trials) + 1
-    with stop_requests() as stop:
-        while not trainer.finished:
-            title = f"round {number}, {following.name}, epoch {trainer.progress.epoch + 1}/{trainer.recipe.epochs}"
-            with progress_bar(title, trainer.training.steps, done=trainer.progress.step) as advance:
 
-                def on_step(progress: Progress, rate: float) -> bool:
-                    advance(1, f"{progress.right / max(progress.images, 1):.1%}")
-                    if following.steer:
-                        following.steer(progress.epoch * trainer.training.steps + progress.step)
-                    return stop.is_set()
+    def report(row: dict[str, float]) -> None:
+        place = f"round {number}, {name}, epoch {row['epoch']:.0f}/{trainer.recipe.epochs}"
+        say(f"{place}: validation accuracy {row['validation_accuracy']:.2%}, {following.note()}")
 
-                whole = trainer.train_epoch(on_step)
-            if whole:
-                say(f"{title}: validation accuracy {trainer.progress.history[-1]['validation_accuracy']:.2%}, {following.note()}")
-            workshop.keep_checkpoint(following.name, trainer.state(), clock.seconds())
-            if not whole or stop.is_set():
-                raise Interrupted(f"stopped in round {number}; go on with the same command and --resume")
+    def save() -> None:
+        workshop.keep_checkpoint(name, trainer.state(), clock.seconds())
+
+    steering = [RateSteering(following.steer)] if following.steer else []
+    bar = ProgressBar(f"round {number}, {name}")
+    trainer.fit([bar, *steering, EpochFunction(report), Checkpoint(save, always=True), StopRequests()])
+    if not trainer.finished or trainer.should_stop:
+        raise Interrupted(f"stopped in round {number}; go on with the same command and --resume")
     return following.trial()
 
 

@@ -1,4 +1,4 @@
-"""Cross-validation: every image validates once, and what that says about networks that are yet to be trained."""
+"""Cross-validation: every image validates once; means, intervals, and a test between two networks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from squeezekit.search.curves import curve_names
-from squeezekit.search.plan import Plan, planned
+from squeezekit.search.plan import StudyPlan, planned
 from squeezekit.search.results import Row, as_record
 from squeezekit.search.search import carry_out, csv_of
 from squeezekit.search.space import Space
@@ -83,7 +83,7 @@ class CrossValidation(presentation.Tabular):
 
 
 def cross_validate(
-    data: str | Path | None,
+    data: Any,
     out: str | Path,
     *,
     folds: int = 5,
@@ -102,7 +102,7 @@ def cross_validate(
 
     Every class is divided in proportion; `repeats` divides and trains anew, with other seeds. Test images are left alone.
     `against` is the folder of a finished cross-validation of another network or recipe on the same folds, to compare with.
-    `jobs` and `cluster` are as in `search`. Runs are in `out`, and the same call goes on with what was stopped.
+    `jobs` and `cluster` are as in `search`. Runs are in `out`, and the same call continues what was stopped.
 
     Raises SqueezekitError for wrong input, RunFailed when a training fails, Interrupted after Ctrl-C.
     """
@@ -162,7 +162,7 @@ def _shrinkage(count: int, folds: int) -> float:
     return math.sqrt(1 / count + 1 / (folds - 1))
 
 
-def _read(folder: Path, plan: Plan) -> dict[str, Any]:
+def _read(folder: Path, plan: StudyPlan) -> dict[str, Any]:
     try:
         other: dict[str, Any] = json.loads((folder / "crossval.json").read_text())
     except (OSError, ValueError):

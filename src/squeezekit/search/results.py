@@ -1,4 +1,4 @@
-"""What became of each point of a study."""
+"""The results of a study: one row for each point."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def attempts(trials: Iterable[FrozenTrial]) -> dict[int, FrozenTrial]:
 
 
 def died(trial: FrozenTrial) -> bool:
-    """Whether whoever ran it ended before it did."""
+    """Whether its worker ended before it did."""
     return trial.state == TrialState.FAIL and not {REASON, SURPLUS} & set(trial.user_attrs)
 
 

@@ -1,4 +1,4 @@
-"""A whole search: workers train, the screen shows how far they are, the answer is one network."""
+"""A whole search: workers train, a table shows how far they are, the result is one network."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Found(presentation.Tabular):
 
 @loaded_once()
 def search(
-    data: str | Path | None,
+    data: Any,
     out: str | Path,
     *,
     space: str = "classic",
@@ -100,8 +100,8 @@ def search(
     are the most `parameters`, `macs`, `bytes` of int8 weights and `ram` of int8 activations. `fields` are the same for all
     trials, such as `epochs` and `limit`. `jobs` trials are trained at once: one, or as many as `cluster`, the address of a Ray
     cluster, has GPUs or else nodes. Trials are run folders in `out`; the study is in `storage`, a SQLite file there unless
-    another database is named, which any number of machines may share; a worker that is silent for `grace` seconds is dead, and
-    its trial begins anew on another one. The same call goes on with a study that was stopped.
+    another database is named, which any number of machines may share; a worker without a heartbeat for `grace` seconds counts as
+    dead, and another one takes its trial. The same call continues a study that was stopped.
 
     Raises SqueezekitError for wrong input, RunFailed when no trial succeeds, Interrupted after Ctrl-C.
     """

@@ -1,5 +1,7 @@
 """Training that goes on from a trained network."""
 
+import shutil
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -9,6 +11,7 @@ from squeezekit.cli import main
 from squeezekit.compression.compress import compress
 from squeezekit.networks.weights import load_weights
 from squeezekit.training.interruption import Interrupted
+from squeezekit.training.loop import Trainer
 from squeezekit.training.run_folder import Run
 from tests.conftest import TINY
 
@@ -34,7 +37,7 @@ def test_it_begins_where_the_network_was(file, tmp_path):
 
 def test_a_run_is_as_good_a_start_and_flags_work(tiny_run, tmp_path, capsys):
     flags = ["--data", "digits", "--out", str(tmp_path / "on"), "--epochs", "1", "--limit", "400", "--json", "--no-test"]
-    assert main(["train", "--from", str(tiny_run.folder), *flags]) == 0
+    assert main(["train", "--init-from", str(tiny_run.folder), *flags]) == 0
     assert '"validation"' in capsys.readouterr().out
     begun = load_file(Run(tmp_path / "on").start_weights)
     assert all(torch.equal(begun[name], value) for name, value in tiny_run.network().state_dict().items())
@@ -57,13 +60,11 @@ def test_other_classes_get_a_new_last_layer(file, tmp_path):
 
 
 def test_a_run_that_was_killed_at_once_still_begins_there(file, tmp_path, monkeypatch):
-    from squeezekit.training import train as module
-
     def killed(*arguments, **options):
         raise Interrupted("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_finish", killed)
+        patch.setattr(Trainer, "fit", killed)
         with pytest.raises(Interrupted):
             fine_tune(file, "digits", out=tmp_path / "on", epochs=1, **FAST)
     trained = train(out=tmp_path / "on", resume=True)
@@ -101,3 +102,29 @@ def test_a_run_taken_up_must_have_begun_there(file, tiny_run, tmp_path):
         fine_tune(tiny_run.folder, out=run.folder, resume=True)
     with pytest.raises(SqueezekitError, match="random weights"):
         fine_tune(file, out=tiny_run.folder, resume=True)
+
+
+def test_train_takes_a_model_or_a_file_of_weights_and_reads_it_once(file, tiny_run, tmp_path, monkeypatch):
+    from squeezekit.training import train as module
+
+    reads = []
+    read = module.read_weights
+    monkeypatch.setattr(module, "read_weights", lambda path: reads.append(path) or read(path))
+    weights = tmp_path / "weights.safetensors"
+    shutil.copy(tiny_run.folder / "best.safetensors", weights)
+    by_file = train("digits", out=tmp_path / "file", init_from=weights, epochs=1, **{**TINY, **FAST})
+    assert reads == [weights] and by_file.data["start"] == str(weights)
+    by_model = train("digits", out=tmp_path / "model", init_from=file, epochs=1, **FAST)
+    assert by_model.data["start"] == str(file)
+    weights.unlink()
+    # The run folder has its own copy.
+    (by_file.folder / "last.pt").unlink()
+    (by_file.folder / "summary.json").unlink()
+    again = train(out=by_file.folder, resume=True)
+    for one, other in zip(again.network().parameters(), by_file.network().parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_the_old_name_says_the_new_one(tmp_path):
+    with pytest.raises(SqueezekitError, match="it is --init-from now"):
+        train("digits", out=tmp_path / "x", weights="a.pth")

@@ -9,7 +9,11 @@ import pytest
 import torch
 
 from squeezekit import train
+from squeezekit.training.callbacks import Callback
+from squeezekit.training.distributed import Processes
 from squeezekit.training.run_folder import Run
+from squeezekit.training.settings import resolve
+from squeezekit.training.train import start_run, trainer_of
 from tests.conftest import TINY
 
 FIELDS = {**TINY, "epochs": 3, "dropout": 0.5, "deterministic": True}
@@ -68,17 +72,47 @@ def test_ctrl_c_saves_the_step_and_says_how_to_go_on(tmp_path, unbroken):
     assert same(train(out=out, resume=True), unbroken)
 
 
-def test_a_run_stopped_in_the_middle_of_an_epoch_goes_on_from_that_step(tmp_path, unbroken):
-    from squeezekit.data.sources import load_images
-    from squeezekit.training.distributed import Processes
-    from squeezekit.training.settings import build_config, resolve
-    from squeezekit.training.train import _finish, start_run, trainer_of
+class StopAt(Callback):
+    """Stops after a step of the first epoch."""
 
+    def __init__(self, step):
+        self.step = step
+
+    def on_step(self, trainer, rate):
+        trainer.should_stop = trainer.progress.step == self.step
+
+
+def test_a_run_stopped_in_the_middle_of_an_epoch_goes_on_from_that_step(tmp_path, unbroken):
     gathered = resolve(network=None, recipe=None, config=None, fields={**FIELDS, "data": "digits"})
-    assert build_config(*gathered)
-    run, source = start_run(tmp_path / "run", *gathered)
-    trainer = trainer_of(run, source.training, Processes())
-    assert not trainer.train_epoch(lambda progress, rate: progress.step == 3)
+    opened = start_run(tmp_path / "run", *gathered)
+    run = opened.run
+    trainer = trainer_of(run, opened.source.training, Processes())
+    trainer.fit([StopAt(3)])
+    assert (trainer.progress.epoch, trainer.progress.step) == (0, 3)
     run.save_checkpoint(trainer.state(), [], {})
-    _finish(Run(run.folder), load_images("digits"), Processes(), None)
-    assert same(run, unbroken)
+    assert same(train(out=run.folder, resume=True), unbroken)
+
+
+def test_a_run_of_version_0_1_is_read_and_goes_on(tmp_path):
+    run = train("digits", out=tmp_path / "run", epochs=1, **TINY)
+    before = run.summary
+    text = (run.folder / "config.toml").read_text()
+    names = (("squeezenet-cifar", "report"), ("normalization", "normalisation"), ("acceleration = true\n", 'weights = ""\n'))
+    for now, then in names:
+        assert now in text
+        text = text.replace(now, then)
+    (run.folder / "config.toml").write_text(text)
+    (run.folder / "summary.json").unlink()
+    again = train(out=run.folder, resume=True)
+    assert again.summary["validation"] == before["validation"]
+    # Its file may make another run as well.
+    other = train(config=run.folder / "config.toml", out=tmp_path / "other")
+    assert other.config.network == again.config.network
+
+
+def test_a_run_of_version_0_1_that_has_no_checkpoint_yet_starts_from_its_file_of_weights(tiny_run, tmp_path):
+    run = train("digits", out=tmp_path / "run", epochs=1, **TINY)
+    place = run.folder / "config.toml"
+    weights = tiny_run.folder / "best.safetensors"
+    place.write_text(place.read_text() + f'weights = "{weights}"\n')
+    assert Run(run.folder).start_weights == weights
