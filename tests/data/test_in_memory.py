@@ -50,7 +50,10 @@ def test_grey_pictures_have_one_channel_unless_told():
 
 def test_pictures_of_any_size_and_kind_from_a_data_set():
     images, labels = some(8)
-    pairs = Listed((Image.fromarray(image).resize((20, 10 + i)), int(label)) for i, (image, label) in enumerate(zip(images, labels, strict=True)))
+    pairs = Listed(
+        (Image.fromarray(image).resize((20, 10 + i)), int(label))
+        for i, (image, label) in enumerate(zip(images, labels, strict=True))
+    )
     source = load_in_memory(hold(pairs), image_size=8)
     assert source.training.classes == Listed.classes and len(source.everything()) == 8
     assert load_in_memory(hold(Subset(pairs, range(4)))).training.classes == Listed.classes
@@ -71,8 +74,8 @@ def _normalized(images, labels):
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (lambda i, y: (i.astype(np.float32), y), "give uint8 0…255, or 0…1 not yet normalized"),
-        (_normalized, "not yet normalized"),
+        (lambda i, y: (i.astype(np.float32), y), "give 0…1 before normalization, or uint8"),
+        (_normalized, "before normalization"),
         (lambda i, y: (np.full(i.shape, np.nan), y), "from nan"),
         (lambda i, y: ((i > 9).astype(np.uint8), y), "which is black"),
         (lambda i, y: (i.astype(np.int64), y), "holds int64"),

@@ -1,7 +1,8 @@
 """The inner loops of the coder, compiled: ahead of time where `native/` has this platform, else by numba on the first call.
 
-numba needs ten seconds for that after every installation, and nobody should wait so long for a file of 30 kB. The Python functions
-define every bit; `native/coder.c` says the same in C, on the same arrays. SQUEEZEKIT_CODER=numba in the environment asks for numba.
+numba needs ten seconds for that after every installation, and nobody should wait so long for a file of 30 kB. The Python
+functions define every bit; `native/coder.c` says the same in C, on the same arrays. SQUEEZEKIT_CODER=numba in the environment
+asks for numba.
 """
 
 from __future__ import annotations

@@ -127,7 +127,9 @@ def compress(
         raise SqueezekitError("--method deep-compression trains on the CPU, with labels; leave out --teacher and --device")
     device = "cpu" if method == "deep-compression" else device
     teaching = Path(teacher).expanduser() if teacher else None
-    subject = CompressionContext(trained, None if data is None else data_name(data, trained.data["classes"]), device=device, teacher=teaching)
+    subject = CompressionContext(
+        trained, None if data is None else data_name(data, trained.data["classes"]), device=device, teacher=teaching
+    )
     promise = Target(subject.before, max_drop, max_bytes)
     epochs = epochs or subject.epochs_a_round()
     say(f"trained: {subject.float_bytes:,} bytes, validation accuracy {subject.before:.2%}")

@@ -135,7 +135,9 @@ def _of_map_style(data: MapStyle) -> tuple[int, Read, Sequence[str] | None]:
             picture, label = item
             number = operator.index(label)
         except (TypeError, ValueError):
-            raise SqueezekitError(f"item {index} of the data set is not a picture with the number of its class; give both") from None
+            raise SqueezekitError(
+                f"item {index} of the data set is not a picture with the number of its class; give both"
+            ) from None
         return _picture(picture), number
 
     # Of a torch.utils.data.Subset, the whole set has the names.
@@ -157,7 +159,7 @@ def _picture(given: Any) -> Picture:
     if array.dtype.kind == "f":
         if not (array.min() >= 0 and array.max() <= 1):
             raise SqueezekitError(
-                f"a picture holds {array.dtype} from {array.min():g} to {array.max():g}; give uint8 0…255, or 0…1 not yet normalized"
+                f"a picture holds {array.dtype} from {array.min():g} to {array.max():g}; give 0…1 before normalization, or uint8"
             )
         array = np.rint(array * 255).astype(np.uint8)
     if array.dtype != np.uint8:

@@ -76,7 +76,13 @@ class CrossValidation(presentation.Tabular):
         accuracy, percent = self.accuracy, presentation.percent
         interval = f"{percent(accuracy.low)} to {percent(accuracy.high)}"
         sizes = {"folds": self.folds, "repeats": self.repeats}
-        return {"study": self.study, **sizes, "accuracy": percent(accuracy.mean), "95 % interval": interval, "loss": self.loss.mean}
+        return {
+            "study": self.study,
+            **sizes,
+            "accuracy": percent(accuracy.mean),
+            "95 % interval": interval,
+            "loss": self.loss.mean,
+        }
 
     def _records(self) -> Sequence[presentation.Row]:
         return [as_record(row) for row in self.rows]

@@ -1,4 +1,4 @@
-/* The arithmetic coder and its context models: what codec/*.py defines, in the same order, on the same arrays, to the same bits.
+/* The arithmetic coder and its context models: what the modules of codec/ define, in the same order, on the same arrays.
  *
  * Compiled ahead of time by scripts/build_coder.py, so that nobody waits for a compiler when a file is first read. It needs no
  * library and shifts negative numbers as every compiler in use does: arithmetically. Arguments are those of the Python functions as
