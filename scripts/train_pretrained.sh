@@ -76,10 +76,10 @@ squeeze() {
         -o "$file" || [ -f "$file" ]
 }
 
-# student NAME PRESSURE EPOCHS: a network that learns the answers of `wide`, and its file. The test images are left to that.
+# student NAME RATE_WEIGHT EPOCHS: a network that learns the answers of `wide`, and its file. The test images are left to that.
 student() {
     train "$1" --mirrored --no-test --teacher "$out/wide" --temperature 2
-    squeeze "$1" "cifar10-$1" --pressure "$2" --epochs "$3" --teacher "$out/wide"
+    squeeze "$1" "cifar10-$1" --rate-weight "$2" --epochs "$3" --teacher "$out/wide"
 }
 
 digits() {
@@ -98,7 +98,7 @@ compare() {
         train $name ${own[@]+"${own[@]}"}
         [ -f "$out/$name-int8.onnx" ] || squeezekit export "$out/$name" --to onnx --int8 --data "$images" -o "$out/$name-int8.onnx"
         [ -f "$out/$name.sqz" ] || squeezekit compress "$out/$name" --resume ${rounds:+--epochs "$rounds"} -o "$out/$name.sqz" ||
-            [ -f "$out/$name.sqz" ] # Written also where nothing keeps the promise.
+            [ -f "$out/$name.sqz" ] # Written also where nothing meets the target.
     done
 }
 
@@ -109,7 +109,7 @@ train wide --mirrored --no-test --cutout 0.375
 step nano student nano 0.062 9
 step tiny student tiny 0.028 10
 step small student small 0.013 8
-step best squeeze wide cifar10-best --pressure 0.0086 --epochs 12
+step best squeeze wide cifar10-best --rate-weight 0.0086 --epochs 12
 failed=
 for i in ${jobs[@]+"${!jobs[@]}"}; do
     wait "${jobs[$i]}" || { echo "train_pretrained.sh: ${names[$i]} failed; $out/${names[$i]}.log says why" >&2; failed=yes; }
@@ -118,7 +118,7 @@ jobs=()
 for name in digits-nano cifar10-nano cifar10-tiny cifar10-small cifar10-best; do
     file=$out/$name.sqz
     if [ -f "$file" ] && [ "$(wc -c < "$file")" -gt "$(most $name)" ]; then
-        echo "train_pretrained.sh: $file has more than $(most $name) bytes; delete it, and give it more pressure in this script" >&2
+        echo "train_pretrained.sh: $file has more than $(most $name) bytes; delete it, and give it a larger rate weight in this script" >&2
         failed=yes
     fi
 done

@@ -47,7 +47,7 @@ def test_compress_and_inspect(tiny_run, tmp_path, capsys):
     file = tmp_path / "digits.sqz"
     code, (result,) = run_json(capsys, "compress", str(tiny_run.folder), "-o", str(file), "--max-drop", "10", "--epochs", "1")
     assert code == 0
-    assert result["kept"]
+    assert result["met_target"]
     assert result["bytes"] == file.stat().st_size
     assert {"bytes", "ratio", "validation", "stages"} <= set(result)
     assert result["validation"]["after"] > result["validation"]["before"] - 0.1 - 1e-9
@@ -55,7 +55,7 @@ def test_compress_and_inspect(tiny_run, tmp_path, capsys):
     assert code == 0
     assert found["self_check"] is True
     assert found["stages"] == result["stages"]
-    assert sum(part["bytes"] for part in found["parts"]) < found["sections"]["Wght"] < found["bytes"]
+    assert sum(tensor["bytes"] for tensor in found["tensors"]) < found["sections"]["Wght"] < found["bytes"]
     assert main(["inspect", str(file)]) == 0
     assert "self-check passed" in capsys.readouterr().out
     code, (evaluated,) = run_json(capsys, "evaluate", str(file), "--data", "digits")
@@ -63,11 +63,11 @@ def test_compress_and_inspect(tiny_run, tmp_path, capsys):
     assert (tmp_path / "confusion.png").exists()
 
 
-def test_a_promise_that_cannot_be_kept(tiny_run, tmp_path, capsys):
+def test_a_target_that_cannot_be_met(tiny_run, tmp_path, capsys):
     file = tmp_path / "digits.sqz"
     arguments = ["compress", str(tiny_run.folder), "-o", str(file), "--max-bytes", "900", "--max-drop", "0", "--epochs", "1"]
     assert main([*arguments, "--minutes", "0.001"]) == 1
-    assert "the promise is not kept" in capsys.readouterr().err
+    assert "target missed" in capsys.readouterr().err
     assert file.exists()
 
 
