@@ -25,9 +25,9 @@ every command that takes a MODEL takes these names; nothing is fetched."""
 
 def run(*, json: bool = False) -> int:
     """List the networks in the box."""
-    from squeezekit.pretrained.facts import all_facts
+    from squeezekit.pretrained.facts import list_models
 
-    found = all_facts()
+    found = list_models()
     if json:
         print(jsonlib.dumps([each.as_json() for each in found]))
         return 0

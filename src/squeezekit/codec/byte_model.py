@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from squeezekit.codec.compiled import loop
 from squeezekit.codec.range_coder import (
     BUDGET,
     BitModels,
@@ -37,7 +37,7 @@ def new_byte_model() -> ByteModel:
     return ByteModel(new_bit_models(ORDERS * SLOTS), new_mixer(8, ORDERS))
 
 
-@njit(cache=True)
+@loop
 def code_bytes(coder: Coder, model: ByteModel, data: NDArray[np.uint8]) -> None:
     """Write bytes [n], or read into them."""
     slots = model.mixer.slots
@@ -57,7 +57,7 @@ def code_bytes(coder: Coder, model: ByteModel, data: NDArray[np.uint8]) -> None:
         history = ((history << 8) | (node & 0xFF)) & 0xFFFFFF
 
 
-@njit(cache=True)
+@loop
 def code_byte_plane(coder: Coder, bits: BitModels, data: NDArray[np.uint8]) -> None:
     """Write bytes [n], or read into them, each predicted from how often it came before; `bits` has 256 slots."""
     for position in range(len(data)):

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from squeezekit.codec.compiled import inlined, loop
 from squeezekit.codec.integer_model import LEVELS, MAX_BIT_LENGTH, average_level, sign_index
 from squeezekit.codec.range_coder import (
     BUDGET,
@@ -54,7 +54,7 @@ def new_delta_model() -> DeltaModel:
     )
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _distance(coder: Coder, model: DeltaModel, size: int, distance: int) -> int:
     """Code a distance, 1 or more: its bit length in unary, then its lower bits; `size` is the old magnitude, at most 15."""
     length, first = 1, size * LENGTHS
@@ -67,7 +67,7 @@ def _distance(coder: Coder, model: DeltaModel, size: int, distance: int) -> int:
     return value
 
 
-@njit(cache=True)
+@loop
 def code_delta(coder: Coder, model: DeltaModel, old: Integers, new: Integers) -> None:
     """Write `new`, int64 [rows, columns, taps], or read into it, where `old` is known; differences are below 2**25."""
     rows, columns, taps = old.shape

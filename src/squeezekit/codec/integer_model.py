@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from squeezekit.codec.compiled import inlined, loop
 from squeezekit.codec.range_coder import (
     BUDGET,
     BitModels,
@@ -48,7 +48,7 @@ def new_integer_model() -> IntegerModel:
     return IntegerModel(new_bit_models(INPUTS * CONTEXTS * LENGTHS), new_mixer(LENGTHS, INPUTS), new_bit_models(SIGNS + 9))
 
 
-@njit(cache=True, inline="always")
+@inlined
 def average_level(average: int) -> int:
     """The class of an average, two for each doubling: 0 below 1/64, up to 19."""
     if average < 4:
@@ -60,13 +60,13 @@ def average_level(average: int) -> int:
     return min(1 + 2 * doublings + ((average >> 1) & 1), LEVELS - 1)
 
 
-@njit(cache=True, inline="always")
+@inlined
 def sign_index(value: int) -> int:
     """0 for zero, 1 for positive, 2 for negative."""
     return 1 if value > 0 else (2 if value < 0 else 0)
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _length(coder: Coder, model: IntegerModel, max_bits: int, length: int) -> int:
     """Code the bit length of a magnitude, 0 to `max_bits`, in unary; the contexts are in the mixer's slots."""
     slots = model.mixer.slots
@@ -78,7 +78,7 @@ def _length(coder: Coder, model: IntegerModel, max_bits: int, length: int) -> in
     return max_bits
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _lower_bits(coder: Coder, bits: BitModels, length: int, magnitude: int) -> int:
     """Code the bits of a magnitude below its leading one; returns the magnitude."""
     value = 1
@@ -89,7 +89,7 @@ def _lower_bits(coder: Coder, bits: BitModels, length: int, magnitude: int) -> i
     return value
 
 
-@njit(cache=True)
+@loop
 def code_integers(coder: Coder, model: IntegerModel, values: Integers, max_bits: int) -> None:
     """Write `values`, int64 [rows, columns, taps], or read into them; magnitudes are below 2**max_bits."""
     rows, columns, taps = values.shape

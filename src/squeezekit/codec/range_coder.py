@@ -12,8 +12,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from squeezekit.codec.compiled import inlined, share_tables
 
 Integers = NDArray[np.int64]
 
@@ -47,6 +48,7 @@ SQUASH = _squash_table()
 # The inverse of SQUASH, for probabilities of 12 bits.
 STRETCH: Integers = np.clip(np.searchsorted(SQUASH, np.arange(4096) * 16 + 8) - 2048, -2047, 2047).astype(np.int64)
 RATE: Integers = np.array([2 * 65536 // (2 * n + 3) for n in range(MAX_COUNT + 1)], np.int64)
+share_tables(SQUASH, STRETCH, RATE)
 
 
 class Coder(NamedTuple):
@@ -111,7 +113,7 @@ def new_mixer(sets: int, inputs: int) -> Mixer:
     return Mixer(np.full((sets, inputs), INITIAL_WEIGHT, np.int64), np.zeros(inputs, np.int64), np.zeros(inputs, np.int64))
 
 
-@njit(cache=True, inline="always")
+@inlined
 def code_bit(coder: Coder, probability: int, bit: int) -> int:
     """Write `bit`, or read one; `probability`, of 65,536, is that of a one."""
     registers, buffer = coder.registers, coder.buffer
@@ -138,7 +140,7 @@ def code_bit(coder: Coder, probability: int, bit: int) -> int:
     return bit
 
 
-@njit(cache=True, inline="always")
+@inlined
 def update_probability(models: BitModels, slot: int, bit: int) -> None:
     """Move a probability towards `bit`, by less the more bits it has seen."""
     count = models.counts[slot]
@@ -147,7 +149,7 @@ def update_probability(models: BitModels, slot: int, bit: int) -> None:
         models.counts[slot] = count + 1
 
 
-@njit(cache=True, inline="always")
+@inlined
 def code_adaptive_bit(coder: Coder, models: BitModels, slot: int, bit: int) -> int:
     """Write `bit`, or read one, with the probability in `slot`, and update it."""
     probability = min(max(models.probabilities[slot], MIN_PROBABILITY), 65536 - MIN_PROBABILITY)
@@ -156,7 +158,7 @@ def code_adaptive_bit(coder: Coder, models: BitModels, slot: int, bit: int) -> i
     return bit
 
 
-@njit(cache=True, inline="always")
+@inlined
 def code_mixed_bit(coder: Coder, models: BitModels, mixer: Mixer, chosen: int, bit: int) -> int:
     """Write `bit`, or read one, with the mix of the probabilities in `mixer.slots` by the set `chosen` of weights; update all."""
     weights, slots, inputs = mixer.weights[chosen], mixer.slots, mixer.inputs

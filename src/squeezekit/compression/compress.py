@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from os import PathLike
 from pathlib import Path
 
 from squeezekit.compression.candidate import Candidate, TrainingRound
@@ -15,6 +16,7 @@ from squeezekit.compression.options import CompressOptions
 from squeezekit.compression.rate_distortion_method import RateDistortionMethod
 from squeezekit.compression.result import BeforeAfter, Compressed
 from squeezekit.compression.target import Target
+from squeezekit.data.sources import Data, data_name
 from squeezekit.pretrained.files import model_path
 from squeezekit.system.console import progress_bar, say
 from squeezekit.system.errors import SqueezekitError
@@ -30,15 +32,15 @@ METHODS: Mapping[str, Callable[[CompressionContext, Target, int], Method]] = {
 
 
 def compress(
-    run: str | Path,
-    out: str | Path,
+    run: str | PathLike[str],
+    out: str | PathLike[str],
     *,
     max_drop: float | None = None,
     max_bytes: int | None = None,
     method: str = "squeezekit",
     epochs: int | None = None,
     minutes: float | None = None,
-    data: str | Path | None = None,
+    data: Data | None = None,
     teacher: str | Path | None = None,
     device: str = "auto",
     rate_weight: float | None = None,
@@ -71,7 +73,8 @@ def compress(
         raise SqueezekitError(f"--method {method}: is unknown; choose one of {', '.join(METHODS)}")
     teacher_folder = Path(teacher).expanduser() if teacher else None
     options = CompressOptions(method, max_drop, max_bytes, epochs, minutes, teacher_folder, device, rate_weight, delta_from)
-    context = CompressionContext(trained, str(data) if data else None, device=options.training_device, teacher=teacher_folder)
+    images = None if data is None else data_name(data, trained.data["classes"])
+    context = CompressionContext(trained, images, device=options.training_device, teacher=teacher_folder)
     target = Target(context.accuracy_before, options.effective_max_drop, max_bytes)
     epochs = epochs or context.epochs_per_round()
     say(f"trained: {context.float_bytes:,} bytes, validation accuracy {context.accuracy_before:.2%}")

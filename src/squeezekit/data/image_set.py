@@ -72,6 +72,13 @@ class ImageSource:
     test: ImageSet
     unreadable: tuple[str, ...] = ()
 
+    def everything(self) -> ImageSet:
+        """Training and test pictures as one set, copied."""
+        one, other = self.training, self.test
+        images, labels = np.concatenate([one.images, other.images]), np.concatenate([one.labels, other.labels])
+        digest = hashlib.sha256(f"{one.fingerprint} {other.fingerprint}".encode()).hexdigest()
+        return ImageSet(images, labels, one.classes, digest, one.mirrorable and other.mirrorable)
+
 
 def content_fingerprint(classes: Sequence[str], labels: Iterable[int], hashes: Iterable[bytes]) -> str:
     """Hex SHA-256 over the class names, then each image's label and the SHA-256 of its content, in order.

@@ -29,13 +29,14 @@ from squeezekit.networks.named_layers import NamedLayers
 from squeezekit.networks.stored_names import as_stored
 from squeezekit.system import atomic_io
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.presentation import Presented
 
 OPSET = 23
 CALIBRATION_BATCH = 64
 
 
 @dataclass(frozen=True)
-class OnnxExport:
+class OnnxExport(Presented):
     """What was written; `validation` is the accuracy 0…1 `before` and `after` int8 quantization, empty for floats."""
 
     file: str

@@ -14,11 +14,11 @@ import numpy as np
 
 from squeezekit.search.curves import curve_names
 from squeezekit.search.plan import StudyPlan, planned
-from squeezekit.search.results import Row
+from squeezekit.search.results import Row, as_record
 from squeezekit.search.search import carry_out, csv_of
 from squeezekit.search.space import Space
 from squeezekit.search.study import GRACE_SECONDS, Study
-from squeezekit.system import atomic_io
+from squeezekit.system import atomic_io, presentation
 from squeezekit.system.errors import RunFailed, SqueezekitError
 
 CONFIDENCE = 0.95
@@ -52,9 +52,12 @@ class Comparison:
     p: float
 
 
-@dataclass(frozen=True)
-class CrossValidation:
-    """The result: accuracies 0…1 and losses of `folds` · `repeats` trainings, each by its own part of the training images."""
+@dataclass(frozen=True, repr=False)
+class CrossValidation(presentation.Tabular):
+    """The result: accuracies 0…1 and losses of `folds` · `repeats` trainings, each by its own part of the training images.
+
+    `to_frame()` has a row for each training.
+    """
 
     study: str
     folds: int
@@ -68,6 +71,21 @@ class CrossValidation:
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
         return asdict(self)
+
+    def _shown(self) -> presentation.Row:
+        accuracy, percent = self.accuracy, presentation.percent
+        interval = f"{percent(accuracy.low)} to {percent(accuracy.high)}"
+        sizes = {"folds": self.folds, "repeats": self.repeats}
+        return {
+            "study": self.study,
+            **sizes,
+            "accuracy": percent(accuracy.mean),
+            "95 % interval": interval,
+            "loss": self.loss.mean,
+        }
+
+    def _records(self) -> Sequence[presentation.Row]:
+        return [as_record(row) for row in self.rows]
 
 
 def cross_validate(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from squeezekit.data.sources import data_name
 from squeezekit.system.errors import RunFailed, SqueezekitError
+from squeezekit.system.presentation import Row, Tabular
 from squeezekit.training.callbacks import LearningRateRange, ProgressBar
 from squeezekit.training.device import keep_freed_memory
 from squeezekit.training.distributed import Processes
@@ -18,14 +20,17 @@ from squeezekit.training.loop import Trainer
 from squeezekit.training.settings import resolve
 from squeezekit.training.train import fitting_batch_size, start_run, trainer_of
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 # Small sets are gone through more than once.
 LEAST_STEPS = 100
 # The suggestion, as a share of the rate at which the smoothed loss is lowest.
 PRUDENCE = 0.1
 
 
-@dataclass(frozen=True)
-class LrRange:
+@dataclass(frozen=True, repr=False)
+class LrRange(Tabular):
     """Rates, and the smoothed training loss at each; `lowest` is the rate where that is lowest, `suggested` a tenth of it.
 
     `muon_rate` is what goes with the suggestion where the recipe uses Muon, whose own rate rises in step.
@@ -40,6 +45,19 @@ class LrRange:
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
         return asdict(self)
+
+    def plot(self) -> Figure:
+        """Smoothed loss against learning rate, the suggested one marked."""
+        from squeezekit.system.figures import rates_figure
+
+        return rates_figure(self.rates, self.losses, self.suggested)
+
+    def _shown(self) -> Row:
+        muon = {} if self.muon_rate is None else {"muon_rate": self.muon_rate}
+        return {"suggested": self.suggested, **muon, "lowest": self.lowest, "steps": len(self.rates)}
+
+    def _records(self) -> Sequence[Row]:
+        return [{"rate": rate, "loss": loss} for rate, loss in zip(self.rates, self.losses, strict=True)]
 
 
 def lr_range(

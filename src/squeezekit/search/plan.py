@@ -91,6 +91,8 @@ def planned(
     network, recipe = network or presets.get("network") or "squeezenet-cifar", recipe or presets.get("recipe") or "modern"
     fields = {**{name: value for content in tables.values() for name, value in content.items()}, **fields}
     if data is not None:
+        if not isinstance(data, str | Path):
+            raise SqueezekitError("workers of a search cannot see pictures in memory; save them as a folder and give its path")
         fields["data"] = data_name(data)
     for name in fields:
         table_of(name, network_class(network))

@@ -37,6 +37,12 @@ class Row:
         return self.state not in ("running", "waiting")
 
 
+def as_record(row: Row) -> dict[str, Any]:
+    """A row of a table: point, state, what was tried, how it went, how large it is."""
+    results = {"validation_loss": row.loss, "loss_error": row.loss_error, "validation_accuracy": row.accuracy}
+    return {"point": row.point, "state": row.state, **row.fields, **results, **row.sizes, "seconds": row.seconds}
+
+
 def rows_of(trials: Iterable[FrozenTrial]) -> list[Row]:
     """One for each point, of the attempt that counts."""
     counting = attempts(trials)

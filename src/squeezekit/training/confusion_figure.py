@@ -10,6 +10,8 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
+from squeezekit.system.figures import NotebookFigure
+
 # More classes get no numbers in the cells, and far more no names either.
 CLASSES_WITH_NUMBERS, CLASSES_WITH_NAMES = 25, 60
 RIGHT, WRONG = "#1f77b4", "#c43c39"
@@ -18,7 +20,7 @@ RIGHT, WRONG = "#1f77b4", "#c43c39"
 def confusion_figure(confusion: ArrayLike, classes: Sequence[str]) -> Figure:
     """A square figure of a confusion matrix; see `draw_confusion`."""
     side = min(max(4.0, 0.5 * len(classes) + 2), 16.0)
-    figure = Figure(figsize=(side, side), layout="constrained")
+    figure = NotebookFigure(figsize=(side, side), layout="constrained")
     draw_confusion(figure.subplots(), confusion, classes)
     return figure
 

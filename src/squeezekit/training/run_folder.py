@@ -33,6 +33,7 @@ from squeezekit.system.version import version
 from squeezekit.training.device import chosen_device
 from squeezekit.training.measurement import Measurement
 from squeezekit.training.progress import Progress
+from squeezekit.training.run_presentation import RunPresentation
 from squeezekit.training.settings import RunConfig, read_config, read_tables, read_toml, table_of
 
 # Weights that training starts from, unless they are random.
@@ -49,7 +50,7 @@ METRICS = (
 )
 
 
-class Run:
+class Run(RunPresentation):
     """A run folder.
 
     `last.pt` is the one source of truth during training; the other files follow from it and are written

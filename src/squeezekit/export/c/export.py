@@ -11,12 +11,13 @@ from squeezekit.inference.int8_model import accuracy_in_integers, integer_plan
 from squeezekit.inference.model import load_model
 from squeezekit.system import atomic_io
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.presentation import Presented
 
 StoreWeights = Literal["constants", "coded"]
 
 
 @dataclass(frozen=True)
-class CExport:
+class CExport(Presented):
     """What was written; sizes are bytes, `macs` those of one image.
 
     `constants` stand in flash, `variables` in RAM (and, with vectors, packed weights, which the exported README counts); of the

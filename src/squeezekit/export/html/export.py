@@ -21,6 +21,7 @@ from squeezekit.integer.layout import LayerRecord, Layout, layout_of
 from squeezekit.integer.plan import IntegerPlan
 from squeezekit.system import atomic_io
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.presentation import Presented
 
 # `struct sqz_layer` of runtime.h and `struct block` of page.c, as WebAssembly lays them out.
 LAYER, BLOCK = struct.Struct("<14B10H2x9I"), struct.Struct("<9I4B")
@@ -29,7 +30,7 @@ MAX_CHANNELS = 4096
 
 
 @dataclass(frozen=True)
-class HtmlExport:
+class HtmlExport(Presented):
     """What was written; sizes are bytes, `model` is that of the coded network in the page, `macs` those of one image.
 
     `validation` is the accuracy 0…1 `before` and `after`, empty where no images are at hand.
