@@ -4,9 +4,9 @@
         [--litert-python PYTHON]
 
 One thread, one picture at a time, all in turn in each round; a measurement is the median of the calls of `--seconds`, and
-prints one JSON line. C: what `export --to c` writes, as a shared library, by each compiler with `-O3 -march=native`, and by the
-first of them without vectors. ONNX: what `export --to onnx` writes, in floats and with `--int8`. PyTorch: the same network,
-batch normalization folded, channels last. The page that `export --to html` writes, `--node` given: its WebAssembly in Node,
+prints one JSON line. C: what `export --format c` writes, as a shared library, by each compiler with `-O3 -march=native`, and by the
+first of them without vectors. ONNX: what `export --format onnx` writes, in floats and with `--int8`. PyTorch: the same network,
+batch normalization folded, channels last. The page that `export --format html` writes, `--node` given: its WebAssembly in Node,
 which has the engine of Chromium (`page_speed.mjs`). LiteRT, its interpreter given by a flag (`pip install ai-edge-litert`): an
 int8 network of the same layers and of random weights, with XNNPACK (`peers/litert_int8.py`). `gmacs` are 10**9 multiply-adds a
 second, of the network as the layer table counts them; `bytes` the size of what is deployed, for C that of its constants.

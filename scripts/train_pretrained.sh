@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The networks in the box, from the images: a wide network, three small ones that learn its answers, all compressed.
+# The pretrained models, from the images: a wide network, three small ones that learn its outputs, all compressed.
 #
 #   scripts/train_pretrained.sh IMAGES OUT [--epochs E] [--rounds R] [--baselines] [--fused] [--beside]
 #
 # IMAGES: a folder with train/<class>/… and test/<class>/…; OUT: where runs and files are kept. On a GPU where there is one,
 # else on the CPU; docs/models/README.md says how long that takes. What is done is not done again, and what was stopped goes on
-# with the same command. --epochs E: of every training, --rounds R: of every round of compression, in place of the box's own.
+# with the same command. --epochs E: of every training, --rounds R: of every round of compression, in place of the published numbers.
 # --baselines: also the networks that the leaderboard compares with, trained, in eight bits, and compressed. On a GPU --fused
 # trains faster after compiling, and --beside does at once what does not wait for another step, with a log of each in OUT.
 set -euo pipefail
@@ -57,7 +57,7 @@ train() {
         --recipe modern --batch-size 512 --learning-rate 0.1 --cutout 0.25 --epochs "${epochs:-40}" ${fused[@]+"${fused[@]}"} "$@"
 }
 
-# most NAME: bytes of a file of the box.
+# most NAME: the largest size of a pretrained model, in bytes.
 most() {
     case $1 in
         digits-nano) echo 8192 ;;
@@ -76,10 +76,10 @@ squeeze() {
         -o "$file" || [ -f "$file" ]
 }
 
-# student NAME PRESSURE EPOCHS: a network that learns the answers of `wide`, and its file. The test images are left to that.
+# student NAME RATE_WEIGHT EPOCHS: a network that learns the outputs of `wide`, and its file, which alone is tested.
 student() {
     train "$1" --mirrored --no-test --teacher "$out/wide" --temperature 2
-    squeeze "$1" "cifar10-$1" --pressure "$2" --epochs "$3" --teacher "$out/wide"
+    squeeze "$1" "cifar10-$1" --rate-weight "$2" --epochs "$3" --teacher "$out/wide"
 }
 
 digits() {
@@ -91,25 +91,25 @@ digits() {
 # Networks to compare with, as they are, in eight bits, and compressed at half a point of accuracy.
 compare() {
     local name own
-    for name in resnet8 resnet20 mobilenetv2-0.5 tiniest; do
-        # Without batch normalization Muon has nothing to do; this is what tiniest was published with.
+    for name in resnet8 resnet20 mobilenetv2_050 xvel-tiniest; do
+        # Without batch normalization Muon has nothing to do; this is what xvel-tiniest was published with.
         own=()
-        if [ $name = tiniest ]; then own=(--batch-size 128 --optimizer adamw --learning-rate 0.02); fi
+        if [ $name = xvel-tiniest ]; then own=(--batch-size 128 --optimizer adamw --learning-rate 0.02); fi
         train $name ${own[@]+"${own[@]}"}
-        [ -f "$out/$name-int8.onnx" ] || squeezekit export "$out/$name" --to onnx --int8 --data "$images" -o "$out/$name-int8.onnx"
+        [ -f "$out/$name-int8.onnx" ] || squeezekit export "$out/$name" --format onnx --int8 --data "$images" -o "$out/$name-int8.onnx"
         [ -f "$out/$name.sqz" ] || squeezekit compress "$out/$name" --resume ${rounds:+--epochs "$rounds"} -o "$out/$name.sqz" ||
-            [ -f "$out/$name.sqz" ] # Written also where nothing keeps the promise.
+            [ -f "$out/$name.sqz" ] # Written also where nothing meets the target.
     done
 }
 
 if [ -n "$baselines" ]; then step baselines compare; fi
 step digits digits
 train wide --mirrored --no-test --cutout 0.375
-# Pressures near those at which files of that size were made.
+# Rate weights at which files of about that size were made.
 step nano student nano 0.062 9
 step tiny student tiny 0.028 10
 step small student small 0.013 8
-step best squeeze wide cifar10-best --pressure 0.0086 --epochs 12
+step best squeeze wide cifar10-best --rate-weight 0.0086 --epochs 12
 failed=
 for i in ${jobs[@]+"${!jobs[@]}"}; do
     wait "${jobs[$i]}" || { echo "train_pretrained.sh: ${names[$i]} failed; $out/${names[$i]}.log says why" >&2; failed=yes; }
@@ -118,7 +118,7 @@ jobs=()
 for name in digits-nano cifar10-nano cifar10-tiny cifar10-small cifar10-best; do
     file=$out/$name.sqz
     if [ -f "$file" ] && [ "$(wc -c < "$file")" -gt "$(most $name)" ]; then
-        echo "train_pretrained.sh: $file has more than $(most $name) bytes; delete it, and give it more pressure in this script" >&2
+        echo "train_pretrained.sh: $file has more than $(most $name) bytes; delete it, and raise its rate weight in this script" >&2
         failed=yes
     fi
 done

@@ -62,7 +62,7 @@ def test_logits_are_those_of_pytorch(name):
 
 def test_a_run_becomes_a_file_that_is_a_model(tiny_run, tmp_path, capsys):
     out = tmp_path / "digits.onnx"
-    assert main(["export", str(tiny_run.folder), "--to", "onnx", "-o", str(out), "--json"]) == 0
+    assert main(["export", str(tiny_run.folder), "--format", "onnx", "-o", str(out), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said == {"file": str(out), "bytes": out.stat().st_size, "opset": 23, "int8": False, "validation": {}}
     pixels = load_digits(image_size=32).test.images[:50]

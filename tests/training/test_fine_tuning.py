@@ -34,7 +34,7 @@ def test_it_begins_where_the_network_was(file, tmp_path):
 
 def test_a_run_is_as_good_a_start_and_flags_work(tiny_run, tmp_path, capsys):
     flags = ["--data", "digits", "--out", str(tmp_path / "on"), "--epochs", "1", "--limit", "400", "--json", "--no-test"]
-    assert main(["train", "--from", str(tiny_run.folder), *flags]) == 0
+    assert main(["train", "--init-from", str(tiny_run.folder), *flags]) == 0
     assert '"validation"' in capsys.readouterr().out
     begun = load_file(Run(tmp_path / "on").start_weights)
     assert all(torch.equal(begun[name], value) for name, value in tiny_run.network().state_dict().items())

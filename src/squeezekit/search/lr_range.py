@@ -63,7 +63,7 @@ def lr_range(
     its lowest. Nothing is kept. Raises SqueezekitError for wrong input, RunFailed when the loss falls at no rate.
     """
     if not 0 < from_rate < to_rate:
-        raise SqueezekitError(f"--from {from_rate:g} --to {to_rate:g}: give two rates above 0, the lower one first")
+        raise SqueezekitError(f"--min-rate {from_rate:g} --max-rate {to_rate:g}: give two rates above 0, the lower one first")
     file = Path(config).expanduser() if config else None
     if data is not None:
         fields["data"] = str(data)
@@ -103,7 +103,7 @@ def _rise(trainer: Trainer, from_rate: float, to_rate: float, epochs: int) -> tu
             if losses[-1] > FAR_TOO_HIGH * min(losses):
                 break
     if not rates:
-        raise RunFailed("the training loss is no number from the first step on; lower --from")
+        raise RunFailed("the training loss is no number from the first step on; lower --min-rate")
     return rates, losses
 
 

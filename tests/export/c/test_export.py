@@ -99,7 +99,7 @@ def test_a_thousand_test_images_give_the_same_bits(tiny_run, tmp_path):
 @needs_gcc
 def test_a_run_becomes_a_folder_that_make_builds(tiny_run, tmp_path, capsys):
     out = tmp_path / "digits"
-    assert main(["export", str(tiny_run.folder), "--to", "c", "-o", str(out), "--json"]) == 0
+    assert main(["export", str(tiny_run.folder), "--format", "c", "-o", str(out), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["validation"]["before"] == tiny_run.summary["validation"]["accuracy"]
     assert abs(said["validation"]["after"] - said["validation"]["before"]) <= 0.08
@@ -121,11 +121,11 @@ def test_a_run_becomes_a_folder_that_make_builds(tiny_run, tmp_path, capsys):
         done = subprocess.run([out / "classify", tmp_path / wrong], capture_output=True, text=True, check=False)
         assert done.returncode == 1 and told in done.stderr
     # What make has built is no reason not to write it again; a file of somebody's own is.
-    assert main(["export", str(tiny_run.folder), "--to", "c", "-o", str(out), "--weights", "sqz"]) == 0
+    assert main(["export", str(tiny_run.folder), "--format", "c", "-o", str(out), "--store-weights", "coded"]) == 0
     assert "possible in this order of steps: the least" in capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pgm", "digits", "short.raw", "wrong.pgm"]
     (out / "mine.c").write_text("int mine;")
-    assert main(["export", str(tiny_run.folder), "--to", "c", "-o", str(out)]) == 2
+    assert main(["export", str(tiny_run.folder), "--format", "c", "-o", str(out)]) == 2
     assert "other things than an export" in capsys.readouterr().err and (out / "mine.c").exists()
 
 
@@ -167,9 +167,9 @@ def test_the_library_needs_nothing(tmp_path):
 
 
 def test_what_cannot_be_exported_says_why(tiny_run, tmp_path, capsys):
-    with pytest.raises(SqueezekitError, match="--weights raw: is unknown"):
-        export_c(tiny_run.folder, tmp_path / "x", weights="raw")
-    for flags in (["--to", "c", "--int8"], ["--to", "onnx", "--weights", "sqz"]):
+    with pytest.raises(SqueezekitError, match="--store-weights raw: is unknown"):
+        export_c(tiny_run.folder, tmp_path / "x", store_weights="raw")
+    for flags in (["--format", "c", "--int8"], ["--format", "onnx", "--store-weights", "coded"]):
         assert main(["export", str(tiny_run.folder), "-o", str(tmp_path / "x"), *flags]) == 2
         assert "leave it out" in capsys.readouterr().err
     network = network_config("resnet8").build()

@@ -206,16 +206,16 @@ def test_nothing_can_leave_the_page(browser, digits_page):
 def test_the_command_and_what_a_page_weighs(tiny_run, tmp_path, capsys):
     compress(tiny_run.folder, tmp_path / "x.sqz", max_drop=100, epochs=1, minutes=0.01)
     out = tmp_path / "x.html"
-    assert main(["export", str(tmp_path / "x.sqz"), "--to", "html", "-o", str(out), "--json"]) == 0
+    assert main(["export", str(tmp_path / "x.sqz"), "--format", "html", "-o", str(out), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["bytes"] == out.stat().st_size and said["validation"] == {}
     runtime = len((ROOT / "src/squeezekit/export/html/page/page.wasm").read_bytes())
     assert said["bytes"] < 4 / 3 * (said["model"] + runtime) + 20_000
     # Of the file's bytes a page adds a third and some 40 KB.
     assert said["bytes"] < 4 / 3 * 1.1 * (tmp_path / "x.sqz").stat().st_size + 45_000
-    assert main(["export", str(tiny_run.folder), "--to", "html", "-o", str(out)]) == 0
+    assert main(["export", str(tiny_run.folder), "--format", "html", "-o", str(out)]) == 0
     assert "in eight bits" in capsys.readouterr().out
-    assert main(["export", str(tiny_run.folder), "--to", "html", "--int8", "-o", str(out)]) == 2
+    assert main(["export", str(tiny_run.folder), "--format", "html", "--int8", "-o", str(out)]) == 2
     assert "leave it out" in capsys.readouterr().err
     (tmp_path / "folder").mkdir()
     with pytest.raises((SqueezekitError, OSError)):
