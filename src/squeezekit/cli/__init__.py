@@ -78,23 +78,20 @@ def _parser(given: Sequence[str]) -> Parser:
     """The parser of all commands, with the flags of the one that is given."""
     parser = Parser(
         prog="squeezekit",
-        usage="squeezekit COMMAND …",
         description="Train, search, squeeze and ship image classifiers under half a megabyte.",
     )
-    parser.explain("train --data digits -o runs/digits", "predict digits-nano examples/three.png")
+    examples = ("train --data digits -o runs/digits", "predict digits-nano examples/three.png")
+    parser.explain(*examples, usage="COMMAND …", notes="squeezekit COMMAND --help shows examples and settings of a command.")
     parser.description = f"{parser.description}\n\n{_overview()}"
-    parser.epilog = "squeezekit COMMAND --help shows examples and settings of a command."
     parser.add_argument("--version", action="version", version=f"squeezekit {version()}", help="show the version")
     parser.add_argument("-h", "--help", action="help", help="show this help")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, help=argparse.SUPPRESS)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, prog="squeezekit", help=argparse.SUPPRESS)
     called = given[0] if given else ""
     if called and not called.startswith("-") and called not in COMMANDS:
         close = difflib.get_close_matches(called, COMMANDS, 1)
-        parser.error(f"'{called}' is not a command" + (f"; did you mean {close[0]}?" if close else ""))
+        parser.error(f"'{called}' is not a command" + (f" (did you mean {close[0]}?)" if close else ""))
     for name, summary in COMMANDS.items():
-        command = commands.add_parser(
-            name, description=f"{summary[0].upper()}{summary[1:]}.", everything="--help-all" in given
-        )
+        command = commands.add_parser(name, description=f"{summary[0].upper()}{summary[1:]}.", everything="--help-all" in given)
         if name == called:
             # Only the command that is called is imported: torch takes seconds.
             importlib.import_module(f"squeezekit.cli.{name.replace('-', '_')}").add_arguments(command)

@@ -13,8 +13,11 @@ from squeezekit.system.errors import SqueezekitError
 
 def add_arguments(parser: Parser) -> None:
     """The flags of `compress`."""
-    parser.explain("compress runs/digits -o digits.sqz", "compress runs/digits --max-bytes 30000 -o digits-small.sqz")
-    parser.usage = "%(prog)s RUN -o FILE [--max-drop POINTS] [--max-bytes N] [settings]"
+    parser.explain(
+        "compress runs/digits -o digits.sqz",
+        "compress runs/digits --max-bytes 30000 -o digits-small.sqz",
+        usage="RUN -o FILE [--max-drop POINTS] [--max-bytes N] [settings]",
+    )
     parser.add_argument("run_folder", metavar="RUN", help="the folder of a finished run")
     parser.add_out("FILE", ".sqz file to write")
     parser.add_argument(

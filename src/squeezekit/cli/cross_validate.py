@@ -15,9 +15,9 @@ def add_arguments(parser: Parser) -> None:
     parser.explain(
         "cross-validate --data digits --network nano --epochs 5 -o studies/nano",
         "cross-validate --data digits --network tiny --epochs 5 --against studies/nano -o studies/tiny",
+        usage="--data DATA -o STUDY [--folds K] [--repeats R] [--against STUDY] [settings]",
         notes="The same command continues what was stopped.",
     )
-    parser.usage = "%(prog)s --data DATA -o STUDY [--folds K] [--repeats R] [--against STUDY] [settings]"
     add_settings(parser, leave={"test", "folds", "fold"})
     parser.add_argument("--folds", type=int, metavar="K", help="number of folds of the training images (default 5)")
     parser.add_argument("--repeats", type=int, metavar="R", help="repeat with other seeds, R times in all (default 1)")

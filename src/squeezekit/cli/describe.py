@@ -24,9 +24,9 @@ def add_arguments(parser: Parser) -> None:
     parser.explain(
         "describe squeezenet1_0 --compare alexnet",
         "describe cifar10-tiny",
+        usage="MODEL [--compare MODEL] [--json | --csv] [settings of a preset]",
         notes="Settings change a preset: squeezekit describe squeezenet-late --squeeze-ratio 0.25 --classes 100",
     )
-    parser.usage = "%(prog)s MODEL [--compare MODEL] [--json | --csv] [settings of a preset]"
     presets = f"a network preset ({', '.join(NETWORKS)})"
     parser.add_model(f"{presets}, a run folder, a .sqz or .onnx file, or a pretrained model")
     parser.add_argument("--compare", metavar="MODEL", help="print how many times more parameters this one has")
@@ -67,7 +67,9 @@ def _config(model: str, fields: dict[str, Any]) -> NetworkConfig:
         message = f"{model}: is neither a MODEL nor a network preset; choose one of {', '.join(NETWORKS)}"
         raise SqueezekitError(message) from None
     if fields:
-        raise SqueezekitError(f"{model}: is trained, its settings cannot change; leave out --{next(iter(fields)).replace('_', '-')}")
+        raise SqueezekitError(
+            f"{model}: is trained, its settings cannot change; leave out --{next(iter(fields)).replace('_', '-')}"
+        )
     return load_model(path).config
 
 

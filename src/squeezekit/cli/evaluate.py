@@ -17,7 +17,11 @@ from squeezekit.system.errors import SqueezekitError
 
 def add_arguments(parser: Parser) -> None:
     """The flags of `evaluate`."""
-    parser.explain("evaluate digits-nano --data digits", "evaluate runs/digits --pictures pictures")
+    parser.explain(
+        "evaluate digits-nano --data digits",
+        "evaluate runs/digits --pictures pictures",
+        usage="MODEL [--data DATA] [--split PART] [--pictures DIR] [--robustness] [--json]",
+    )
     parser.add_model()
     parser.add_argument(
         "--data", metavar="DATA", help="images to measure, of the same classes (default: those of the run; a file needs it)"

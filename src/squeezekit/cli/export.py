@@ -14,7 +14,11 @@ OWNERS = {"int8": "onnx", "store_weights": "c"}
 
 def add_arguments(parser: Parser) -> None:
     """The flags of `export`."""
-    parser.explain("export digits-nano --format c -o digits-c", "export cifar10-tiny --format html -o cifar10.html")
+    parser.explain(
+        "export digits-nano --format c -o digits-c",
+        "export cifar10-tiny --format html -o cifar10.html",
+        usage="MODEL --format onnx|c|html -o OUT [settings]",
+    )
     parser.add_model()
     parser.add_argument(
         "--format",

@@ -12,7 +12,11 @@ from squeezekit.system.errors import SqueezekitError
 
 def add_arguments(parser: Parser) -> None:
     """The flags of `inspect`."""
-    parser.explain("inspect cifar10-tiny", "inspect digits-nano --json")
+    parser.explain(
+        "inspect cifar10-tiny",
+        "inspect digits-nano --json",
+        usage="MODEL [--json]",
+    )
     parser.add_model("a .sqz file, or a pretrained model (squeezekit models lists them)")
     parser.add_json("print everything as JSON")
     parser.set_defaults(run=run)

@@ -32,12 +32,18 @@ ACTIONS = {
 
 def add_arguments(parser: Parser) -> None:
     """The flags of `keys`."""
-    parser.explain("keys create --repo public --keys keys", "keys show --repo public")
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    parser.explain(
+        "keys create --repo public --keys keys",
+        "keys show --repo public",
+        usage="ACTION --repo FOLDER [settings]",
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, prog="squeezekit keys")
     for name, (summary, examples) in ACTIONS.items():
         description = f"{summary[0].upper()}{summary[1:]}."
         action = actions.add_parser(name, help=summary, description=description, everything=parser.everything)
-        action.explain(*(f"keys {name} {example}" for example in examples))
+        role, signing = "ROLE " if name == "rotate" else "", "" if name == "show" else " --keys FOLDER"
+        usage = f"{role}--repo FOLDER{signing} [settings]"
+        action.explain(*(f"keys {name} {example}" for example in examples), usage=usage)
         if name == "rotate":
             action.add_argument("role", choices=ROLES, metavar="ROLE", help=", ".join(ROLES))
             action.add_argument("--only", metavar="KEY", help="replace only the key whose identity begins with KEY")

@@ -13,8 +13,11 @@ from squeezekit.system.console import say
 
 def add_arguments(parser: Parser) -> None:
     """The flags of `lr-range`."""
-    parser.explain("lr-range --data digits", "lr-range --data digits --network nano --max-rate 10 -o rate.png")
-    parser.usage = "%(prog)s --data DATA [--min-rate RATE] [--max-rate RATE] [-o FILE] [settings]"
+    parser.explain(
+        "lr-range --data digits",
+        "lr-range --data digits --network nano --max-rate 10 -o rate.png",
+        usage="--data DATA [--min-rate RATE] [--max-rate RATE] [-o FILE] [settings]",
+    )
     add_settings(parser, leave={"test"})
     parser.add_argument("--min-rate", dest="from_rate", type=float, metavar="RATE", help="first learning rate (default 0.00001)")
     parser.add_argument("--max-rate", dest="to_rate", type=float, metavar="RATE", help="last learning rate (default 1)")

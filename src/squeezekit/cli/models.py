@@ -12,6 +12,7 @@ def add_arguments(parser: Parser) -> None:
     parser.explain(
         "models",
         "models --json",
+        usage="[--json]",
         notes="Every command that takes a MODEL takes these names. They are part of the installation: nothing is downloaded.",
     )
     parser.add_json()
@@ -30,9 +31,7 @@ def run(*, json: bool = False) -> int:
     if json:
         print(jsonlib.dumps([each.as_json() for each in found]))
         return 0
-    table = Table(
-        "name", "bytes", "parameters", "MACs", "activations", "accuracy", box=SIMPLE_HEAD, title="pretrained models"
-    )
+    table = Table("name", "bytes", "parameters", "MACs", "activations", "accuracy", box=SIMPLE_HEAD, title="pretrained models")
     for column in table.columns[1:]:
         column.justify = "right"
     for each in found:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import textwrap
 from typing import Any, NoReturn
 
 WIDEST = 100
@@ -15,6 +16,10 @@ class Layout(argparse.RawDescriptionHelpFormatter):
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=28, width=min(shutil.get_terminal_size().columns - 2, WIDEST))
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        # Flags keep their hyphens on one line.
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
 
 
 class Parser(argparse.ArgumentParser):
@@ -34,8 +39,9 @@ class Parser(argparse.ArgumentParser):
         """Exit code 2."""
         self.exit(2, f"squeezekit: {message}; see {self.prog} --help\n")
 
-    def explain(self, *examples: str, notes: str = "") -> None:
-        """What help begins with, after the summary, and what it ends with."""
+    def explain(self, *examples: str, usage: str, notes: str = "") -> None:
+        """What help begins with beside the summary, and what it ends with."""
+        self.usage = f"%(prog)s {usage}"
         self.description = "\n".join([f"{self.description}\n", "examples:", *(f"  squeezekit {each}" for each in examples)])
         self.epilog = notes or None
 
@@ -63,7 +69,7 @@ class Parser(argparse.ArgumentParser):
         if self._seldom:
             shown = sum(action.help != argparse.SUPPRESS for action in self._actions) + 1
             count = shown if self.everything else shown + self._seldom
-            self.add_argument("--help-all", action="help", help=f"show all {count} settings")
+            self.add_argument("--help-all", action="help", help="show every setting")
             if not self.everything:
                 more = f"{self.prog} --help-all shows all {count} settings."
                 self.epilog = f"{self.epilog}\n\n{more}" if self.epilog else more

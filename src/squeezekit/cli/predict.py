@@ -17,7 +17,11 @@ BATCH = 250
 
 def add_arguments(parser: Parser) -> None:
     """The flags of `predict`."""
-    parser.explain("predict digits-nano examples/three.png", "predict digits-nano examples --top 3 --json")
+    parser.explain(
+        "predict digits-nano examples/three.png",
+        "predict digits-nano examples --top 3 --json",
+        usage="MODEL PICTURE … [--top N] [--json]",
+    )
     parser.add_model()
     parser.add_argument("pictures", metavar="PICTURE", nargs="+", help="picture files, or folders of them")
     parser.add_argument("--top", metavar="N", type=int, help="show the N most probable classes (default 1)")

@@ -15,6 +15,7 @@ def add_arguments(parser: Parser) -> None:
     parser.explain(
         "publish digits-nano --repo public --keys keys",
         "publish digits-nano --repo public --keys keys --channel beta",
+        usage="MODEL --repo FOLDER --keys FOLDER [--channel NAME] [settings]",
         notes="squeezekit keys create makes the repository. Any web server may serve its folder.",
     )
     parser.add_model("a .sqz file, or a pretrained model (squeezekit models lists them)")

@@ -33,9 +33,9 @@ def add_arguments(parser: Parser) -> None:
     parser.explain(
         "search --data digits --space learning-rate --sampler grid --epochs 5 -o studies/rate",
         "search --data digits --trials 10 --epochs 5 --max-bytes 131072 -o studies/small",
+        usage="--data DATA -o STUDY [--space SPACE] [--sampler NAME] [--trials N] [settings]",
         notes=NOTES,
     )
-    parser.usage = "%(prog)s --data DATA -o STUDY [--space SPACE] [--sampler NAME] [--trials N] [settings]"
     add_settings(parser, leave={"test"})
     spaces = "learning-rate, classic, fire-size, regularization, or a TOML file"
     parser.add_argument("--space", metavar="SPACE", help=f"{spaces} (default classic)")

@@ -27,8 +27,12 @@ at /docs; for a .sqz file, / is a page that classifies in the browser.
 
 def add_arguments(parser: Parser) -> None:
     """The flags of `serve`."""
-    parser.explain("serve digits-nano", "serve device --repo public --trust keys/root.json", notes=NOTES)
-    parser.usage = "%(prog)s MODEL [--host ADDRESS] [--port N] [--token-file FILE] [--repo URL] [settings]"
+    parser.explain(
+        "serve digits-nano",
+        "serve device --repo public --trust keys/root.json",
+        usage="MODEL [--host ADDRESS] [--port N] [--token-file FILE] [--repo URL] [settings]",
+        notes=NOTES,
+    )
     parser.add_model()
     parser.add_argument("--host", metavar="ADDRESS", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, metavar="N", help="port to listen on; 0: any free one (default 8000)")

@@ -12,7 +12,11 @@ from squeezekit.system.errors import SqueezekitError
 
 def add_arguments(parser: Parser) -> None:
     """The flags of `tensorboard`."""
-    parser.explain("tensorboard runs/digits", "tensorboard runs --port 7007")
+    parser.explain(
+        "tensorboard runs/digits",
+        "tensorboard runs --port 7007",
+        usage="RUN [--port N]",
+    )
     parser.add_argument("folder", metavar="RUN", help="a run folder, or a folder of run folders")
     parser.add_argument("--port", type=int, metavar="N", help="port on this machine (default 6006)")
     parser.set_defaults(run=run)

@@ -18,7 +18,10 @@ before."""
 def add_arguments(parser: Parser) -> None:
     """The flags of `update`."""
     parser.explain(
-        "update --repo public --trust keys/root.json -o device", "update --repo public -o device --json", notes=NOTES
+        "update --repo public --trust keys/root.json -o device",
+        "update --repo public -o device --json",
+        usage="--repo URL -o FOLDER [--trust root.json] [settings]",
+        notes=NOTES,
     )
     parser.add_argument("--repo", metavar="URL", help="the update repository: an http or https address, or a folder")
     parser.add_out("FOLDER", "folder to install the model in")
