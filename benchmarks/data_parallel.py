@@ -52,6 +52,7 @@ def measure_steps(network: str, steps: int) -> None:
         recipe = RECIPES["classic"].model_copy(update={"precision": "fp32"})
         built = network_config(network).build()
         trainer = Trainer(built, recipe, unused, unused, seed=0, device=torch.device("cpu"), processes=processes)
+        trainer.accelerate_when_ready()
         trainer.network.train()
         count = BATCH // processes.count
         images = torch.rand(count, 32, 32, 3).permute(0, 3, 1, 2)

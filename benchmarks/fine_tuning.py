@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from squeezekit import fine_tune, train
-from squeezekit.training.fine_tuning import Trained
+from squeezekit.workflows.fine_tune import starting_point
 
 
 def rows(model: str, data: str, out: Path, schedules: list[int], seeds: int) -> Iterator[dict[str, Any]]:
     """One for each start and schedule."""
-    start = Trained(model)
+    start = starting_point(model)
     for epochs, begun in product(schedules, ("random weights", model)):
         accuracies = []
         for seed in range(seeds):
@@ -31,7 +31,7 @@ def rows(model: str, data: str, out: Path, schedules: list[int], seeds: int) -> 
             if begun == model:
                 run = fine_tune(model, data, **options)
             else:
-                run = train(data, network=start.network, **start.fields, **options)
+                run = train(data, network=start.config.name, **start.fields, **options)
             accuracies.append((run.summary or {})["validation"]["accuracy"])
         yield {"from": begun, "epochs": epochs, "validation": accuracies, "mean": round(statistics.mean(accuracies), 4)}
 

@@ -1,16 +1,16 @@
-"""How long does one picture take, beside ONNX Runtime, PyTorch and LiteRT?
+"""How long does one image take, beside ONNX Runtime, PyTorch and LiteRT?
 
     python benchmarks/inference.py MODEL [--data IMAGES] [--compilers gcc zig clang] [--rounds 5] [--node NODE]
         [--litert-python PYTHON]
 
-One thread, one picture at a time, all in turn in each round; a measurement is the median of the calls of `--seconds`, and
-prints one JSON line. C: what `export --format c` writes, as a shared library, by each compiler with `-O3 -march=native`, and by the
+One thread, one image at a time, all in turn in each round; a measurement is the median of the calls of `--seconds`, and prints
+one JSON line. C: what `export --format c` writes, as a shared library, by each compiler with `-O3 -march=native`, and by the
 first of them without vectors. ONNX: what `export --format onnx` writes, in floats and with `--int8`. PyTorch: the same network,
 batch normalization folded, channels last. The page that `export --format html` writes, `--node` given: its WebAssembly in Node,
 which has the engine of Chromium (`page_speed.mjs`). LiteRT, its interpreter given by a flag (`pip install ai-edge-litert`): an
-int8 network of the same layers and of random weights, with XNNPACK (`peers/litert_int8.py`). `gmacs` are 10**9 multiply-adds a
-second, of the network as the layer table counts them; `bytes` the size of what is deployed, for C that of its constants.
-Last come one line each: the median of the rounds, their range, and how many times as long as the first compiler's C.
+int8 network of the same layers and of random weights, with XNNPACK (`peers/litert_int8.py`). `gmacs` are 10**9 MACs a second,
+of the network as the layer table counts them; `bytes` the size of what is deployed, for C that of its constants. Last comes one
+line each: the median of the rounds, their range, and the ratio to the time of the first compiler's C.
 """
 
 from __future__ import annotations
@@ -73,9 +73,9 @@ def library(folder: Path, compiler: str, flags: list[str]) -> ctypes.CDLL:
     return ctypes.CDLL(str(made))
 
 
-def c_call(loaded: ctypes.CDLL, picture: Any, classes: int) -> Call:
-    """One picture through a library."""
-    pixels, logits = np.ascontiguousarray(picture.permute(0, 2, 3, 1).numpy()), np.zeros(classes, np.int32)
+def c_call(loaded: ctypes.CDLL, image: Any, classes: int) -> Call:
+    """One image through a library."""
+    pixels, logits = np.ascontiguousarray(image.permute(0, 2, 3, 1).numpy()), np.zeros(classes, np.int32)
     places = [array.ctypes.data_as(ctypes.c_void_p) for array in (pixels, logits)]
     loaded.classifier_start()
 
@@ -86,19 +86,19 @@ def c_call(loaded: ctypes.CDLL, picture: Any, classes: int) -> Call:
     return call
 
 
-def onnx_call(path: Path, picture: Any) -> Call:
-    """One picture through ONNX Runtime, on one thread."""
+def onnx_call(path: Path, image: Any) -> Call:
+    """One image through ONNX Runtime, on one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    pixels = {"images": picture.numpy()}
+    pixels = {"images": image.numpy()}
     return lambda: session.run(None, pixels)
 
 
-def torch_call(model: Any, picture: Any) -> Call:
-    """One picture through PyTorch, normalization left out."""
+def torch_call(model: Any, image: Any) -> Call:
+    """One image through PyTorch, normalization left out."""
     network = folded(model.network).to(memory_format=torch.channels_last)
-    floats = (picture / 255).contiguous(memory_format=torch.channels_last)
+    floats = (image / 255).contiguous(memory_format=torch.channels_last)
 
     def call() -> Any:
         with torch.inference_mode():
@@ -117,31 +117,31 @@ def contenders(arguments: argparse.Namespace, folder: Path) -> Iterator[tuple[st
     """Who, bytes, and a call."""
     model = load_model(arguments.run)
     side = model.config.image_size
-    picture = torch.randint(0, 256, (1, model.config.channels, side, side), dtype=torch.uint8)
+    image = torch.randint(0, 256, (1, model.config.channels, side, side), dtype=torch.uint8)
     made = export_c(arguments.run, folder / "c", data=images_for_integers(model, arguments.data))
     first = arguments.compilers[0]
     kinds = [(f"C, {compiler}", compiler, []) for compiler in arguments.compilers]
     for who, compiler, flags in [*kinds, (f"C, {first}, no vectors", first, [*PLAIN, *SCALAR[first]])]:
-        yield who, made.constants, c_call(library(folder / "c", compiler, flags), picture, model.config.classes)
+        yield who, made.constants, c_call(library(folder / "c", compiler, flags), image, model.config.classes)
     for who, int8 in (("ONNX Runtime, int8", True), ("ONNX Runtime, fp32", False)):
         exported = export_onnx(arguments.run, folder / f"{int8}.onnx", int8=int8, data=arguments.data)
-        yield who, exported.bytes, onnx_call(Path(exported.file), picture)
-    yield "PyTorch, fp32", sum(4 * p.numel() for p in model.network.parameters()), torch_call(model, picture)
+        yield who, exported.bytes, onnx_call(Path(exported.file), image)
+    yield "PyTorch, fp32", sum(4 * p.numel() for p in model.network.parameters()), torch_call(model, image)
 
 
 def programs(arguments: argparse.Namespace, folder: Path) -> Iterator[tuple[str, int, list[str]]]:
-    """Who, bytes, and a command that takes seconds and prints what it found."""
+    """Who, bytes, and a command that takes seconds as its last argument and prints JSON."""
     if arguments.node:
         images = images_for_integers(load_model(arguments.run), arguments.data)
         page = export_html(arguments.run, folder / "page.html", data=images)
         yield "WebAssembly of the page, Node", page.bytes, [arguments.node, str(PAGE), page.file]
     if arguments.litert_python:
         config = load_model(arguments.run).config
-        told = [config.model_dump_json(), json.dumps(config.fire_widths())]
-        yield "LiteRT, int8", 0, [arguments.litert_python, str(PEER), *told]
+        arguments_of_peer = [config.model_dump_json(), json.dumps(config.fire_widths())]
+        yield "LiteRT, int8", 0, [arguments.litert_python, str(PEER), *arguments_of_peer]
 
 
-def told_by(*command: str) -> dict[str, Any]:
+def last_json_line(*command: str) -> dict[str, Any]:
     """The last line, JSON, of another program."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -163,12 +163,12 @@ def rows(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 ms = median_ms(call, arguments.seconds)
                 yield {"round": number, "who": who, **about, "bytes": size, **rate(ms, macs)}
             for who, size, command in others:
-                found = told_by(*command, str(arguments.seconds))
+                found = last_json_line(*command, str(arguments.seconds))
                 yield {"round": number, "who": who, **about, "bytes": found.get("bytes", size), **rate(found["ms"], macs)}
 
 
 def rate(ms: float, macs: int) -> dict[str, float]:
-    """A time, and multiply-adds a second."""
+    """A time, and 10**9 MACs a second."""
     return {"ms": round(ms, 4), "gmacs": round(macs / ms / 1e6, 1)}
 
 

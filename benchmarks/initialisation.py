@@ -12,7 +12,6 @@ import argparse
 import json
 import math
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -23,7 +22,8 @@ from squeezekit.data.image_set import ImageSet
 from squeezekit.data.sources import load_images
 from squeezekit.data.splits import split_training
 from squeezekit.networks import network_config
-from squeezekit.training.loop import Progress, Trainer
+from squeezekit.training.callbacks import Callback, Training
+from squeezekit.training.loop import Trainer
 from squeezekit.training.recipe import RECIPES
 
 FILTERS: dict[str, Callable[[torch.Tensor], object]] = {
@@ -31,6 +31,19 @@ FILTERS: dict[str, Callable[[torch.Tensor], object]] = {
     "he-normal": lambda weight: nn.init.kaiming_normal_(weight, nonlinearity="relu"),
     "he-normal, centred": lambda weight: weight,  # what the network has of itself
 }
+
+
+class Losses(Callback):
+    """The training loss of each of the first `steps` steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.losses: list[float] = []
+        self._steps = steps
+
+    def on_step(self, trainer: Training, rate: float) -> None:
+        """One loss more."""
+        self.losses.append(trainer.loss)
+        trainer.should_stop = len(self.losses) == self._steps
 
 
 def losses(images: ImageSet, network: str, kind: str, seed: int, steps: int) -> list[float]:
@@ -44,14 +57,9 @@ def losses(images: ImageSet, network: str, kind: str, seed: int, steps: int) -> 
         if isinstance(module, nn.Conv2d) and module is not last:
             FILTERS[kind](module.weight)
     trainer = Trainer(fresh, RECIPES["classic"], training, training, seed=seed, device=torch.device("cpu"))
-    sums = [0.0]
-
-    def on_step(progress: Progress, rate: float) -> bool:
-        sums.append(progress.loss_sum)
-        return progress.step == steps
-
-    trainer.train_epoch(on_step)
-    return [(after - before) / 64 for before, after in pairwise(sums)]
+    steps_taken = Losses(steps)
+    trainer.fit([steps_taken])
+    return steps_taken.losses
 
 
 def rows(arguments: argparse.Namespace) -> Iterator[dict[str, object]]:

@@ -1,12 +1,12 @@
-"""How many pictures a second does the service answer, and how late, alone and beside bad company?
+"""How many images a second does the service answer, and how late, alone and beside clients that misbehave?
 
     python benchmarks/service_load.py MODEL [--seconds 60] [--connections 16]
 
 Starts `squeezekit serve MODEL` on loopback and loads it with wrk (Debian's package), one thread, each request one of 64 JPEGs of
-32 × 32 pixels. Then the same while four clients send what is broken, too large, or slow, and one sends good pictures and
+32 × 32 pixels. Then the same while four clients send what is broken, too large, or slow, and one sends good images and
 compares each answer with the classifier's own. Service and load share the machine. Prints one JSON line a part: requests/s,
-milliseconds (p50, p99, most), `failed`, the requests of wrk that had no answer or not status 200, and in company `wrong`, good
-pictures answered in another way than in Python, and what the bad ones were told.
+milliseconds (p50, p99, most), `failed`, the requests of wrk that had no answer or not status 200, and beside
+other clients `wrong`, good images answered in another way than in Python, and the `statuses` that each kind of client got.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from PIL import Image
 
 from squeezekit import Classifier
 
-SIDE, PICTURES = 32, 64
-# Each request is one of the pictures in turn; the summary is one line of JSON.
+SIDE, IMAGES = 32, 64
+# Each request is one of the images in turn; the summary is one line of JSON.
 LUA = """
 local bodies, turn = {}, 0
 function init(args)
@@ -60,11 +60,11 @@ end
 """
 
 
-def pictures(folder: Path) -> list[bytes]:
+def jpegs(folder: Path) -> list[bytes]:
     """JPEGs of coloured clouds, numbered from 1."""
     random = np.random.default_rng(0)
     made = []
-    for number in range(1, PICTURES + 1):
+    for number in range(1, IMAGES + 1):
         cells = Image.fromarray(random.integers(0, 256, (5, 5, 3), np.uint8))
         file = io.BytesIO()
         cells.resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)
@@ -77,13 +77,13 @@ def pictures(folder: Path) -> list[bytes]:
 def served(model: Path) -> Iterator[int]:
     """A running service; its port."""
     command = [sys.executable, "-m", "squeezekit", "serve", str(model), "--port", "0", "--seconds", "5"]
-    with tempfile.TemporaryFile("a+") as told:
-        job = subprocess.Popen(command, stderr=told, text=True)
+    with tempfile.TemporaryFile("a+") as messages:
+        job = subprocess.Popen(command, stderr=messages, text=True)
         port = 0
         while not port:
             time.sleep(0.1)
-            told.seek(0)
-            found = re.search(r"127\.0\.0\.1:(\d+)", said := told.read())
+            messages.seek(0)
+            found = re.search(r"127\.0\.0\.1:(\d+)", said := messages.read())
             port = int(found.group(1)) if found else 0
             if job.poll() is not None:
                 sys.exit(said)
@@ -111,19 +111,19 @@ def ask(port: int, body: bytes, path: str = "/v1/classify", method: str = "POST"
         connection.close()
 
 
-class Company(threading.Thread):
-    """A client that goes on until told to end; it counts what it was told."""
+class Client(threading.Thread):
+    """A client that sends requests until `ending` is set, and counts the statuses of the answers."""
 
     def __init__(self, port: int, ending: threading.Event) -> None:
         super().__init__()
-        self.port, self.ending, self.told = port, ending, Counter[str]()
+        self.port, self.ending, self.statuses = port, ending, Counter[str]()
 
     def run(self) -> None:
         while not self.ending.is_set():
             try:
                 self.once()
             except Exception as error:
-                self.told[f"{type(self).__name__} met {type(error).__name__}"] += 1
+                self.statuses[f"{type(self).__name__} met {type(error).__name__}"] += 1
             time.sleep(0.02)
 
     def once(self) -> None:
@@ -131,19 +131,19 @@ class Company(threading.Thread):
         raise NotImplementedError
 
 
-class Broken(Company):
-    """Half a picture, and none at all."""
+class Broken(Client):
+    """Half an image, and none at all."""
 
     def __init__(self, port: int, ending: threading.Event, good: bytes) -> None:
         super().__init__(port, ending)
         self.good = good
 
     def once(self) -> None:
-        for body in (self.good[: len(self.good) // 2], b"no picture", b""):
-            self.told[f"broken: {ask(self.port, body)[0]}"] += 1
+        for body in (self.good[: len(self.good) // 2], b"no image", b""):
+            self.statuses[f"broken: {ask(self.port, body)[0]}"] += 1
 
 
-class Oversized(Company):
+class Oversized(Client):
     """More bytes than are allowed, and a small file of very many pixels."""
 
     def __init__(self, port: int, ending: threading.Event) -> None:
@@ -153,13 +153,13 @@ class Oversized(Company):
         self.bomb = file.getvalue()
 
     def once(self) -> None:
-        self.told[f"oversized: {ask(self.port, self.bomb)[0]}"] += 1
+        self.statuses[f"oversized: {ask(self.port, self.bomb)[0]}"] += 1
         with socket.create_connection(("127.0.0.1", self.port), timeout=30) as link:
             link.sendall(b"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n")
-            self.told[f"oversized: {link.recv(100).split()[1].decode()}"] += 1
+            self.statuses[f"oversized: {link.recv(100).split()[1].decode()}"] += 1
 
 
-class Slow(Company):
+class Slow(Client):
     """A body of which a byte comes now and then."""
 
     def once(self) -> None:
@@ -169,14 +169,14 @@ class Slow(Company):
             while True:
                 try:
                     link.sendall(b"x")
-                    self.told[f"slow: {link.recv(100).split()[1].decode()}"] += 1
+                    self.statuses[f"slow: {link.recv(100).split()[1].decode()}"] += 1
                     return
                 except TimeoutError:
                     continue
 
 
-class Good(Company):
-    """Pictures whose answers are known."""
+class Good(Client):
+    """Images whose answers are known."""
 
     def __init__(self, port: int, ending: threading.Event, known: list[tuple[bytes, str, float]]) -> None:
         super().__init__(port, ending)
@@ -187,7 +187,7 @@ class Good(Company):
             status, answer = ask(self.port, body)
             found = answer["results"][0] if status == 200 else {"label": "", "probability": 0}
             right = found["label"] == label and abs(found["probability"] - probability) < 1e-3
-            self.told["right" if right else "wrong"] += 1
+            self.statuses["right" if right else "wrong"] += 1
 
 
 def loaded(port: int, script: Path, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -200,36 +200,36 @@ def loaded(port: int, script: Path, arguments: argparse.Namespace) -> dict[str, 
 
 
 def rows(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Alone, then in company."""
+    """Alone, then beside other clients."""
     classifier = Classifier.load(arguments.model)
     about = {"model": arguments.model.name, "connections": arguments.connections, "cores": os.cpu_count()}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        files = pictures(folder)
+        files = jpegs(folder)
         answers = classifier.classify([io.BytesIO(file) for file in files])
         known = [(file, answer.label, answer.probability) for file, answer in zip(files, answers, strict=True)]
         script = folder / "load.lua"
-        script.write_text(LUA % (PICTURES, folder))
+        script.write_text(LUA % (IMAGES, folder))
         with served(arguments.model) as port:
-            yield {"company": False, **about, **loaded(port, script, arguments)}
+            yield {"other_clients": False, **about, **loaded(port, script, arguments)}
             ending = threading.Event()
-            company = [Broken(port, ending, files[0]), Oversized(port, ending), Slow(port, ending), Slow(port, ending)]
-            company.append(Good(port, ending, known))
-            for one in company:
+            clients = [Broken(port, ending, files[0]), Oversized(port, ending), Slow(port, ending), Slow(port, ending)]
+            clients.append(Good(port, ending, known))
+            for one in clients:
                 one.start()
             found = loaded(port, script, arguments)
             ending.set()
-            for one in company:
+            for one in clients:
                 one.join()
-            told = sum((one.told for one in company), Counter[str]())
-            wrong = told.pop("wrong", 0) + sum(told[name] for name in told if name.startswith("Good met"))
+            statuses = sum((one.statuses for one in clients), Counter[str]())
+            wrong = statuses.pop("wrong", 0) + sum(statuses[name] for name in statuses if name.startswith("Good met"))
             yield {
-                "company": True,
+                "other_clients": True,
                 **about,
                 **found,
                 "wrong": wrong,
-                "right": told.pop("right", 0),
-                "told": told,
+                "right": statuses.pop("right", 0),
+                "statuses": statuses,
             }
 
 

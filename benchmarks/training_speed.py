@@ -75,6 +75,7 @@ def step_rate(case: dict[str, Any]) -> float:
     # The batches serve only to make a trainer; its step takes images of our own.
     unused = Batches(load_digits(image_size=32, channels=3).training, batch_size=recipe.batch_size)
     trainer = Trainer(network, recipe, unused, unused, seed=0, device=torch.device("cpu"))
+    trainer.accelerate_when_ready()
     trainer.network.train()
     images = torch.rand(recipe.batch_size, 32, 32, 3).permute(0, 3, 1, 2)
     labels = torch.randint(10, (recipe.batch_size,))

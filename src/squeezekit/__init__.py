@@ -1,11 +1,11 @@
 """Train, search, squeeze and ship image classifiers under half a megabyte.
 
-import squeezekit
+import squeezekit as sk
 
-run = squeezekit.train("digits", out="runs/digits")
-print(squeezekit.evaluate(run.folder).accuracy)
-classifier = squeezekit.Classifier.load(run.folder)
-print(classifier("three.png").label)
+run = sk.train("digits", out="runs/digits")
+print(sk.evaluate(run.folder).accuracy)
+small = sk.compress(run.folder, "digits.sqz")
+print(sk.Classifier.load("digits.sqz")("three.png").label)
 """
 
 from __future__ import annotations
@@ -16,23 +16,58 @@ from typing import TYPE_CHECKING, Any
 from squeezekit.system.errors import RunFailed, SqueezekitError
 
 if TYPE_CHECKING:
+    from squeezekit.compression.compress import compress
+    from squeezekit.export.formats import export
     from squeezekit.inference.classifier import Classifier
     from squeezekit.inference.evaluation import evaluate
-    from squeezekit.training.fine_tuning import fine_tune
-    from squeezekit.training.train import train
+    from squeezekit.networks.registry import register_network
+    from squeezekit.pretrained.facts import list_models
+    from squeezekit.search.crossval import cross_validate
+    from squeezekit.search.search import search
+    from squeezekit.workflows.fine_tune import fine_tune
+    from squeezekit.workflows.train import train
 
-__all__ = ["Classifier", "RunFailed", "SqueezekitError", "evaluate", "fine_tune", "train"]
+    __version__: str
 
-# Imported when first asked for: torch takes seconds, and `squeezekit --help` should not.
-_ROOMS = {
-    "train": "training.train",
-    "evaluate": "inference.evaluation",
-    "fine_tune": "training.fine_tuning",
+__all__ = [
+    "Classifier",
+    "RunFailed",
+    "SqueezekitError",
+    "__version__",
+    "compress",
+    "cross_validate",
+    "evaluate",
+    "export",
+    "fine_tune",
+    "list_models",
+    "register_network",
+    "search",
+    "train",
+]
+
+# Imported when first asked for: torch takes seconds. `export` and `search` are packages that can be called.
+_MODULES = {
     "Classifier": "inference.classifier",
+    "compress": "compression.compress",
+    "cross_validate": "search.crossval",
+    "evaluate": "inference.evaluation",
+    "export": "export",
+    "fine_tune": "workflows.fine_tune",
+    "list_models": "pretrained.facts",
+    "register_network": "networks.registry",
+    "search": "search",
+    "train": "workflows.train",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _ROOMS:
+    if name == "__version__":
+        return importlib.import_module("squeezekit.system.version").version()
+    if name not in _MODULES:
         raise AttributeError(f"module 'squeezekit' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"squeezekit.{_ROOMS[name]}"), name)
+    module = importlib.import_module(f"squeezekit.{_MODULES[name]}")
+    return module if name == _MODULES[name] else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return __all__

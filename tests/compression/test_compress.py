@@ -16,8 +16,8 @@ from squeezekit.compression.job_state import Shelf
 from squeezekit.compression.rate_distortion_method import Squeeze
 from squeezekit.compression.target import Target
 from squeezekit.inference.evaluation import evaluate
+from squeezekit.inference.int8_model import accuracy_in_integers, integer_plan
 from squeezekit.inference.model import load_model
-from squeezekit.integer.quantizer import accuracy_in_integers, integer_plan
 from squeezekit.modelfile.sqz import Stage, read_sqz
 from squeezekit.quantization.qat import GridOptimizer
 from squeezekit.training.interruption import Interrupted
@@ -282,8 +282,7 @@ def test_a_file_answers_as_the_network_did_on_its_grid(tmp_path):
     run = train("digits", out=tmp_path / "run", batch_norm=True, epochs=2, test=False, **TINY)
     subject = CompressionContext(run)
     trained = Squeeze(subject, Target(subject.before, max_drop=1.0, max_bytes=None), 2, pressure=0.03).following([], [])
-    while not trained.trainer.finished:
-        trained.trainer.train_epoch(lambda _progress, _rate: False)
+    trained.trainer.fit()
     told = trained.trainer.progress.history[-1]["validation_accuracy"]
     trial = trained.trial()
     network = subject.network()

@@ -162,7 +162,7 @@ def test_links_and_devices_in_the_place_of_a_batch_are_not_followed(kind, tmp_pa
 
 
 def test_an_archive_that_bursts_is_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr(archive, "MOST_BYTES", 2**22)
+    monkeypatch.setattr(archive, "MAX_BYTES", 2**22)
     members = {"zeros": bytes(2**23), **python_members(random_batches())}
     refused(tmp_path / "a.tar.gz", tar(members), "far larger than CIFAR-10")
     header = tarfile.TarInfo("x")

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from squeezekit.data import decoded_store as store
-from squeezekit.data.decoded_store import About, building, key_of, open_store, recall, remember, writing_store
+from squeezekit.data.decoded_store import StoreContents, building, key_of, open_store, recall, remember, writing_store
 from squeezekit.system.errors import SqueezekitError
 
-ABOUT = About(("a", "b"), False, 3, ("1" * 64, "2" * 64), {"ab" * 32: "cut short"})
+ABOUT = StoreContents(("a", "b"), False, 3, ("1" * 64, "2" * 64), {"ab" * 32: "cut short"})
 
 
 def write(key="key", seed=0):
@@ -43,7 +43,7 @@ def test_many_blocks_fit_under_one_header():
     with writing_store("many", (1, 1, 1)) as writer:
         for _ in range(12345):
             writer.append(np.ones((1, 1, 1, 1), np.uint8))
-        writer.finish(np.zeros(12345, np.int64), About(("a",), True, 12000, ("", ""), {}))
+        writer.finish(np.zeros(12345, np.int64), StoreContents(("a",), True, 12000, ("", ""), {}))
     stored, _ = open_store("many")
     assert (len(stored.training), len(stored.test)) == (12000, 345)
     assert stored.training.images.min() == 1

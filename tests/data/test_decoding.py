@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from squeezekit.data import decoding
-from squeezekit.data.decoder_process import Child
+from squeezekit.data.decoder_process import DecoderProcess
 from squeezekit.data.decoding import decode_block, decode_files, hash_files
 from squeezekit.data.image_file import read_image
 from squeezekit.system.errors import SqueezekitError
@@ -30,7 +30,7 @@ def test_files_come_back_in_order_with_the_broken_ones_left_out(children, tmp_pa
     monkeypatch.setattr(decoding, "FILES_WORTH_CHILDREN", 1 if children else 10**9)
     monkeypatch.setattr(decoding, "_processors", lambda: 3)
     made = []
-    monkeypatch.setattr(decoding, "Child", lambda *shape: made.append(Child(*shape)) or made[-1])
+    monkeypatch.setattr(decoding, "DecoderProcess", lambda *shape: made.append(DecoderProcess(*shape)) or made[-1])
     paths = write_pictures(tmp_path / "é ☃", 300)
     for broken in (5, 64, 299):
         paths[broken].write_bytes(b"broken")
@@ -76,7 +76,7 @@ def test_large_pictures_go_in_smaller_blocks(tmp_path, write_pictures):
 
 def test_a_child_that_dies_is_reported(tmp_path, write_pictures):
     files = hashed(write_pictures(tmp_path, 3))
-    with Child(16, 3) as child:
+    with DecoderProcess(16, 3) as child:
         assert child.decode(files)[0].shape == (3, 16, 16, 3)
         child._process.kill()
         child._process.wait()
@@ -88,8 +88,8 @@ def test_a_child_that_dies_is_reported(tmp_path, write_pictures):
 def test_children_end_when_their_parent_is_killed():
     program = """
 import time
-from squeezekit.data.decoder_process import Child
-children = [Child(16, 3) for _ in range(2)]
+from squeezekit.data.decoder_process import DecoderProcess
+children = [DecoderProcess(16, 3) for _ in range(2)]
 print(*(child._process.pid for child in children), flush=True)
 time.sleep(60)
 """

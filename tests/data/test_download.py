@@ -11,14 +11,14 @@ import time
 import numpy as np
 import pytest
 
-from squeezekit.data.download import Patience, download
+from squeezekit.data.download import DownloadLimits, download
 from squeezekit.system.errors import SqueezekitError
 from tests.data.server import begin, cut_off, refusing, serving, slow, stalling, whole
 
 CONTENT = np.random.default_rng(0).bytes(400_000)
 WRONG = CONTENT[:-1] + bytes([CONTENT[-1] ^ 1])
 MD5 = hashlib.md5(CONTENT).hexdigest()
-QUICK = Patience(stall=0.4, slowest=1_000_000, window=0.3)
+QUICK = DownloadLimits(timeout=0.4, min_rate=1_000_000, window=0.3)
 
 
 @pytest.fixture
@@ -26,11 +26,11 @@ def fetch(tmp_path):
     """Download from paths of one server, or from whole addresses; returns the requests that were made."""
     target = tmp_path / "file.tar.gz"
 
-    def run(ways, *paths, patience=QUICK):
+    def run(ways, *paths, limits=QUICK):
         with serving(ways) as (address, requests):
             try:
                 addresses = [path if "://" in path else address + path for path in paths]
-                assert download(target, addresses, size=len(CONTENT), md5=MD5, patience=patience) == target
+                assert download(target, addresses, size=len(CONTENT), md5=MD5, limits=limits) == target
             finally:
                 run.requests = requests
         assert target.read_bytes() == CONTENT
@@ -239,9 +239,9 @@ import sys
 from pathlib import Path
 # A shell lets what it starts in the background ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from squeezekit.data.download import Patience, download
+from squeezekit.data.download import DownloadLimits, download
 target, size, md5, *addresses = sys.argv[1:]
-download(Path(target), addresses, size=int(size), md5=md5, patience=Patience(slowest=0))
+download(Path(target), addresses, size=int(size), md5=md5, limits=DownloadLimits(min_rate=0))
 """
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from squeezekit.data import decoding
+from squeezekit.data import block_decoding
 from squeezekit.data import image_folder as folder
 from squeezekit.data.image_file import read_image
 from squeezekit.data.image_folder import load_folder
@@ -45,7 +45,7 @@ def no_decoding(monkeypatch):
         def refuse(*_):
             pytest.fail("a picture was read again")
 
-        monkeypatch.setattr(decoding, "read_image", refuse)
+        monkeypatch.setattr(block_decoding, "read_image", refuse)
 
     return switch
 

@@ -135,3 +135,17 @@ def test_what_cannot_be_exported_or_read_says_why(tiny_run, tmp_path):
         onnx.save(graph, tmp_path / "other.onnx")
         with pytest.raises(SqueezekitError, match=said):
             load_model(tmp_path / "other.onnx")
+
+
+class Branching(torch.nn.Module):
+    """A network of somebody's own that no graph can hold."""
+
+    def forward(self, x):
+        return x.mean((2, 3)) if x.sum() > 0 else -x.mean((2, 3))
+
+
+def test_a_network_that_no_graph_can_hold_ends_in_a_sentence():
+    config = network_config("squeezenet-cifar", classes=3)
+    model = Model("own", Branching(), config, tuple("abc"), None, None, lambda images: np.arange(0))
+    with pytest.raises(SqueezekitError, match=r"own: torch.onnx cannot convert its network \(.+\); replace that layer"):
+        graph_of(model)

@@ -45,8 +45,8 @@ def test_nothing_is_executed(tmp_path):
 
 
 def test_training_goes_on_from_a_run(tiny_run, tmp_path):
-    weights = str(tiny_run.folder / "best.safetensors")
-    run = train("digits", out=tmp_path / "x", weights=weights, epochs=1, learning_rate=1e-4, **TINY)
+    weights = tiny_run.folder / "best.safetensors"
+    run = train("digits", out=tmp_path / "x", init_from=weights, epochs=1, learning_rate=1e-4, **TINY)
     # The same validation images, in the precision of training.
     expected = pytest.approx(tiny_run.summary["validation"]["loss"], rel=0.02)
     assert run.checkpoint()["progress"]["untrained_loss"] == expected

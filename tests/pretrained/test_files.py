@@ -14,7 +14,7 @@ from PIL import Image
 from squeezekit import Classifier, SqueezekitError
 from squeezekit.cli import main
 from squeezekit.modelfile.inspection import inspect
-from squeezekit.pretrained.facts import all_facts
+from squeezekit.pretrained.facts import list_models
 from squeezekit.pretrained.files import FILES, model_path, pretrained_names
 
 MOST_BYTES = {
@@ -44,7 +44,7 @@ def test_each_answers_as_it_did_when_it_was_made(name):
 def test_the_list_says_what_matters(capsys):
     assert main(["models", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
-    assert [each["name"] for each in listed] == pretrained_names() == [each.name for each in all_facts()]
+    assert [each["name"] for each in listed] == pretrained_names() == [each.name for each in list_models()]
     for each in listed:
         assert each["bytes"] == model_path(each["name"]).stat().st_size
         assert each["macs"] > each["parameters"] > 1000 and each["activation_bytes"] > 1000

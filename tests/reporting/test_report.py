@@ -12,7 +12,7 @@ import pytest
 
 from squeezekit import SqueezekitError
 from squeezekit.cli import main
-from squeezekit.reporting.language import LANGUAGES, Language, words
+from squeezekit.reporting.localization import LANGUAGES, Language, words
 from squeezekit.reporting.report import write_report
 from squeezekit.search.crossval import cross_validate
 from squeezekit.search.search import search

@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 
 from squeezekit import SqueezekitError
 from squeezekit.data import sources
-from squeezekit.search.plan import Limits, planned, sizes_of
+from squeezekit.search.plan import SizeLimits, planned, sizes_of
 from squeezekit.search.results import Row, front, recommended, rows_of
 from squeezekit.search.search import search
 from squeezekit.search.study import Study
@@ -256,7 +256,7 @@ def test_limits_are_checked_before_a_trial_trains(space, tmp_path):
     plan = plan_of(space, sampler="grid")
     sizes = [sizes_of(plan.config(point)) for point in plan.space_of_trials().grid()]
     limit = (sizes[0]["bytes"] + sizes[2]["bytes"]) // 2
-    rows = worked(tmp_path, SPACE, sampler="grid", limits=Limits(bytes=limit))
+    rows = worked(tmp_path, SPACE, sampler="grid", limits=SizeLimits(bytes=limit))
     assert [row.state for row in rows[2:]] == ["too large"] * 2
     assert f"{sizes[2]['bytes']:,} bytes are more than the {limit:,} allowed" == rows[2].reason
     assert not (tmp_path / "0002").exists() and rows[0].state != "too large"

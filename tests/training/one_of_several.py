@@ -12,6 +12,7 @@ import torch
 from squeezekit.data.batches import Batches
 from squeezekit.data.digits import load_digits
 from squeezekit.networks import network_config
+from squeezekit.training.callbacks import Callback
 from squeezekit.training.distributed import joined
 from squeezekit.training.loop import Trainer
 from squeezekit.training.recipe import RECIPES
@@ -33,12 +34,11 @@ with joined() as processes:
     trainer = Trainer(network, recipe, batches, batches, seed=0, device=device, class_weights=weights, processes=processes)
     losses = []
 
-    def on_step(progress, rate):
-        losses.append(progress.loss_sum)
-        return False
+    class Losses(Callback):
+        def on_step(self, trainer, rate):
+            losses.append(trainer.progress.loss_sum)
 
-    while not trainer.finished:
-        trainer.train_epoch(on_step)
+    trainer.fit([Losses()])
     if processes.first:
         history = [row["validation_loss"] for row in trainer.progress.history]
         torch.manual_seed(1)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from squeezekit.training.early_stopping import EarlyStopping
+from squeezekit.training.callbacks import EarlyStopping
 from squeezekit.training.schedule import Plateau
 
 RECORDS = json.loads(Path(__file__).with_name("keras_callbacks.json").read_text())["records"]

@@ -10,6 +10,7 @@ from squeezekit import train
 from squeezekit.data.batches import Batches
 from squeezekit.data.digits import load_digits
 from squeezekit.networks import network_config
+from squeezekit.training.callbacks import Callback
 from squeezekit.training.loop import Trainer
 from squeezekit.training.measurement import Measurement
 from squeezekit.training.recipe import RECIPES
@@ -28,6 +29,16 @@ def trainer(recipe="classic", images=64, **fields):
     return Trainer(network, settings, batches, batches, seed=0, device=torch.device("cpu"), **options)
 
 
+class StopAt(Callback):
+    """Stops after a step of the first epoch."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_step(self, trainer, rate):
+        trainer.should_stop = trainer.progress.step == self.step
+
+
 @pytest.mark.parametrize(
     ("schedule", "rates"),
     [
@@ -44,8 +55,7 @@ def test_rates(schedule, rates):
 def test_the_rate_halves_when_validation_stagnates(monkeypatch):
     one = trainer(epochs=9)
     monkeypatch.setattr(one, "measure", lambda: Measurement(1.0, 0.5, 0.5, 0.01))
-    while not one.finished:
-        one.train_epoch(lambda progress, rate: False)
+    one.fit()
     # The first epoch is the best; five without a lower loss follow.
     assert [row["learning_rate"] for row in one.progress.history] == [0.001] * 6 + [0.0005] * 3
     assert one.optimizer.param_groups[0]["lr"] == 0.0005
@@ -60,8 +70,7 @@ def test_the_weights_of_the_lowest_validation_loss_are_kept_and_patience_ends(mo
         return Measurement(next(losses), 0.5, 0.5, 0.01)
 
     monkeypatch.setattr(one, "measure", measure)
-    while not one.finished:
-        one.train_epoch(lambda progress, rate: False)
+    one.fit()
     assert len(one.progress.history) == 5
     assert torch.equal(one.best["features.0.weight"], weights[1])
     assert not torch.equal(weights[1], weights[4])
@@ -75,7 +84,7 @@ def test_class_weights_and_label_smoothing_reach_the_loss():
     logits = one.network.train()(pixels)
     smooth = torch.nn.functional.one_hot(labels, 10) * 0.8 + 0.02
     expected = -(weights * smooth * logits.log_softmax(1)).sum() / weights[labels].sum()
-    one.train_epoch(lambda progress, rate: False)
+    one.fit()
     assert one.progress.history[0]["training_loss"] == pytest.approx(expected.item(), rel=1e-4)
     assert len(digits.classes) == 10
 
@@ -87,8 +96,7 @@ def test_a_teacher_is_learnt_from_whatever_the_labels_say():
         teacher.classifier[1].bias.copy_(torch.tensor([8.0, *[0.0] * 9]))
     before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
     one = trainer(epochs=12, learning_rate=0.01, teacher=teacher)
-    while not one.finished:
-        one.train_epoch(lambda progress, rate: False)
+    one.fit()
     answers = torch.cat([one.network.eval()(images).detach() for images, _ in one.training.in_order()])
     assert (answers.argmax(1) == 0).all()
     # The cross-entropy with the teacher's own answers is the least there can be.
@@ -139,6 +147,7 @@ def test_deterministic_is_switched_on_while_training(tmp_path, monkeypatch):
 
 def test_a_stop_request_is_heard_at_once_where_losses_are_looked_at_rarely():
     one = trainer(epochs=2)
-    one._look_every = 50
-    assert not one.train_epoch(lambda progress, rate: progress.step == 2)
+    one.look_every = 50
+    one.fit([StopAt(2)])
+    assert not one.finished
     assert (one.progress.epoch, one.progress.step, one.progress.images) == (0, 2, 32)

@@ -35,8 +35,8 @@ def test_the_gradient_is_that_of_soft_targets_at_a_temperature(tiny_run):
     targets = (teacher(images) / 3).softmax(1)
     loss = -(targets * (student(images) / 3).log_softmax(1)).sum(1).mean()
     wanted = torch.autograd.grad(9 * loss, list(student.parameters()))
-    told = trainer.step(images, labels, 1e-9)
-    assert float(told[0]) == pytest.approx(float(loss), rel=1e-5)
+    step = trainer.step(images, labels, 1e-9)
+    assert float(step[0]) == pytest.approx(float(loss), rel=1e-5)
     for parameter, gradient in zip(student.parameters(), wanted, strict=True):
         assert torch.allclose(parameter.grad, gradient, atol=1e-6)
     assert not any(parameter.requires_grad for parameter in teacher.parameters())
@@ -83,7 +83,7 @@ def test_a_run_goes_on_with_the_teacher_it_had_wherever_that_lies(tiny_run, tmp_
     with pytest.raises(Interrupted):
         train("digits", out=tmp_path / "third", teacher=str(moved), on_epoch=stops, **fields)
     Run(moved).write_best(changed)
-    with pytest.raises(SqueezekitError, match="not the network that has taught"):
+    with pytest.raises(SqueezekitError, match="not the teacher that this run has had"):
         train(out=tmp_path / "third", resume=True)
     with pytest.raises(SqueezekitError, match="begun without one"):
         train(out=tiny_run.folder, resume=True, teacher=str(moved))

@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,8 +15,7 @@ from squeezekit.data.batches import Batches
 from squeezekit.data.sources import load_images
 from squeezekit.data.splits import split_training
 from squeezekit.networks import network_config
-from squeezekit.training import checkpointing
-from squeezekit.training.distributed import Processes
+from squeezekit.training.callbacks import Callback
 from squeezekit.training.loop import Trainer
 from squeezekit.training.recipe import RECIPES
 from squeezekit.training.run_folder import METRICS, Run
@@ -89,8 +87,8 @@ def test_a_diverging_run_fails_with_step_and_rate(tmp_path):
 
 
 def test_a_guessing_network_is_named(tmp_path, capfd):
-    train("digits", out=tmp_path / "x", recipe="classic", learning_rate=1e-12, epochs=1, **TINY)
-    assert "not learning" in capfd.readouterr().err
+    train("digits", out=tmp_path / "x", recipe="classic", learning_rate=1e-12, epochs=5, **TINY)
+    assert capfd.readouterr().err.count("not learning") == 1
 
 
 def test_test_images_can_be_left_alone(tmp_path):
@@ -142,7 +140,7 @@ def test_summary_is_plain_json(tiny_run):
 
 
 def test_real_images_are_learnt_without_batch_normalisation(real_images):
-    """R6: training loss below 1.9 after 300 steps of 64. Glorot-uniform filters stay at 2.3027."""
+    """Training loss below 1.9 after 300 steps of 64. Glorot-uniform filters stay at 2.3027."""
     images = load_images(str(real_images)).training
     split = split_training(images.labels, classes=images.classes, seed=0, validation_share=0.1, limit=None)
     training, validation = (
@@ -155,17 +153,19 @@ def test_real_images_are_learnt_without_batch_normalisation(real_images):
     )
     sums = []
 
-    def on_step(progress, rate):
-        sums.append(progress.loss_sum)
-        return progress.step == 310
+    class Losses(Callback):
+        def on_step(self, trainer, rate):
+            sums.append(trainer.progress.loss_sum)
+            trainer.should_stop = trainer.progress.step == 310
 
-    assert not trainer.train_epoch(on_step)
+    trainer.fit([Losses()])
+    assert not trainer.finished
     assert (sums[309] - sums[289]) / (20 * 64) < 1.9
 
 
 def test_weights_that_are_missing_leave_nothing(tmp_path):
     with pytest.raises(SqueezekitError, match=r"nowhere\.pth"):
-        train("digits", out=tmp_path / "x", weights=str(tmp_path / "nowhere.pth"), **TINY)
+        train("digits", out=tmp_path / "x", init_from=tmp_path / "nowhere.pth", **TINY)
     assert not (tmp_path / "x").exists()
 
 
@@ -261,25 +261,3 @@ def test_the_baselines_train(tmp_path):
         run = train("digits", out=tmp_path / network, network=network, limit=500, test=False, **options)
         rows = list(csv.DictReader((run.folder / "metrics.csv").open()))
         assert float(rows[-1]["training_loss"]) < 1.8
-
-
-def test_on_a_gpu_saving_takes_a_tenth_of_the_time_unless_somebody_reads_along(monkeypatch):
-    clock = [0.0]
-    monkeypatch.setattr(checkpointing, "time", SimpleNamespace(monotonic=lambda: clock[0]))
-
-    def passes(seconds):
-        clock[0] += seconds
-
-    run = SimpleNamespace(save_checkpoint=lambda *state: passes(1))
-    trainer = SimpleNamespace(
-        device=torch.device("cuda"), processes=Processes(), state=dict, progress=SimpleNamespace(history=[]), best={}
-    )
-    on_gpu, read_along = checkpointing.Saving(run, trainer), checkpointing.Saving(run, trainer, always=True)
-    trainer.device = torch.device("cpu")
-    on_cpu = checkpointing.Saving(run, trainer)
-    for one in (on_gpu, read_along, on_cpu):
-        one.save()
-    passes(6.5)
-    assert (on_gpu.due, read_along.due, on_cpu.due) == (False, True, True)
-    passes(1)
-    assert on_gpu.due

@@ -11,8 +11,8 @@ from tuf.api.metadata import DelegatedRole, Delegations, Metadata, MetaFile, Tar
 from tuf.api.serialization.json import JSONSerializer
 
 from squeezekit.system.errors import RunFailed
-from squeezekit.updates.fetcher import Patience
-from squeezekit.updates.installed import Installed
+from squeezekit.updates.device_folder import DeviceFolder
+from squeezekit.updates.fetcher import FetchLimits
 from squeezekit.updates.keys import KeyRing
 from squeezekit.updates.repository import Quorum, Repository, delta_name
 from squeezekit.updates.update import update
@@ -23,7 +23,7 @@ from tests.updates.site import web
 # All that a device has after an update.
 DEVICE = {"model.sqz", "previous.sqz", "state.json", "trusted.json", ".lock"}
 DEVICE |= {f"metadata/{name}.json" for name in ("timestamp", "snapshot", "targets")}
-IMPATIENT = Patience(slowest=20_000, window=0.5)
+IMPATIENT = FetchLimits(min_rate=20_000, window=0.5)
 
 
 @pytest.fixture
@@ -197,9 +197,9 @@ def test_slow_data(two, refuses):
         (f"/targets/{delta.name}", slow(delta.read_bytes(), 10, 0.05)),
     ):
         since = time.monotonic()
-        refuses("is too slow", {path: way}, patience=IMPATIENT)
+        refuses("is too slow", {path: way}, limits=IMPATIENT)
         assert time.monotonic() - since < 4
-    assert update(str(two / "public"), two / "device", patience=Patience(slowest=1, window=0.2)).changed
+    assert update(str(two / "public"), two / "device", limits=FetchLimits(min_rate=1, window=0.2)).changed
 
 
 def test_another_file_than_the_one_that_is_signed(two, refuses, versions):
@@ -390,5 +390,5 @@ def test_nothing_unverified_is_parsed(two, versions, monkeypatch):
             ways[f"/targets/{path.name}"] = whole(b"?" * path.stat().st_size)
         with pytest.raises(RunFailed, match="sent another file"):
             update(address, two / "device")
-    assert not parsed and Installed(two / "device").state.trying == ""
+    assert not parsed and DeviceFolder(two / "device").state.trying == ""
     assert update(str(two / "public"), two / "device").by_delta and parsed == [delta.read_bytes()]

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-import squeezekit.updates.installed as installed
+import squeezekit.updates.device_folder as device_folder
 from squeezekit.modelfile.sqz import read_sqz
-from squeezekit.updates.self_check_trial import Verdict, difference
+from squeezekit.updates.self_check_process import Verdict, self_check_problem
 from squeezekit.updates.update import update
 
 STEPS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate")
@@ -25,9 +25,11 @@ STEPS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"
 def _checked_before(versions, monkeypatch):
     """The check, done once for the only file that there is to install: PyTorch does not compute in copies of a process."""
     fit = versions.second.read_bytes()
-    assert difference(read_sqz(versions.second)) is None
+    assert self_check_problem(read_sqz(versions.second)) is None
     other = Verdict("it is another file", unfit=True)
-    monkeypatch.setattr(installed, "tried", lambda model, _seconds: Verdict() if model.read_bytes() == fit else other)
+    monkeypatch.setattr(
+        device_folder, "run_self_check", lambda model, _seconds: Verdict() if model.read_bytes() == fit else other
+    )
 
 
 def works(device, versions):

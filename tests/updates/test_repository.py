@@ -11,7 +11,7 @@ import pytest
 from squeezekit.system.errors import RunFailed, SqueezekitError
 from squeezekit.updates.keys import KeyRing
 from squeezekit.updates.repository import Quorum, Repository
-from squeezekit.updates.self_check_trial import Verdict
+from squeezekit.updates.self_check_process import Verdict
 from squeezekit.updates.update import update
 from tests.updates.conftest import PASSPHRASE, newest, published, root_of
 
@@ -228,17 +228,17 @@ def test_a_publisher_killed_at_any_write_leaves_a_whole_repository(one, versions
 
 
 def update_quietly(work, folder):
-    import squeezekit.updates.installed as installed
+    import squeezekit.updates.device_folder as device_folder
 
-    real = installed.tried
+    real = device_folder.run_self_check
     # What is installed is what was checked a dozen times in other tests.
-    installed.tried = lambda *_: Verdict()
+    device_folder.run_self_check = lambda *_: Verdict()
     try:
         return update(str(work / "public"), work / folder, trust=root_of(work))
     except RunFailed:
         raise AssertionError("a repository is always whole") from None
     finally:
-        installed.tried = real
+        device_folder.run_self_check = real
 
 
 def _killed_before(number):

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from squeezekit.system.errors import RunFailed, SqueezekitError
-from squeezekit.updates.installed import Installed, digest
-from squeezekit.updates.self_check_trial import tried
+from squeezekit.updates.device_folder import DeviceFolder, digest
+from squeezekit.updates.self_check_process import run_self_check
 from squeezekit.updates.update import go_back, update
 from tests.data.server import cut_off, refusing, whole
 from tests.updates.conftest import changed, published, root_of
@@ -136,12 +136,12 @@ def test_a_check_that_dies_counts_and_the_second_time_refuses(two, versions):
     """As after a power cut in the middle of it, whenever that comes."""
     device = two / "device"
     kill = (
-        "import os, sys; import squeezekit.updates.installed as installed; from squeezekit.updates.update import update;"
-        "installed.tried = lambda *_: os.kill(os.getpid(), 9); update(sys.argv[1], sys.argv[2])"
+        "import os, sys; import squeezekit.updates.device_folder as device_folder; from squeezekit.updates.update import update;"
+        "device_folder.run_self_check = lambda *_: os.kill(os.getpid(), 9); update(sys.argv[1], sys.argv[2])"
     )
     for turn in range(2):
         done = subprocess.run([sys.executable, "-c", kill, str(two / "public"), str(device)], check=False)
-        assert done.returncode == -9 and Installed(device).state.trials == turn + 1
+        assert done.returncode == -9 and DeviceFolder(device).state.trials == turn + 1
         assert (device / "model.sqz").read_bytes() == versions.first.read_bytes()
     with pytest.raises(RunFailed, match=r"its check did not end, 2 times; version 1 stays"):
         update(str(two / "public"), device)
@@ -157,21 +157,21 @@ def test_going_back(two, versions):
     assert not (two / "nowhere").exists()
     update(str(two / "public"), device)
     go_back(device)
-    assert Installed(device).version().number == 1
+    assert DeviceFolder(device).version().number == 1
     with pytest.raises(SqueezekitError, match="no version before"):
         go_back(device)
     assert (device / "model.sqz").read_bytes() == versions.first.read_bytes()
     with pytest.raises(RunFailed, match="version 2 is refused: it was taken back by hand"):
         update(str(two / "public"), device)
-    assert Installed(device).refused(digest(versions.second.read_bytes())).version == 2
+    assert DeviceFolder(device).refused(digest(versions.second.read_bytes())).version == 2
     assert update(str(two / "public"), device, retry_refused=True).version == 2
 
 
 def test_a_check_that_is_killed_once_is_no_verdict(two, versions, monkeypatch):
     """As for want of memory; the second time it is."""
-    import squeezekit.updates.installed as installed
+    import squeezekit.updates.device_folder as device_folder
 
-    monkeypatch.setattr(installed, "tried", lambda model, _seconds: tried(model, 0.05))
+    monkeypatch.setattr(device_folder, "run_self_check", lambda model, _seconds: run_self_check(model, 0.05))
     for _ in range(2):
         with pytest.raises(RunFailed, match="is not installed: its check did not end within .*try again"):
             update(str(two / "public"), two / "device")
@@ -180,12 +180,12 @@ def test_a_check_that_is_killed_once_is_no_verdict(two, versions, monkeypatch):
 
 
 def test_a_check_stopped_in_good_order_does_not_count(two, monkeypatch):
-    import squeezekit.updates.installed as installed
+    import squeezekit.updates.device_folder as device_folder
 
     def stopped(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(installed, "tried", stopped)
+    monkeypatch.setattr(device_folder, "run_self_check", stopped)
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
             update(str(two / "public"), two / "device")
@@ -194,10 +194,10 @@ def test_a_check_stopped_in_good_order_does_not_count(two, monkeypatch):
 
 
 def test_what_is_tried(versions, tmp_path):
-    assert not tried(versions.second).reason
-    assert tried(versions.unfit).unfit and "fails its self-check" in tried(versions.unfit).reason
+    assert not run_self_check(versions.second).reason
+    assert run_self_check(versions.unfit).unfit and "fails its self-check" in run_self_check(versions.unfit).reason
     (tmp_path / "dust.sqz").write_bytes(b"dust")
-    assert tried(tmp_path / "dust.sqz").unfit
+    assert run_self_check(tmp_path / "dust.sqz").unfit
 
 
 def test_a_device_needs_to_know_whom_to_trust(two):

@@ -130,7 +130,7 @@ def _quorum(role: str, text: str) -> Any:
 
 
 def _show(folder: Path, *, json: bool) -> int:
-    from squeezekit.updates.keys import SHOWN
+    from squeezekit.updates.keys import SHORT_ID
     from squeezekit.updates.repository import Repository
 
     repository = Repository(folder)
@@ -140,7 +140,7 @@ def _show(folder: Path, *, json: bool) -> int:
             "version": getattr(repository, role).signed.version,
             "expires": getattr(repository, role).signed.expires.isoformat(),
             "threshold": repository.root.signed.roles[role].threshold,
-            "keys": [identity[:SHOWN] for identity in repository.root.signed.roles[role].keyids],
+            "keys": [identity[:SHORT_ID] for identity in repository.root.signed.roles[role].keyids],
         }
         for role in ROLES
     ]

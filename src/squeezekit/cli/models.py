@@ -25,9 +25,9 @@ def run(*, json: bool = False) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from squeezekit.pretrained.facts import all_facts
+    from squeezekit.pretrained.facts import list_models
 
-    found = all_facts()
+    found = list_models()
     if json:
         print(jsonlib.dumps([each.as_json() for each in found]))
         return 0

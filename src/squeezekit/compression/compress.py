@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from squeezekit.compression.candidate import Method, Round, Trial
 from squeezekit.compression.context import CompressionContext
@@ -17,13 +18,18 @@ from squeezekit.compression.delta_aware import Near
 from squeezekit.compression.job_state import JobState
 from squeezekit.compression.rate_distortion_method import Squeeze
 from squeezekit.compression.target import Target
+from squeezekit.data.sources import Data, data_name
 from squeezekit.pretrained.files import model_path
 from squeezekit.system.console import progress_bar, say
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.presentation import Row, Tabular, percent
+from squeezekit.training.callbacks import Checkpoint, EpochFunction, ProgressBar, RateSteering, StopRequests
 from squeezekit.training.device import keep_freed_memory
-from squeezekit.training.interruption import Interrupted, stop_requests
-from squeezekit.training.loop import Progress
+from squeezekit.training.interruption import Interrupted
 from squeezekit.training.run_folder import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 METHODS: Mapping[str, Callable[[CompressionContext, Target, int], Method]] = {
     "squeezekit": Squeeze,
@@ -31,8 +37,8 @@ METHODS: Mapping[str, Callable[[CompressionContext, Target, int], Method]] = {
 }
 
 
-@dataclass(frozen=True)
-class Compressed:
+@dataclass(frozen=True, repr=False)
+class Compressed(Tabular):
     """A finished compression: the file, whether it keeps its promise, and accuracies 0…1 before and after.
 
     `ratio` is by how much the file is smaller than the run's weights in float32; `trials` are everything that was tried;
@@ -50,17 +56,33 @@ class Compressed:
     seconds: float
     delta_bytes: int | None = None
 
+    def plot(self) -> Figure:
+        """Bytes against validation accuracy of everything that was tried, and of what was written."""
+        from squeezekit.system.figures import sizes_figure
+
+        tried = [(candidate["bytes"], candidate["accuracy"]) for candidate in self.trials]
+        return sizes_figure({"tried": tried, "written": [(self.bytes, self.validation["after"])]}, "validation accuracy")
+
+    def _shown(self) -> Row:
+        delta = {} if self.delta_bytes is None else {"delta bytes": self.delta_bytes}
+        accuracies = {"validation accuracy": self.validation, "test accuracy": self.test}
+        changes = {name: f"{percent(of['before'])} → {percent(of['after'])}" for name, of in accuracies.items() if of}
+        return {"file": self.file, "bytes": self.bytes, "ratio": self.ratio, **delta, **changes, "met target": self.kept}
+
+    def _records(self) -> Sequence[Row]:
+        return self.trials
+
 
 def compress(
-    run: str | Path,
-    out: str | Path,
+    run: str | PathLike[str],
+    out: str | PathLike[str],
     *,
     max_drop: float | None = None,
     max_bytes: int | None = None,
     method: str = "squeezekit",
     epochs: int | None = None,
     minutes: float | None = None,
-    data: str | Path | None = None,
+    data: Data | None = None,
     teacher: str | Path | None = None,
     device: str = "auto",
     pressure: float | None = None,
@@ -105,7 +127,9 @@ def compress(
         raise SqueezekitError("--method deep-compression trains on the CPU, with labels; leave out --teacher and --device")
     device = "cpu" if method == "deep-compression" else device
     teaching = Path(teacher).expanduser() if teacher else None
-    subject = CompressionContext(trained, str(data) if data else None, device=device, teacher=teaching)
+    subject = CompressionContext(
+        trained, None if data is None else data_name(data, trained.data["classes"]), device=device, teacher=teaching
+    )
     promise = Target(subject.before, max_drop, max_bytes)
     epochs = epochs or subject.epochs_a_round()
     say(f"trained: {subject.float_bytes:,} bytes, validation accuracy {subject.before:.2%}")
@@ -160,27 +184,23 @@ def try_all(method: Method, subject: CompressionContext, workshop: JobState, clo
 
 def _trained(following: Round, workshop: JobState, clock: Clock) -> Trial:
     """A round from its beginning, or from where it stopped."""
-    trainer = following.trainer
-    if (state := workshop.checkpoint(following.name)) is not None:
+    trainer, name = following.trainer, following.name
+    if (state := workshop.checkpoint(name)) is not None:
         trainer.restore(state)
     number = len(workshop.rounds.trials) + 1
-    with stop_requests() as stop:
-        while not trainer.finished:
-            title = f"round {number}, {following.name}, epoch {trainer.progress.epoch + 1}/{trainer.recipe.epochs}"
-            with progress_bar(title, trainer.training.steps, done=trainer.progress.step) as advance:
 
-                def on_step(progress: Progress, rate: float) -> bool:
-                    advance(1, f"{progress.right / max(progress.images, 1):.1%}")
-                    if following.steer:
-                        following.steer(progress.epoch * trainer.training.steps + progress.step)
-                    return stop.is_set()
+    def report(row: dict[str, float]) -> None:
+        place = f"round {number}, {name}, epoch {row['epoch']:.0f}/{trainer.recipe.epochs}"
+        say(f"{place}: validation accuracy {row['validation_accuracy']:.2%}, {following.note()}")
 
-                whole = trainer.train_epoch(on_step)
-            if whole:
-                say(f"{title}: validation accuracy {trainer.progress.history[-1]['validation_accuracy']:.2%}, {following.note()}")
-            workshop.keep_checkpoint(following.name, trainer.state(), clock.seconds())
-            if not whole or stop.is_set():
-                raise Interrupted(f"stopped in round {number}; go on with the same command and --resume")
+    def save() -> None:
+        workshop.keep_checkpoint(name, trainer.state(), clock.seconds())
+
+    steering = [RateSteering(following.steer)] if following.steer else []
+    bar = ProgressBar(f"round {number}, {name}")
+    trainer.fit([bar, *steering, EpochFunction(report), Checkpoint(save, always=True), StopRequests()])
+    if not trainer.finished or trainer.should_stop:
+        raise Interrupted(f"stopped in round {number}; go on with the same command and --resume")
     return following.trial()
 
 

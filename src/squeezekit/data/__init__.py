@@ -1,4 +1,4 @@
-"""Pictures become arrays: sources, splits, the decoded store, batches and augmentation."""
+"""Images become arrays: sources, splits, the decoded store, batches and augmentation."""
 
 from squeezekit.data.image_file import IMAGE_SUFFIXES, ImageInput, read_image
 from squeezekit.data.image_set import ImageSet, ImageSource

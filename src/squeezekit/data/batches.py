@@ -23,7 +23,7 @@ SHUFFLE, AUGMENT = 0, 1
 # 2 and 3 are dropout and weights, in training.
 MIRROR = 4
 STATISTICS_BYTES = 2**22
-# What a GPU makes ahead at once of the float images of coming batches.
+# Float images of coming batches that a GPU makes at once.
 BYTES_AHEAD = 2**28
 
 
@@ -68,7 +68,7 @@ class Batches:
         self._ahead = 1 if device.type == "cpu" else max(BYTES_AHEAD // (batch_size * image_bytes), 1)
         self._seed = seed
         self._mirrored_first = torch.rand(len(images), generator=generator(seed, MIRROR)) < 0.5
-        self._normalised = Normalization(mean, std, device)
+        self._normalize = Normalization(mean, std, device)
 
     def __len__(self) -> int:
         """Number of images."""
@@ -82,7 +82,7 @@ class Batches:
     def _sizes(self) -> list[int]:
         sizes = [min(self.batch_size, len(self) - start) for start in range(0, len(self), self.batch_size)]
         if len(sizes) > 1 and sizes[-1] == 1 < self.batch_size:
-            # Batch normalization has nothing to say of one value.
+            # Batch normalization needs more than one value.
             sizes[-2:] = [sizes[-2] + 1]
         return sizes
 
@@ -90,7 +90,7 @@ class Batches:
         """Every image of this process's part once, in order, as it is."""
         for indices in torch.split(self.indices[self._part(len(self))], self.batch_size):
             here = self._moved(indices)
-            yield self._normalised(self._images[here]), self._labels[here]
+            yield self._normalize(self._images[here]), self._labels[here]
 
     def shuffled(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         """This process's part of each batch, from batch `first_step` on, shuffled and augmented for `epoch`.
@@ -141,7 +141,7 @@ class Batches:
         arXiv 2404.00498, section 3.6). Where each pixel comes from is computed first: both cost one gather from the set.
         """
         if not (self.reach or self.mirror):
-            return self._normalised(self._images[here])
+            return self._normalize(self._images[here])
         height, width = self._images.shape[1:3]
         place = torch.arange(max(height, width), device=here.device)
         rows = _reflected(place[:height] + shifts[0, :, None], height)
@@ -150,7 +150,7 @@ class Batches:
             mirrored = self._moved(self._mirrored_first[indices] ^ (epoch % 2 == 1))
             columns = torch.where(mirrored[:, None], width - 1 - columns, columns)
         source = (here[:, None, None] * height + rows[:, :, None]) * width + columns[:, None, :]
-        return self._normalised(self._images.view(-1, self._images.shape[3])[source])
+        return self._normalize(self._images.view(-1, self._images.shape[3])[source])
 
 
 class Normalization:

@@ -1,4 +1,4 @@
-"""CIFAR-10 (Krizhevsky, 2009): 50,000 training and 10,000 test pictures of 32 × 32 in ten classes."""
+"""CIFAR-10 (Krizhevsky, 2009): 50,000 training and 10,000 test images of 32 × 32 in ten classes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from squeezekit.data.cifar10_archive import CLASSES, SIDE, Batch, batch_files, read_cifar10
-from squeezekit.data.decoded_store import About, Stored, building, key_of, open_store, recall, remember, writable, writing_store
+from squeezekit.data.cifar10_archive import CLASSES, SIDE, LabeledImages, batch_files, read_cifar10
+from squeezekit.data.decoded_store import (
+    StoreContents,
+    Stored,
+    building,
+    key_of,
+    open_store,
+    recall,
+    remember,
+    writable,
+    writing_store,
+)
 from squeezekit.data.download import download
 from squeezekit.data.image_file import RULE_VERSION, check_shape, read_image
 from squeezekit.data.image_set import ImageSource, content_fingerprint
@@ -65,12 +75,14 @@ def _decode(path: Path | None, key: str, image_size: int, channels: int) -> Stor
     return stored
 
 
-def _fingerprint(batch: Batch) -> str:
+def _fingerprint(batch: LabeledImages) -> str:
     images, labels = batch
     return content_fingerprint(CLASSES, labels.tolist(), [hashlib.sha256(image.data).digest() for image in images])
 
 
-def _write(store_key: str, training: Batch, test: Batch, fingerprints: tuple[str, str], image_size: int, channels: int) -> None:
+def _write(
+    store_key: str, training: LabeledImages, test: LabeledImages, fingerprints: tuple[str, str], image_size: int, channels: int
+) -> None:
     with (
         writing_store(store_key, (image_size, image_size, channels)) as writer,
         progress_bar("resizing pictures", len(training[1]) + len(test[1])) as advance,
@@ -81,7 +93,7 @@ def _write(store_key: str, training: Batch, test: Batch, fingerprints: tuple[str
                 writer.append(_sized(block, image_size, channels))
                 advance(len(block))
         labels = np.concatenate([training[1], test[1]])
-        writer.finish(labels, About(CLASSES, True, len(training[1]), fingerprints, {}))
+        writer.finish(labels, StoreContents(CLASSES, True, len(training[1]), fingerprints, {}))
 
 
 def _sized(images: NDArray[np.uint8], image_size: int, channels: int) -> NDArray[np.uint8]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from squeezekit.system.errors import SqueezekitError
 
-Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]
+LabeledImages = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 BATCHES = ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch")
@@ -27,12 +27,12 @@ FOLDERS = ("", "cifar-10-batches-py", "cifar-10-batches-py-target/cifar-10-batch
 SIDE = 32
 PIXELS = 3 * SIDE * SIDE
 # The largest batch has 31,035,704 bytes, and the whole archive unpacks to 186 million.
-MOST_BYTES_AT_ONCE = 2**26
-MOST_BYTES = 2**28
+MAX_BATCH_BYTES = 2**26
+MAX_BYTES = 2**28
 
 
-def read_cifar10(path: Path) -> tuple[Batch, Batch]:
-    """The training and the test pictures of an archive (tar.gz or tar), or of the folder that holds the six batches.
+def read_cifar10(path: Path) -> tuple[LabeledImages, LabeledImages]:
+    """The training and the test images of an archive (tar.gz or tar), or of the folder that holds the six batches.
 
     Each is (uint8 [n, 32, 32, 3], int64 [n]), in the order of the batches. Raises SqueezekitError.
     """
@@ -63,7 +63,7 @@ def batch_files(folder: Path) -> list[Path]:
     return [path for path in candidates if path.is_file()]
 
 
-def _unpacked(folder: Path) -> dict[str, Batch]:
+def _unpacked(folder: Path) -> dict[str, LabeledImages]:
     batches = {}
     for path in batch_files(folder):
         with path.open("rb") as file:
@@ -71,7 +71,7 @@ def _unpacked(folder: Path) -> dict[str, Batch]:
     return batches
 
 
-def _packed(path: Path) -> dict[str, Batch]:
+def _packed(path: Path) -> dict[str, LabeledImages]:
     expected = {f"cifar-10-batches-py/{name}" for name in BATCHES}
     expected |= {f"cifar-10-batches-bin/{name}.bin" for name in BATCHES}
     batches = {}
@@ -89,20 +89,20 @@ def _packed(path: Path) -> dict[str, Batch]:
 
 
 class _Limited:
-    """A file of which nobody gets more than a CIFAR-10 archive could need: a guard against archives made to burst."""
+    """A file that gives no more than CIFAR-10 needs: a guard against decompression bombs."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._read = file, 0
 
-    def read(self, size: int = MOST_BYTES_AT_ONCE) -> bytes:
-        content = self._file.read(min(size, MOST_BYTES_AT_ONCE))
+    def read(self, size: int = MAX_BATCH_BYTES) -> bytes:
+        content = self._file.read(min(size, MAX_BATCH_BYTES))
         self._read += len(content)
-        if self._read > MOST_BYTES or len(content) == MOST_BYTES_AT_ONCE:
+        if self._read > MAX_BYTES or len(content) == MAX_BATCH_BYTES:
             raise ValueError("it is far larger than CIFAR-10")
         return content
 
 
-def _batch(name: str, content: bytes) -> Batch:
+def _batch(name: str, content: bytes) -> LabeledImages:
     pixels, labels = _records(content) if name.endswith(".bin") else _pickled(content)
     if pixels.ndim != 2 or pixels.shape[1] != PIXELS or labels.shape != pixels.shape[:1] or not len(labels):
         raise ValueError(f"{name} does not hold pictures of {PIXELS} bytes with a label each")
@@ -132,7 +132,7 @@ def _pickled(content: bytes) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Reads a pickled batch and nothing else: the five names that a numpy array needs stand for inert objects here."""
+    """Reads a pickled batch and nothing else: the five names that a numpy array needs become inert objects."""
 
     def find_class(self, module: str, name: str) -> Any:
         """What a name in the pickle stands for."""

@@ -1,8 +1,8 @@
-"""The decoded store: pictures are decoded once and memory-mapped ever after.
+"""The decoded store: images are decoded once and memory-mapped from then on.
 
 Two folders under the cache. `decoded/KEY/` holds the pixels (`images.npy`), the labels (`labels.npy`) and what they
 mean (`about.json`); KEY names the content, so that a moved or touched folder is not decoded again. `listings/` maps
-what a source looked like (paths, sizes, times) to such a key, so that a second start reads no picture at all.
+the paths, sizes and times of a source to such a key, so that a second start reads no image at all.
 """
 
 from __future__ import annotations
@@ -29,16 +29,15 @@ from squeezekit.system import atomic_io
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.file_lock import one_at_a_time
 
-# A live decode writes many times a second: what nobody has written to for an hour belongs to a killed process.
+# A running process writes many times a second: older ones were killed.
 ABANDONED_SECONDS = 3600
 
 
 @dataclass(frozen=True)
-class About:
-    """What the arrays of a store mean: the first `training` rows are for training, the rest for the final test.
+class StoreContents:
+    """The meaning of the arrays of a store: the first `training` rows are for training, the rest for the final test.
 
-    fingerprints: of the training and the test part. unreadable: hex SHA-256 of each file that no picture could be
-    made of, with the reason.
+    fingerprints: of the training and the test part. unreadable: hex SHA-256 of each file that is not an image, with the reason.
     """
 
     classes: tuple[str, ...]
@@ -58,13 +57,13 @@ class Stored:
 
 
 def cache_folder() -> Path:
-    """Where decoded pictures and downloads are kept: SQUEEZEKIT_CACHE, or else the system's own place."""
+    """Where decoded images and downloads are kept: SQUEEZEKIT_CACHE, or else the user's cache folder."""
     return Path(os.environ.get("SQUEEZEKIT_CACHE") or platformdirs.user_cache_dir("squeezekit")).expanduser()
 
 
 @contextmanager
 def writable(*parts: str) -> Iterator[Path]:
-    """The folder `parts` under the cache, made if need be; whatever cannot be written there ends in one sentence."""
+    """The folder `parts` under the cache, made if need be; raises SqueezekitError for whatever cannot be written there."""
     folder = cache_folder().joinpath(*parts)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -77,7 +76,7 @@ def writable(*parts: str) -> Iterator[Path]:
 
 
 def key_of(*parts: object) -> str:
-    """A file name for whatever has these parts: hex SHA-256 of their text, each set apart from the next."""
+    """A file name for these parts: hex SHA-256 of their texts, each with its length before it."""
     digest = hashlib.sha256()
     for part in parts:
         text = str(part).encode("utf-8", "surrogateescape")
@@ -86,7 +85,7 @@ def key_of(*parts: object) -> str:
 
 
 def recall(listing: str) -> Stored | None:
-    """What a source with that listing was decoded to, or None when that is unknown, gone or damaged."""
+    """The decoded source of that listing; None when it is unknown, gone or damaged."""
     try:
         known = json.loads((cache_folder() / "listings" / f"{listing}.json").read_text(encoding="utf-8"))
         key, unreadable = known["store"], tuple((path, reason) for path, reason in known["unreadable"])
@@ -97,57 +96,57 @@ def recall(listing: str) -> Stored | None:
 
 
 def remember(listing: str, key: str, unreadable: Iterable[tuple[str, str]]) -> None:
-    """Note that a source with that listing is decoded under `key`, and which of its files were left out."""
+    """Record that a source with that listing is decoded under `key`, and which of its files were left out."""
     with writable("listings") as folder:
         known = {"store": key, "unreadable": list(unreadable)}
         atomic_io.write_text(folder / f"{listing}.json", json.dumps(known))
 
 
-def open_store(key: str) -> tuple[Stored, About] | None:
-    """Map a store, or None when it is absent or damaged (numpy refuses a file that is shorter than it declares)."""
+def open_store(key: str) -> tuple[Stored, StoreContents] | None:
+    """Memory-map a store; None when it is absent or damaged (numpy refuses a file that is shorter than it declares)."""
     folder = cache_folder() / "decoded" / key
     try:
         fields = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-        about = About(tuple(fields.pop("classes")), fingerprints=tuple(fields.pop("fingerprints")), **fields)
+        contents = StoreContents(tuple(fields.pop("classes")), fingerprints=tuple(fields.pop("fingerprints")), **fields)
         images = np.load(folder / "images.npy", mmap_mode="r")
         labels = np.load(folder / "labels.npy")
-        if labels.max() >= len(about.classes):
+        if labels.max() >= len(contents.classes):
             return None
-        return _parts(images, labels, about), about
+        return _parts(images, labels, contents), contents
     # EOFError and the like from a file cut short, KeyError and TypeError from JSON of another shape.
     except (OSError, ValueError, EOFError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _parts(images: NDArray[np.uint8], labels: NDArray[np.int64], about: About) -> Stored:
-    cut = about.training
+def _parts(images: NDArray[np.uint8], labels: NDArray[np.int64], contents: StoreContents) -> Stored:
+    cut = contents.training
     return Stored(
-        ImageSet(images[:cut], labels[:cut], about.classes, about.fingerprints[0], about.mirrorable),
-        ImageSet(images[cut:], labels[cut:], about.classes, about.fingerprints[1], about.mirrorable),
+        ImageSet(images[:cut], labels[:cut], contents.classes, contents.fingerprints[0], contents.mirrorable),
+        ImageSet(images[cut:], labels[cut:], contents.classes, contents.fingerprints[1], contents.mirrorable),
     )
 
 
 class StoreWriter:
-    """A store while it is written, block by block, so that it need never fit into memory."""
+    """A store while it is written, block by block, so that it need not fit into memory."""
 
     def __init__(self, folder: Path, images: BinaryIO, image_shape: tuple[int, int, int]) -> None:
         self._folder, self._images, self._shape, self._count = folder, images, image_shape, 0
         self._write_header()
 
     def append(self, block: NDArray[np.uint8]) -> None:
-        """Add pictures, uint8 [n, h, w, c]."""
+        """Add images, uint8 [n, h, w, c]."""
         self._images.write(np.ascontiguousarray(block).data)
         self._count += len(block)
 
-    def finish(self, labels: NDArray[np.int64], about: About) -> None:
-        """Say what was written; without this call nothing is kept."""
+    def finish(self, labels: NDArray[np.int64], contents: StoreContents) -> None:
+        """Write the labels and the meaning; without this call nothing is kept."""
         self._images.seek(0)
         self._write_header()
         with (self._folder / "labels.npy").open("wb") as file:
             np.save(file, labels)
             _flush(file)
         with (self._folder / "about.json").open("wb") as file:
-            file.write(json.dumps(asdict(about)).encode())
+            file.write(json.dumps(asdict(contents)).encode())
             _flush(file)
 
     def _write_header(self) -> None:
@@ -158,9 +157,9 @@ class StoreWriter:
 
 @contextmanager
 def writing_store(key: str, image_shape: tuple[int, int, int]) -> Iterator[StoreWriter]:
-    """Write a store aside and rename it into place when the block is done; a kill leaves the cache as it was."""
+    """Write a store beside its place and rename it when the block ends; a kill leaves the cache as it was."""
     with writable("decoded") as decoded:
-        _sweep(decoded)
+        _remove_abandoned(decoded)
         aside = Path(tempfile.mkdtemp(prefix=f".{key[:16]}.", suffix=".partial", dir=decoded))
         try:
             with (aside / "images.npy").open("wb") as images:
@@ -184,7 +183,7 @@ def _flush(file: BinaryIO) -> None:
     os.fsync(file.fileno())
 
 
-def _sweep(decoded: Path) -> None:
+def _remove_abandoned(decoded: Path) -> None:
     oldest = time.time() - ABANDONED_SECONDS
     for aside in decoded.glob(".*.partial"):
         images = aside / "images.npy"

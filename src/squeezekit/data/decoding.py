@@ -1,40 +1,31 @@
-"""Many files at once, hashed and decoded on all processors, in blocks that come back in their order.
+"""Many image files at once, hashed and decoded on all processors, in blocks that come back in their order.
 
-A block is at most 2 MiB of pixels, so that memory does not grow with the number of pictures. Threads are enough for
-photographs, which Pillow decodes outside the interpreter's lock; of a picture of 64 × 64 most of the time is spent
-under it, so that a large set is decoded by child interpreters instead (60,000 JPEGs of 32 × 32 on two cores: 18 s by
-threads, 10 s by children).
+A block is at most 2 MiB of pixels, so that memory does not grow with the number of images. Threads are enough for photographs,
+which Pillow decodes outside the interpreter's lock; of an image of 64 × 64 most of the time is spent under it, so that a large
+set is decoded by child processes instead (60,000 JPEGs of 32 × 32 on two cores: 18 s by threads, 10 s by children).
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from io import BytesIO
 from queue import SimpleQueue
 from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from squeezekit.data.decoder_process import Child
-from squeezekit.data.image_file import UnreadableImageError, read_image
+from squeezekit.data.block_decoding import Decoded, File, decode_block, hash_block
+from squeezekit.data.decoder_process import DecoderProcess
 from squeezekit.system.console import progress_bar
-from squeezekit.system.errors import SqueezekitError
 
 T = TypeVar("T")
 Result = TypeVar("Result")
-File = tuple[str, bytes]
-Decoded = tuple[NDArray[np.uint8], list[str | None]]
 
 FILES_IN_BLOCK = 64
 BYTES_IN_BLOCK = 2**21
-# Children take a third of a second to start, about as long as one decodes two thousand small pictures.
+# Children take a third of a second to start, about as long as one decodes two thousand small images.
 FILES_WORTH_CHILDREN = 4000
 
 
@@ -42,18 +33,14 @@ def hash_files(paths: Sequence[str]) -> list[bytes | str]:
     """The SHA-256 of each file's content as 32 bytes, or the reason (text) why it could not be read."""
     hashes: list[bytes | str] = []
     with progress_bar("reading pictures", len(paths)) as advance:
-        for block in _in_order(_hash_block, _blocks(paths, FILES_IN_BLOCK)):
+        for block in _in_order(hash_block, _blocks(paths, FILES_IN_BLOCK)):
             hashes += block
             advance(len(block))
     return hashes
 
 
 def decode_files(files: Sequence[File], image_size: int, channels: int) -> Iterator[Decoded]:
-    """Decode files, given as (path, SHA-256), in their order and in blocks.
-
-    Yields the pixels of those that can be decoded, uint8 [m <= n, image_size, image_size, channels], and for each of
-    the block's n files None or the reason why not. Raises SqueezekitError when a file is not the one that was hashed.
-    """
+    """Decode files, given as (path, SHA-256), in their order; yields what `decode_block` gives for each block."""
     block_size = max(min(BYTES_IN_BLOCK // (image_size**2 * channels), FILES_IN_BLOCK), 1)
     with ExitStack() as stack:
         decode = _decoder(stack, len(files), image_size, channels)
@@ -63,26 +50,14 @@ def decode_files(files: Sequence[File], image_size: int, channels: int) -> Itera
             advance(len(block[1]))
 
 
-def decode_block(files: Sequence[File], image_size: int, channels: int) -> Decoded:
-    """Decode a few files here and now; what goes in and comes out is as in `decode_files`."""
-    pixels = np.empty((len(files), image_size, image_size, channels), np.uint8)
-    reasons: list[str | None] = []
-    for row, (path, content_hash) in enumerate(files):
-        try:
-            pixels[row] = read_image(BytesIO(_same_content(path, content_hash)), image_size, channels)
-            reasons.append(None)
-        except UnreadableImageError as error:
-            reasons.append(error.reason)
-    return pixels[[reason is None for reason in reasons]], reasons
-
-
 def _decoder(stack: ExitStack, count: int, image_size: int, channels: int) -> Callable[[Sequence[File]], Decoded]:
+    """Decodes in the calling thread, or for many files in one of several child processes."""
     # In a frozen application sys.executable is the application itself.
     if count < FILES_WORTH_CHILDREN or _processors() == 1 or getattr(sys, "frozen", False):
         return lambda files: decode_block(files, image_size, channels)
-    idle: SimpleQueue[Child] = SimpleQueue()
+    idle: SimpleQueue[DecoderProcess] = SimpleQueue()
     for _ in range(_processors()):
-        idle.put(stack.enter_context(Child(image_size, channels)))
+        idle.put(stack.enter_context(DecoderProcess(image_size, channels)))
 
     def decode(files: Sequence[File]) -> Decoded:
         child = idle.get()
@@ -94,40 +69,13 @@ def _decoder(stack: ExitStack, count: int, image_size: int, channels: int) -> Ca
     return decode
 
 
-def _hash_block(paths: Sequence[str]) -> list[bytes | str]:
-    return [_hash(path) for path in paths]
-
-
-def _hash(path: str) -> bytes | str:
-    try:
-        return hashlib.sha256(_content(path)).digest()
-    except OSError as error:
-        return error.strerror or str(error)
-
-
-def _same_content(path: str, content_hash: bytes) -> bytes:
-    try:
-        content = _content(path)
-    except OSError:
-        content = b""
-    if hashlib.sha256(content).digest() != content_hash:
-        raise SqueezekitError(f"{path} was changed while the pictures were read: run the same command again")
-    return content
-
-
-def _content(path: str) -> bytes:
-    # Twice as fast as Path.read_bytes for small files, of which there are many.
-    with open(path, "rb", buffering=0) as file:  # noqa: PTH123
-        return file.readall()
-
-
 def _blocks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]
 
 
 def _in_order(work: Callable[[Sequence[T]], Result], blocks: Iterator[Sequence[T]]) -> Iterator[Result]:
-    """The results of `work` for each block, with a few blocks under way at a time."""
+    """The results of `work` for each block, with a few blocks in progress at a time."""
     workers = _processors()
     pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(workers) as pool:

@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits: 1,797 grey pictures of 8 × 8 pixels, part of every installation."""
+"""scikit-learn's handwritten digits: 1,797 grey images of 8 × 8 pixels, part of every installation."""
 
 from __future__ import annotations
 

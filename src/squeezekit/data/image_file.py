@@ -1,4 +1,4 @@
-"""One picture to pixels: the one rule for orientation, transparency, depth, crop and size, in training and in use."""
+"""One image to pixels: one rule for orientation, transparency, depth, crop and size, in training and inference."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ImageInput = str | Path | BinaryIO | Image.Image | NDArray[np.generic]
 
 
 class UnreadableImageError(SqueezekitError):
-    """A file that is not a whole picture in a known format; `reason` says why without naming it."""
+    """A file that is not a whole image in a known format; `reason` says why without naming it."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"{name} cannot be read as a picture ({reason}): replace or remove it")
@@ -31,27 +31,27 @@ class UnreadableImageError(SqueezekitError):
 
 
 class TooManyPixelsError(SqueezekitError):
-    """A picture larger than the caller allows; none of it has been decoded."""
+    """An image larger than the caller allows; none of it has been decoded."""
 
 
-def read_image(source: ImageInput, image_size: int, channels: int, *, most_pixels: int | None = None) -> NDArray[np.uint8]:
-    """Read one picture as uint8 [image_size, image_size, channels]; `channels` is 1 (grey) or 3 (RGB).
+def read_image(source: ImageInput, image_size: int, channels: int, *, max_pixels: int | None = None) -> NDArray[np.uint8]:
+    """Read one image as uint8 [image_size, image_size, channels]; `channels` is 1 (grey) or 3 (RGB).
 
     The camera's orientation is applied, transparency is laid on white, 16-bit grey is scaled to 8 bits, the largest
-    centred square is cut out and resized with an antialiased bilinear filter. A picture that already has the size is
+    centred square is cut out and resized with an antialiased bilinear filter. An image that already has the size is
     left as it is. Of an animation the first frame is taken.
 
     source: a path, an open binary file, a PIL image, or an array [h, w] or [h, w, 1 | 3 | 4] of uint8 (or uint16 for
     grey). Raises SqueezekitError, naming the file, when it cannot be read or is a decompression bomb; TooManyPixelsError when
-    it has more than `most_pixels`.
+    it has more than `max_pixels`.
     """
     check_shape(image_size, channels)
-    with _opened(source, image_size, most_pixels) as image:
+    with _open(source, image_size, max_pixels) as image:
         return _pixels(image, image_size, channels)
 
 
 def check_shape(image_size: int, channels: int) -> None:
-    """Refuse sizes and channel counts that no picture can have, with a sentence."""
+    """Refuse sizes and channel counts that no image can have, with a sentence."""
     if image_size < 1:
         raise SqueezekitError(f"an image size of {image_size} is not possible: give a number of pixels, such as 32")
     if channels not in (1, 3):
@@ -59,7 +59,7 @@ def check_shape(image_size: int, channels: int) -> None:
 
 
 @contextmanager
-def _opened(source: ImageInput, image_size: int, most_pixels: int | None) -> Iterator[Image.Image]:
+def _open(source: ImageInput, image_size: int, max_pixels: int | None) -> Iterator[Image.Image]:
     name = "the picture"
     try:
         if isinstance(source, Image.Image):
@@ -69,8 +69,8 @@ def _opened(source: ImageInput, image_size: int, most_pixels: int | None) -> Ite
         else:
             name = str(source if isinstance(source, str | Path) else getattr(source, "name", name))
             with Image.open(source, formats=FORMATS) as image:
-                if most_pixels is not None and image.width * image.height > most_pixels:
-                    raise TooManyPixelsError(f"{name} has {image.width} × {image.height} pixels, more than {most_pixels:,}")
+                if max_pixels is not None and image.width * image.height > max_pixels:
+                    raise TooManyPixelsError(f"{name} has {image.width} × {image.height} pixels, more than {max_pixels:,}")
                 # A JPEG may be decoded at 1/2, 1/4 or 1/8; twice the target still leaves the filter something to average.
                 image.draft(None, (2 * image_size, 2 * image_size))
                 yield image
@@ -102,7 +102,7 @@ def _pixels(image: Image.Image, image_size: int, channels: int) -> NDArray[np.ui
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    # Without this question every upright picture would be copied, which costs a small one a fifth of its time.
+    # Without this question every upright image would be copied, which costs a small one a fifth of its time.
     upright = image.getexif().get(ExifTags.Base.Orientation, 1) == 1
     return image if upright else ImageOps.exif_transpose(image)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from squeezekit.data.decoded_store import About, Stored, building, key_of, open_store, recall, remember, writing_store
+from squeezekit.data.decoded_store import StoreContents, Stored, building, key_of, open_store, recall, remember, writing_store
 from squeezekit.data.decoding import decode_files, hash_files
 from squeezekit.data.image_file import IMAGE_SUFFIXES, RULE_VERSION, check_shape
 from squeezekit.data.image_set import ImageSource, content_fingerprint
@@ -24,7 +24,7 @@ PARTS = ("training", "test")
 
 @dataclass(frozen=True)
 class _Listing:
-    """What a folder holds, one entry a picture; `tests` says of each whether it lies under `test/`.
+    """What a folder holds, one entry an image; `tests` says of each whether it lies under `test/`.
 
     tests is None for `<class>/…` alone. stamps are (bytes, modification time in ns); paths are relative to `root`.
     """
@@ -39,7 +39,7 @@ class _Listing:
 
 @dataclass(frozen=True)
 class _Row:
-    """One picture with its place in the decoded store: training before test, then by class, then by content."""
+    """One image with its place in the decoded store: training before test, then by class, then by content."""
 
     is_test: bool
     label: int
@@ -48,14 +48,14 @@ class _Row:
 
 
 def load_folder(folder: Path, *, image_size: int = 32, channels: int = 3, strict: bool = False) -> ImageSource:
-    """Every picture below `folder`, decoded once (by `read_image`) and cached.
+    """Every image below `folder`, decoded once (by `read_image`) and cached.
 
     Two layouts: `train/<class>/…` and `test/<class>/…` with the same classes, or `<class>/…` alone, of which 15 % of
-    each class go to test by the hash of their content (`chosen_for_test`), so that no seed ever moves a test picture
+    each class go to test by the hash of their content (`chosen_for_test`), so that no seed ever moves a test image
     into training. A class may have folders of its own inside. Hidden files and folders and files with other suffixes
-    are ignored. A picture that cannot be read is named on standard error and left out, or with `strict` an error.
+    are ignored. An image that cannot be read is named on standard error and left out, or with `strict` an error.
 
-    Raises SqueezekitError for fewer than two classes, an empty class, one with too few pictures, an unreadable folder.
+    Raises SqueezekitError for fewer than two classes, an empty class, one with too few images, an unreadable folder.
     """
     check_shape(image_size, channels)
     listing = _list(folder)
@@ -79,7 +79,7 @@ def _list(folder: Path) -> _Listing:
 
 
 def _holds_only_folders(part: Path) -> bool:
-    # A folder "train" that holds pictures itself is a class: the vehicle.
+    # A folder "train" that holds images itself is a class: railway trains.
     if not part.is_dir():
         return False
     entries = [entry for entry in part.iterdir() if not entry.name.startswith(".")]
@@ -108,24 +108,24 @@ def _list_classes(root: Path) -> _Listing:
         )
     listing = _Listing(root, tuple(classes), [], [], [], None)
     for label, name in enumerate(classes):
-        pictures = sorted(_pictures(root / name))
-        if not pictures:
+        images = sorted(_image_files(root / name))
+        if not images:
             raise SqueezekitError(
                 f"class '{name}' in {root} holds no picture ({', '.join(IMAGE_SUFFIXES)}): add some or remove it"
             )
         below = len(str(root / name)) - len(name)
-        listing.paths.extend(path[below:] for path, _ in pictures)
-        listing.stamps.extend(stamp for _, stamp in pictures)
-        listing.labels.extend([label] * len(pictures))
+        listing.paths.extend(path[below:] for path, _ in images)
+        listing.stamps.extend(stamp for _, stamp in images)
+        listing.labels.extend([label] * len(images))
     return listing
 
 
 def _characters(classes: Sequence[str]) -> bool:
-    """Whether the classes are digits or letters, which mean something else, or nothing, in a mirror."""
+    """Whether the classes are digits or letters, whose mirror images are other characters or none."""
     return all(len(name) == 1 and name.isalnum() for name in classes)
 
 
-def _pictures(folder: Path | str) -> Iterator[tuple[str, tuple[int, int]]]:
+def _image_files(folder: Path | str) -> Iterator[tuple[str, tuple[int, int]]]:
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith("."):
@@ -133,15 +133,15 @@ def _pictures(folder: Path | str) -> Iterator[tuple[str, tuple[int, int]]]:
             if entry.name.lower().endswith(IMAGE_SUFFIXES) and entry.is_file():
                 status = entry.stat()
                 yield entry.path, (status.st_size, status.st_mtime_ns)
-            # A link to a folder further up would never end.
+            # A link to a folder further up would recurse for ever.
             elif entry.is_dir(follow_symlinks=False):
-                yield from _pictures(entry.path)
+                yield from _image_files(entry.path)
 
 
 def _decode(listing: _Listing, key: str, image_size: int, channels: int) -> Stored:
-    """Hash every file, decide what is for the test, then decode unless the same content already is."""
+    """Hash every file, decide what is for the test, then decode unless the same content is decoded already."""
     with building(key):
-        rows, lost = _rows(listing)
+        rows, unopened = _rows(listing)
         content = content_fingerprint(listing.classes, [2 * row.label + row.is_test for row in rows], _hashes(rows))
         store_key = key_of("folder", RULE_VERSION, image_size, channels, content)
         opened = open_store(store_key)
@@ -150,11 +150,11 @@ def _decode(listing: _Listing, key: str, image_size: int, channels: int) -> Stor
             opened = open_store(store_key)
         if opened is None:
             raise SqueezekitError("the decoded pictures cannot be read back: set SQUEEZEKIT_CACHE to another folder")
-        stored, about = opened
-        broken = {bytes.fromhex(content_hash): reason for content_hash, reason in about.unreadable.items()}
-        unreadable = sorted(lost + [(row.path, broken[row.content_hash]) for row in rows if row.content_hash in broken])
-        # A file that the system would not give may be there next time, though its size and date stay the same.
-        if not lost:
+        stored, contents = opened
+        broken = {bytes.fromhex(content_hash): reason for content_hash, reason in contents.unreadable.items()}
+        unreadable = sorted(unopened + [(row.path, broken[row.content_hash]) for row in rows if row.content_hash in broken])
+        # A file that could not be opened may be readable next time, with the same size and date.
+        if not unopened:
             remember(key, store_key, unreadable)
         return Stored(stored.training, stored.test, tuple(unreadable))
 
@@ -163,7 +163,7 @@ def _rows(listing: _Listing) -> tuple[list[_Row], list[tuple[str, str]]]:
     """The rows of the decoded store in their order, and (path, reason) of the files that cannot even be opened."""
     paths = [os.path.join(listing.root, path) for path in listing.paths]  # noqa: PTH118 (a hundred thousand Paths are slow)
     hashes = hash_files(paths)
-    lost = [(path, reason) for path, reason in zip(paths, hashes, strict=True) if isinstance(reason, str)]
+    unopened = [(path, reason) for path, reason in zip(paths, hashes, strict=True) if isinstance(reason, str)]
     found = [(at, content_hash) for at, content_hash in enumerate(hashes) if isinstance(content_hash, bytes)]
     labels = [listing.labels[at] for at, _ in found]
     _check_counts(labels, listing)
@@ -176,7 +176,7 @@ def _rows(listing: _Listing) -> tuple[list[_Row], list[tuple[str, str]]]:
         for is_test, label, (at, content_hash) in zip(tests, labels, found, strict=True)
     ]
     rows.sort(key=lambda row: (row.is_test, row.label, row.content_hash, row.path))
-    return rows, lost
+    return rows, unopened
 
 
 def _check_counts(labels: list[int], listing: _Listing) -> None:
@@ -202,7 +202,7 @@ def _write(store_key: str, rows: Sequence[_Row], listing: _Listing, image_size: 
         fingerprints = (_fingerprint(listing.classes, training), _fingerprint(listing.classes, test))
         broken = {row.content_hash.hex(): why for row, why in zip(rows, reasons, strict=True) if why is not None}
         writer.finish(
-            _labels(kept), About(listing.classes, not _characters(listing.classes), len(training), fingerprints, broken)
+            _labels(kept), StoreContents(listing.classes, not _characters(listing.classes), len(training), fingerprints, broken)
         )
 
 

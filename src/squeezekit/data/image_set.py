@@ -1,4 +1,4 @@
-"""What every source of pictures becomes: uint8 pixels, integer labels, and the name of each class."""
+"""What every source of images becomes: uint8 pixels, integer labels, and the name of each class."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Labelled pictures of one size.
+    """Labelled images of one size.
 
     images: uint8 [n, height, width, channels], an array or a read-only memory map.
     labels: int64 [n], each an index into `classes`.
     fingerprint: hex SHA-256 of the content in its order (see `content_fingerprint`); it names no path of this machine.
-    mirrorable: whether a picture still belongs to its class when left and right are swapped.
+    mirrorable: whether an image still belongs to its class when left and right are swapped.
     """
 
     images: NDArray[np.uint8]
@@ -34,12 +34,12 @@ class ImageSet:
             raise ValueError(f"labels must be int64 [{len(self.images)}], not {self.labels.dtype} {self.labels.shape}")
 
     def __len__(self) -> int:
-        """Number of pictures."""
+        """Number of images."""
         return len(self.labels)
 
     @property
     def image_size(self) -> int:
-        """Height and width in pixels (pictures are square)."""
+        """Height and width in pixels (images are square)."""
         return int(self.images.shape[1])
 
     @property
@@ -48,7 +48,7 @@ class ImageSet:
         return int(self.images.shape[3])
 
     def subset(self, indices: ArrayLike) -> ImageSet:
-        """The pictures at `indices` (integers [m]), copied into memory, as a set with its own fingerprint."""
+        """The images at `indices` (integers [m]), copied into memory, as a set with its own fingerprint."""
         chosen = np.asarray(indices, dtype=np.int64)
         digest = hashlib.sha256(self.fingerprint.encode() + chosen.tobytes())
         return ImageSet(
@@ -64,7 +64,7 @@ class ImageSet:
 class ImageSource:
     """A data set as it was loaded: `test` for the final test, `training` for everything else (validation included).
 
-    unreadable: paths of the pictures that were skipped.
+    unreadable: paths of the images that were skipped.
     """
 
     name: str
@@ -72,11 +72,18 @@ class ImageSource:
     test: ImageSet
     unreadable: tuple[str, ...] = ()
 
+    def everything(self) -> ImageSet:
+        """Training and test pictures as one set, copied."""
+        one, other = self.training, self.test
+        images, labels = np.concatenate([one.images, other.images]), np.concatenate([one.labels, other.labels])
+        digest = hashlib.sha256(f"{one.fingerprint} {other.fingerprint}".encode()).hexdigest()
+        return ImageSet(images, labels, one.classes, digest, one.mirrorable and other.mirrorable)
+
 
 def content_fingerprint(classes: Sequence[str], labels: Iterable[int], hashes: Iterable[bytes]) -> str:
-    """Hex SHA-256 over the class names, then each picture's label and the SHA-256 of its content, in order.
+    """Hex SHA-256 over the class names, then each image's label and the SHA-256 of its content, in order.
 
-    The content is the file or the pixels as they came, so that the same pictures at another size have the same one.
+    The content is the file or the pixels as they came, so that the same images at another size have the same one.
     """
     digest = hashlib.sha256()
     for name in classes:

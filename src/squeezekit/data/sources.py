@@ -1,8 +1,8 @@
-"""What `--data` may be: the name of a bundled or downloadable set, an archive, or a folder."""
+"""What data may be: the name of a bundled or downloadable set, an archive, a folder, or pictures in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -12,8 +12,10 @@ from squeezekit.data.cifar10_archive import find_batches
 from squeezekit.data.digits import load_digits
 from squeezekit.data.image_folder import load_folder
 from squeezekit.data.image_set import ImageSource
+from squeezekit.data.in_memory import PREFIX, InMemory, hold, load_in_memory
 from squeezekit.system.errors import SqueezekitError
 
+Data = str | Path | InMemory
 CHOICES = "'digits', 'cifar10', the path of a CIFAR-10 archive, or a folder with one folder of pictures for each class"
 
 
@@ -22,14 +24,22 @@ BUNDLED = ("digits", "cifar10")
 _LOADED: ContextVar[dict[tuple[object, ...], ImageSource] | None] = ContextVar("_LOADED", default=None)
 
 
-def data_name(data: str | Path) -> str:
-    """What a configuration calls these images."""
-    return str(data)
+def data_name(data: Data, classes: Sequence[str] | None = None) -> str:
+    """What a configuration calls these images: a name or a path as it is; pictures in memory are held from now on (`hold`).
+
+    `classes` are the names of classes that pictures in memory do not name. Raises SqueezekitError for pictures that cannot be.
+    """
+    return str(data) if isinstance(data, str | Path) else hold(data, classes)
+
+
+def in_memory(data: Data) -> bool:
+    """Whether these images, or those of this name, are in the memory of a process."""
+    return data.startswith(PREFIX) if isinstance(data, str) else not isinstance(data, Path)
 
 
 def settled(data: str) -> str:
-    """`data` so that it means the same from any folder: a bundled name as it is, a path made absolute."""
-    return data if data in BUNDLED or not data else str(Path(data).expanduser().absolute())
+    """`data` so that it means the same from any folder: a path made absolute, any other name as it is."""
+    return data if data in BUNDLED or not data or in_memory(data) else str(Path(data).expanduser().absolute())
 
 
 def load_images(
@@ -38,7 +48,8 @@ def load_images(
     """The pictures of `data`, decoded, with the test part set aside.
 
     data: "digits" (scikit-learn's, 1 channel), "cifar10" (downloaded once), the path of a CIFAR-10 archive (Python or
-    binary version) or of its unpacked folder, or an image folder (see `load_folder`). A path may begin with ~.
+    binary version) or of its unpacked folder, an image folder (see `load_folder`), or the `data_name` of pictures in memory.
+    A path may begin with ~.
     image_size: height and width in pixels, 32 unless told. channels: 1 grey, 3 colour, the source's own unless told.
     strict: whether a picture that cannot be read is an error instead of being named and skipped.
 
@@ -67,6 +78,8 @@ def _load(data: str | Path, image_size: int | None, channels: int | None, strict
     size = 32 if image_size is None else image_size
     if data == "digits":
         return load_digits(image_size=size, channels=1 if channels is None else channels)
+    if isinstance(data, str) and in_memory(data):
+        return load_in_memory(data, image_size=size, channels=channels)
     channels = 3 if channels is None else channels
     if data == "cifar10":
         return load_cifar10(image_size=size, channels=channels)

@@ -1,4 +1,4 @@
-"""Who trains, who validates, who is tested: the test part by content, the validation part by seed."""
+"""Training, validation and test parts: the test part by content, the validation part by seed."""
 
 from __future__ import annotations
 
@@ -34,9 +34,8 @@ def split_training(
 ) -> Split:
     """Divide a training set into training and validation, every class in proportion, the same for the same seed.
 
-    labels: integers [n], indices into `classes`. `limit` first keeps that many images, again every class in
-    proportion and by seed (a larger limit keeps all that a smaller one kept). `validation_share` is 0.1 by default;
-    the report also speaks of 80 % for training, which is 0.2 here. With `folds`, that many parts of equal size take turns
+    labels: integers [n], indices into `classes`. `limit` first keeps that many images, again every class in proportion and by
+    seed (a larger limit keeps all that a smaller one kept). With `folds`, that many parts of equal size validate in turn
     instead: part `fold`, from 0, validates, the others train; over all parts each image validates once.
 
     Raises SqueezekitError when the share is not between 0 and 1, there is no such fold, or a class has too few images for at
@@ -61,11 +60,11 @@ def split_training(
 
 
 def chosen_for_test(labels: Sequence[int], hashes: Sequence[bytes]) -> NDArray[np.bool_]:
-    """Which pictures are for the final test, as bool [n], decided by their content alone.
+    """Which images are for the final test, as bool [n], decided by their content alone.
 
-    In each class the pictures are ordered by the SHA-256 of their content; the first 15 % (rounded, at least one) go
-    to test, and with them every picture anywhere that has the same content. No seed, file name or machine matters, and
-    identical pictures never stand on both sides.
+    In each class the images are ordered by the SHA-256 of their content; the first 15 % (rounded, at least one) go
+    to test, and with them every image anywhere that has the same content. No seed, file name or machine matters, and
+    identical images never stand on both sides.
     """
     by_class: dict[int, list[bytes]] = {}
     for label, content_hash in zip(labels, hashes, strict=True):

@@ -1,1 +1,5 @@
-"""A trained network for other programs and chips: ONNX, C, a page."""
+"""Trained networks for other programs and machines: ONNX, C, a page for browsers."""
+
+from squeezekit.system.callable_package import make_callable
+
+make_callable(__name__, "squeezekit.export.formats", "export")

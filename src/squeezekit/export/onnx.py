@@ -1,4 +1,4 @@
-"""ONNX: a graph that takes pixels and gives logits, with everything else that is known of the network in its metadata."""
+"""ONNX: a graph from pixels to logits, with everything else that is known of the network in its metadata."""
 
 from __future__ import annotations
 
@@ -21,22 +21,23 @@ from torch import Tensor, nn
 from squeezekit.acceleration.folding import folded
 from squeezekit.data.image_set import ImageSet
 from squeezekit.inference.evaluation import evaluate, own_images
+from squeezekit.inference.int8_model import calibration_images
 from squeezekit.inference.model import Model, load_model
 from squeezekit.inference.onnx_network import INPUT, KEY, OUTPUT, OnnxMetadata, OnnxNetwork
-from squeezekit.integer.quantizer import calibration_images
 from squeezekit.modelfile.probability_calibration import ProbabilityCalibration
 from squeezekit.networks.named_layers import NamedLayers
 from squeezekit.networks.stored_names import as_stored
 from squeezekit.system import atomic_io
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.presentation import Presented
 
 OPSET = 23
-AT_ONCE = 64
+CALIBRATION_BATCH = 64
 
 
 @dataclass(frozen=True)
-class OnnxExport:
-    """What was written; `validation` is the accuracy before and after int8 quantisation, empty for float."""
+class OnnxExport(Presented):
+    """What was written; `validation` is the accuracy 0…1 `before` and `after` int8 quantization, empty for floats."""
 
     file: str
     bytes: int
@@ -49,7 +50,7 @@ class OnnxExport:
         return asdict(self)
 
     def lines(self) -> list[str]:
-        """What a reader wants to know of it."""
+        """The result in sentences for a reader."""
         return [f"{self.file}: {self.bytes:,} bytes, opset {self.opset}"]
 
 
@@ -73,10 +74,10 @@ class FromPixels(nn.Module):
 
 
 def export_onnx(model: str | Path, out: str | Path, *, int8: bool = False, data: str | Path | None = None) -> OnnxExport:
-    """Write a run or a `.sqz` file as ONNX to `out`, which a file of that name survives when anything fails.
+    """Write a run or a `.sqz` file as ONNX to `out`; a file of that name stays as it was when anything fails.
 
-    `int8` quantises weights for each filter and maps for each layer, calibrated on training images, which a `.sqz` needs `data`
-    for; the accuracy on the validation images is measured before and after. Raises SqueezekitError.
+    `int8` quantizes weights for each filter and feature maps for each layer, calibrated on training images, which a `.sqz` needs
+    `data` for; the accuracy on the validation images is measured before and after. Raises SqueezekitError.
     """
     _check_installed()
     loaded, out = load_model(model), Path(out).expanduser()
@@ -89,7 +90,7 @@ def export_onnx(model: str | Path, out: str | Path, *, int8: bool = False, data:
         loaded = loaded.with_network(folded(loaded.network))
     graph = graph_of(loaded)
     if images is not None:
-        graph = _quantised(graph, images, calibration_images(loaded, images))
+        graph = _quantized(graph, images, calibration_images(loaded, images))
     entry = graph.metadata_props.add()
     entry.key, entry.value = KEY, _metadata(loaded, int8).model_dump_json()
     content = graph.SerializeToString()
@@ -105,7 +106,7 @@ def export_onnx(model: str | Path, out: str | Path, *, int8: bool = False, data:
 def _check_installed() -> None:
     missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if find_spec(name) is None]
     if missing:
-        raise SqueezekitError(f"--to onnx needs {', '.join(missing)}; pip install 'squeezekit[onnx]'")
+        raise SqueezekitError(f"--format onnx needs {', '.join(missing)}; pip install 'squeezekit[onnx]'")
 
 
 def _metadata(model: Model, int8: bool) -> OnnxMetadata:
@@ -122,63 +123,70 @@ def _metadata(model: Model, int8: bool) -> OnnxMetadata:
 
 
 def graph_of(model: Model) -> Any:
-    """As an `onnx.ModelProto`, without metadata."""
+    """The model as an `onnx.ModelProto` without metadata: uint8 [n, channels, h, w] -> logits, float [n, classes].
+
+    Raises SqueezekitError for a network that torch.onnx cannot convert.
+    """
     side = model.config.image_size
     network = FromPixels(model).eval()
     pixels = torch.zeros(2, model.config.channels, side, side, dtype=torch.uint8)
-    with _quiet():
-        program = torch.onnx.export(
-            network,
-            (pixels,),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            dynamic_shapes={"images": {0: torch.export.Dim("n")}},
-            verbose=False,
-        )
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                network,
+                (pixels,),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes={"images": {0: torch.export.Dim("n")}},
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        reason = str(error.__cause__ or error).strip().partition("\n")[0]
+        raise SqueezekitError(f"{model.name}: torch.onnx cannot convert its network ({reason}); replace that layer") from error
     assert program is not None
-    return _without_notes(program.model_proto)
+    return _without_remarks(program.model_proto)
 
 
-def _without_notes(graph: Any) -> Any:
+def _without_remarks(graph: Any) -> Any:
     """Without the exporter's remarks, up to a fifth of a small file, which name folders of the machine that it ran on."""
-    inside = graph.graph
-    for place in (inside, *inside.node, *inside.input, *inside.output, *inside.value_info, *inside.initializer):
-        del place.metadata_props[:]
+    content = graph.graph
+    for part in (content, *content.node, *content.input, *content.output, *content.value_info, *content.initializer):
+        del part.metadata_props[:]
     return graph
 
 
-def _quantised(graph: Any, images: ImageSet, chosen: NDArray[np.int64]) -> Any:
-    """In eight bits, between pairs of QuantizeLinear and DequantizeLinear, by ONNX Runtime's static quantisation."""
+def _quantized(graph: Any, images: ImageSet, chosen: NDArray[np.int64]) -> Any:
+    """In eight bits, between pairs of QuantizeLinear and DequantizeLinear, by ONNX Runtime's static quantization."""
     import onnx
     from onnxruntime.quantization import QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    with _quiet(), tempfile.TemporaryDirectory() as place:
-        plain, made = Path(place) / "plain.onnx", Path(place) / "int8.onnx"
+    with _quiet(), tempfile.TemporaryDirectory() as folder:
+        plain, made = Path(folder) / "plain.onnx", Path(folder) / "int8.onnx"
         quant_pre_process(graph, str(plain))
         types = {"weight_type": QuantType.QInt8, "activation_type": QuantType.QUInt8}
-        quantize_static(str(plain), str(made), _Calibration(images, chosen), per_channel=True, **types)
+        quantize_static(str(plain), str(made), _CalibrationReader(images, chosen), per_channel=True, **types)
         return onnx.load(str(made))
 
 
-class _Calibration:
-    """Batches of pixels, as ONNX Runtime asks for them."""
+class _CalibrationReader:
+    """Batches of pixels, in the form of ONNX Runtime's `CalibrationDataReader`."""
 
     def __init__(self, images: ImageSet, chosen: NDArray[np.int64]) -> None:
-        parts = (chosen[i : i + AT_ONCE] for i in range(0, len(chosen), AT_ONCE))
-        self._left: Iterator[dict[str, NDArray[np.uint8]]] = (
+        parts = (chosen[i : i + CALIBRATION_BATCH] for i in range(0, len(chosen), CALIBRATION_BATCH))
+        self._batches: Iterator[dict[str, NDArray[np.uint8]]] = (
             {INPUT: np.ascontiguousarray(np.asarray(images.images[np.sort(part)]).transpose(0, 3, 1, 2))} for part in parts
         )
 
     def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
-        return next(self._left, None)
+        return next(self._batches, None)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what exporters say of operators and options that are not ours."""
+    """Without the warnings of exporters about operators and options that are not ours."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

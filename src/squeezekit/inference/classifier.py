@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from os import PathLike
 
 import numpy as np
 import torch
@@ -15,14 +15,16 @@ from squeezekit.data.batches import Normalization
 from squeezekit.data.image_file import ImageInput, read_image
 from squeezekit.inference.model import Model, load_model
 from squeezekit.networks.named_layers import NamedLayers
+from squeezekit.system.presentation import Presented, Row, Tabular, percent
 from squeezekit.training.measurement import images_at_once
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """The answer for one picture: `probabilities` of all classes, 0…1, most probable first.
+@dataclass(frozen=True, repr=False)
+class Prediction(Tabular):
+    """The answer for one image: `probabilities` of all classes, 0…1, most probable first.
 
-    `unsure` says that the network would rather not answer: its probability is below what calibration found for right ones.
+    `unsure` says that the probability is below the threshold that calibration found for right answers. `to_frame()` has a row
+    for each class.
     """
 
     probabilities: tuple[tuple[str, float], ...]
@@ -38,8 +40,14 @@ class Prediction:
         """Its probability, 0…1."""
         return self.probabilities[0][1]
 
+    def _shown(self) -> Row:
+        return {"label": self.label, "probability": percent(self.probability)} | ({"unsure": True} if self.unsure else {})
 
-class Classifier:
+    def _records(self) -> Sequence[Row]:
+        return [{"class": name, "probability": probability} for name, probability in self.probabilities]
+
+
+class Classifier(Presented):
     """A network with its classes: `Classifier.load("runs/x")("cat.jpg").label`."""
 
     def __init__(self, model: Model) -> None:
@@ -49,18 +57,18 @@ class Classifier:
         self.network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @classmethod
-    def load(cls, model: str | Path) -> Classifier:
-        """Load a MODEL: a run folder, a `.sqz` or an `.onnx` file, or a network in the box by name. Raises SqueezekitError."""
+    def load(cls, model: str | PathLike[str]) -> Classifier:
+        """Load a MODEL: a run folder, a `.sqz` or an `.onnx` file, or a pretrained name. Raises SqueezekitError."""
         return cls(load_model(model))
 
-    def __call__(self, picture: ImageInput) -> Prediction:
-        """Classify one picture: a path, an open file, a PIL image, or uint8 [h, w] or [h, w, 3]."""
-        return self.classify([picture])[0]
+    def __call__(self, image: ImageInput) -> Prediction:
+        """Classify one image: a path, an open file, a PIL image, or uint8 [h, w] or [h, w, 3]."""
+        return self.classify([image])[0]
 
-    def classify(self, pictures: Iterable[ImageInput]) -> list[Prediction]:
-        """Classify pictures of any sizes, as one batch; raises SqueezekitError for one that cannot be read."""
+    def classify(self, images: Iterable[ImageInput]) -> list[Prediction]:
+        """Classify images of any sizes, as one batch; raises SqueezekitError for one that cannot be read."""
         config = self.config
-        pixels = [read_image(picture, config.image_size, config.channels) for picture in pictures]
+        pixels = [read_image(image, config.image_size, config.channels) for image in images]
         return self.classify_pixels(np.stack(pixels)) if pixels else []
 
     def classify_pixels(self, pixels: NDArray[np.uint8]) -> list[Prediction]:
@@ -75,3 +83,8 @@ class Classifier:
             )
             for indices, values in zip(order.tolist(), probabilities.tolist(), strict=True)
         ]
+
+    def _shown(self) -> Row:
+        config = self.config
+        image = f"{config.image_size} × {config.image_size} × {config.channels}"
+        return {"model": self.model.name, "network": config.name, "classes": len(self.classes), "image": image}

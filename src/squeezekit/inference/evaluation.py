@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import numpy as np
 import torch
@@ -12,19 +13,32 @@ from numpy.typing import NDArray
 
 from squeezekit.data.batches import Batches
 from squeezekit.data.image_set import ImageSet, ImageSource
-from squeezekit.data.sources import load_images
+from squeezekit.data.sources import Data, data_name, in_memory, load_images
 from squeezekit.inference.model import Model, load_model
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.presentation import Row, Tabular, percent
 from squeezekit.training.measurement import images_at_once, logits_of, measurement
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-@dataclass(frozen=True)
-class Evaluation:
+
+class ClassScores(TypedDict):
+    """How well one class is recognised: shares 0…1, and the number of its images."""
+
+    precision: float
+    recall: float
+    f1: float
+    images: int
+
+
+@dataclass(frozen=True, repr=False)
+class Evaluation(Tabular):
     """What a network does on one part of the images; shares are 0…1, `loss` is in nats.
 
     `calibration_error` is the expected calibration error over 15 equal bins of confidence (Guo et al., 2017,
     section 2); `confusion[i][j]` counts images of class i taken for class j. `images`, `labels` and `probabilities`
-    [n, classes] are there for pictures of the mistakes.
+    [n, classes] are there for pictures of the mistakes. `to_frame()` has a row for each class.
     """
 
     accuracy: float
@@ -32,7 +46,7 @@ class Evaluation:
     top5_accuracy: float
     loss: float
     calibration_error: float
-    per_class: dict[str, dict[str, float]]
+    per_class: dict[str, ClassScores]
     confusion: list[list[int]]
     images: ImageSet
     probabilities: NDArray[np.float32]
@@ -42,11 +56,30 @@ class Evaluation:
         hidden = ("images", "probabilities")
         return {k: v for k, v in vars(self).items() if k not in hidden} | {"images": len(self.images)}
 
+    def plot(self) -> Figure:
+        """The confusion matrix, in images."""
+        from squeezekit.training.confusion_figure import confusion_figure
 
-def evaluate(model: str | Path, data: str | Path | None = None, split: Literal["test", "validation"] = "test") -> Evaluation:
-    """Evaluate a run or a file on its own test or validation images, or on the test images of other `data`.
+        figure = confusion_figure(self.confusion, self.images.classes)
+        figure.suptitle(f"accuracy {self.accuracy:.1%} of {len(self.images)} images")
+        return figure
 
-    A file does not say where its images are: `data` names them.
+    def _shown(self) -> Row:
+        shares = {"accuracy": self.accuracy, "balanced accuracy": self.balanced_accuracy, "top-5 accuracy": self.top5_accuracy}
+        numbers = {"loss": self.loss, "calibration error": self.calibration_error, "images": len(self.images)}
+        return {**{name: percent(share) for name, share in shares.items()}, **numbers}
+
+    def _records(self) -> Sequence[Row]:
+        return [{"class": name, **scores} for name, scores in self.per_class.items()]
+
+
+def evaluate(model: str | PathLike[str], data: Data | None = None, split: Literal["test", "validation"] = "test") -> Evaluation:
+    """Evaluate a MODEL on its own test or validation images, or on other `data`.
+
+    model: a run folder, a `.sqz` or an `.onnx` file, or a pretrained name. data: a name or a path; (images, labels) or
+    (images, labels, class names), images uint8 [n, h, w, c]; or a map-style `torch.utils.data.Dataset` of (image, label). A file
+    does not say where its images are: `data` names them. Of a name or a path the test part is measured; so it is of pictures in
+    memory that the model was trained on, while others in memory are all measured.
 
     Raises SqueezekitError when the classes differ, or the model's own images are no longer what they were: a folder that
     has grown may have moved images it was trained on to its test part.
@@ -54,34 +87,51 @@ def evaluate(model: str | Path, data: str | Path | None = None, split: Literal["
     return evaluate_model(load_model(model), data, split)
 
 
-def evaluate_model(loaded: Model, data: str | Path | None, split: str) -> Evaluation:
+def evaluate_model(loaded: Model, data: Data | None, split: str) -> Evaluation:
     """`evaluate` for a model that is loaded already."""
     if split not in ("test", "validation"):
         raise SqueezekitError(f"split '{split}' is unknown; choose test or validation")
     config = loaded.config
-    source = own_images(loaded, data, anyhow=data is not None and split == "test")
-    images = source.test if split == "test" else source.training.subset(loaded.validation(source.training))
+    if split == "test":
+        images = tested_images(loaded, data)
+    else:
+        training = own_images(loaded, data).training
+        images = training.subset(loaded.validation(training))
     size = images_at_once(config.image_size)
     logits, labels = logits_of(loaded.network, Batches(images, batch_size=size, mean=config.mean, std=config.std))
     return _evaluation(logits / loaded.temperature, labels, images)
 
 
-def own_images(model: Model, data: str | Path | None, *, anyhow: bool = False) -> ImageSource:
-    """The images that a model was made from, at `data` if they are not where they were; others of its classes too with `anyhow`.
+def tested_images(model: Model, data: Data | None) -> ImageSet:
+    """What a model is tested on: the test part of its own images or of `data`; all of `data` in memory that it does not know.
+
+    Raises SqueezekitError.
+    """
+    source = own_images(model, data, or_others=data is not None)
+    foreign = data is not None and in_memory(data) and _fingerprints(source) != model.fingerprints
+    return source.everything() if foreign else source.test
+
+
+def own_images(model: Model, data: Data | None, *, or_others: bool = False) -> ImageSource:
+    """The images that a model was made from, at `data` if they are not where they were; with `or_others` any of its classes.
 
     Raises SqueezekitError.
     """
     config = model.config
-    if not (data or model.data):
+    name = model.data if data is None else data_name(data, model.classes)
+    if not name:
         raise SqueezekitError(f"{model.name}: holds no images; name them with --data")
-    source = load_images(str(data or model.data), image_size=config.image_size, channels=config.channels)
+    source = load_images(name, image_size=config.image_size, channels=config.channels)
     if source.training.classes != model.classes:
         raise SqueezekitError(f"{source.name} holds other classes than {model.name} was trained on; give its own --data")
-    own = (source.training.fingerprint, source.test.fingerprint) == model.fingerprints
-    if not own and not anyhow:
+    if _fingerprints(source) != model.fingerprints and not or_others:
         advice = "use --split test" if data else "name them with --data to measure their test part all the same"
         raise SqueezekitError(f"{source.name}: no longer the images that {model.name} was made from; {advice}")
     return source
+
+
+def _fingerprints(source: ImageSource) -> tuple[str, str]:
+    return source.training.fingerprint, source.test.fingerprint
 
 
 def _evaluation(logits: torch.Tensor, labels: torch.Tensor, images: ImageSet) -> Evaluation:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -47,8 +48,8 @@ class Model:
         return replace(self, network=network, config=network.config)
 
 
-def load_model(model: str | Path) -> Model:
-    """Load a run folder, a `.sqz` or an `.onnx` file, or a network in the box by its name; raises SqueezekitError."""
+def load_model(model: str | PathLike[str]) -> Model:
+    """Load a run folder, a `.sqz` or an `.onnx` file, or a pretrained model by its name; raises SqueezekitError."""
     path = model_path(model)
     if path.is_dir():
         return _of_run(Run(path))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from os import PathLike
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,8 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from squeezekit.data.batches import Batches
 from squeezekit.data.image_set import ImageSet
-from squeezekit.inference.evaluation import own_images
+from squeezekit.data.sources import Data
+from squeezekit.inference.evaluation import tested_images
 from squeezekit.inference.model import load_model
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.training.measurement import images_at_once, measure
@@ -38,7 +39,7 @@ class CorruptionAccuracy:
     images: int
 
 
-def robustness(model: str | Path, data: str | Path | None = None, limit: int = 2000) -> list[CorruptionAccuracy]:
+def robustness(model: str | PathLike[str], data: Data | None = None, limit: int = 2000) -> list[CorruptionAccuracy]:
     """Accuracy on test images as they are, then blurred, noisy, pale and compressed, each at rising strength.
 
     Of more than `limit` images, evenly chosen ones are used. `model` and `data` are those of `evaluate`; raises SqueezekitError.
@@ -46,7 +47,7 @@ def robustness(model: str | Path, data: str | Path | None = None, limit: int = 2
     if limit < 1:
         raise SqueezekitError(f"limit {limit}: give at least 1")
     loaded = load_model(model)
-    config, test = loaded.config, own_images(loaded, data, anyhow=data is not None).test
+    config, test = loaded.config, tested_images(loaded, data)
     if not len(test):
         raise SqueezekitError(f"{loaded.name}: there are no test images")
     chosen = test.subset(np.linspace(0, len(test) - 1, min(limit, len(test))).astype(np.int64))

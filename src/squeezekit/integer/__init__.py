@@ -1,1 +1,1 @@
-"""A network in whole numbers: plan, quantiser, bit-exact reference, planner of memory."""
+"""A network in integers: plan, quantizer, bit-exact reference, placement of feature maps in RAM."""

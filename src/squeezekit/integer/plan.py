@@ -1,18 +1,18 @@
-"""A network of the SqueezeNet family in integers: what is computed from a picture's bytes to its logits, step by step.
+"""The plan of a network of the SqueezeNet family in integers: what is computed from an image's bytes to its logits.
 
-Maps are uint8 [height, width, channels], each with one scale and a zero (Jacob et al., 2018, arXiv 1712.05877, section 2.1);
-weights are int8, with a scale for each filter; sums are int32. This is the one definition of the arithmetic: `IntegerNetwork`
-computes it in Python, the C runtime in C, to the same bit.
+Feature maps are uint8 [height, width, channels], each with one scale and a zero point (Jacob et al., 2018, arXiv 1712.05877,
+section 2.1); weights are int8, with a scale for each filter; sums are int32. This is the one definition of the arithmetic:
+`IntegerNetwork` computes it in Python, the C runtime in C, to the same bit.
 
-- **Sum**: weights times the bytes under the filter, plus a bias that also carries the zeros of both maps; below 2**28.
+- **Sum**: weights times the bytes under the filter, plus a bias that covers the zero points of both feature maps; below 2**28.
 - **Rescaling**: with c the sum, at least 0, and g the filter's gain, `((c >> 12) · g + ((c & 4095) · g >> 12) + half) >> shift`,
-  half being `1 << (shift - 1)`, then at most 255: rounded to nearest, halves up. Everything fits 32 bits without a sign.
+  half being `1 << (shift - 1)`, then at most 255: rounded to nearest, halves up. Every value fits 32 bits without a sign.
 - **Pooled** convolutions give the largest sum of each 2 × 2 window, rescaled once: gains are not negative.
-- **Gating**: with t the sigmoid of the gate's byte in 255ths and z the map's zero, `(byte · t + z · (255 - t) + 127) ÷ 255`,
+- **Gating**: with t the sigmoid of the gate's byte in 255ths and z the zero point, `(byte · t + z · (255 - t) + 127) ÷ 255`,
   rounded down.
-- **Residual** (a bypass): to the rescaled sum comes `(byte · gain + offset) >> shift` of another map, then at most 255.
+- **Residual** (a bypass): to the rescaled sum comes `(byte · gain + offset) >> shift` of another feature map, then at most 255.
 - **Head**: the sums of each channel over all positions, then the last filters; or these first, ReLU, then sums over positions.
-  Logits are `(sum · gain + half) >> shift` in 64 bits, rounding down, in units of 2**-fraction.
+  Logits are `(sum · gain + half) >> shift` in 64 bits, rounded down, in units of 2**-fraction.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from numpy.typing import NDArray
 
 Integers = NDArray[np.int64]
 
-PART = 12  # A sum is multiplied in two parts: its bits from here on, and those below.
-MOST_SUM = 1 << 28
-MOST_GAIN = (1 << 16) - 1
+LOW_BITS = 12  # A sum is multiplied in two parts: its bits from here on, and those below.
+MAX_SUM = 1 << 28
+MAX_GAIN = (1 << 16) - 1
 
 
 @dataclass(frozen=True)
-class Map:
-    """uint8 [height, width, channels]; a byte q means `scale` · (q - zero)."""
+class FeatureMap:
+    """Shape, scale and zero point of a feature map, uint8 [height, width, channels]: a byte q means `scale` · (q - zero)."""
 
     height: int
     width: int
@@ -41,13 +41,13 @@ class Map:
 
     @property
     def bytes(self) -> int:
-        """What it takes."""
+        """Its size."""
         return self.height * self.width * self.channels
 
 
 @dataclass(frozen=True)
-class Residual:
-    """What a bypass adds: a byte q of the map `source` counts `(q · gain + offset) >> shift` steps of the target."""
+class IntegerResidual:
+    """What a bypass adds: a byte q of the feature map `source` counts `(q · gain + offset) >> shift` steps of the target."""
 
     source: int
     gain: int
@@ -56,12 +56,12 @@ class Residual:
 
 
 @dataclass(frozen=True)
-class Convolution:
-    """Maps `source` -> channels `first` … of `target`; maps are numbers in `Plan.maps`.
+class IntegerConvolution:
+    """Feature map `source` -> channels from `first` on of `target`; both are indices into `IntegerPlan.feature_maps`.
 
-    weights: int8 [filters, kernel, kernel, in channels]; bias, gain [filters]. `border` are the bytes that stand around the
-    source, one a channel. With `pooled`, 2 × 2 max-pooling of stride 2 follows, windows at the edge cut off. With `depthwise`
-    each filter sees the channel of its own number alone: weights [filters, kernel, kernel, 1].
+    weights: int8 [filters, kernel, kernel, in channels]; bias, gain: [filters]. `border` are the bytes around the source, one a
+    channel. With `pooled`, 2 × 2 max-pooling of stride 2 follows, windows cut off at the edges. With `depthwise` each filter
+    sees the channel of its own number alone: weights [filters, kernel, kernel, 1].
     """
 
     source: int
@@ -75,7 +75,7 @@ class Convolution:
     padding: int = 0
     first: int = 0
     pooled: bool = False
-    residual: Residual | None = None
+    residual: IntegerResidual | None = None
     depthwise: bool = False
 
     @property
@@ -84,16 +84,9 @@ class Convolution:
         return int(self.weights.shape[1])
 
 
-def sums_bound(weights: NDArray[np.int8], bias: Integers) -> Integers:
-    """What no sum of weights [filters, ...] times bytes exceeds in magnitude."""
-    flat = np.abs(weights.reshape(len(weights), -1).astype(np.int64))
-    found: Integers = 255 * flat.sum(1) + np.abs(bias)
-    return found
-
-
 @dataclass(frozen=True)
-class Pooling:
-    """Max-pooling of stride 2 with windows of `size` × `size`, cut off at the edges: the same bytes, scale and zero."""
+class IntegerPooling:
+    """Max-pooling of stride 2 with windows of `size` × `size`, cut off at the edges; bytes keep their scale and zero point."""
 
     source: int
     target: int
@@ -101,10 +94,10 @@ class Pooling:
 
 
 @dataclass(frozen=True)
-class Gating:
+class IntegerGating:
     """The first half of the channels, each times the sigmoid of one of the second half: `source` -> `target`, of the same scale.
 
-    `zero` is that of both maps; table: uint8 [256], the sigmoid of a byte of the second half in 255ths.
+    `zero` is the zero point of both feature maps; table: uint8 [256], the sigmoid of a byte of the second half in 255ths.
     """
 
     source: int
@@ -114,12 +107,12 @@ class Gating:
 
 
 @dataclass(frozen=True)
-class Head:
-    """The last map -> logits, int32 [classes].
+class IntegerHead:
+    """The last feature map -> logits, int32 [classes].
 
-    weights: int8 [classes, channels]; bias, gain [classes]. With `relu`, each position's sum is rectified and rescaled, and these
-    are added; without, bytes are added over positions first, and `(their sum + half) >> drop` taken further: maps may be so large
-    that sums would not fit.
+    weights: int8 [classes, channels]; bias, gain: [classes]. With `relu`, each position's sum is rectified and rescaled, and
+    these are added. Without it, bytes are added over positions first, and `(their sum + half) >> drop` is multiplied: large
+    feature maps would otherwise overflow 32 bits.
     """
 
     source: int
@@ -131,41 +124,49 @@ class Head:
     drop: int = 0
 
 
-Step = Convolution | Pooling | Gating | Head
+Step = IntegerConvolution | IntegerPooling | IntegerGating | IntegerHead
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The whole computation; `maps[0]` is the picture, as bytes, and `steps` are in the order in which they are done.
+class IntegerPlan:
+    """The whole computation: `feature_maps[0]` is the image, `steps` are in the order in which they are computed.
 
-    Logits are integers, in units of 2**-`fraction`; with `mirrored`, those of the picture and of its mirror image are added.
+    Logits are integers in units of 2**-`fraction`. With `mirrored`, those of the image and of its mirror image are added.
     """
 
-    maps: tuple[Map, ...]
+    feature_maps: tuple[FeatureMap, ...]
     steps: tuple[Step, ...]
     fraction: int
     mirrored: bool
 
     @property
     def macs(self) -> int:
-        """Multiply-adds of one picture."""
+        """Multiply-accumulate operations for one image, its mirror image included where that is computed too."""
         return (2 if self.mirrored else 1) * sum(self._macs(step) for step in self.steps)
-
-    def _macs(self, step: Step) -> int:
-        if isinstance(step, Pooling | Gating):
-            return 0
-        if isinstance(step, Head):
-            return step.weights.size * (self.maps[step.source].height * self.maps[step.source].width if step.relu else 1)
-        height, width = self.positions(step)
-        return step.weights.size * height * width
-
-    def positions(self, step: Convolution) -> tuple[int, int]:
-        """Height and width of what a convolution computes, before its pooling."""
-        source = self.maps[step.source]
-        height, width = ((side + 2 * step.padding - step.kernel) // step.stride + 1 for side in (source.height, source.width))
-        return height, width
 
     @property
     def weights(self) -> int:
-        """How many there are."""
-        return sum(step.weights.size for step in self.steps if isinstance(step, Convolution | Head))
+        """Number of weights."""
+        return sum(step.weights.size for step in self.steps if isinstance(step, IntegerConvolution | IntegerHead))
+
+    def sum_shape(self, step: IntegerConvolution) -> tuple[int, int]:
+        """Height and width of a convolution's sums, before its pooling."""
+        source = self.feature_maps[step.source]
+        height, width = ((side + 2 * step.padding - step.kernel) // step.stride + 1 for side in (source.height, source.width))
+        return height, width
+
+    def _macs(self, step: Step) -> int:
+        if isinstance(step, IntegerPooling | IntegerGating):
+            return 0
+        if isinstance(step, IntegerHead):
+            source = self.feature_maps[step.source]
+            return step.weights.size * (source.height * source.width if step.relu else 1)
+        height, width = self.sum_shape(step)
+        return step.weights.size * height * width
+
+
+def sum_bounds(weights: NDArray[np.int8], bias: Integers) -> Integers:
+    """The largest magnitude [filters] that a sum of weights [filters, ...] times bytes, plus bias [filters], can have."""
+    flat = np.abs(weights.reshape(len(weights), -1).astype(np.int64))
+    bounds: Integers = 255 * flat.sum(1) + np.abs(bias)
+    return bounds

@@ -1,7 +1,7 @@
-"""Where in one block of memory each map stands, so that the block is as small as the order of the steps allows.
+"""Placement of feature maps in one block of memory, the arena, as small as the order of the steps allows.
 
-Maps that are never needed at the same time share bytes; a step that may work in place has its target where its source was. No
-placement needs less than the largest sum of what is alive at one step: one that needs no more is the smallest there is.
+Feature maps that are never needed at the same time share bytes; a step that may work in place has its target where its source
+was. No placement needs less than the largest sum of what is alive at one step: one that needs no more is the smallest there is.
 """
 
 from __future__ import annotations
@@ -11,35 +11,35 @@ from dataclasses import dataclass
 
 from squeezekit.system.errors import SqueezekitError
 
-MOST_TRIES = 100_000
+MAX_TRIES = 100_000
 
 
 @dataclass(frozen=True)
-class Block:
+class ArenaBlock:
     """Bytes that stay in one place: `sizes[i]` of them at step `begin + i`."""
 
     begin: int
     sizes: tuple[int, ...]
 
     @classmethod
-    def of(cls, size: int, begin: int, end: int) -> Block:
+    def of(cls, size: int, begin: int, end: int) -> ArenaBlock:
         """The same size from step `begin` to step `end`, both included."""
         return cls(begin, (size,) * (end - begin + 1))
 
-    def at(self, step: int) -> int:
-        """Bytes that a step needs of it."""
+    def size_at(self, step: int) -> int:
+        """Bytes that it needs at a step; 0 where it is not alive."""
         return self.sizes[step - self.begin] if self.begin <= step < self.begin + len(self.sizes) else 0
 
-    def together(self, other: Block) -> Block:
+    def merged(self, other: ArenaBlock) -> ArenaBlock:
         """Both in one place, the larger of them at each step."""
         begin = min(self.begin, other.begin)
         end = max(self.begin + len(self.sizes), other.begin + len(other.sizes))
-        return Block(begin, tuple(max(self.at(step), other.at(step)) for step in range(begin, end)))
+        return ArenaBlock(begin, tuple(max(self.size_at(step), other.size_at(step)) for step in range(begin, end)))
 
-    def beside(self, other: Block) -> list[tuple[int, int]]:
-        """The distinct pairs of sizes at steps that need both."""
+    def shared_steps(self, other: ArenaBlock) -> list[tuple[int, int]]:
+        """The distinct pairs of sizes at steps at which both are alive."""
         steps = range(max(self.begin, other.begin), min(self.begin + len(self.sizes), other.begin + len(other.sizes)))
-        return sorted({(self.at(step), other.at(step)) for step in steps})
+        return sorted({(self.size_at(step), other.size_at(step)) for step in steps})
 
 
 @dataclass(frozen=True)
@@ -51,30 +51,32 @@ class Arena:
     offsets: tuple[int, ...]
 
 
-def placed(blocks: Sequence[Block]) -> Arena:
+def place_blocks(blocks: Sequence[ArenaBlock]) -> Arena:
     """A small arena for the blocks, mostly of `least` bytes; raises SqueezekitError where none is found.
 
     Blocks are placed in the order of their time, each at an end of the arena or beside a block that is there; where one fits
     nowhere, those before it move. The arena begins with `least` bytes and grows only when everything has been tried.
     """
     last = max(block.begin + len(block.sizes) for block in blocks)
-    least = bound = max(sum(block.at(step) for block in blocks) for step in range(last))
+    least = bound = max(sum(block.size_at(step) for block in blocks) for step in range(last))
     order = sorted(range(len(blocks)), key=lambda i: (blocks[i].begin, -max(blocks[i].sizes)))
     while True:
         search = _Search(blocks, order, bound)
         if search.place(0):
             return Arena(bound, least, tuple(search.offsets[i] for i in range(len(blocks))))
         if search.next_bound is None:
-            raise SqueezekitError("no place for its maps in memory was found; choose another network")
+            raise SqueezekitError("no placement of its feature maps in memory was found; choose another network")
         bound = search.next_bound
 
 
 class _Search:
-    def __init__(self, blocks: Sequence[Block], order: Sequence[int], bound: int) -> None:
+    """Depth-first, with at most MAX_TRIES placements of a block."""
+
+    def __init__(self, blocks: Sequence[ArenaBlock], order: Sequence[int], bound: int) -> None:
         self._blocks, self._order, self._bound = blocks, order, bound
         self._tries = 0
         self.offsets: dict[int, int] = {}
-        # The smallest arena that a place which was too far out would have needed.
+        # The smallest arena that would have allowed an offset that was too far out.
         self.next_bound: int | None = None
 
     def place(self, depth: int) -> bool:
@@ -82,9 +84,9 @@ class _Search:
         if depth == len(self._order):
             return True
         index = self._order[depth]
-        for offset in self._places(index):
+        for offset in self._candidates(index):
             self._tries += 1
-            if self._tries > MOST_TRIES:
+            if self._tries > MAX_TRIES:
                 return False
             self.offsets[index] = offset
             if self.place(depth + 1):
@@ -92,19 +94,20 @@ class _Search:
             del self.offsets[index]
         return False
 
-    def _places(self, index: int) -> list[int]:
+    def _candidates(self, index: int) -> list[int]:
+        """Offsets at which a block overlaps none of those placed before."""
         block = self._blocks[index]
         size = max(block.sizes)
-        met = [(start, pair) for i, start in self.offsets.items() for pair in block.beside(self._blocks[i])]
+        placed = [(start, pair) for i, start in self.offsets.items() for pair in block.shared_steps(self._blocks[i])]
         wanted = {0, self._bound - size}
-        for start, (ours, theirs) in met:
-            wanted |= {start + theirs, start - ours}
-        found = []
+        for start, (own, other) in placed:
+            wanted |= {start + other, start - own}
+        fitting = []
         for offset in sorted(wanted):
-            if offset < 0 or any(offset < start + theirs and start < offset + ours for start, (ours, theirs) in met):
+            if offset < 0 or any(offset < start + other and start < offset + own for start, (own, other) in placed):
                 continue
             if offset + size <= self._bound:
-                found.append(offset)
+                fitting.append(offset)
             elif self.next_bound is None or offset + size < self.next_bound:
                 self.next_bound = offset + size
-        return found
+        return fitting

@@ -1,4 +1,4 @@
-"""The integer reference: a plan computed in Python, to the bit as the C code does."""
+"""The integer reference: a plan computed in Python, to the same bit as the C code."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from squeezekit.integer.plan import PART, Convolution, Gating, Head, Plan, Pooling
+from squeezekit.integer.plan import LOW_BITS, IntegerConvolution, IntegerGating, IntegerHead, IntegerPlan, IntegerPooling
 
-LOW = (1 << PART) - 1
+LOW_MASK = (1 << LOW_BITS) - 1
 
 
 class IntegerNetwork(nn.Module):
@@ -18,7 +18,7 @@ class IntegerNetwork(nn.Module):
     Convolutions are computed in float64, where sums of integers below 2**53 are exact in any order; all else in int64.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: IntegerPlan) -> None:
         super().__init__()
         self.plan = plan
 
@@ -32,29 +32,36 @@ class IntegerNetwork(nn.Module):
         return logits + self._logits(pixels.flip(3)) if self.plan.mirrored else logits
 
     def _logits(self, pixels: Tensor) -> Tensor:
-        maps: dict[int, Tensor] = {0: pixels.to(torch.int64)}
+        feature_maps: dict[int, Tensor] = {0: pixels.to(torch.int64)}
         for step in self.plan.steps:
-            if isinstance(step, Head):
-                return _head(maps[step.source], step)
-            if isinstance(step, Pooling):
-                maps[step.target] = _largest(maps[step.source], step.size)
-            elif isinstance(step, Gating):
-                maps[step.target] = _gated(maps[step.source], step)
+            source = feature_maps[step.source]
+            if isinstance(step, IntegerHead):
+                return _head(source, step)
+            if isinstance(step, IntegerPooling):
+                feature_maps[step.target] = _max_pool(source, step.size)
+            elif isinstance(step, IntegerGating):
+                feature_maps[step.target] = _gated(source, step)
             else:
-                target = self.plan.maps[step.target]
-                if step.target not in maps:
+                target = self.plan.feature_maps[step.target]
+                if step.target not in feature_maps:
                     shape = (len(pixels), target.channels, target.height, target.width)
-                    maps[step.target] = torch.zeros(shape, dtype=torch.int64)
+                    feature_maps[step.target] = torch.zeros(shape, dtype=torch.int64)
                 part = slice(step.first, step.first + len(step.weights))
-                residual = maps[step.residual.source][:, part] if step.residual else None
-                maps[step.target][:, part] = _convolution(maps[step.source], step, residual)
+                residual = feature_maps[step.residual.source][:, part] if step.residual else None
+                feature_maps[step.target][:, part] = _convolution(source, step, residual)
         raise AssertionError("a plan ends with its head")
 
 
-def _convolution(x: Tensor, step: Convolution, residual: Tensor | None) -> Tensor:
+def rescale(sums: Tensor, gain: Tensor, shift: int) -> Tensor:
+    """From steps of a convolution's sums to steps of its feature map, at least 0 and rounded to nearest."""
+    c = sums.clamp(min=0)
+    return ((c >> LOW_BITS) * gain + ((c & LOW_MASK) * gain >> LOW_BITS) + (1 << (shift - 1))) >> shift
+
+
+def _convolution(x: Tensor, step: IntegerConvolution, residual: Tensor | None) -> Tensor:
     sums = _sums(x, step)
     if step.pooled:
-        sums = _largest(sums, 2)
+        sums = _max_pool(sums, 2)
     rescaled = rescale(sums, _column(step.gain), step.shift).clamp(max=255)
     if step.residual is None or residual is None:
         return rescaled
@@ -62,35 +69,29 @@ def _convolution(x: Tensor, step: Convolution, residual: Tensor | None) -> Tenso
     return (rescaled + added).clamp(max=255)
 
 
-def _sums(x: Tensor, step: Convolution) -> Tensor:
+def _sums(x: Tensor, step: IntegerConvolution) -> Tensor:
     if step.padding:
         n, channels, height, width = x.shape
         p = step.padding
-        wide = torch.tensor(step.border).view(1, -1, 1, 1).expand(n, channels, height + 2 * p, width + 2 * p).clone()
-        wide[:, :, p:-p, p:-p] = x
-        x = wide
+        padded = torch.tensor(step.border).view(1, -1, 1, 1).expand(n, channels, height + 2 * p, width + 2 * p).clone()
+        padded[:, :, p:-p, p:-p] = x
+        x = padded
     weights = torch.from_numpy(step.weights.transpose(0, 3, 1, 2).astype(np.float64))
     groups = len(weights) if step.depthwise else 1
     return F.conv2d(x.double(), weights, stride=step.stride, groups=groups).long() + _column(step.bias)
 
 
-def rescale(sums: Tensor, gain: Tensor, shift: int) -> Tensor:
-    """From steps of a convolution's sums to steps of its map, at least 0 and rounded to nearest."""
-    c = sums.clamp(min=0)
-    return ((c >> PART) * gain + ((c & LOW) * gain >> PART) + (1 << (shift - 1))) >> shift
-
-
-def _gated(x: Tensor, step: Gating) -> Tensor:
+def _gated(x: Tensor, step: IntegerGating) -> Tensor:
     values, gates = x.chunk(2, 1)
     share = torch.from_numpy(step.table.astype(np.int64))[gates]
     return (values * share + step.zero * (255 - share) + 127) // 255
 
 
-def _largest(x: Tensor, size: int) -> Tensor:
+def _max_pool(x: Tensor, size: int) -> Tensor:
     return F.max_pool2d(x.double(), size, stride=2, ceil_mode=True).long()
 
 
-def _head(x: Tensor, head: Head) -> Tensor:
+def _head(x: Tensor, head: IntegerHead) -> Tensor:
     weights, bias, gain = (torch.from_numpy(part.astype(np.int64)) for part in (head.weights, head.bias, head.gain))
     half = 1 << (head.shift - 1)
     if head.relu:

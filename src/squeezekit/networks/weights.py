@@ -20,7 +20,7 @@ def load_weights(network: nn.Module, path: Path) -> list[str]:
     Tensors of the last layer whose shape differs, because the number of classes does, keep their fresh values; their
     names are returned. Anything else that is missing, unknown or of another shape raises SqueezekitError.
     """
-    return take_weights(network, _read(path), str(path))
+    return take_weights(network, read_weights(path), str(path))
 
 
 def take_weights(network: nn.Module, given: Mapping[str, Tensor], source: str) -> list[str]:
@@ -53,7 +53,8 @@ def read_saved(path: Path) -> Any:
         raise ValueError(" ".join(str(error).split(". ")[0].split()) or type(error).__name__) from None
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a `.safetensors` file or a `.pth` by name; nothing in it is executed. Raises SqueezekitError."""
     try:
         content = load_file(path) if path.suffix == ".safetensors" else read_saved(path)
     except (OSError, SafetensorError, ValueError) as error:

@@ -1,13 +1,15 @@
-"""What there is to know of a network in the box before using it."""
+"""What there is to know of the pretrained models before using one."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from squeezekit.modelfile.sqz import read_sqz
 from squeezekit.networks.layer_table import layer_table
 from squeezekit.pretrained.files import FILES, pretrained_names
+from squeezekit.system.presentation import Row, Tabular
 
 LICENCE = "Apache-2.0"
 # What the first part of a name stands for.
@@ -16,7 +18,7 @@ DATA = {"cifar10": "CIFAR-10 (JPEG)", "digits": "scikit-learn's handwritten digi
 
 @dataclass(frozen=True)
 class Facts:
-    """Of one network: `bytes` of its file, `macs` multiply-adds of one picture, the peak of int8 activations in bytes.
+    """Of one model: `bytes` of its file, `macs` multiply-adds for one image, `activation_bytes` at their peak in int8.
 
     `accuracy` is that on test images, 0…1, measured once.
     """
@@ -37,8 +39,18 @@ class Facts:
         return asdict(self)
 
 
+class ModelList(Tabular, tuple[Facts, ...]):
+    """Pretrained models, a row each."""
+
+    def _shown(self) -> Row:
+        return {"models": [facts.name for facts in self]}
+
+    def _records(self) -> Sequence[Row]:
+        return [{**facts.as_json(), "classes": len(facts.classes)} for facts in self]
+
+
 def facts(name: str) -> Facts:
-    """Of the network in the box of that name; raises SqueezekitError for an unknown one."""
+    """Of the pretrained model of that name; raises SqueezekitError for an unknown one."""
     path = FILES / f"{name}.sqz"
     file = read_sqz(path)
     table = layer_table(file.network)
@@ -56,6 +68,6 @@ def facts(name: str) -> Facts:
     )
 
 
-def all_facts() -> list[Facts]:
-    """Of every network in the box, the smallest file first."""
-    return [facts(name) for name in pretrained_names()]
+def list_models() -> ModelList:
+    """The pretrained models, the smallest file first: name, bytes, parameters, MACs, accuracy and so on, and `to_frame()`."""
+    return ModelList(facts(name) for name in pretrained_names())

@@ -1,7 +1,8 @@
-"""The networks in the box: files of the package, found by name."""
+"""The pretrained models: files of the package, found by name."""
 
 from __future__ import annotations
 
+from os import PathLike, fspath
 from pathlib import Path
 
 from squeezekit.system.errors import SqueezekitError
@@ -14,15 +15,16 @@ def pretrained_names() -> list[str]:
     return [path.stem for path in sorted(FILES.glob("*.sqz"), key=lambda path: path.stat().st_size)]
 
 
-def model_path(model: str | Path) -> Path:
-    """Where a MODEL lies: a path of one's own, or else the file of a network in the box; raises SqueezekitError.
+def model_path(model: str | PathLike[str]) -> Path:
+    """Where a MODEL lies: a path of one's own, or else the file of a pretrained model; raises SqueezekitError.
 
-    A run folder, a `.sqz` or an `.onnx` file in the current directory comes before a network of the same name.
+    A run folder, a `.sqz` or an `.onnx` file in the current directory comes before a pretrained model of the same name.
     """
-    path = Path(model).expanduser()
+    name = fspath(model)
+    path = Path(name).expanduser()
     if path.exists():
         return path
-    if str(model) in pretrained_names():
-        return FILES / f"{model}.sqz"
+    if name in pretrained_names():
+        return FILES / f"{name}.sqz"
     known = ", ".join(pretrained_names())
-    raise SqueezekitError(f"{model}: does not exist; give a run folder, a .sqz or an .onnx file, or one of {known}")
+    raise SqueezekitError(f"{name}: does not exist; give a run folder, a .sqz or an .onnx file, or one of {known}")

@@ -1,4 +1,4 @@
-"""Plots of a report, as SVG that takes the page's colours; every one with the values that it shows."""
+"""Plots of a report, as SVG that takes the page's colors; every one with the values that it shows."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from squeezekit.networks.layer_table import Layer
 from squeezekit.reporting.document import Column, Plot, Table
-from squeezekit.reporting.language import Language
+from squeezekit.reporting.localization import Language
+from squeezekit.training.confusion_figure import draw_confusion
 
-# A colour that nothing else has stands for that of the text.
+# A color that nothing else has stands for that of the text.
 INK = "#010203"
-COLOURS = ("#1f77b4", "#e07b00", "#2ca02c", "#c43c39", "#8e63b6", "#8c6d31", "#d45f9e", "#4f8f8b")
+COLORS = ("#1f77b4", "#e07b00", "#2ca02c", "#c43c39", "#8e63b6", "#8c6d31", "#d45f9e", "#4f8f8b")
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "squeezekit",
@@ -45,12 +46,12 @@ def curves(what: str, history: Sequence[Mapping[str, float]], falls: Sequence[in
     epochs = [int(row["epoch"]) for row in history]
 
     def draw(axis: Axes) -> None:
-        for part, colour in zip(("training", "validation"), COLOURS, strict=False):
-            axis.plot(epochs, [row[f"{part}_{what}"] for row in history], color=colour, label=language.text(part))
+        for part, color in zip(("training", "validation"), COLORS, strict=False):
+            axis.plot(epochs, [row[f"{part}_{what}"] for row in history], color=color, label=language.text(part))
         for number, epoch in enumerate(falls):
             label = language.text("rate falls") if number == 0 else None
             axis.axvline(epoch, color=INK, alpha=0.35, linestyle="--", linewidth=0.8, label=label)
-        axis.axvline(best, color=COLOURS[2], linestyle=":", label=language.text("best epoch"))
+        axis.axvline(best, color=COLORS[2], linestyle=":", label=language.text("best epoch"))
         axis.set(xlabel=language.text("epoch"), ylabel=language.text(what))
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.legend()
@@ -69,7 +70,7 @@ def rate_curves(rows: Sequence[Row], names: Sequence[str], language: Language) -
         for number, (row, name) in enumerate(zip(rows, names, strict=True)):
             losses = [loss if math.isfinite(loss) else math.nan for loss in row["curve"]]
             label = f"{language.number(row['fields']['learning_rate'])}: {language.text(f'state {name}')}"
-            axis.plot(range(1, len(losses) + 1), losses, color=COLOURS[number % len(COLOURS)], label=label, marker=".")
+            axis.plot(range(1, len(losses) + 1), losses, color=COLORS[number % len(COLORS)], label=label, marker=".")
         axis.set(xlabel=language.text("epoch"), ylabel=language.text("validation loss"))
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.legend()
@@ -94,7 +95,7 @@ def heat_map(cells: Mapping[tuple[Any, Any], float], first: str, second: str, ep
         for (x, y), loss in cells.items():
             i, j = down.index(x), across.index(y)
             depth = (loss - low) / ((high - low) or 1)
-            axis.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor=COLOURS[0], alpha=0.75 - 0.7 * depth, edgecolor="none"))
+            axis.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor=COLORS[0], alpha=0.75 - 0.7 * depth, edgecolor="none"))
             axis.text(j, i, language.number(loss, 4), ha="center", va="center")
         axis.set(xlim=(-0.5, len(across) - 0.5), ylim=(-0.5, len(down) - 0.5), xlabel=second, ylabel=first)
         axis.set_xticks(range(len(across)), [language.shown(value) for value in across])
@@ -111,7 +112,7 @@ def bars(name: str, caption: str, shares: Mapping[str, float], titles: tuple[str
     ordered = sorted(shares.items(), key=lambda item: -item[1])
 
     def draw(axis: Axes) -> None:
-        axis.barh([name for name, _ in ordered], [share for _, share in ordered], color=COLOURS[0])
+        axis.barh([name for name, _ in ordered], [share for _, share in ordered], color=COLORS[0])
         for place, (_, share) in enumerate(ordered):
             axis.text(share + 0.01, place, language.percent(share), va="center")
         axis.invert_yaxis()
@@ -129,11 +130,11 @@ def pareto(rows: Sequence[Row], front: Sequence[int], size: str, recommended: in
     joined = [points[point] for point in front]
 
     def draw(axis: Axes) -> None:
-        axis.scatter([row["sizes"][size] for row in rows], [row["accuracy"] for row in rows], s=14, color=COLOURS[0], alpha=0.6)
+        axis.scatter([row["sizes"][size] for row in rows], [row["accuracy"] for row in rows], s=14, color=COLORS[0], alpha=0.6)
         axis.plot(
             [row["sizes"][size] for row in joined],
             [row["accuracy"] for row in joined],
-            color=COLOURS[1],
+            color=COLORS[1],
             marker="o",
             markersize=4,
         )
@@ -143,7 +144,7 @@ def pareto(rows: Sequence[Row], front: Sequence[int], size: str, recommended: in
             [best["accuracy"]],
             s=90,
             marker="*",
-            color=COLOURS[3],
+            color=COLORS[3],
             zorder=3,
             label=language.text("recommended"),
         )
@@ -161,30 +162,16 @@ def pareto(rows: Sequence[Row], front: Sequence[int], size: str, recommended: in
 
 
 def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], language: Language) -> Plot:
-    """Images of each class taken for each class."""
-    count = len(classes)
+    """The confusion matrix, and its counts as a table."""
 
     def draw(axis: Axes) -> None:
-        for i, row in enumerate(matrix):
-            for j, images in enumerate(row):
-                colour = COLOURS[0] if i == j else COLOURS[3]
-                depth = images / max(sum(row), 1)
-                axis.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor=colour, alpha=0.05 + 0.8 * depth, edgecolor="none"))
-                if count <= 20 and images:
-                    axis.text(j, i, language.integer(images), ha="center", va="center", fontsize=8)
-        axis.set(
-            xlim=(-0.5, count - 0.5),
-            ylim=(count - 0.5, -0.5),
-            xlabel=language.text("taken for"),
-            ylabel=language.text("right class"),
-        )
-        axis.set_xticks(range(count), classes, rotation=45, ha="right")
-        axis.set_yticks(range(count), classes)
+        labels = {"predicted": language.text("predicted class"), "actual": language.text("true class")}
+        draw_confusion(axis, matrix, classes, **labels, number=language.integer)
 
-    columns = [Column(language.text("right class")), *(Column(name, "integer") for name in classes)]
+    columns = [Column(language.text("true class")), *(Column(name, "integer") for name in classes)]
     rows = [[name, *row] for name, row in zip(classes, matrix, strict=True)]
-    size = min(2.2 + 0.42 * count, 12)
-    return _plot("confusion", language.text("confusion"), draw, columns, rows, language, height=size, grid=False, ticks=False)
+    height = min(2.2 + 0.42 * len(classes), 12)
+    return _plot("confusion", language.text("confusion"), draw, columns, rows, language, height=height, grid=False, ticks=False)
 
 
 def diagram(layers: Sequence[Layer], language: Language) -> Plot:
@@ -195,9 +182,9 @@ def diagram(layers: Sequence[Layer], language: Language) -> Plot:
         for layer in layers:
             channels, side = layer.output[0], layer.output[1] if len(layer.output) == 3 else 1
             width, height = 0.25 * math.log2(channels + 1), 0.3 + math.log2(side + 1)
-            colour = COLOURS[{"Fire": 0, "Conv2d": 1, "MaxPool2d": 2}.get(layer.type, 4)]
+            color = COLORS[{"Fire": 0, "Conv2d": 1, "MaxPool2d": 2}.get(layer.type, 4)]
             axis.add_patch(
-                Rectangle((left, -height / 2), width, height, facecolor=colour, alpha=0.45, edgecolor=INK, linewidth=0.6)
+                Rectangle((left, -height / 2), width, height, facecolor=color, alpha=0.45, edgecolor=INK, linewidth=0.6)
             )
             shape = "×".join(str(part) for part in layer.output)
             axis.text(
@@ -217,9 +204,9 @@ def folds(rows: Sequence[Row], spread: Mapping[str, float], language: Language) 
     accuracies = [row["accuracy"] for row in rows]
 
     def draw(axis: Axes) -> None:
-        axis.axhspan(spread["low"], spread["high"], color=COLOURS[0], alpha=0.15)
-        axis.axhline(spread["mean"], color=COLOURS[0])
-        axis.scatter(range(1, len(rows) + 1), accuracies, color=COLOURS[1], zorder=3)
+        axis.axhspan(spread["low"], spread["high"], color=COLORS[0], alpha=0.15)
+        axis.axhline(spread["mean"], color=COLORS[0])
+        axis.scatter(range(1, len(rows) + 1), accuracies, color=COLORS[1], zorder=3)
         axis.set(xlabel=language.text("trial"), ylabel=language.text("validation accuracy"))
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.yaxis.set_major_formatter(FuncFormatter(lambda y, _: language.percent(y)))
@@ -265,7 +252,7 @@ def _plot(
 
 
 def _for_page(svg: str, caption: str) -> str:
-    """Without prologue and fixed size, in the colour of the text, and with a title for screen readers."""
+    """Without prologue and fixed size, in the color of the text, and with a title for screen readers."""
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
     svg = re.sub(
         r'<svg [^>]*?viewBox="([^"]*)"[^>]*>',

@@ -1,4 +1,4 @@
-"""What a report is made of: sections of paragraphs, tables, plots and pictures, in one language."""
+"""The parts of a report: sections of paragraphs, tables, plots and images, in one language."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["text", "integer", "percent", "loss", "number"]
+ValueFormat = Literal["text", "integer", "percent", "loss", "number"]
 
 
 @dataclass(frozen=True)
@@ -16,12 +16,12 @@ class Column:
     """A column of a table; `kind` says how its values are shown."""
 
     title: str
-    kind: Kind = "text"
+    kind: ValueFormat = "text"
 
 
 @dataclass(frozen=True)
 class Table:
-    """Values as they are, numbers unrounded; `explored` tables can be sorted and filtered."""
+    """Unrounded values; `explored` tables can be sorted and filtered, `marked` is the index of a highlighted row."""
 
     name: str
     caption: str
@@ -31,7 +31,7 @@ class Table:
     marked: int | None = None
 
     def as_csv(self) -> str:
-        """The same values, unrounded."""
+        """Titles and unrounded values as CSV."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([column.title for column in self.columns])
@@ -58,26 +58,26 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Listing:
-    """Text as it is, such as a file."""
+    """Preformatted text, such as a file."""
 
     caption: str
     text: str
 
 
 @dataclass(frozen=True)
-class Pictures:
+class ImageRows:
     """Rows of images, each with its title, as `data:` addresses."""
 
     caption: str
     rows: Sequence[tuple[str, str]]
 
 
-Block = Table | Plot | Paragraph | Listing | Pictures
+Block = Table | Plot | Paragraph | Listing | ImageRows
 
 
 @dataclass(frozen=True)
-class Section:
-    """A title and what stands below it."""
+class ReportSection:
+    """A title and the blocks below it."""
 
     title: str
     blocks: Sequence[Block] = field(default_factory=tuple)

@@ -10,14 +10,13 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from squeezekit.reporting.document import Plot, Section, Table
-from squeezekit.reporting.language import Language
-from squeezekit.reporting.run_story import RunStory
-from squeezekit.reporting.study_story import CrossValidationStory, StudyStory
+from squeezekit.reporting.document import Plot, ReportSection, Table
+from squeezekit.reporting.localization import Language
+from squeezekit.reporting.run_report import RunReport
+from squeezekit.reporting.study_report import CrossValidationReport, StudyReport
 from squeezekit.system import atomic_io
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.version import version
-from squeezekit.training.run_folder import Run
 
 
 def write_report(folders: Sequence[str | Path], out: str | Path, language: str = "en", assets: str | Path | None = None) -> Path:
@@ -25,30 +24,30 @@ def write_report(folders: Sequence[str | Path], out: str | Path, language: str =
 
     Raises SqueezekitError for a folder that holds no finished run, search or cross-validation.
     """
-    say, out = Language(language), Path(out).expanduser()
-    parts = [_story(Path(folder).expanduser(), say) for folder in folders]
-    page = _environment(say).get_template("report.html.jinja")
-    text = page.render(say=say, parts=parts, version=version())
+    out, words = Path(out).expanduser(), Language(language)
+    parts = [_sections_of(Path(folder).expanduser(), words) for folder in folders]
+    page = _environment().get_template("report.html.jinja")
+    text = page.render(language=words, parts=parts, version=version())
     atomic_io.write_text(out, text)
     if assets:
         _write_assets(parts, Path(assets).expanduser())
     return out
 
 
-def _story(folder: Path, say: Language) -> tuple[str, list[Section]]:
-    """Title and sections."""
+def _sections_of(folder: Path, language: Language) -> tuple[str, list[ReportSection]]:
+    """Title and sections of one folder."""
     if (folder / "crossval.json").is_file():
-        found = CrossValidationStory(_json(folder / "crossval.json"), say)
+        found = CrossValidationReport(_json(folder / "crossval.json"), language)
         return found.title, found.sections()
     if (folder / "study.db").is_file() or (folder / "trials.csv").is_file():
         if not (folder / "summary.json").is_file():
             raise SqueezekitError(f"{folder}: its search is not finished; go on with the same command")
-        study = StudyStory(folder, _json(folder / "summary.json"), say)
+        study = StudyReport(folder, _json(folder / "summary.json"), language)
         return study.title, study.sections()
     if not (folder / "config.toml").is_file():
         raise SqueezekitError(f"{folder}: holds no run, search or cross-validation; give what train, search or crossval has made")
-    story = RunStory(Run(folder), say)
-    return story.title, [story.aim(), *story.sections()]
+    run = RunReport(folder, language)
+    return run.title, [run.aim(), *run.sections()]
 
 
 def _json(path: Path) -> dict[str, object]:
@@ -59,7 +58,7 @@ def _json(path: Path) -> dict[str, object]:
     return content
 
 
-def _environment(say: Language) -> Environment:
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("squeezekit.reporting", "pages"),
         autoescape=True,
@@ -69,16 +68,16 @@ def _environment(say: Language) -> Environment:
     )
     environment.tests["sortable"] = lambda value: isinstance(value, int | float) and not isinstance(value, bool)
     environment.filters["kind"] = lambda block: type(block).__name__
-    environment.filters["own_names"] = _own_names
+    environment.filters["unique_ids"] = _unique_ids
     return environment
 
 
-def _own_names(svg: str, prefix: str) -> Markup:
-    """With names of its own, since all drawings of a page share them."""
+def _unique_ids(svg: str, prefix: str) -> Markup:
+    """An SVG with a prefix to its IDs, which all drawings of a page would share otherwise."""
     return Markup(re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{prefix}-", svg))
 
 
-def _write_assets(parts: Sequence[tuple[str, list[Section]]], folder: Path) -> None:
+def _write_assets(parts: Sequence[tuple[str, list[ReportSection]]], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number, (_title, sections) in enumerate(parts):
         # Several folders may each have a table of that name.
@@ -88,5 +87,5 @@ def _write_assets(parts: Sequence[tuple[str, list[Section]]], folder: Path) -> N
                 atomic_io.write_text(folder / f"{prefix}{block.name}.csv", block.as_csv())
             elif isinstance(block, Plot):
                 atomic_io.write_text(folder / f"{prefix}{block.name}.csv", block.data.as_csv())
-                # Alone there is no text around it whose colour it could take.
+                # A file of its own has no text around it whose color it could inherit.
                 atomic_io.write_text(folder / f"{prefix}{block.name}.svg", block.svg.replace("currentColor", "#222222"))

@@ -1,7 +1,5 @@
-"""Which network and which recipe: spaces, and studies that look through them."""
+"""Which network and which recipe: spaces, studies, cross-validation, the learning-rate range."""
 
-from squeezekit.search.crossval import cross_validate
-from squeezekit.search.lr_range import lr_range
-from squeezekit.search.search import search
+from squeezekit.system.callable_package import make_callable
 
-__all__ = ["cross_validate", "lr_range", "search"]
+make_callable(__name__, "squeezekit.search.search", "search")

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from squeezekit.search.plan import Plan
+from squeezekit.search.plan import StudyPlan
 from squeezekit.search.space import Fields
 from squeezekit.search.study import Study
 from squeezekit.search.trial import OnEpoch, trained_here
@@ -30,7 +30,7 @@ from squeezekit.training.run_folder import Run
 
 LOOK_SECONDS = 0.2
 MOST_LOSSES = 5
-# What says how far a run is comes after what it says.
+# Files that record how far a run is are written after what they record.
 LAST_WRITTEN = ("config.toml", "last.pt", "metrics.csv", "summary.json")
 Files = Mapping[str, bytes]
 
@@ -108,13 +108,13 @@ class _Task:
     def __init__(self, place: dict[str, Any], stop: Event) -> None:
         self._place, self._stop = place, stop
 
-    def trained(self, plan: Plan, fields: Fields, folder: Path, on_epoch: OnEpoch) -> Run:
+    def trained(self, plan: StudyPlan, fields: Fields, folder: Path, on_epoch: OnEpoch) -> Run:
         for _ in range(MOST_LOSSES):
             if self._tried(plan, fields, folder, on_epoch):
                 return Run(folder)
         raise RunFailed(f"its node was lost {MOST_LOSSES} times; look at the cluster's memory")
 
-    def _tried(self, plan: Plan, fields: Fields, folder: Path, on_epoch: OnEpoch) -> bool:
+    def _tried(self, plan: StudyPlan, fields: Fields, folder: Path, on_epoch: OnEpoch) -> bool:
         """Whether the run is finished: False when its node was lost."""
         import ray
         from ray.util.queue import Queue
@@ -156,7 +156,7 @@ def _trained_there(plan: str, fields: Fields, begun: Files, epochs: Any, threads
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "run"
         write_files(folder, begun)
-        trained_here(Plan.model_validate_json(plan), fields, folder, lambda row: epochs.put((row, files_of(folder))))
+        trained_here(StudyPlan.model_validate_json(plan), fields, folder, lambda row: epochs.put((row, files_of(folder))))
         return files_of(folder)
 
 
@@ -166,7 +166,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 def write_files(folder: Path, files: Files) -> None:
-    """Make or renew a run folder so that a kill at any instant leaves one that goes on."""
+    """Make or renew a run folder so that after a kill at any instant it can be resumed."""
     for name in sorted(files, key=lambda name: LAST_WRITTEN.index(name) if name in LAST_WRITTEN else -1):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

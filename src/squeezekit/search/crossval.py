@@ -1,4 +1,4 @@
-"""Cross-validation: every image validates once, and what that says about networks that are yet to be trained."""
+"""Cross-validation: every image validates once; means, intervals, and a test between two networks."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from squeezekit.search.curves import curve_names
-from squeezekit.search.plan import Plan, planned
-from squeezekit.search.results import Row
+from squeezekit.search.plan import StudyPlan, planned
+from squeezekit.search.results import Row, as_record
 from squeezekit.search.search import carry_out, csv_of
 from squeezekit.search.space import Space
 from squeezekit.search.study import GRACE_SECONDS, Study
-from squeezekit.system import atomic_io
+from squeezekit.system import atomic_io, presentation
 from squeezekit.system.errors import RunFailed, SqueezekitError
 
 CONFIDENCE = 0.95
@@ -52,9 +52,12 @@ class Comparison:
     p: float
 
 
-@dataclass(frozen=True)
-class CrossValidation:
-    """The result: accuracies 0…1 and losses of `folds` · `repeats` trainings, each by its own part of the training images."""
+@dataclass(frozen=True, repr=False)
+class CrossValidation(presentation.Tabular):
+    """The result: accuracies 0…1 and losses of `folds` · `repeats` trainings, each by its own part of the training images.
+
+    `to_frame()` has a row for each training.
+    """
 
     study: str
     folds: int
@@ -69,9 +72,24 @@ class CrossValidation:
         """Plain data."""
         return asdict(self)
 
+    def _shown(self) -> presentation.Row:
+        accuracy, percent = self.accuracy, presentation.percent
+        interval = f"{percent(accuracy.low)} to {percent(accuracy.high)}"
+        sizes = {"folds": self.folds, "repeats": self.repeats}
+        return {
+            "study": self.study,
+            **sizes,
+            "accuracy": percent(accuracy.mean),
+            "95 % interval": interval,
+            "loss": self.loss.mean,
+        }
+
+    def _records(self) -> Sequence[presentation.Row]:
+        return [as_record(row) for row in self.rows]
+
 
 def cross_validate(
-    data: str | Path | None,
+    data: Any,
     out: str | Path,
     *,
     folds: int = 5,
@@ -90,7 +108,7 @@ def cross_validate(
 
     Every class is divided in proportion; `repeats` divides and trains anew, with other seeds. Test images are left alone.
     `against` is the folder of a finished cross-validation of another network or recipe on the same folds, to compare with.
-    `jobs` and `cluster` are as in `search`. Runs are in `out`, and the same call goes on with what was stopped.
+    `jobs` and `cluster` are as in `search`. Runs are in `out`, and the same call continues what was stopped.
 
     Raises SqueezekitError for wrong input, RunFailed when a training fails, Interrupted after Ctrl-C.
     """
@@ -150,7 +168,7 @@ def _shrinkage(count: int, folds: int) -> float:
     return math.sqrt(1 / count + 1 / (folds - 1))
 
 
-def _read(folder: Path, plan: Plan) -> dict[str, Any]:
+def _read(folder: Path, plan: StudyPlan) -> dict[str, Any]:
     try:
         other: dict[str, Any] = json.loads((folder / "crossval.json").read_text())
     except (OSError, ValueError):

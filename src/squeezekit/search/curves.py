@@ -1,4 +1,4 @@
-"""Curves of learning-rate comparisons, each with its name (requirement R12)."""
+"""Names for the curves of a learning-rate comparison."""
 
 from __future__ import annotations
 

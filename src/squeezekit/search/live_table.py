@@ -13,7 +13,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 
-from squeezekit.search.plan import Plan
+from squeezekit.search.plan import StudyPlan
 from squeezekit.search.results import Row, recommended
 from squeezekit.system.console import console
 
@@ -24,11 +24,11 @@ MOST_ROWS = 8
 class LiveTable:
     """On a terminal: running trials with their curves, the best so far, counts, time left. Elsewhere a line for each trial."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: StudyPlan) -> None:
         self._screen = console()
         self._plan, self._live = plan, Live(console=self._screen, auto_refresh=False, transient=True)
         self._begin = time.monotonic()
-        self._told: set[int] | None = None
+        self._printed: set[int] | None = None
         self._ended_before = 0
 
     def __enter__(self) -> Self:
@@ -41,13 +41,13 @@ class LiveTable:
 
     def show(self, rows: Sequence[Row]) -> None:
         """How it stands now."""
-        if self._told is None:
-            # What an earlier call has done says nothing about the time left.
-            self._told = {row.point for row in rows if row.ended}
-            self._ended_before = len(self._told)
+        if self._printed is None:
+            # What an earlier call has done is no measure of the time left.
+            self._printed = {row.point for row in rows if row.ended}
+            self._ended_before = len(self._printed)
         for row in rows:
-            if row.ended and row.point not in self._told:
-                self._told.add(row.point)
+            if row.ended and row.point not in self._printed:
+                self._printed.add(row.point)
                 self._screen.print(line(row, self._plan.size), markup=False, emoji=False, soft_wrap=True)
         if self._screen.is_terminal:
             self._live.update(Group(self._table(rows), self._counts(rows)), refresh=True)

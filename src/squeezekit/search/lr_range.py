@@ -1,36 +1,36 @@
-"""Which learning rate? One that rises from far too low to far too high tells in an epoch (Smith, 2017, section 3.3)."""
+"""Which learning rate? A training whose rate rises from far too low to far too high shows it in an epoch."""
 
 from __future__ import annotations
 
-import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
-from squeezekit.system.console import progress_bar
+from squeezekit.data.sources import data_name
 from squeezekit.system.errors import RunFailed, SqueezekitError
+from squeezekit.system.presentation import Row, Tabular
+from squeezekit.training.callbacks import LearningRateRange, ProgressBar
 from squeezekit.training.device import keep_freed_memory
 from squeezekit.training.distributed import Processes
+from squeezekit.training.interruption import Diverged
 from squeezekit.training.loop import Trainer
 from squeezekit.training.settings import resolve
-from squeezekit.training.train import start_run, trainer_of
+from squeezekit.training.train import fitting_batch_size, start_run, trainer_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Small sets are gone through more than once.
 LEAST_STEPS = 100
-# The smoothed loss is an average over about that share of all steps.
-SMOOTHING = 0.05
-# A smoothed loss so many times the lowest one is beyond all use.
-FAR_TOO_HIGH = 4.0
 # The suggestion, as a share of the rate at which the smoothed loss is lowest.
 PRUDENCE = 0.1
 
 
-@dataclass(frozen=True)
-class LrRange:
+@dataclass(frozen=True, repr=False)
+class LrRange(Tabular):
     """Rates, and the smoothed training loss at each; `lowest` is the rate where that is lowest, `suggested` a tenth of it.
 
     `muon_rate` is what goes with the suggestion where the recipe uses Muon, whose own rate rises in step.
@@ -46,9 +46,22 @@ class LrRange:
         """Plain data."""
         return asdict(self)
 
+    def plot(self) -> Figure:
+        """Smoothed loss against learning rate, the suggested one marked."""
+        from squeezekit.system.figures import rates_figure
+
+        return rates_figure(self.rates, self.losses, self.suggested)
+
+    def _shown(self) -> Row:
+        muon = {} if self.muon_rate is None else {"muon_rate": self.muon_rate}
+        return {"suggested": self.suggested, **muon, "lowest": self.lowest, "steps": len(self.rates)}
+
+    def _records(self) -> Sequence[Row]:
+        return [{"rate": rate, "loss": loss} for rate, loss in zip(self.rates, self.losses, strict=True)]
+
 
 def lr_range(
-    data: str | Path | None,
+    data: Any,
     *,
     from_rate: float = 1e-5,
     to_rate: float = 1.0,
@@ -66,14 +79,9 @@ def lr_range(
         raise SqueezekitError(f"--min-rate {from_rate:g} --max-rate {to_rate:g}: give two rates above 0, the lower one first")
     file = Path(config).expanduser() if config else None
     if data is not None:
-        fields["data"] = str(data)
-    with tempfile.TemporaryDirectory() as folder:
-        settings = resolve(network=network, recipe=recipe, config=file, fields=fields)
-        run, source = start_run(Path(folder) / "run", *settings)
-        keep_freed_memory()
-        trainer = trainer_of(run, source.training, Processes())
-    epochs = int(fields.get("epochs") or -(-LEAST_STEPS // trainer.training.steps))
-    rates, losses = _rise(trainer, from_rate, to_rate, epochs)
+        fields["data"] = data_name(data)
+    found = _rising(resolve(network=network, recipe=recipe, config=file, fields=fields), from_rate, to_rate, fields.get("epochs"))
+    trainer, rates, losses = found
     best = min(range(len(losses)), key=losses.__getitem__)
     if best == 0 or losses[best] > 0.99 * losses[0]:
         raise RunFailed(f"the loss falls at no rate from {from_rate:g} to {to_rate:g}; try others, or --batch-norm if it is off")
@@ -82,31 +90,23 @@ def lr_range(
     return LrRange(rates, losses, rates[best], suggested, muon and float(f"{muon:.2g}"))
 
 
-def _rise(trainer: Trainer, from_rate: float, to_rate: float, epochs: int) -> tuple[list[float], list[float]]:
-    steps = epochs * trainer.training.steps
-    keeping = 1 - 1 / max(SMOOTHING * steps, 1)
-    trainer.network.train()
-    rates, losses, average = list[float](), list[float](), 0.0
-    with progress_bar("learning rate", steps) as advance:
-        for step, (images, labels) in enumerate(_batches(trainer, epochs)):
-            # Dropout is drawn by the step.
-            trainer.progress.step = step
-            rate = from_rate * (to_rate / from_rate) ** (step / max(steps - 1, 1))
-            loss = float(trainer.step(images, labels, rate)[0])
-            advance(1, f"rate {rate:.2g} · loss {loss:.3f}")
-            if not math.isfinite(loss):
-                break
-            average = keeping * average + (1 - keeping) * loss
-            rates.append(rate)
-            # As if the average had not begun with 0.
-            losses.append(average / (1 - keeping ** (step + 1)))
-            if losses[-1] > FAR_TOO_HIGH * min(losses):
-                break
-    if not rates:
+def _rising(
+    settings: tuple[dict[str, Any], dict[str, Any], dict[str, Any]], from_rate: float, to_rate: float, epochs: int | None
+) -> tuple[Trainer, list[float], list[float]]:
+    """The trainer, rates and smoothed losses."""
+    with tempfile.TemporaryDirectory() as folder:
+        opened = start_run(Path(folder) / "run", *settings)
+        run, source = opened.run, opened.source
+        assert source is not None
+        images = len(run.split.training)
+        steps = -(-images // fitting_batch_size(run.config.recipe.batch_size, images))
+        changes = {"epochs": int(epochs or -(-LEAST_STEPS // steps)), "patience": 0}
+        run.config = run.config.model_copy(update={"recipe": run.config.recipe.model_copy(update=changes)})
+        keep_freed_memory()
+        trainer = trainer_of(run, source.training, Processes(), network=opened.network, teacher=opened.teacher)
+    rising = LearningRateRange(from_rate, to_rate, trainer.recipe.epochs * trainer.training.steps)
+    with suppress(Diverged):
+        trainer.fit([rising, ProgressBar("learning rate range")])
+    if not rising.rates:
         raise RunFailed("the training loss is no number from the first step on; lower --min-rate")
-    return rates, losses
-
-
-def _batches(trainer: Trainer, epochs: int) -> Iterator[tuple[Tensor, Tensor]]:
-    for epoch in range(epochs):
-        yield from trainer.training.shuffled(epoch, 0)
+    return trainer, rising.rates, rising.losses

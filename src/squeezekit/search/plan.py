@@ -1,4 +1,4 @@
-"""Everything that a study depends on, settled before its first trial."""
+"""Everything that a study depends on, decided before its first trial."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from squeezekit.data.sources import load_images
+from squeezekit.data.sources import data_name, load_images
 from squeezekit.networks.layer_table import layer_table
 from squeezekit.networks.registry import first_problem, network_class
 from squeezekit.search.space import Fields, Space, named_space, space_of
@@ -20,7 +20,7 @@ Pruner = Literal["halving", "hyperband", "none"]
 Size = Literal["parameters", "macs", "bytes", "ram"]
 
 
-class Limits(BaseModel):
+class SizeLimits(BaseModel):
     """What a network may need at most; 0: anything. Checked before it trains."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,7 +39,7 @@ class Limits(BaseModel):
         return None
 
 
-class Plan(BaseModel):
+class StudyPlan(BaseModel):
     """The same plan is the same study, on whichever machine.
 
     `fields` are the same for all trials, `space` says what varies (the tables of a space file, or `points`); `trials` is how
@@ -57,7 +57,7 @@ class Plan(BaseModel):
     trials: int = Field(50, ge=1, le=100_000)
     pruner: Pruner = "halving"
     size: Size = "parameters"
-    limits: Limits = Limits()
+    limits: SizeLimits = SizeLimits()
     seed: int = Field(0, ge=0)
     images: str = ""
 
@@ -75,30 +75,32 @@ class Plan(BaseModel):
 def planned(
     space: str | Space,
     *,
-    data: str | Path | None,
+    data: Any,
     network: str | None,
     recipe: str | None,
     config: str | Path | None,
     fields: Fields,
     **options: Any,
-) -> Plan:
-    """The plan that a user's flags come to, `space` a built-in one's name, a file or points of our own.
+) -> StudyPlan:
+    """The plan that a user's flags make; `space` is the name of a built-in one, a file, or points.
 
-    Raises SqueezekitError for anything in it that cannot be.
+    Raises SqueezekitError where something in it is impossible.
     """
     tables = read_tables(Path(config).expanduser()) if config else {}
     presets = {table: content.pop("name", None) for table, content in tables.items()}
     network, recipe = network or presets.get("network") or "squeezenet-cifar", recipe or presets.get("recipe") or "modern"
     fields = {**{name: value for content in tables.values() for name, value in content.items()}, **fields}
     if data is not None:
-        fields["data"] = str(data)
+        if not isinstance(data, str | Path):
+            raise SqueezekitError("workers of a search cannot see pictures in memory; save them as a folder and give its path")
+        fields["data"] = data_name(data)
     for name in fields:
         table_of(name, network_class(network))
     varied = named_space(space, network, fields) if isinstance(space, str) else space
     if twice := next((name for name in varied.fields if name in fields), None):
         raise SqueezekitError(f"{twice} varies in the space; leave it out of the flags and the file")
     try:
-        plan = Plan(
+        plan = StudyPlan(
             network=network, recipe=recipe, fields={**fields, "test": False}, space=_tables_of(varied, network), **options
         )
     except ValidationError as error:
@@ -108,7 +110,7 @@ def planned(
     return _with_images(plan)
 
 
-def _with_images(plan: Plan) -> Plan:
+def _with_images(plan: StudyPlan) -> StudyPlan:
     """With what depends on the images, so that sizes are right before any training."""
     draft = plan.config({})
     network, run = draft.network, draft.run
@@ -131,7 +133,7 @@ def _tables_of(space: Space, network: str) -> dict[str, Any]:
 
 def sizes_of(config: RunConfig) -> dict[str, int]:
     """Parameters, multiply-adds, bytes of int8 weights (biases in four bytes each), peak bytes of int8 activations."""
-    # Batch normalization is part of the weights once a network is in use.
+    # In evaluation mode batch normalization is folded into the weights.
     folded = config.network.folded()
     table = layer_table(folded)
     tensors = list(folded.build().parameters())

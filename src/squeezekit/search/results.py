@@ -1,4 +1,4 @@
-"""What became of each point of a study."""
+"""The results of a study: one row for each point."""
 
 from __future__ import annotations
 
@@ -37,6 +37,12 @@ class Row:
         return self.state not in ("running", "waiting")
 
 
+def as_record(row: Row) -> dict[str, Any]:
+    """A row of a table: point, state, what was tried, how it went, how large it is."""
+    results = {"validation_loss": row.loss, "loss_error": row.loss_error, "validation_accuracy": row.accuracy}
+    return {"point": row.point, "state": row.state, **row.fields, **results, **row.sizes, "seconds": row.seconds}
+
+
 def rows_of(trials: Iterable[FrozenTrial]) -> list[Row]:
     """One for each point, of the attempt that counts."""
     counting = attempts(trials)
@@ -56,7 +62,7 @@ def attempts(trials: Iterable[FrozenTrial]) -> dict[int, FrozenTrial]:
 
 
 def died(trial: FrozenTrial) -> bool:
-    """Whether whoever ran it ended before it did."""
+    """Whether its worker ended before it did."""
     return trial.state == TrialState.FAIL and not {REASON, SURPLUS} & set(trial.user_attrs)
 
 

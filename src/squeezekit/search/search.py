@@ -1,4 +1,4 @@
-"""A whole search: workers train, the screen shows how far they are, the answer is one network."""
+"""A whole search: workers train, a table shows how far they are, the result is one network."""
 
 from __future__ import annotations
 
@@ -6,31 +6,35 @@ import csv
 import io
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from squeezekit.data.batches import Batches
 from squeezekit.data.sources import loaded_once
 from squeezekit.search.cluster import work_on_cluster
 from squeezekit.search.curves import curve_names
 from squeezekit.search.plan import planned
-from squeezekit.search.results import Row, front, recommended
+from squeezekit.search.results import Row, as_record, front, recommended
 from squeezekit.search.study import GRACE_SECONDS, Study
 from squeezekit.search.workers import work
-from squeezekit.system import atomic_io
-from squeezekit.system.errors import RunFailed
+from squeezekit.system import atomic_io, presentation
+from squeezekit.system.errors import RunFailed, SqueezekitError
 from squeezekit.training.measurement import images_at_once, measure
 from squeezekit.training.run_folder import Run
 from squeezekit.training.train import images_of
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-@dataclass(frozen=True)
-class Found:
+
+@dataclass(frozen=True, repr=False)
+class Found(presentation.Tabular):
     """What a search has found: every point, the name of its curve, the front (points, smallest first), the recommended one.
 
     `run` is the recommended one's run folder, None where it was trained on another machine; `test` its accuracy and loss on the
-    test images.
+    test images. `to_frame()` has a row for each point.
     """
 
     study: str
@@ -46,10 +50,31 @@ class Found:
         """Plain data."""
         return asdict(self)
 
+    def plot(self, size: str = "parameters") -> Figure:
+        """A size against validation accuracy of all finished points, the front and the recommended one marked."""
+        from squeezekit.system.figures import front_figure
+
+        done = [row for row in self.rows if row.state == "done"]
+        points = [row.point for row in done]
+        if size not in done[0].sizes:
+            raise SqueezekitError(f"size '{size}' is unknown; choose {', '.join(done[0].sizes)}")
+        sizes, accuracies = [row.sizes[size] for row in done], [row.accuracy or 0.0 for row in done]
+        best = [points.index(row.point) for row in front(done, size)]
+        return front_figure(sizes, accuracies, best, points.index(self.recommended), size)
+
+    def _shown(self) -> presentation.Row:
+        best = next(row for row in self.rows if row.point == self.recommended)
+        accuracies = {"validation accuracy": best.accuracy, "test accuracy": self.test.get("accuracy")}
+        shown = {name: presentation.percent(accuracy) for name, accuracy in accuracies.items() if accuracy is not None}
+        return {"study": self.study, "trials": len(self.rows), "recommended": self.recommended, **best.fields, **shown}
+
+    def _records(self) -> Sequence[presentation.Row]:
+        return [as_record(row) for row in self.rows]
+
 
 @loaded_once()
 def search(
-    data: str | Path | None,
+    data: Any,
     out: str | Path,
     *,
     space: str = "classic",
@@ -75,8 +100,8 @@ def search(
     are the most `parameters`, `macs`, `bytes` of int8 weights and `ram` of int8 activations. `fields` are the same for all
     trials, such as `epochs` and `limit`. `jobs` trials are trained at once: one, or as many as `cluster`, the address of a Ray
     cluster, has GPUs or else nodes. Trials are run folders in `out`; the study is in `storage`, a SQLite file there unless
-    another database is named, which any number of machines may share; a worker that is silent for `grace` seconds is dead, and
-    its trial begins anew on another one. The same call goes on with a study that was stopped.
+    another database is named, which any number of machines may share; a worker without a heartbeat for `grace` seconds counts as
+    dead, and another one takes its trial. The same call continues a study that was stopped.
 
     Raises SqueezekitError for wrong input, RunFailed when no trial succeeds, Interrupted after Ctrl-C.
     """

@@ -231,9 +231,7 @@ def _check(table: str, name: str, values: Iterable[Any], network: str) -> None:
 
 
 BUILT_IN: Mapping[str, Mapping[str, Any]] = {
-    # R12.
     "learning-rate": {"recipe": {"learning_rate": [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1]}},
-    # R13.
     "classic": {
         "network": {"squeeze_ratio": [0.125, 0.25, 0.375, 0.5], "share_3x3": [0.3, 0.5, 0.7], "dropout": [0.0, 0.3, 0.5]},
         "recipe": {"learning_rate": [0.0001, 0.001, 0.01]},
@@ -247,7 +245,7 @@ FREQUENCIES, GROWTHS = (1, 2, 4), (0.0, 0.5, 1.0)
 
 
 def fire_sizes(network: str, given: Fields) -> Iterator[Fields]:
-    """Where the filters stand, at the number of parameters that the network has (R17).
+    """Where the filters stand, at the number of parameters that the network has.
 
     Growth `incr_e` is 0, a half or all of `base_e`, every 1, 2 or 4 modules; `base_e` is what comes nearest to the budget.
     """

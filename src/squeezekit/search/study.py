@@ -1,7 +1,7 @@
-"""A study in an Optuna store: a queue of points, and whoever works it off, on one machine or many.
+"""A study in an Optuna store: a queue of points and the workers that train them, on one machine or many.
 
-Every point is put into the queue once; whoever finds that none waits or runs any more is done. A dead worker's trial is found by
-its heartbeat, which only beats inside `optimize`, and is put into the queue again.
+Every point is put into the queue once; a worker ends when none waits or runs any more. The trial of a dead worker has no
+heartbeat (there is one inside `optimize` only), and is put into the queue again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sqlalchemy import URL, event, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, ProgrammingError, SQLAlchemyError
 
 from squeezekit.data.sources import loaded_once
-from squeezekit.search.plan import Plan
+from squeezekit.search.plan import StudyPlan
 from squeezekit.search.results import FIELDS, POINT, SURPLUS, Row, attempts, died, rows_of
 from squeezekit.search.space import Fields, Space
 from squeezekit.search.trial import Objective, Trains, TrialFailed, trained_here
@@ -44,15 +44,15 @@ SAMPLERS_OWN = ("tpe", "nsga2")
 class Study:
     """One plan's trials in a store, `sqlite:///…` or `postgresql://…`; raises SqueezekitError when it holds another plan's.
 
-    A worker that has not been heard of for `grace` seconds is dead.
+    A worker without a heartbeat for `grace` seconds is dead.
     """
 
-    def __init__(self, plan: Plan, storage: str, name: str, grace: int = GRACE_SECONDS) -> None:
+    def __init__(self, plan: StudyPlan, storage: str, name: str, grace: int = GRACE_SECONDS) -> None:
         if grace < LEAST_GRACE:
             raise SqueezekitError(f"--grace {grace}: give at least {LEAST_GRACE}")
         self.plan, self.storage, self.name, self.grace = plan, storage, name, grace
-        # Since when this process has seen a trial that says nothing.
-        self._seen: dict[int, float] = {}
+        # When this process first saw a trial without a heartbeat.
+        self._first_seen: dict[int, float] = {}
         optuna.logging.set_verbosity(optuna.logging.CRITICAL)
         _checked(storage)
         with _explained(storage):
@@ -67,7 +67,7 @@ class Study:
                     time.sleep(random.uniform(0, 1))
 
     @classmethod
-    def in_folder(cls, folder: Path, plan: Plan, storage: str | None, grace: int) -> Study:
+    def in_folder(cls, folder: Path, plan: StudyPlan, storage: str | None, grace: int) -> Study:
         """The study whose runs are in `folder`, and its store too unless another one is named."""
         if (folder / "config.toml").exists():
             raise SqueezekitError(f"{folder}: is a run; choose another --out")
@@ -100,23 +100,23 @@ class Study:
         return len(rows) == self.plan.trials and all(row.ended for row in rows)
 
     def fill(self) -> None:
-        """Put into the queue what is in none, or was lost with its worker."""
+        """Put into the queue what is not in it yet, and what was lost with its worker."""
         with _explained(self.storage), _calm():
             optuna.storages.fail_stale_trials(self._optuna)
-            self._fail_silent()
+            self._fail_never_begun()
             counting = attempts(self._trials())
             for point, drawn in enumerate(self._points):
                 lost = counting.get(point)
                 if lost is None or died(lost):
-                    # What a sampler drew for it is drawn no second time: its run goes on.
+                    # The sampler does not draw for it again: its run goes on.
                     known = lost.user_attrs.get(FIELDS) if lost else None
                     again = self._space.encoded(known) if known else drawn
-                    # Twice, perhaps, when two come here at once: the second is found superfluous before it trains.
+                    # Perhaps twice, when two workers come here at once: the second one is skipped before it trains.
                     self._optuna.enqueue_trial(again, user_attrs={POINT: point})
 
     @loaded_once()
     def work(self, folder: Path, seed: int = 0, trains: Trains = trained_here, stop: Event | None = None) -> None:
-        """Have trained what waits, until nothing waits or runs or `stop` is set; `folder` is for the runs.
+        """Train what waits, until nothing waits or runs or `stop` is set; `folder` is for the runs.
 
         Raises Interrupted after Ctrl-C.
         """
@@ -137,15 +137,15 @@ class Study:
         try:
             self._optuna.optimize(objective, n_trials=1, catch=(TrialFailed,))
         except (optuna.exceptions.UpdateFinishedTrialError, ValueError) as error:
-            # A worker that slept for too long was taken for dead, and its trial given to another.
+            # A worker without a heartbeat for too long counts as dead, and its trial was given to another.
             if isinstance(error, ValueError) and "Cannot tell" not in str(error):
                 raise
 
-    def _fail_silent(self) -> None:
+    def _fail_never_begun(self) -> None:
         """Trials that were taken from the queue and never begun: their worker died before its first heartbeat."""
         for trial in self._trials():
             if trial.state == TrialState.RUNNING and not {FIELDS, SURPLUS} & set(trial.user_attrs):
-                since = self._seen.setdefault(trial.number, time.monotonic())
+                since = self._first_seen.setdefault(trial.number, time.monotonic())
                 if time.monotonic() - since > self.grace:
                     self._optuna.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
@@ -181,7 +181,7 @@ class Study:
         return RandomSampler(seed=seed)
 
     def _pruner(self) -> optuna.pruners.BasePruner:
-        # Optuna cannot prune where there are several aims.
+        # Optuna cannot prune where there are several objectives.
         if self.plan.sampler == "nsga2" or self.plan.pruner == "none":
             return optuna.pruners.NopPruner()
         if self.plan.pruner == "halving":
@@ -220,10 +220,11 @@ def _calm() -> Iterator[None]:
         yield
 
 
-def _shared(plan: Plan) -> dict[str, Any]:
-    """What must be the same on all machines: not where the images lie, nor what trains."""
+def _shared(plan: StudyPlan) -> dict[str, Any]:
+    """What must be the same on all machines: not the place of the images, nor the device and its speed."""
     content: dict[str, Any] = json.loads(plan.model_dump_json())
-    content["fields"] = {name: value for name, value in content["fields"].items() if name not in ("data", "device", "fused")}
+    for name in ("data", "device", "fused", "acceleration"):
+        content["fields"].pop(name, None)
     return content
 
 

@@ -1,4 +1,4 @@
-"""One trial of a study: a run folder, told to the study epoch by epoch."""
+"""One trial of a study: a run folder, reported to the study epoch by epoch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import optuna
 from sqlalchemy.exc import SQLAlchemyError
 
-from squeezekit.search.plan import Plan, sizes_of
+from squeezekit.search.plan import StudyPlan, sizes_of
 from squeezekit.search.results import FIELDS, POINT, REASON, SURPLUS, died
 from squeezekit.search.space import Fields
 from squeezekit.system.console import silence
@@ -21,16 +21,16 @@ from squeezekit.training.train import train
 
 
 class TrialFailed(Exception):
-    """A trial that cannot be trained, or diverged, and is a row with its reason; or one that is superfluous, and is none."""
+    """A trial that cannot be trained or diverged, and is a row with its reason; or one that another worker has, and is no row."""
 
 
 OnEpoch = Callable[[dict[str, float]], None]
-# A plan, the fields of one trial, its run folder, who is told of each epoch.
-Trains = Callable[[Plan, Fields, Path, OnEpoch], Run]
+# Of a plan, the fields of one trial, its run folder, and what to call after each epoch.
+Trains = Callable[[StudyPlan, Fields, Path, OnEpoch], Run]
 
 
-def trained_here(plan: Plan, fields: Fields, folder: Path, on_epoch: OnEpoch) -> Run:
-    """One trial's run, by this process; one that was begun goes on."""
+def trained_here(plan: StudyPlan, fields: Fields, folder: Path, on_epoch: OnEpoch) -> Run:
+    """One trial's run, trained by this process; a run that was begun is resumed."""
     with silence():
         return train(
             network=plan.network, recipe=plan.recipe, out=folder, resume=True, on_epoch=on_epoch, **{**plan.fields, **fields}
@@ -38,9 +38,9 @@ def trained_here(plan: Plan, fields: Fields, folder: Path, on_epoch: OnEpoch) ->
 
 
 class Objective:
-    """Has trained what Optuna draws, in `folder/0007` for point 7; a run that was begun goes on."""
+    """Trains what Optuna draws, in `folder/0007` for point 7; a run that was begun is resumed."""
 
-    def __init__(self, plan: Plan, folder: Path, trains: Trains = trained_here) -> None:
+    def __init__(self, plan: StudyPlan, folder: Path, trains: Trains = trained_here) -> None:
         self.plan, self.folder, self.trains = plan, folder, trains
         self.space = plan.space_of_trials()
 
@@ -53,12 +53,12 @@ class Objective:
         trial.set_user_attr(FIELDS, fields)
         try:
             sizes = self._sizes(trial, fields)
-            run = self.trains(self.plan, fields, self.folder_of(trial.user_attrs[POINT]), self._teller(trial))
-            loss = self._tell(trial, run)
+            run = self.trains(self.plan, fields, self.folder_of(trial.user_attrs[POINT]), self._reporter(trial))
+            loss = self._report_result(trial, run)
         except (Interrupted, optuna.exceptions.OptunaError, SQLAlchemyError):
             raise
         except Exception as error:
-            # Whatever it is, memory that is too small for one batch size: the others may be fine.
+            # Whatever it is, say too little memory for one batch size: the other trials may be fine.
             trial.set_user_attr(REASON, str(error) or type(error).__name__)
             raise TrialFailed from error
         return (loss, sizes[self.plan.size]) if self.plan.sampler == "nsga2" else loss
@@ -84,27 +84,27 @@ class Objective:
             raise optuna.TrialPruned
         return sizes
 
-    def _teller(self, trial: optuna.Trial) -> OnEpoch:
-        told: list[float] = []
+    def _reporter(self, trial: optuna.Trial) -> OnEpoch:
+        reported: list[float] = []
 
         def on_epoch(row: dict[str, float]) -> None:
             # All of them, when the run was begun by another worker.
             curve = _validation_losses(self.folder_of(trial.user_attrs[POINT]))
-            for loss in curve[len(told) :]:
-                told.append(loss)
+            for loss in curve[len(reported) :]:
+                reported.append(loss)
                 if self.plan.sampler != "nsga2":
-                    trial.report(loss, len(told))
-            trial.set_user_attr("curve", told)
+                    trial.report(loss, len(reported))
+            trial.set_user_attr("curve", reported)
             if self.plan.sampler != "nsga2" and row["epoch"] < self.plan.config({}).recipe.epochs and trial.should_prune():
-                trial.set_user_attr(REASON, f"others were better after epoch {len(told)}")
+                trial.set_user_attr(REASON, f"others were better after epoch {len(reported)}")
                 raise optuna.TrialPruned
 
         return on_epoch
 
-    def _tell(self, trial: optuna.Trial, run: Run) -> float:
+    def _report_result(self, trial: optuna.Trial, run: Run) -> float:
         summary = run.summary or {}
         validation = summary["validation"]
-        # A run that somebody else had finished has told nothing yet.
+        # A run that another worker had finished has reported nothing yet.
         trial.set_user_attr("curve", _validation_losses(run.folder))
         if not math.isfinite(validation["loss"]):
             raise RunFailed(f"the validation loss became {validation['loss']}: the run diverged; lower --learning-rate")

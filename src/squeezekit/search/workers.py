@@ -1,4 +1,4 @@
-"""Whoever trains a study on this machine's account, and the screen that watches them."""
+"""The workers that train a study, and the table that shows how far they are."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Protocol
 import torch
 
 from squeezekit.search.live_table import LiveTable
-from squeezekit.search.plan import Plan
+from squeezekit.search.plan import StudyPlan
 from squeezekit.search.study import Study
 from squeezekit.system.errors import RunFailed, SqueezekitError
 from squeezekit.training.interruption import Interrupted, stop_requests
@@ -31,10 +31,10 @@ class Worker(Protocol):
         """Whether it still works."""
 
     def end(self) -> None:
-        """Ask it to put its trial away, and end."""
+        """Ask it to save its trial, and end."""
 
     def problem(self) -> str:
-        """What it had to say when it ended, if anything."""
+        """The error that it ended with, if any."""
 
 
 def work(study: Study, folder: Path, jobs: int) -> None:
@@ -64,7 +64,7 @@ def watched(study: Study, jobs: int, start: Callable[[int], Worker]) -> None:
     problems = [problem for worker in workers if (problem := worker.problem())]
     if study.ended():
         return
-    # Workers may have heard Ctrl-C themselves, and have ended before they could be told.
+    # Workers may have received Ctrl-C themselves, and have ended before they were asked to.
     if stop.is_set():
         raise Interrupted("stopped; the same command goes on")
     if problems:
@@ -109,14 +109,14 @@ class _Process:
 
 
 def _work_there(about: tuple[str, str, str, int], folder: str, number: int, threads: int, report: Connection) -> None:
-    # As Ctrl-C, so that Optuna hears of it; while it trains, training itself listens.
+    # As Ctrl-C, so that Optuna learns of it; training handles it by itself.
     signal.signal(signal.SIGTERM, _stop)
-    # A search that is killed must not leave someone behind who trains on.
+    # A search that is killed must not leave a worker behind that trains on.
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     plan, storage, name, grace = about
     try:
-        Study(Plan.model_validate_json(plan), storage, name, grace).work(Path(folder), number)
+        Study(StudyPlan.model_validate_json(plan), storage, name, grace).work(Path(folder), number)
     except (KeyboardInterrupt, Interrupted):
         pass
     except SqueezekitError as error:

@@ -1,6 +1,6 @@
 """Requests that arrive together are decoded and classified together.
 
-One thread does both: handing a small picture to another costs as much as decoding it.
+One thread does both: handing a small image to another thread costs as much as decoding it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from squeezekit.inference.classifier import Classifier, Prediction
 from squeezekit.networks.config import NetworkConfig
 
-Answer = list[Prediction] | Exception
+Outcome = list[Prediction] | Exception
 # Files, or uint8 [n, side, side, channels].
-Pictures = list[bytes] | NDArray[np.uint8]
+RequestImages = list[bytes] | NDArray[np.uint8]
 Decode = Callable[[list[bytes], NetworkConfig], NDArray[np.uint8]]
 
 
@@ -29,23 +29,23 @@ class QueueFullError(Exception):
 
 
 @dataclass(frozen=True)
-class _Waiting:
+class _Request:
     classifier: Classifier
-    pictures: Pictures
+    images: RequestImages
     answer: asyncio.Future[list[Prediction]]
 
 
 class Batcher:
-    """Classifies what waits, as one batch, while the next batch gathers: nobody waits for a batch to fill.
+    """Dynamic batching: classifies all waiting images as one batch while the next one gathers; nobody waits for it to fill.
 
-    At most `most_waiting` images wait, and `most_at_once` are one batch, or those of one request if they are more. `decode` turns
-    a request's files into pixels; what it raises is that request's answer. `on_batch` is told of each batch's size. A thread of
-    its own takes one batch after another, so that none waits for the event loop.
+    At most `max_waiting` images wait; a batch is at most `max_batch` images, or those of one request if they are more. `decode`
+    turns a request's files into pixels, uint8 [n, side, side, channels]; what it raises is that request's answer. `on_batch` is
+    called with each batch's size. A thread of its own classifies one batch after another, so that none waits for the event loop.
     """
 
-    def __init__(self, most_waiting: int, most_at_once: int, decode: Decode, on_batch: Callable[[int], None]) -> None:
-        self._most_waiting, self._most_at_once, self._decode, self._on_batch = most_waiting, most_at_once, decode, on_batch
-        self._queue: deque[_Waiting] = deque()
+    def __init__(self, max_waiting: int, max_batch: int, decode: Decode, on_batch: Callable[[int], None]) -> None:
+        self._max_waiting, self._max_batch, self._decode, self._on_batch = max_waiting, max_batch, decode, on_batch
+        self._queue: deque[_Request] = deque()
         self._changed = Condition()
         self._ending = False
 
@@ -56,13 +56,13 @@ class Batcher:
             return self._images()
 
     def _images(self) -> int:
-        return sum(len(one.pictures) for one in self._queue)
+        return sum(len(one.images) for one in self._queue)
 
-    async def classify(self, classifier: Classifier, pictures: Pictures) -> list[Prediction]:
-        """The answers, one for each picture; raises QueueFullError, and what `decode` raises."""
-        one = _Waiting(classifier, pictures, asyncio.get_running_loop().create_future())
+    async def classify(self, classifier: Classifier, images: RequestImages) -> list[Prediction]:
+        """One prediction an image; raises QueueFullError, and what `decode` raises."""
+        one = _Request(classifier, images, asyncio.get_running_loop().create_future())
         with self._changed:
-            if self._images() + len(pictures) > self._most_waiting:
+            if self._images() + len(images) > self._max_waiting:
                 raise QueueFullError
             self._queue.append(one)
             self._changed.notify()
@@ -70,7 +70,7 @@ class Batcher:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Classify as long as this lasts; from within an event loop."""
+        """Classify within the `with` block; entered from an event loop."""
         thread = Thread(target=self._run, args=(asyncio.get_running_loop(),), name="classify", daemon=True)
         thread.start()
         try:
@@ -82,54 +82,54 @@ class Batcher:
             thread.join()
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
-        while taken := self._next():
+        while batch := self._next():
             try:
-                answers = self._answered(taken)
+                answers = self._classified(batch)
             except Exception as error:
-                answers = [error for _ in taken]
-            loop.call_soon_threadsafe(_tell, taken, answers)
+                answers = [error for _ in batch]
+            loop.call_soon_threadsafe(_deliver, batch, answers)
 
-    def _next(self) -> list[_Waiting]:
-        """From the head of the queue: as many as fit, all for one classifier; nothing at the end."""
+    def _next(self) -> list[_Request]:
+        """From the head of the queue: as many requests as fit, all for one classifier; none when the batcher ends."""
         with self._changed:
             while True:
                 self._changed.wait_for(lambda: self._queue or self._ending)
-                # Whoever has gone away needs no answer.
+                # Clients that have disconnected need no answer.
                 self._queue = deque(one for one in self._queue if not one.answer.done())
                 if self._queue or self._ending:
-                    return self._taken()
+                    return self._batch()
 
-    def _taken(self) -> list[_Waiting]:
-        taken, count = list[_Waiting](), 0
-        while self._queue and (not taken or self._queue[0].classifier is taken[0].classifier):
-            count += len(self._queue[0].pictures)
-            if taken and count > self._most_at_once:
+    def _batch(self) -> list[_Request]:
+        batch, count = list[_Request](), 0
+        while self._queue and (not batch or self._queue[0].classifier is batch[0].classifier):
+            count += len(self._queue[0].images)
+            if batch and count > self._max_batch:
                 break
-            taken.append(self._queue.popleft())
-        return taken
+            batch.append(self._queue.popleft())
+        return batch
 
-    def _answered(self, taken: list[_Waiting]) -> list[Answer]:
-        """To each request: its predictions, or why there are none."""
-        decoded = [self._decoded(one) for one in taken]
-        there = [pixels for pixels in decoded if isinstance(pixels, np.ndarray)]
+    def _classified(self, batch: list[_Request]) -> list[Outcome]:
+        """For each request its predictions, or the exception that answers it."""
+        decoded = [self._decoded(one) for one in batch]
+        readable = [pixels for pixels in decoded if isinstance(pixels, np.ndarray)]
         try:
-            found = iter(taken[0].classifier.classify_pixels(np.concatenate(there)) if there else [])
+            predictions = iter(batch[0].classifier.classify_pixels(np.concatenate(readable)) if readable else [])
         except Exception as error:
             return [one if isinstance(one, Exception) else error for one in decoded]
-        self._on_batch(sum(map(len, there)))
-        return [[next(found) for _ in pixels] if isinstance(pixels, np.ndarray) else pixels for pixels in decoded]
+        self._on_batch(sum(map(len, readable)))
+        return [[next(predictions) for _ in pixels] if isinstance(pixels, np.ndarray) else pixels for pixels in decoded]
 
-    def _decoded(self, one: _Waiting) -> NDArray[np.uint8] | Exception:
-        if isinstance(one.pictures, np.ndarray):
-            return one.pictures
+    def _decoded(self, one: _Request) -> NDArray[np.uint8] | Exception:
+        if isinstance(one.images, np.ndarray):
+            return one.images
         try:
-            return self._decode(one.pictures, one.classifier.config)
+            return self._decode(one.images, one.classifier.config)
         except Exception as error:
             return error
 
 
-def _tell(taken: list[_Waiting], answers: list[Answer]) -> None:
-    for one, answer in zip(taken, answers, strict=True):
+def _deliver(batch: list[_Request], answers: list[Outcome]) -> None:
+    for one, answer in zip(batch, answers, strict=True):
         if one.answer.done():
             continue
         if isinstance(answer, Exception):

@@ -1,4 +1,4 @@
-"""The model that a service answers with, and how another one takes its place."""
+"""The model that a service answers with, reloaded when its file changes."""
 
 from __future__ import annotations
 
@@ -14,53 +14,53 @@ from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.training.measurement import images_at_once
 
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 WARM_BATCH = 64
-# What a run folder's answers depend on.
-OF_A_RUN = ("config.toml", "best.safetensors", "summary.json")
+# The files of a run folder that its answers depend on.
+RUN_FILES = ("config.toml", "best.safetensors", "summary.json")
 
 
 class LiveModel:
-    """A MODEL that is loaded again when its file changes, or when asked to; one that cannot be loaded changes nothing."""
+    """A MODEL that is loaded again when its file changes or on request; a file that cannot be loaded changes nothing."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._stamp = self._stamped()
-        self.classifier = _ready(path)
+        self._stamp = self._stamps()
+        self.classifier = _loaded_and_warm(path)
         self.since = time.time()
-        self._asked = asyncio.Event()
+        self._reload_requested = asyncio.Event()
 
-    def ask(self) -> None:
-        """Load it again soon."""
-        self._asked.set()
+    def request_reload(self) -> None:
+        """Load the model again soon."""
+        self._reload_requested.set()
 
     async def watch(self) -> None:
-        """Look now and then, until cancelled."""
+        """Poll for changes and requests, until cancelled."""
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._asked.wait(), LOOK_SECONDS)
-            stamp = self._stamped()
-            if self._asked.is_set() or stamp != self._stamp:
-                self._asked.clear()
+                await asyncio.wait_for(self._reload_requested.wait(), POLL_SECONDS)
+            stamp = self._stamps()
+            if self._reload_requested.is_set() or stamp != self._stamp:
+                self._reload_requested.clear()
                 self._stamp = stamp
-                await self._renew()
+                await self._reload()
 
-    async def _renew(self) -> None:
+    async def _reload(self) -> None:
         try:
-            self.classifier = await asyncio.to_thread(_ready, self.path)
+            self.classifier = await asyncio.to_thread(_loaded_and_warm, self.path)
         except (SqueezekitError, OSError) as error:
             say(f"the model stays as it was: {error}")
             return
         self.since = time.time()
         say(f"{self.path}: loaded again")
 
-    def _stamped(self) -> tuple[tuple[int, int, int] | None, ...]:
-        files = [self.path / name for name in OF_A_RUN] if self.path.is_dir() else [self.path]
+    def _stamps(self) -> tuple[tuple[int, int, int] | None, ...]:
+        files = [self.path / name for name in RUN_FILES] if self.path.is_dir() else [self.path]
         return tuple(_stamp(file) for file in files)
 
 
-def _ready(path: Path) -> Classifier:
-    """Loaded, and whatever has to be compiled for small and large batches compiled."""
+def _loaded_and_warm(path: Path) -> Classifier:
+    """The classifier, after one small and one large batch, so that whatever is compiled is compiled."""
     classifier = Classifier.load(path)
     side, channels = classifier.config.image_size, classifier.config.channels
     for count in (1, min(WARM_BATCH, images_at_once(side))):

@@ -27,26 +27,26 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from squeezekit.inference.classifier import Classifier, Prediction
 from squeezekit.networks.registry import first_problem
 from squeezekit.pretrained.files import model_path
+from squeezekit.serving.auto_update import AutoUpdate
 from squeezekit.serving.batching import Batcher, QueueFullError
-from squeezekit.serving.front_page import FrontPage
-from squeezekit.serving.intake import SMALL_BYTES, Decoder, LargePictureError, Limits, pictures_of
+from squeezekit.serving.demo_page import DemoPage
 from squeezekit.serving.live_model import LiveModel
-from squeezekit.serving.updating import Updates
+from squeezekit.serving.uploads import SMALL_BYTES, LargeImageError, RequestLimits, UploadDecoder, uploaded_files
 from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.version import version
 
 CLASSIFY = "/v1/classify"
-SHOWN = 5
-# Among the names of the module, where FastAPI looks for it.
+DEFAULT_TOP = 5
+# At module level, where FastAPI resolves annotations.
 BEARER = HTTPBearer(auto_error=False)
-# For what is being answered when the service is asked to end.
-LAST_SECONDS = 10
-LATENCIES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
-BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
+# For requests in progress when the service is asked to end.
+SHUTDOWN_SECONDS = 10
+LATENCY_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
-class Top(BaseModel):
+class ClassProbability(BaseModel):
     """One class and its probability, 0…1."""
 
     label: str
@@ -54,21 +54,21 @@ class Top(BaseModel):
 
 
 class Answer(BaseModel):
-    """What a picture shows; `unsure` where the model would rather not say."""
+    """The prediction for one image; `unsure` where its probability is below the model's threshold."""
 
     label: str
     probability: float
     unsure: bool
-    top: list[Top]
+    top: list[ClassProbability]
 
 
 class Answers(BaseModel):
-    """One for each picture, in their order."""
+    """One answer an image, in their order."""
 
     results: list[Answer]
 
 
-class About(BaseModel):
+class ModelDescription(BaseModel):
     """The model in use; `since` is when it was loaded, in seconds since 1970."""
 
     name: str
@@ -108,8 +108,8 @@ BODY = {
 }
 
 
-class Meters:
-    """What `/metrics` tells."""
+class ServiceMetrics:
+    """The metrics that `/metrics` exposes."""
 
     def __init__(self) -> None:
         own = self.registry = CollectorRegistry()
@@ -117,20 +117,20 @@ class Meters:
             "squeezekit_requests_total", "Requests to classify, by status", ["status"], registry=self.registry
         )
         self.seconds = Histogram(
-            "squeezekit_request_seconds", "From request to answer", buckets=LATENCIES, registry=self.registry
+            "squeezekit_request_seconds", "From request to answer", buckets=LATENCY_BUCKETS, registry=self.registry
         )
-        self.batch = Histogram("squeezekit_batch_images", "Images classified at once", buckets=BATCHES, registry=own)
+        self.batch = Histogram("squeezekit_batch_images", "Images classified at once", buckets=BATCH_BUCKETS, registry=own)
         self.waiting = Gauge("squeezekit_waiting_images", "Images that wait to be classified", registry=own)
 
 
 class Service:
-    """What the routes share."""
+    """The state that all routes share."""
 
-    def __init__(self, model: LiveModel, limits: Limits, updates: Updates | None = None) -> None:
-        self.model, self.limits, self.updates, self.meters = model, limits, updates, Meters()
-        self.decoder = Decoder(limits, os.cpu_count() or 1)
-        self.batcher = Batcher(limits.max_waiting, limits.max_batch, self.decoder.at_once, self.meters.batch.observe)
-        self.meters.waiting.set_function(lambda: self.waiting)
+    def __init__(self, model: LiveModel, limits: RequestLimits, updates: AutoUpdate | None = None) -> None:
+        self.model, self.limits, self.updates, self.metrics = model, limits, updates, ServiceMetrics()
+        self.decoder = UploadDecoder(limits, os.cpu_count() or 1)
+        self.batcher = Batcher(limits.max_waiting, limits.max_batch, self.decoder.inline, self.metrics.batch.observe)
+        self.metrics.waiting.set_function(lambda: self.waiting)
         self.decoding = 0
         self.ready = False
 
@@ -141,41 +141,41 @@ class Service:
 
     @asynccontextmanager
     async def running(self, _: FastAPI) -> AsyncIterator[None]:
-        """Batches are classified, and the model is watched and updated, as long as this lasts."""
+        """The lifespan: batches are classified, and the model is watched and updated."""
         watching = [asyncio.create_task(self.model.watch())]
         if self.updates is not None:
             watching.append(asyncio.create_task(self.updates.watch()))
         if hasattr(signal, "SIGHUP"):
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.model.ask)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.model.request_reload)
         with self.batcher.running():
             self.ready = True
             yield
             self.ready = False
-        self.decoder.end()
+        self.decoder.close()
         for each in watching:
             each.cancel()
         await asyncio.gather(*watching, return_exceptions=True)
 
     async def classified(self, classifier: Classifier, files: list[bytes]) -> list[Prediction]:
-        """What the pictures in `files` show; raises HTTPException and QueueFullError."""
+        """A prediction for each of the image files; raises HTTPException and QueueFullError."""
         if sum(map(len, files)) <= SMALL_BYTES:
-            with suppress(LargePictureError):
+            with suppress(LargeImageError):
                 return await self.batcher.classify(classifier, files)
         if self.waiting + len(files) > self.limits.max_waiting:
             raise QueueFullError
         self.decoding += len(files)
         try:
-            pixels = await self.decoder.beside(files, classifier.config)
+            pixels = await self.decoder.in_threads(files, classifier.config)
         finally:
             self.decoding -= len(files)
         return await self.batcher.classify(classifier, pixels)
 
 
-class Metered:
-    """Counts and times what is to be classified; ASGI itself, since a middleware of Starlette's costs a third of a request."""
+class MetricsMiddleware:
+    """Counts and times requests to classify; plain ASGI, since a middleware of Starlette's costs a third of a request."""
 
-    def __init__(self, app: ASGIApp, meters: Meters) -> None:
-        self.app, self.meters = app, meters
+    def __init__(self, app: ASGIApp, metrics: ServiceMetrics) -> None:
+        self.app, self.metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -183,38 +183,38 @@ class Metered:
             return await self.app(scope, receive, send)
         begin, status = time.perf_counter(), 500
 
-        async def seen(message: Message) -> None:
+        async def send_and_record(message: Message) -> None:
             nonlocal status
             status = message.get("status", status)
             await send(message)
 
         try:
-            await self.app(scope, receive, seen)
+            await self.app(scope, receive, send_and_record)
         finally:
-            self.meters.requests.labels(status).inc()
-            self.meters.seconds.observe(time.perf_counter() - begin)
+            self.metrics.requests.labels(status).inc()
+            self.metrics.seconds.observe(time.perf_counter() - begin)
 
 
-def application(model: LiveModel, limits: Limits, token: str | None = None, updates: Updates | None = None) -> FastAPI:
+def application(model: LiveModel, limits: RequestLimits, token: str | None = None, updates: AutoUpdate | None = None) -> FastAPI:
     """The service; with a `token`, everything but health asks for it as a bearer token."""
     shared = Service(model, limits, updates)
     app = FastAPI(title="squeezekit", version=version(), lifespan=shared.running)
-    app.add_middleware(Metered, meters=shared.meters)
+    app.add_middleware(MetricsMiddleware, metrics=shared.metrics)
     app.add_exception_handler(RequestValidationError, _unprocessable)
-    app.include_router(_of_health(shared))
-    # The page holds the network, which a token protects.
-    app.include_router(_of_pages(None if token else FrontPage(model)))
-    app.include_router(_of_model(shared), dependencies=[Depends(_guard(token))] if token else [])
+    app.include_router(_health_routes(shared))
+    # The page contains the network, which a token protects.
+    app.include_router(_page_routes(None if token else DemoPage(model)))
+    app.include_router(_model_routes(shared), dependencies=[Depends(_token_check(token))] if token else [])
     return app
 
 
-def _of_model(shared: Service) -> APIRouter:
+def _model_routes(shared: Service) -> APIRouter:
     routes = APIRouter(responses={401: REFUSALS[401]})
 
     @routes.post(CLASSIFY, response_model=Answers, responses=REFUSALS, openapi_extra=BODY)
-    async def classify(request: Request, top: Annotated[int, Query(ge=1, le=1000)] = SHOWN) -> Response:
-        """Classify one picture (the body) or several (parts of a form)."""
-        files = await pictures_of(request, shared.limits)
+    async def classify(request: Request, top: Annotated[int, Query(ge=1, le=1000)] = DEFAULT_TOP) -> Response:
+        """Classify one image (the body) or several (parts of a form)."""
+        files = await uploaded_files(request, shared.limits)
         classifier = shared.model.classifier
         try:
             predictions = await shared.classified(classifier, files)
@@ -223,10 +223,10 @@ def _of_model(shared: Service) -> APIRouter:
         return JSONResponse({"results": [_as_json(prediction, top) for prediction in predictions]})
 
     @routes.get("/v1/model")
-    async def about() -> About:
+    async def about() -> ModelDescription:
         """The model in use."""
         classifier = shared.model.classifier
-        return About(
+        return ModelDescription(
             name=shared.model.path.name,
             classes=list(classifier.classes),
             image_size=classifier.config.image_size,
@@ -239,12 +239,12 @@ def _of_model(shared: Service) -> APIRouter:
     @routes.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """For Prometheus."""
-        return Response(generate_latest(shared.meters.registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(shared.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     return routes
 
 
-def _of_health(shared: Service) -> APIRouter:
+def _health_routes(shared: Service) -> APIRouter:
     routes = APIRouter()
 
     @routes.get("/healthz")
@@ -262,19 +262,19 @@ def _of_health(shared: Service) -> APIRouter:
     return routes
 
 
-def _of_pages(page: FrontPage | None) -> APIRouter:
+def _page_routes(page: DemoPage | None) -> APIRouter:
     routes = APIRouter()
 
     @routes.get("/", include_in_schema=False)
     async def front() -> Response:
-        text = await page.text() if page else None
+        text = await page.html() if page else None
         return HTMLResponse(text) if text else RedirectResponse("/docs")
 
     return routes
 
 
 async def _unprocessable(_: Request, error: Exception) -> Response:
-    """One sentence, as all refusals are."""
+    """The first validation error as one sentence."""
     assert isinstance(error, RequestValidationError)
     problem = error.errors()[0]
     return JSONResponse({"detail": f"{problem['loc'][-1]}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"}, 422)
@@ -285,7 +285,7 @@ def _as_json(prediction: Prediction, top: int) -> dict[str, Any]:
     return {"label": prediction.label, "probability": prediction.probability, "unsure": prediction.unsure, "top": best}
 
 
-def _guard(token: str) -> Callable[..., None]:
+def _token_check(token: str) -> Callable[..., None]:
     def check(given: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]) -> None:
         if given is None or not hmac.compare_digest(given.credentials.encode(), token.encode()):
             raise HTTPException(401, "give the service's token: Authorization: Bearer …", headers={"WWW-Authenticate": "Bearer"})
@@ -294,7 +294,7 @@ def _guard(token: str) -> Callable[..., None]:
 
 
 def serve(
-    model: str | Path | Updates,
+    model: str | Path | AutoUpdate,
     host: str = "127.0.0.1",
     port: int = 8000,
     *,
@@ -302,32 +302,32 @@ def serve(
     open_to_all: bool = False,
     **limits: Any,
 ) -> None:
-    """Serve a MODEL, or what updates bring, until SIGTERM or Ctrl-C; `limits` are fields of `Limits`.
+    """Serve a MODEL, or one that is kept up to date, until SIGTERM or Ctrl-C; `limits` are fields of `RequestLimits`.
 
     Raises SqueezekitError for a model that cannot be loaded, a port that is taken, and a host that others can reach
     without a `token`, unless it is meant to be `open_to_all`.
     """
     if not token and not open_to_all and not _is_loopback(host):
         raise SqueezekitError(f"--host {host}: others can reach it; set a token (--token-file), or say --no-token")
-    with _a_core_left():
-        updates = model if isinstance(model, Updates) else None
-        if isinstance(model, Updates):
+    with _one_core_free():
+        updates = model if isinstance(model, AutoUpdate) else None
+        if isinstance(model, AutoUpdate):
             model.first()
-        path = model.model if isinstance(model, Updates) else model_path(model)
+        path = model.model if isinstance(model, AutoUpdate) else model_path(model)
         app = application(LiveModel(path), _limits(limits), token, updates)
-        listening = _bound(host, port)
-        config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=LAST_SECONDS)
+        listening = _listening_socket(host, port)
+        config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS)
         shown = f"[{host}]" if ":" in host else host
         say(f"serving {path} on http://{shown}:{listening.getsockname()[1]}, its description at /docs; Ctrl-C ends it")
         for number in (signal.SIGINT, signal.SIGTERM):
-            # uvicorn listens while it runs, and sends itself the same signal again when all is answered.
+            # uvicorn handles signals while it runs, and raises them again when it has ended.
             signal.signal(number, lambda *_: None)
         uvicorn.Server(config).run(sockets=[listening])
 
 
 @contextmanager
-def _a_core_left() -> Iterator[None]:
-    """Compute on all cores but one: threads that wait for each other on busy cores wait long."""
+def _one_core_free() -> Iterator[None]:
+    """Compute on all cores but one: torch's threads wait for each other, and long where a core is busy."""
     before = torch.get_num_threads()
     torch.set_num_threads(max(min(before, (os.cpu_count() or 1) - 1), 1))
     try:
@@ -336,9 +336,9 @@ def _a_core_left() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _limits(given: dict[str, Any]) -> Limits:
+def _limits(given: dict[str, Any]) -> RequestLimits:
     try:
-        return Limits(**given)
+        return RequestLimits(**given)
     except ValidationError as error:
         raise SqueezekitError(first_problem(error)) from None
 
@@ -352,7 +352,7 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def _listening_socket(host: str, port: int) -> socket.socket:
     if not 0 <= port < 2**16:
         raise SqueezekitError(f"--port {port}: choose another port, from 1 to 65535, or 0 for any that is free")
     try:

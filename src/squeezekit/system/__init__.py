@@ -1,1 +1,1 @@
-"""What stands under everything: files that survive a kill, locks, the console, errors, seeds."""
+"""What stands under everything: files that survive a kill, locks, the console, errors, seeds, how results look."""

@@ -21,24 +21,24 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from squeezekit.training import launch
-
+# Seconds before a bar shows itself.
 PATIENCE = 0.5
 _silent: ContextVar[bool] = ContextVar("silent", default=False)
+# That of the bar on the screen: what is said meanwhile goes above the bar.
+_of_bar: ContextVar[Console | None] = ContextVar("of_bar", default=None)
 
 
 def console() -> Console:
-    """The console on standard error; names and paths are never wrapped or cut when it is not a terminal.
-
-    Of several processes that torchrun has started, only the first one speaks.
-    """
-    quiet = launch.rank() > 0 or _silent.get()
+    """The console on standard error; names and paths are never wrapped or cut when it is not a terminal."""
+    quiet, of_bar = _silent.get(), _of_bar.get()
+    if of_bar and not quiet:
+        return of_bar
     return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty(), quiet=quiet)
 
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Nothing is shown inside: somebody else tells how far things are."""
+    """Nothing is shown inside: another process or table shows how far things are."""
     token = _silent.set(True)
     try:
         yield
@@ -52,19 +52,22 @@ def say(message: str) -> None:
 
 
 class Advance(Protocol):
-    """Tells a bar how much was done since the last call, and what to write beside it."""
+    """Moves a bar on by the amount that was done since the last call; `note` replaces what is written beside it."""
 
     def __call__(self, amount: int, note: str = "") -> None: ...
 
 
 @contextmanager
-def progress_bar(title: str, total: int, *, done: int = 0, in_bytes: bool = False) -> Iterator[Advance]:
-    """A bar that shows itself on a terminal only, after half a second, and leaves nothing behind."""
-    screen = console()
+def progress_bar(title: str, total: int, *, done: int = 0, in_bytes: bool = False, time_left: bool = True) -> Iterator[Advance]:
+    """A bar that shows itself on a terminal only, after half a second, and leaves nothing behind.
+
+    Where one is open, one inside it shows nothing.
+    """
+    screen, outer = console(), _of_bar.get()
     amounts: list[ProgressColumn] = [DownloadColumn(), TransferSpeedColumn()] if in_bytes else [MofNCompleteColumn()]
     title_column, note_column = (TextColumn(f"{{task.{field}}}", markup=False) for field in ("description", "fields[note]"))
-    columns = [title_column, BarColumn(), *amounts, note_column, TimeRemainingColumn()]
-    bar = Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal)
+    columns = [title_column, BarColumn(), *amounts, note_column, *([TimeRemainingColumn()] if time_left else [])]
+    bar = Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal or outer is not None)
     task = bar.add_task(title, total=total, completed=done, note="")
     begin = time.monotonic()
 
@@ -73,7 +76,9 @@ def progress_bar(title: str, total: int, *, done: int = 0, in_bytes: bool = Fals
         if not bar.live.is_started and time.monotonic() - begin > PATIENCE:
             bar.start()
 
+    token = _of_bar.set(outer or screen)
     try:
         yield advance
     finally:
+        _of_bar.reset(token)
         bar.stop()

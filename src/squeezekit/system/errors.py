@@ -1,4 +1,4 @@
-"""The two ways a command can fail, told apart by class; `cli` turns them into exit codes in one place."""
+"""The two ways in which a command can fail; `cli` turns them into exit codes in one place."""
 
 
 class SqueezekitError(Exception):
@@ -8,6 +8,6 @@ class SqueezekitError(Exception):
 
 
 class RunFailed(SqueezekitError):
-    """The input was fine but the promise could not be kept: a diverged run, unreadable images (exit code 1)."""
+    """The input was fine but the work failed: a diverged run, unreadable images (exit code 1)."""
 
     exit_code = 1

@@ -1,1 +1,1 @@
-"""How it learns: recipe, loop, stopping, schedule, checkpoints, run folder."""
+"""Training: recipe, loop and callbacks, optimizers, schedules, several processes, run folder."""

@@ -1,31 +1,60 @@
-"""The picture of a confusion matrix."""
+"""The drawing of a confusion matrix, for TensorBoard, `evaluate` and reports."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from squeezekit.system.figures import NotebookFigure
 
 # More classes get no numbers in the cells, and far more no names either.
 CLASSES_WITH_NUMBERS, CLASSES_WITH_NAMES = 25, 60
+RIGHT, WRONG = "#1f77b4", "#c43c39"
 
 
-def confusion_figure(confusion: NDArray[np.int64], classes: Sequence[str]) -> Figure:
-    """`confusion[i][j]` counts images of class i taken for class j; colours are shares of the class, 0…1."""
-    count = len(classes)
-    side = min(max(4.0, 0.5 * count + 2), 16.0)
-    figure = Figure(figsize=(side, side), layout="constrained")
-    axes = figure.subplots()
-    shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set(xlabel="taken for", ylabel="class")
-    if count <= CLASSES_WITH_NAMES:
-        axes.set_xticks(range(count), classes, rotation="vertical", parse_math=False)
-        axes.set_yticks(range(count), classes, parse_math=False)
-    if count <= CLASSES_WITH_NUMBERS:
-        for (row, column), images in np.ndenumerate(confusion):
-            colour = "white" if shares[row, column] > 0.5 else "black"
-            axes.text(column, row, str(images), ha="center", va="center", color=colour)
+def confusion_figure(confusion: ArrayLike, classes: Sequence[str]) -> Figure:
+    """A square figure of a confusion matrix; see `draw_confusion`."""
+    side = min(max(4.0, 0.5 * len(classes) + 2), 16.0)
+    figure = NotebookFigure(figsize=(side, side), layout="constrained")
+    draw_confusion(figure.subplots(), confusion, classes)
     return figure
+
+
+def draw_confusion(
+    axes: Axes,
+    confusion: ArrayLike,
+    classes: Sequence[str],
+    *,
+    predicted: str = "predicted class",
+    actual: str = "class",
+    number: Callable[[int], str] = str,
+) -> None:
+    """Draw `confusion`, integers [classes, classes], on axes: `confusion[i][j]` counts images of class i predicted as class j.
+
+    The deeper a color, the larger the share of the class: blue on the diagonal, red elsewhere. `predicted` and `actual` label
+    the axes, `number` formats counts.
+    """
+    counts, count = np.asarray(confusion, np.int64), len(classes)
+    axes.pcolormesh(_colors(counts), edgecolors="none")
+    axes.set(xlim=(0, count), ylim=(count, 0), aspect="equal", xlabel=predicted, ylabel=actual)
+    if count <= CLASSES_WITH_NAMES:
+        middles = np.arange(count) + 0.5
+        axes.set_xticks(middles, classes, rotation="vertical", parse_math=False)
+        axes.set_yticks(middles, classes, parse_math=False)
+    if count <= CLASSES_WITH_NUMBERS:
+        for (row, column), images in np.ndenumerate(counts):
+            if images:
+                axes.text(column + 0.5, row + 0.5, number(int(images)), ha="center", va="center", fontsize=8)
+
+
+def _colors(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """RGBA, float [classes, classes, 4], transparent so that any background and color of text go with it."""
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    colors = np.where(np.eye(len(counts), dtype=bool)[:, :, None], to_rgba(RIGHT), to_rgba(WRONG))
+    colors[:, :, 3] = 0.05 + 0.8 * shares
+    return colors

@@ -38,7 +38,7 @@ def chosen_precision(wanted: str, device: torch.device) -> str:
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep the memory of freed tensors; only glibc is told, elsewhere nothing happens.
+    """Let this process keep the memory of freed tensors, by a setting of glibc; elsewhere nothing happens.
 
     Without it glibc hands the largest activations back to the system at every step and gets them as pages to be
     zeroed: 5 % of the time of a step of `squeezenet-cifar`.

@@ -1,8 +1,9 @@
-"""Training that starts from a trained network: one in the box, a `.sqz` file, a run."""
+"""A trained network to start from: what the new one takes from it, and which images it may validate with."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,49 +11,62 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from squeezekit.acceleration.folding import folded, unfolded
-from squeezekit.data.image_set import ImageSet
-from squeezekit.inference.model import load_model
+from squeezekit.data.batches import Batches
+from squeezekit.data.image_set import ImageSet, ImageSource
+from squeezekit.data.splits import Split
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.named_layers import NamedLayers
 from squeezekit.system.errors import SqueezekitError
-from squeezekit.training.run_folder import Run
-from squeezekit.training.train import train
 
-# What the images and the recipe decide, not the network that is gone on from.
+# What the images and the recipe decide, not the network that is started from.
 DECIDED_ANEW = {"name", "classes", "dropout", "batch_norm"}
+# Of those to train on, from which the statistics of a network to start from are taken.
+STATISTICS_IMAGES, STATISTICS_PIXELS = 512, 2**19
 
 
-def fine_tune(model: str | Path, data: str | None = None, **options: Any) -> Run:
-    """`train`, from the weights of a MODEL in place of random ones; pictures are resized and normalized as it has them.
+@dataclass(frozen=True)
+class StartingPoint:
+    """A trained network; training goes on from its weights in place of random ones.
 
-    Everything but the last layer goes on; that too where there are as many classes, whatever their names. `options` are those of
-    `train`. Raises SqueezekitError, also for an `.onnx` file, which holds no network to train.
+    `name` is what the user gave. `fingerprints` are those of its training and test images, if known, and `validation` gives the
+    indices of its validation images among the training images, or raises SqueezekitError.
     """
-    return train(data, pretrained=Trained(model), **options)
+
+    name: str
+    network: nn.Module
+    config: NetworkConfig
+    fingerprints: tuple[str, str] | None
+    validation: Callable[[ImageSet], NDArray[np.int64]]
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """Those of its configuration that the new network shares: its layers, and how it takes images."""
+        return self.config.model_dump(exclude=DECIDED_ANEW)
+
+    def weights(self, config: NetworkConfig, source: ImageSource, split: Split) -> dict[str, Tensor]:
+        """Its weights as those of a network of `config`, the last layer perhaps of other classes.
+
+        Raises SqueezekitError where images that validate the new network may have trained this one.
+        """
+        if self.fingerprints == (source.training.fingerprint, source.test.fingerprint):
+            self._check_unseen(source.training, split)
+        return dict(self._with_norm_of(config, source.training, split).state_dict())
+
+    def _check_unseen(self, images: ImageSet, split: Split) -> None:
+        if np.setdiff1d(split.validation, self.validation(images)).size:
+            raise SqueezekitError(
+                f"{self.name}: may have learnt images that validate this run; give its own --seed and --validation-share"
+            )
+
+    def _with_norm_of(self, config: NetworkConfig, images: ImageSet, split: Split) -> nn.Module:
+        """With batch normalization where `config` has it, and only there; its statistics are those of some images."""
+        network, wanted = self.network, getattr(config, "batch_norm", None)
+        if not isinstance(network, NamedLayers) or wanted in (None, getattr(network.config, "batch_norm", None)):
+            return network
+        return unfolded(network, _some_images(config, images, split)) if wanted else folded(network)
 
 
-class Trained:
-    """A MODEL, for `train`."""
-
-    def __init__(self, model: str | Path) -> None:
-        loaded = load_model(model)
-        self.name, self._network, self._loaded = str(model), loaded.network, loaded
-        if not (isinstance(loaded.network, NamedLayers) or Path(loaded.name).is_dir()):
-            raise SqueezekitError(f"{model}: cannot be trained; give a .sqz file, a run folder, or a name in squeezekit models")
-        self.network = loaded.config.name
-        self.fields = loaded.config.model_dump(exclude=DECIDED_ANEW)
-
-    def validation(self, images: ImageSet, fingerprints: tuple[str, str]) -> NDArray[np.int64] | None:
-        """See `Pretrained`."""
-        return self._loaded.validation(images) if self._loaded.fingerprints == fingerprints else None
-
-    def weights(self, network: NetworkConfig, images: Tensor) -> dict[str, Tensor]:
-        """See `Pretrained`."""
-        return dict(self._like(network, images).state_dict())
-
-    def _like(self, network: NetworkConfig, images: Tensor) -> nn.Module:
-        """With batch normalization where `network` has it, and only there."""
-        trained, wanted = self._network, getattr(network, "batch_norm", None)
-        if not isinstance(trained, NamedLayers) or wanted in (None, getattr(trained.config, "batch_norm", None)):
-            return trained
-        return unfolded(trained, images) if wanted else folded(trained)
+def _some_images(config: NetworkConfig, images: ImageSet, split: Split) -> Tensor:
+    count = min(STATISTICS_IMAGES, max(STATISTICS_PIXELS // config.image_size**2, 2))
+    some = np.random.default_rng(0).permutation(split.training)[:count]
+    return next(Batches(images, some, batch_size=len(some), mean=config.mean, std=config.std).in_order())[0]

@@ -1,4 +1,4 @@
-"""What stands between a step and the next: Ctrl-C, and losses that say that something is wrong."""
+"""What ends a training between two steps: Ctrl-C, and losses that are no numbers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from types import FrameType
 from squeezekit.system.errors import RunFailed
 
 
+class Diverged(RunFailed):
+    """The training loss is no number any more."""
+
+
 class Interrupted(RunFailed):
     """Training was stopped from outside and can be resumed (exit code 130, as the shell has it for Ctrl-C)."""
 
@@ -22,7 +26,7 @@ class Interrupted(RunFailed):
 def stop_requests() -> Iterator[threading.Event]:
     """An event that Ctrl-C or SIGTERM sets; a second Ctrl-C ends at once. Only the main thread can listen.
 
-    torchrun sends SIGTERM to processes that the terminal has sent Ctrl-C: that one is no second wish.
+    torchrun sends SIGTERM to processes that the terminal has sent Ctrl-C: that one does not count as the second.
     """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -43,20 +47,9 @@ def stop_requests() -> Iterator[threading.Event]:
 
 
 def check_finite(loss: float, epoch: int, step: int, rate: float) -> None:
-    """Raise RunFailed when the loss is not a number or infinite."""
+    """Raise Diverged when the loss is not a number or infinite."""
     if not math.isfinite(loss):
-        raise RunFailed(
+        raise Diverged(
             f"the training loss became {loss} at epoch {epoch}, step {step}, learning rate {rate:.3g}: "
             "the run diverged; lower --learning-rate, or train with --batch-norm if it is off"
         )
-
-
-def not_learning(loss: float, classes: int) -> str | None:
-    """Say so when a whole epoch's training loss lies within 1 % of ln(classes), that of a guess."""
-    guess = math.log(classes)
-    if abs(loss - guess) > 0.01 * guess:
-        return None
-    return (
-        f"the training loss stayed at {loss:.4f}, within 1 % of ln({classes}) = {guess:.4f}: the network is not "
-        "learning and guesses; try another --learning-rate, or --batch-norm if it is off"
-    )

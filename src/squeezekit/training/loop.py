@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from squeezekit.acceleration.accelerate import accelerate, compile_in_background, kernels_ready
 from squeezekit.data.batches import Batches
 from squeezekit.networks.dropout import Dropout
 from squeezekit.system.seeds import derived_seed
+from squeezekit.training.callbacks import Callback, EarlyStopping
 from squeezekit.training.cuda_graphs import RecordedStep
 from squeezekit.training.distributed import Processes
-from squeezekit.training.early_stopping import EarlyStopping
 from squeezekit.training.interruption import check_finite
 from squeezekit.training.measurement import Measurement, measure
 from squeezekit.training.optimizers import StepsWeights, optimizer_for
+from squeezekit.training.progress import Progress
 from squeezekit.training.recipe import Recipe
 from squeezekit.training.schedule import Plateau, rate_at
 
@@ -28,29 +30,17 @@ DROPOUT, WEIGHTS = 2, 3
 LOOK_EVERY, LOOK_EVERY_OF_SEVERAL = 500, 50
 
 
-@dataclass
-class Progress:
-    """Where training stands: epochs done, steps done of the next, and sums over those steps."""
-
-    epoch: int = 0
-    step: int = 0
-    loss_sum: float = 0.0
-    right: int = 0
-    images: int = 0
-    step_seconds: float = 0.0
-    seconds: float = 0.0
-    untrained_loss: float = 0.0
-    stopped: bool = False
-    history: list[dict[str, float]] = field(default_factory=list)
-
-
 class Trainer:
-    """A network on its way: takes steps, measures, and can be put away and taken up again at any step.
+    """A network that learns: `fit` takes the steps and measures; `state` and `restore` save it and continue at any step.
 
-    `on_step` is told of every step (progress, learning rate) and answers True to stop after it. `optimizer` is by default the
-    recipe's, of the whole network. Where a `teacher` is given (in evaluation mode), its answers are learnt instead of the labels,
-    both at the recipe's temperature (Hinton et al., 2015, arXiv 1503.02531, section 2). On a GPU steps are recorded once and
-    replayed; `fused` has torch.compile join their operations as well.
+    `optimizer` is by default the recipe's, of the whole network. Where a `teacher` is given (in evaluation mode), its answers are
+    learnt instead of the labels, both at the recipe's temperature (Hinton et al., 2015, arXiv 1503.02531, section 2).
+    `acceleration` computes the network's layers by faster forms of the same as soon as those are compiled, from the beginning of
+    an epoch on; where `deterministic`, training waits for that. On a GPU steps are recorded once and replayed; `fused` has
+    torch.compile join their operations as well.
+
+    `schedule` gives the learning rate of the step after so many; `loss` is the mean training loss of the last step that was
+    looked at, one in `look_every`. A callback that sets `should_stop` ends `fit` after the step.
     """
 
     def __init__(
@@ -67,6 +57,8 @@ class Trainer:
         optimizer: StepsWeights | None = None,
         teacher: nn.Module | None = None,
         fused: bool = False,
+        acceleration: bool = True,
+        deterministic: bool = False,
     ) -> None:
         self.processes = processes or Processes()
         self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -80,7 +72,7 @@ class Trainer:
         self.optimizer = optimizer or optimizer_for(self.network, recipe)
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self._place_rates(device)
-        self.stopping = EarlyStopping(recipe.patience)
+        self.early_stopping = EarlyStopping(recipe.patience)
         self.plateau = Plateau(
             recipe.learning_rate,
             recipe.plateau_factor,
@@ -91,24 +83,31 @@ class Trainer:
         )
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
+        self.should_stop, self.loss = False, 0.0
+        self.schedule: Callable[[int], float] = self._scheduled
+        # Compiled kernels are of the CPU.
+        self._acceleration, self._deterministic = acceleration and device.type == "cpu", deterministic
         self._seed, self.device = seed, device
+        self._accelerated = False
         self._class_weights = None if class_weights is None else class_weights.to(device)
         every = LOOK_EVERY if self.processes.count == 1 else LOOK_EVERY_OF_SEVERAL
-        self._look_every = 1 if device.type == "cpu" else every
+        self.look_every = 1 if device.type == "cpu" else every
         recorded = device.type == "cuda" and self.processes.count == 1
         self._compute = RecordedStep(self._computed) if recorded else self._computed
 
     @property
     def finished(self) -> bool:
-        """Whether every epoch is done or early stopping has spoken."""
+        """Whether every epoch is done or early stopping was triggered."""
         return self.progress.stopped or self.progress.epoch >= self.recipe.epochs
 
     @property
     def rate(self) -> float:
         """The learning rate of the next step."""
+        return self.schedule(self.progress.epoch * self.training.steps + self.progress.step)
+
+    def _scheduled(self, done: int) -> float:
         if self.recipe.schedule == "plateau":
             return self.plateau.rate
-        done = self.progress.epoch * self.training.steps + self.progress.step
         return rate_at(self.recipe, (done + 0.5) / (self.recipe.epochs * self.training.steps))
 
     def measure(self) -> Measurement:
@@ -116,9 +115,32 @@ class Trainer:
         with self._autocast():
             return measure(self.network, self.validation)
 
-    def train_epoch(self, on_step: Callable[[Progress, float], bool]) -> bool:
-        """Train to the end of the epoch and record it; False when `on_step` stopped it in the middle."""
+    def fit(self, callbacks: Sequence[Callback] = ()) -> None:
+        """Train until finished, or until a callback sets `should_stop`; then the same call continues.
+
+        Early stopping comes before the other callbacks, which are called in their order. Raises Diverged.
+        """
+        everyone: list[Callback] = [self.early_stopping, *callbacks]
+        self.should_stop = False
+        try:
+            for callback in everyone:
+                callback.on_fit_start(self)
+            while not (self.finished or self.should_stop):
+                if self._epoch(everyone):
+                    for callback in everyone:
+                        callback.on_epoch_end(self)
+                    self.should_stop = self.processes.any(self.should_stop)
+            if not self.finished:
+                for callback in everyone:
+                    callback.on_stop(self)
+        finally:
+            for callback in reversed(everyone):
+                callback.on_fit_end(self)
+
+    def _epoch(self, callbacks: Sequence[Callback]) -> bool:
+        """Train to the end of the epoch and record it; False when stopped in the middle."""
         progress, results = self.progress, list[Tensor]()
+        self.accelerate_when_ready()
         self.network.train()
         clock = time.perf_counter()
         for images, labels in self.training.shuffled(progress.epoch, progress.step):
@@ -128,23 +150,43 @@ class Trainer:
             results.append(self.step(images, labels, rate))
             progress.step += 1
             last = progress.step == self.training.steps
-            if len(results) == self._look_every or last:
+            if len(results) == self.look_every or last:
                 self._look(results, rate)
             progress.step_seconds, clock = progress.step_seconds + time.perf_counter() - clock, time.perf_counter()
-            if self._stops(on_step(progress, rate), results, rate) and not last:
+            for callback in callbacks:
+                callback.on_step(self, rate)
+            if self._stops(results, rate) and not last:
                 return False
         validation = self.measure()
         progress.seconds += progress.step_seconds + time.perf_counter() - clock
         self._record(rate, validation)
         return True
 
-    def _stops(self, asked: bool, results: list[Tensor], rate: float) -> bool:
+    def accelerate_when_ready(self) -> None:
+        """Change to the faster forms of layers at the beginning of an epoch; a resumed one is computed as it was begun.
+
+        Where nothing is compiled yet, plain operations train and a background process compiles; a deterministic training, and one
+        that had the faster forms before it was stopped, compiles first.
+        """
+        if not self._acceleration or self._accelerated or not (self.progress.accelerated or self.progress.step == 0):
+            return
+        ready = self.progress.accelerated or self._deterministic or kernels_ready()
+        # All processes compute alike.
+        if self.processes.any(not ready):
+            compile_in_background()
+            return
+        accelerate(self.network, kernels=True)
+        self._accelerated = self.progress.accelerated = True
+
+    def _stops(self, results: list[Tensor], rate: float) -> bool:
         """Whether to stop now; several processes stop after the same step, one at which they look at losses anyway."""
         if self.processes.count > 1:
-            return not results and self.processes.any(asked)
-        if asked:
+            if results:
+                return False
+            self.should_stop = self.processes.any(self.should_stop)
+        elif self.should_stop:
             self._look(results, rate)
-        return asked
+        return self.should_stop
 
     def _look(self, results: list[Tensor], rate: float) -> None:
         """Add up what the last steps returned, and make sure that it is numbers."""
@@ -152,6 +194,7 @@ class Trainer:
         found = torch.stack(results).tolist() if results else []
         for step, (loss, right, images) in enumerate(found, progress.step - len(results) + 1):
             check_finite(loss, progress.epoch + 1, step, rate)
+            self.loss = loss
             progress.loss_sum += loss * images
             progress.right += int(right)
             progress.images += int(images)
@@ -172,27 +215,27 @@ class Trainer:
         with self._autocast():
             logits = network(images).float()
             with torch.no_grad():
-                taught = None if teacher is None else teacher(images).float()
+                answers = None if teacher is None else teacher(images).float()
         # What softer answers take from the gradient is given back (section 2).
-        loss, scale = self._loss(logits, labels, taught), 1.0 if taught is None else self.recipe.temperature**2
+        loss, scale = self._loss(logits, labels, answers), 1.0 if answers is None else self.recipe.temperature**2
         weights = self._class_weights
         right, count = (logits.argmax(1) == labels).sum(), torch.full_like(loss, len(labels))
         weight = count if weights is None else weights[labels].sum()
         sums = self.processes.total(torch.stack([loss.detach(), weight, right, count]).double())
         self.optimizer.zero_grad()
-        # The mean over the whole batch, of which the gradients will be averaged over the processes.
+        # DistributedDataParallel averages gradients over the processes: scaled so that they are those of the whole batch's mean.
         (loss * (scale * self.processes.count / sums[1])).backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         return torch.stack([sums[0] / sums[1], sums[2], sums[3]])
 
-    def _loss(self, logits: Tensor, labels: Tensor, taught: Tensor | None) -> Tensor:
+    def _loss(self, logits: Tensor, labels: Tensor, answers: Tensor | None) -> Tensor:
         """The cross-entropy with the labels, or with what the teacher answers, summed over the images."""
         weights = self._class_weights
-        if taught is None:
+        if answers is None:
             smoothing = self.recipe.label_smoothing
             return F.cross_entropy(logits, labels, weight=weights, label_smoothing=smoothing, reduction="sum")
         temperature = self.recipe.temperature
-        return F.cross_entropy(logits / temperature, (taught / temperature).softmax(1), weight=weights, reduction="sum")
+        return F.cross_entropy(logits / temperature, (answers / temperature).softmax(1), weight=weights, reduction="sum")
 
     def _place_rates(self, device: torch.device) -> None:
         """On a GPU a rate lies where a recorded step reads it, also when a CPU began the run."""
@@ -229,31 +272,28 @@ class Trainer:
                 "images_per_s": round(progress.images / progress.step_seconds, 1),
             }
         )
-        progress.stopped = self.stopping.step(validation.loss)
-        if self.stopping.improved:
-            self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.network.state_dict().items()}
         if self.recipe.schedule == "plateau":
             self.plateau.step(validation.loss)
         progress.step, progress.loss_sum, progress.right, progress.images, progress.step_seconds = 0, 0.0, 0, 0, 0.0
 
     def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs to go on as if nothing had happened."""
+        """Everything that `restore` needs to continue as if nothing had happened."""
         return {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "best": self.best,
-            "stopping": asdict(self.stopping),
+            "stopping": asdict(self.early_stopping),
             "plateau": asdict(self.plateau),
             "progress": asdict(self.progress),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take up what `state` put away."""
+        """Continue from what `state` returned."""
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self._place_rates(self.device)
         self.best = state["best"]
-        self.stopping = EarlyStopping(**state["stopping"])
+        self.early_stopping = EarlyStopping(**state["stopping"])
         self.plateau = Plateau(**state["plateau"])
         self.progress = Progress(**state["progress"])
 

@@ -7,13 +7,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from squeezekit.data.batches import Augmentation
+from squeezekit.networks.stored_names import RECIPES_OF_0_1
 from squeezekit.system.errors import SqueezekitError
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Recipe(BaseModel):
-    """Every number that training depends on. The defaults are the report's (R8 to R10)."""
+    """Every number that training depends on. The defaults are those of `classic`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,7 +45,7 @@ class Recipe(BaseModel):
     temperature: float = Field(1.0, gt=0, description="of a teacher's answers and those that are compared with them")
     class_weights: Literal["none", "balanced"] = Field("none", description="weight classes by 1 ÷ frequency in the loss")
     normalization: Literal["unit", "standardise"] = Field(
-        "unit", description="pixels to 0…1 (R2), or also to mean 0 and deviation 1 for each channel"
+        "unit", description="pixels to 0…1, or also to mean 0 and deviation 1 for each channel"
     )
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the processor computes in it")
 
@@ -98,6 +99,8 @@ RECIPES: dict[str, Recipe] = {
 
 def named_recipe(name: str) -> Recipe:
     """The recipe of that name; raises SqueezekitError for an unknown one."""
+    if name in RECIPES_OF_0_1:
+        raise SqueezekitError(f"recipe '{name}' is called '{RECIPES_OF_0_1[name]}' now")
     if name not in RECIPES:
         raise SqueezekitError(f"recipe '{name}' is unknown; choose one of {', '.join(RECIPES)}")
     return RECIPES[name]

@@ -6,22 +6,37 @@ import csv
 import hashlib
 import io
 import json
+import os
+import platform
+import shlex
+import statistics
+import subprocess
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from squeezekit.data.sources import settled
 from squeezekit.data.splits import Split
+from squeezekit.networks.registry import first_problem
 from squeezekit.networks.weights import read_saved
 from squeezekit.system import atomic_io
 from squeezekit.system.errors import SqueezekitError
-from squeezekit.training.settings import RunConfig, read_config
+from squeezekit.system.version import version
+from squeezekit.training.device import chosen_device
+from squeezekit.training.measurement import Measurement
+from squeezekit.training.progress import Progress
+from squeezekit.training.run_presentation import RunPresentation
+from squeezekit.training.settings import RunConfig, read_config, read_tables, read_toml, table_of
 
-# Weights that training starts from, when they are not those of a file of the user's.
+# Weights that training starts from, unless they are random.
 START = "start.safetensors"
 METRICS = (
     "epoch",
@@ -35,10 +50,10 @@ METRICS = (
 )
 
 
-class Run:
+class Run(RunPresentation):
     """A run folder.
 
-    `last.pt` is the one source of truth while training goes on; the other files follow from it and are written
+    `last.pt` is the one source of truth during training; the other files follow from it and are written
     again on resuming. Files: config.toml, data.json, split.npz, metrics.csv, tensorboard/, best.safetensors,
     last.pt, summary.json, and start.safetensors where training started from another network.
     """
@@ -54,7 +69,7 @@ class Run:
     def create(
         cls, folder: Path, config: RunConfig, data: dict[str, Any], split: Split, start: dict[str, Tensor] | None = None
     ) -> Run:
-        """Make the folder of a new run; `data` tells of its images, `start` are weights to start from."""
+        """Make the folder of a new run; `data` is the content of `data.json`, `start` are weights to start from."""
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_io.replacing(folder / "split.npz") as file:
             np.savez_compressed(file, training=split.training.astype(np.int32), validation=split.validation.astype(np.int32))
@@ -82,7 +97,14 @@ class Run:
         """The file of weights that training starts from, if any."""
         if (self.folder / START).exists():
             return self.folder / START
-        return Path(self.config.run.weights) if self.config.run.weights else None
+        # A run of version 0.1 names a file of the user's instead.
+        named = read_toml(self.folder / "config.toml")["run"].get("weights")
+        return Path(named) if named else None
+
+    @property
+    def resume_command(self) -> str:
+        """What a user types to go on with it."""
+        return shlex.join(["squeezekit", "train", "--resume", "--out", str(self.folder)])
 
     @property
     def fingerprints(self) -> tuple[str, str]:
@@ -157,3 +179,117 @@ class Run:
         except (OSError, ValueError) as error:
             raise SqueezekitError(f"{self.folder / name}: cannot be read ({error}); train again") from None
         return content
+
+
+def new_folder() -> Path:
+    """A name for a run that was given none."""
+    return Path("runs") / time.strftime("%Y%m%d-%H%M%S")
+
+
+def check_can_be_made(folder: Path) -> None:
+    """Before hours of work: whether there is a place for the run folder; raises SqueezekitError."""
+    nearest = next(place for place in folder.absolute().parents if place.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise SqueezekitError(f"{folder}: cannot be made, since {nearest} is not a folder to write in; choose another --out")
+
+
+def resumed(folder: Path, *, network: str | None, recipe: str | None, config: Path | None, fields: Mapping[str, Any]) -> Run:
+    """The run in `folder`, to go on with; it keeps its settings, and what is given a second time must be what it has.
+
+    `device` and `acceleration`, and `data` and `teacher` that have moved, may be given anew. Raises SqueezekitError when a name,
+    the file or another field asks for something else.
+    """
+    run = Run(folder)
+    # What a killed process was writing.
+    for left_behind in folder.glob(".*.partial"):
+        left_behind.unlink()
+    presets = {"network": network, "recipe": recipe}
+    fields = dict(fields)
+    tables = read_tables(config) if config else {}
+    for table, given in tables.items():
+        presets[table] = presets.get(table) or given.pop("name", None)
+        fields = {**given, **fields}
+    for table in ("network", "recipe"):
+        begun, asked = getattr(run.config, table).name, presets[table]
+        if asked and asked != begun:
+            raise SqueezekitError(f"{folder} was begun with --{table} {begun}, not {asked}; start a new run for that")
+    now = {name: fields.pop(name) for name in ("data", "device", "teacher", "acceleration") if name in fields}
+    for name, value in fields.items():
+        _check(run, name, value)
+    run.config = _with(run.config, **now)
+    return run
+
+
+def _check(run: Run, name: str, value: Any) -> None:
+    part: BaseModel = getattr(run.config, table_of(name, type(run.config.network)))
+    has = getattr(part, name)
+    if name == "precision" and value == "auto":
+        value = has
+    try:
+        asked = getattr(type(part).model_validate({**part.model_dump(), name: value}), name)
+    except ValidationError as error:
+        raise SqueezekitError(first_problem(error)) from None
+    if asked != has:
+        raise SqueezekitError(f"{run.folder} was begun with {name} = {has}; start a new run to change it")
+
+
+def _with(
+    config: RunConfig,
+    *,
+    data: str | None = None,
+    device: str = "auto",
+    teacher: str | None = None,
+    acceleration: bool | None = None,
+) -> RunConfig:
+    if teacher and not config.run.teacher:
+        raise SqueezekitError(f"--teacher {teacher}: the run was begun without one; start a new run for that")
+    place = {
+        "teacher": settled(teacher) if teacher else config.run.teacher,
+        "data": settled(data) if data else config.run.data,
+        "device": str(chosen_device(config.run.device if device == "auto" else device)),
+        "acceleration": config.run.acceleration if acceleration is None else acceleration,
+    }
+    return config.model_copy(update={"run": config.run.model_copy(update=place)})
+
+
+def summarised(
+    run: Run, *, progress: Progress, best_epoch: int, parameters: int, validation: Measurement, test: Measurement | None
+) -> dict[str, Any]:
+    """The content of `summary.json`.
+
+    `seconds` is all of the training, validation after each epoch included; `images_per_s` an epoch's training alone.
+    """
+    history = progress.history
+    return {
+        "run": str(run.folder),
+        "network": run.config.network.name,
+        "recipe": run.config.recipe.name,
+        "parameters": parameters,
+        "epochs": len(history),
+        "best_epoch": best_epoch,
+        "seconds": history[-1]["seconds"],
+        "images_per_s": statistics.median(row["images_per_s"] for row in history),
+        "untrained_loss": progress.untrained_loss,
+        "validation": vars(validation),
+        **({"test": vars(test)} if test else {}),
+        "data": run.data["source"],
+        "fingerprint": run.data["fingerprint"],
+        "precision": run.config.recipe.precision,
+        "versions": {
+            "squeezekit": version(),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+        "commit": _commit(Path(__file__).parents[3]),
+    }
+
+
+def _commit(root: Path) -> str | None:
+    """The commit that squeezekit runs from, `-dirty` behind it when files have changed; None when it is installed."""
+    if not (root / ".git").exists() or not (root / "src" / "squeezekit").is_dir():
+        return None
+    try:
+        command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

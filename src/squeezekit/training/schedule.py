@@ -10,7 +10,7 @@ from squeezekit.training.recipe import Recipe
 
 @dataclass
 class Plateau:
-    """Multiply the rate when the validation loss stagnates (R10); equal to Keras's ReduceLROnPlateau.
+    """Multiply the rate when the validation loss stagnates; equal to Keras's ReduceLROnPlateau.
 
     A loss counts as lower when it lies more than `min_delta` below the best. For `cooldown` epochs after a fall
     nothing is counted.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from squeezekit.system.errors import SqueezekitError
 from squeezekit.training.recipe import NETWORK_DEFAULTS, Recipe, named_recipe
 
 TABLES = ("network", "recipe", "run")
+# Fields of version 0.1, and what to give now.
+RENAMED = {"normalisation": "--normalization", "weights": "--init-from"}
 
 
 class RunSettings(BaseModel):
@@ -32,12 +35,14 @@ class RunSettings(BaseModel):
     fold: int = Field(0, ge=0, description="the part that validates, from 0")
     limit: int = Field(0, ge=0, description="use that many of the images that are not for testing; 0: all")
     seed: int = Field(0, ge=0, description="of split, weights, shuffling, augmentation and dropout")
-    weights: str = Field("", description="start from a .safetensors or .pth file; another class count gets a fresh last layer")
     teacher: str = Field("", description="a run whose network gives the answers to learn, in place of the labels")
     strict: bool = Field(False, description="make a picture that cannot be read an error")
     deterministic: bool = Field(False, description="two runs give the same weights, bit for bit")
     device: str = Field("auto", description="cpu, cuda or auto")
     fused: bool = Field(False, description="on a GPU, torch.compile joins operations: faster after up to a minute of compiling")
+    acceleration: bool = Field(
+        True, description="faster forms of the network's layers on this machine; off changes nothing but speed"
+    )
     test: bool = Field(True, description="measure the test images, once, at the end")
 
 
@@ -64,7 +69,9 @@ def config_from(tables: dict[str, Any], path: Path) -> RunConfig:
     """The configuration in the tables of `config.toml`, whose `path` errors name; raises SqueezekitError."""
     try:
         table = network_as_read(tables.pop("network"))
-        tables = {**tables, "recipe": recipe_as_read(tables["recipe"])}
+        # Version 0.1 had a field for the file of weights to start from.
+        run = {name: value for name, value in tables["run"].items() if name != "weights"}
+        tables = {**tables, "recipe": recipe_as_read(tables["recipe"]), "run": run}
         network = network_class(table["name"]).model_validate(table)
         return RunConfig(network=network, **tables)
     except KeyError as error:
@@ -81,7 +88,14 @@ def read_tables(path: Path) -> dict[str, dict[str, Any]]:
         raise SqueezekitError(f"{path}: unknown table [{unknown.pop()}]; use [network], [recipe] and [run]")
     if wrong := [name for name, table in tables.items() if not isinstance(table, dict)]:
         raise SqueezekitError(f"{path}: '{wrong[0]}' must be a table; write [{wrong[0]}] and its fields below")
-    return {name: dict(tables.get(name, {})) for name in TABLES}
+    found = {name: dict(tables.get(name, {})) for name in TABLES}
+    # That of a run of version 0.1 serves as well.
+    if "name" in found["network"]:
+        found["network"] = network_as_read(found["network"])
+    found["recipe"] = recipe_as_read(found["recipe"])
+    if not found["run"].get("weights"):
+        found["run"].pop("weights", None)
+    return found
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -118,7 +132,7 @@ def resolve(
     for table, model in _tables(network_type).items():
         for name in in_file[table]:
             if name not in model.model_fields:
-                raise SqueezekitError(f"[{table}] has no field '{name}'{_nearest(name, model.model_fields)}")
+                raise SqueezekitError(f"[{table}] has no field '{name}'{_instead(name, model.model_fields)}")
     defaults = {k: v for k, v in NETWORK_DEFAULTS[recipe].items() if k in network_type.model_fields}
     return (
         {**defaults, **in_file["network"], "name": network},
@@ -146,13 +160,15 @@ def table_of(name: str, network: type[NetworkConfig]) -> str:
         if name in model.model_fields and name != "name":
             return table
     names = [field for model in tables.values() for field in model.model_fields]
-    raise SqueezekitError(f"'{name}' is not a field of this network, a recipe or a run{_nearest(name, names)}")
+    raise SqueezekitError(f"'{name}' is not a field of this network, a recipe or a run{_instead(name, names)}")
 
 
 def _tables(network: type[NetworkConfig]) -> dict[str, type[BaseModel]]:
     return {"network": network, "recipe": Recipe, "run": RunSettings}
 
 
-def _nearest(name: str, names: Any) -> str:
+def _instead(name: str, names: Iterable[str]) -> str:
+    if name in RENAMED:
+        return f"; it is {RENAMED[name]} now"
     close = difflib.get_close_matches(name, list(names), 1)
     return f"; did you mean '{close[0]}'?" if close else ""

@@ -17,7 +17,7 @@ from squeezekit.training.run_folder import Run
 
 
 class Teacher(nn.Module):
-    """A network in use, for images that were normalized for another one: float [n, c, size, size] -> logits [n, classes]."""
+    """A network in evaluation mode, for images normalized for another one: float [n, c, size, size] -> logits [n, classes]."""
 
     scale: Tensor
     shift: Tensor
@@ -40,7 +40,7 @@ class Teacher(nn.Module):
 
 
 def teacher_of(folder: Path, network: NetworkConfig, data: dict[str, Any], split: Split) -> Teacher:
-    """The network of the finished run in `folder`, as a teacher of `network`, of whose run `data` and `split` tell.
+    """The network of the finished run in `folder`, as a teacher of `network`, whose run has that `data.json` and `split`.
 
     Raises SqueezekitError where it knows other classes, takes images of another size, or has learnt from images that validate
     its student.
@@ -50,7 +50,7 @@ def teacher_of(folder: Path, network: NetworkConfig, data: dict[str, Any], split
     if run.summary is None:
         raise SqueezekitError(f"{folder}: its training is not finished; finish it before it teaches")
     if data.get("teacher", run.weights_digest()) != run.weights_digest():
-        raise SqueezekitError(f"{folder}: not the network that has taught this run so far; name that one with --teacher")
+        raise SqueezekitError(f"{folder}: not the teacher that this run has had so far; name that one with --teacher")
     if run.data["classes"] != data["classes"]:
         raise SqueezekitError(f"{folder}: knows other classes than these images have; choose another --teacher")
     if (own.image_size, own.channels) != (network.image_size, network.channels):

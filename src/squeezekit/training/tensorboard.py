@@ -1,49 +1,71 @@
-"""Curves for TensorBoard (R14)."""
+"""Curves for TensorBoard."""
 
 from __future__ import annotations
 
+from types import TracebackType
+from typing import Self
+
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from squeezekit.data.batches import Batches
-from squeezekit.training.loop import Trainer
+from squeezekit.training.callbacks import Callback, Training
 from squeezekit.training.measurement import Measurement
 from squeezekit.training.run_folder import Run
 
 
-class EventLog:
-    """Writes a run's curves, epoch by epoch, under `tensorboard/` in its folder."""
+class TensorBoard(Callback):
+    """Writes a run's curves, epoch by epoch, under `tensorboard/` in its folder, until the `with` block ends.
 
-    def __init__(self, run: Run, first_epoch: int) -> None:
-        """`first_epoch`: epochs done already; later points of an earlier, broken attempt are dropped."""
-        self._writer = SummaryWriter(str(run.folder / "tensorboard"), purge_step=first_epoch + 1)
+    `first_epoch` is how many epochs are done already; later points of an earlier, broken attempt are dropped. Of several
+    processes only one `writes`.
+    """
+
+    def __init__(self, run: Run, *, first_epoch: int, writes: bool = True) -> None:
+        folder = str(run.folder / "tensorboard")
+        self._writer = SummaryWriter(folder, purge_step=first_epoch + 1) if writes else None
         self._config, self._classes = run.config, run.data["classes"]
 
-    def epoch(self, trainer: Trainer) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._writer:
+            self._writer.close()
+
+    def on_epoch_end(self, trainer: Training) -> None:
         """Losses, accuracies, learning rate, and the norms of weights and of the last gradients."""
+        if self._writer is None:
+            return
         row = trainer.progress.history[-1]
         epoch = int(row["epoch"])
         if epoch == 1:
-            self._scalar("loss/untrained", trainer.progress.untrained_loss, 0)
+            self._writer.add_scalar("loss/untrained", trainer.progress.untrained_loss, 0)
             self._writer.add_images("training images", _as_seen(trainer.training), 0)
         for part in ("training", "validation"):
             for what in ("loss", "accuracy"):
-                self._scalar(f"{what}/{part}", row[f"{part}_{what}"], epoch)
-        self._scalar("learning rate", row["learning_rate"], epoch)
+                self._writer.add_scalar(f"{what}/{part}", row[f"{part}_{what}"], epoch)
+        self._writer.add_scalar("learning rate", row["learning_rate"], epoch)
         weights = {name: parameter.detach() for name, parameter in trainer.network.named_parameters()}
         gradients = {name: p.grad for name, p in trainer.network.named_parameters() if p.grad is not None}
         for what, tensors in (("weight", weights), ("gradient", gradients)):
             for name, norm in _norms(tensors).items():
-                self._scalar(f"{what} norm/{name}", norm, epoch)
+                self._writer.add_scalar(f"{what} norm/{name}", norm, epoch)
         self._writer.flush()
 
-    def results(self, trainer: Trainer, logits: Tensor, labels: Tensor, test: Measurement | None) -> None:
+    def results(self, trainer: Training, logits: Tensor, labels: Tensor, test: Measurement | None) -> None:
         """Hyperparameters with final figures, and the confusion matrix of the best weights' validation logits."""
-        # Here, because matplotlib takes half a second that most who import training do not need.
+        if self._writer is None:
+            return
+        # Here, because matplotlib takes half a second that most who import training do not need; pyplot, which `add_figure`
+        # would import, takes longer.
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
         from squeezekit.training.confusion_figure import confusion_figure
 
-        best = trainer.progress.history[trainer.stopping.best_epoch - 1]
+        best = trainer.progress.history[trainer.early_stopping.best_epoch - 1]
         fields = {**self._config.network.model_dump(mode="json"), **self._config.recipe.model_dump(mode="json")}
         plain = {k: v if isinstance(v, int | float | str | bool) else str(v) for k, v in fields.items()}
         metrics = {f"best/{name}": best[name] for name in ("validation_loss", "validation_accuracy")}
@@ -52,15 +74,11 @@ class EventLog:
         self._writer.add_hparams(plain, metrics, run_name=".")
         count = len(self._classes)
         confusion = torch.bincount(labels * count + logits.argmax(1), minlength=count**2).view(count, count)
-        figure = confusion_figure(confusion.numpy(), self._classes)
-        self._writer.add_figure("confusion of validation images", figure, len(trainer.progress.history))
-
-    def close(self) -> None:
-        """The end of the file."""
-        self._writer.close()
-
-    def _scalar(self, name: str, value: float, epoch: int) -> None:
-        self._writer.add_scalar(name, value, epoch)
+        canvas = FigureCanvasAgg(confusion_figure(confusion.numpy(), self._classes))
+        canvas.draw()
+        pixels = np.asarray(canvas.buffer_rgba())[:, :, :3]
+        epochs = len(trainer.progress.history)
+        self._writer.add_image("confusion of validation images", pixels, epochs, dataformats="HWC")
 
 
 def _norms(tensors: dict[str, Tensor]) -> dict[str, float]:

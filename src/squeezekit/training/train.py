@@ -3,254 +3,347 @@
 from __future__ import annotations
 
 import os
-import shlex
-import time
 import tomllib
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from squeezekit.data.batches import Batches, channel_statistics
 from squeezekit.data.image_set import ImageSet, ImageSource
-from squeezekit.data.sources import load_images, settled
+from squeezekit.data.sources import data_name, load_images, settled
 from squeezekit.data.splits import Split, split_training
-from squeezekit.networks.weights import load_weights, take_weights
-from squeezekit.system.console import progress_bar, say
+from squeezekit.networks.weights import read_weights, take_weights
+from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.seeds import derived_seed
-from squeezekit.training import launch
-from squeezekit.training.checkpointing import Saving
+from squeezekit.training.callbacks import (
+    Callback,
+    Checkpoint,
+    EpochFunction,
+    EpochReport,
+    ProgressBar,
+    StagnationWarning,
+    StopRequests,
+)
 from squeezekit.training.device import chosen_device, chosen_precision, keep_freed_memory
-from squeezekit.training.distributed import Processes, joined
-from squeezekit.training.interruption import Interrupted, not_learning, stop_requests
-from squeezekit.training.loop import WEIGHTS, Progress, Trainer
+from squeezekit.training.distributed import Processes, attempt, joined, launch_name
+from squeezekit.training.fine_tuning import StartingPoint
+from squeezekit.training.interruption import Interrupted
+from squeezekit.training.loop import WEIGHTS, Trainer
 from squeezekit.training.measurement import images_at_once, logits_of, measure, measurement
 from squeezekit.training.recipe import Recipe
-from squeezekit.training.resuming import resumed
-from squeezekit.training.run_folder import Run
+from squeezekit.training.run_folder import Run, check_can_be_made, new_folder, resumed, summarised
 from squeezekit.training.settings import RunConfig, build_config, config_from, read_tables, resolve
-from squeezekit.training.starting_point import Pretrained
-from squeezekit.training.summary import summarise
-from squeezekit.training.teacher import teacher_of
-from squeezekit.training.tensorboard import EventLog
+from squeezekit.training.teacher import Teacher, teacher_of
+from squeezekit.training.tensorboard import TensorBoard
 
-# Of those to train on, from which the statistics of a network to start from are taken.
-STATISTICS_IMAGES, STATISTICS_PIXELS = 512, 2**19
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """What a user asks `train` for, beside the folder."""
+
+    network: str | None
+    recipe: str | None
+    config: Path | None
+    fields: Mapping[str, Any]
+    init_from: StartingPoint | Path | None
+
+
+@dataclass(frozen=True)
+class OpenedRun:
+    """A run to train, with what had to be read to begin it; None for what is still to be read."""
+
+    run: Run
+    source: ImageSource | None = None
+    network: nn.Module | None = None
+    teacher: Teacher | None = None
 
 
 def train(
-    data: str | None = None,
+    data: Any = None,
     *,
     network: str | None = None,
     recipe: str | None = None,
     config: str | Path | None = None,
     out: str | Path | None = None,
     resume: bool = False,
-    on_epoch: Callable[[dict[str, float]], None] | None = None,
-    pretrained: Pretrained | None = None,
+    on_epoch: Callable[[dict[str, float]], object] | None = None,
+    init_from: StartingPoint | str | Path | None = None,
     **fields: Any,
 ) -> Run:
     """Train a network and return its finished run.
 
-    `network` (default `squeezenet-cifar`) and `recipe` (default `modern`) are presets; any field of `SqueezeNetConfig`,
-    `Recipe` or `RunSettings` can be given by its name: `train("digits", squeeze_ratio=0.25, epochs=10)`. `config` is
-    a TOML file with tables [network], [recipe] and [run]; fields win over it. `out` is the run folder, which must not
-    exist unless `resume` is set; then a missing one is started, a finished one returned as it is. `on_epoch` is told of every
-    epoch's row of `metrics.csv` when it is saved; what it raises ends the training. `pretrained` is a network to go on from
-    (`fine_tune` takes a MODEL).
+    `data` is what `load_images` takes, arrays or a Dataset. `network` (default `squeezenet-cifar`) and `recipe` (default
+    `modern`) are presets; any field of `SqueezeNetConfig`, `Recipe` or `RunSettings` can be given by its name:
+    `train("digits", squeeze_ratio=0.25, epochs=10)`. `config` is a TOML file with tables [network], [recipe] and [run];
+    fields win over it. `out` is the run folder, which must not exist unless `resume` is set; then a missing one is started, a
+    finished one returned as it is. `on_epoch` is called with every epoch's row of `metrics.csv` when it is saved; what it raises
+    ends the training. `init_from` gives the weights to start from: a trained network, or a file of weights (.safetensors, .pth)
+    of this one; with another number of classes the last layer starts anew.
 
     Under torchrun, its processes train one network together, with the weights that one process would get, up to
     rounding; `batch_size` is that of all of them. Every process returns the run, the first one writes it.
 
-    Raises SqueezekitError for wrong input, RunFailed for a diverged run, Interrupted after Ctrl-C.
+    Raises SqueezekitError for wrong input, Diverged (a RunFailed) when the loss is no number any more, Interrupted after Ctrl-C.
     """
     if data is not None:
-        fields["data"] = str(data)
+        fields["data"] = data_name(data)
+    if isinstance(init_from, str | Path):
+        init_from = Path(init_from).expanduser()
+    asked = TrainingRequest(network, recipe, Path(config).expanduser() if config else None, fields, init_from)
     with joined() as processes:
-        run, source = _led(
-            processes,
-            lambda: _open(
-                Path(out).expanduser() if out else None,
-                resume=resume,
-                network=network,
-                recipe=recipe,
-                config=Path(config).expanduser() if config else None,
-                fields=fields,
-                pretrained=pretrained,
-            ),
-        )
-        if run.summary is None:
-            try:
-                _finish(run, source or images_of(run.config), processes, on_epoch)
-            except KeyboardInterrupt:
-                raise Interrupted(f"stopped; go on with: {_resume_command(run)}") from None
+        opened = _led(processes, lambda: _open(Path(out).expanduser() if out else None, asked, resume=resume))
+        run = opened.run
+        if run.summary is not None:
+            return run
+        with _resumable(run), _determinism(run.config.run.deterministic):
+            source = _same_images(run, opened.source or images_of(run.config))
+            keep_freed_memory()
+            trainer = trainer_of(run, source.training, processes, network=opened.network, teacher=opened.teacher)
+            if trainer.progress.epoch == trainer.progress.step == 0:
+                trainer.progress.untrained_loss = trainer.measure().loss
+            with TensorBoard(run, first_epoch=trainer.progress.epoch, writes=processes.first) as log:
+                trainer.fit(_callbacks(run, trainer, log, on_epoch))
+                if not trainer.finished:
+                    place = f"epoch {trainer.progress.epoch}, step {trainer.progress.step}"
+                    raise Interrupted(f"stopped after {place}; go on with: {run.resume_command}")
+                _finish(run, trainer, source, log)
     return run
 
 
-def _led(processes: Processes, make: Callable[[], tuple[Run, ImageSource | None]]) -> tuple[Run, ImageSource | None]:
-    """What the first process makes; the others are told which run it is, and read the images themselves."""
+def _callbacks(
+    run: Run, trainer: Trainer, log: TensorBoard, on_epoch: Callable[[dict[str, float]], object] | None
+) -> list[Callback]:
+    """In the order in which they are called: a row is on disk before `on_epoch` sees it."""
+
+    def save() -> None:
+        run.save_checkpoint(trainer.state(), trainer.progress.history, trainer.best)
+
+    saved_always = on_epoch is not None or trainer.device.type == "cpu"
+    found: list[Callback] = [ProgressBar(), EpochReport(), log, Checkpoint(save, always=saved_always), StopRequests()]
+    if not run.config.run.teacher:
+        # A teacher's answers may themselves be nearly even.
+        found.insert(2, StagnationWarning(run.config.network.classes))
+    return [*found, EpochFunction(on_epoch)] if on_epoch else found
+
+
+def _finish(run: Run, trainer: Trainer, source: ImageSource, log: TensorBoard) -> None:
+    """Measure the best weights once, and write the summary."""
+    processes, config = trainer.processes, run.config
+    # The others read what the first has written.
+    processes.wait()
+    network = run.network().to(trainer.device)
+    logits, labels = logits_of(network, trainer.validation)
+    test = measure(network, _batches(config, source.test, processes)) if config.run.test else None
+    if processes.first:
+        log.results(trainer, logits, labels, test)
+        summary = summarised(
+            run,
+            progress=trainer.progress,
+            best_epoch=trainer.early_stopping.best_epoch,
+            parameters=sum(p.numel() for p in network.parameters()),
+            validation=measurement(logits, labels),
+            test=test,
+        )
+        run.write_summary(summary)
+    processes.wait()
+
+
+def _led(processes: Processes, make: Callable[[], OpenedRun]) -> OpenedRun:
+    """What the first process makes; it broadcasts which run that is, and the others read the rest themselves."""
     if not processes.first:
-        told = processes.broadcast_text("")
-        if not told:
+        received = processes.broadcast_text("")
+        if not received:
             raise SqueezekitError("stopped, for the reason that the first process gives")
-        folder, _, text = told.partition("\n")
+        folder, _, text = received.partition("\n")
         run = Run(Path(folder))
         # Not as on disk: where images lie may be given anew.
         run.config = config_from(tomllib.loads(text), run.folder)
-        return run, None
+        return OpenedRun(run)
     try:
-        run, source = make()
+        opened = make()
     except BaseException:
         processes.broadcast_text("")
         raise
-    processes.broadcast_text(f"{run.folder.absolute()}\n{run.config.to_toml()}")
-    return run, source
+    processes.broadcast_text(f"{opened.run.folder.absolute()}\n{opened.run.config.to_toml()}")
+    return opened
 
 
-def _open(
-    out: Path | None,
-    *,
-    resume: bool,
-    network: str | None,
-    recipe: str | None,
-    config: Path | None,
-    fields: dict[str, Any],
-    pretrained: Pretrained | None,
-) -> tuple[Run, ImageSource | None]:
-    """The run to train, new or taken up, with its images where they had to be read."""
-    if not out and (resume or launch.attempt() > 0):
+def _open(out: Path | None, asked: TrainingRequest, *, resume: bool) -> OpenedRun:
+    """The run to train, new or resumed; raises SqueezekitError."""
+    if not out and (resume or attempt() > 0):
         asking = "--resume" if resume else "torchrun's --max-restarts"
         raise SqueezekitError(f"{asking} needs --out DIR, the run to go on with")
-    folder = out or _new_folder()
+    folder = out or new_folder()
     if folder.exists() and not resume and not _was_begun_by_this_launch(folder):
         raise SqueezekitError(f"{folder}: exists already; choose another --out, or go on with --resume")
+    name, start = _name_of(asked.init_from), asked.init_from
     if (folder / "config.toml").exists():
-        if pretrained and (begun := Run(folder).data.get("start")) != pretrained.name:
-            raise SqueezekitError(f"{folder} was begun from {begun or 'random weights'}, not {pretrained.name}; start a new run")
-        return resumed(folder, network=network, recipe=recipe, config=config, fields=fields), None
-    _check_can_be_made(folder)
-    if pretrained:
-        if config and set(read_tables(config)["network"]) - {"name"}:
-            raise SqueezekitError(f"{config}: its [network] cannot change {pretrained.name}; leave the table out")
-        if network and network != pretrained.network:
-            raise SqueezekitError(f"what to go on from is a '{pretrained.network}', not a '{network}'; leave out --network")
-        network, fields = pretrained.network, {**pretrained.fields, **fields}
-    return start_run(folder, *resolve(network=network, recipe=recipe, config=config, fields=fields), pretrained=pretrained)
+        if name and (begun := Run(folder).data.get("start")) != name:
+            raise SqueezekitError(f"{folder} was begun from {begun or 'random weights'}, not {name}; start a new run")
+        return OpenedRun(resumed(folder, network=asked.network, recipe=asked.recipe, config=asked.config, fields=asked.fields))
+    check_can_be_made(folder)
+    network, fields = asked.network, dict(asked.fields)
+    if isinstance(start, StartingPoint):
+        if asked.config and set(read_tables(asked.config)["network"]) - {"name"}:
+            raise SqueezekitError(f"{asked.config}: its [network] cannot change {name}; leave the table out")
+        if network and network != start.config.name:
+            raise SqueezekitError(f"{name} is a '{start.config.name}', not a '{network}'; leave out --network")
+        network, fields = start.config.name, {**start.fields, **fields}
+    settings = resolve(network=network, recipe=asked.recipe, config=asked.config, fields=fields)
+    return start_run(folder, *settings, init_from=start)
+
+
+def _name_of(init_from: StartingPoint | Path | None) -> str | None:
+    """What a run folder calls the weights that training started from."""
+    return str(init_from.absolute()) if isinstance(init_from, Path) else init_from.name if init_from else None
 
 
 def _was_begun_by_this_launch(folder: Path) -> bool:
     """Whether torchrun has started these processes anew after a failure, and the run is theirs."""
-    return launch.attempt() > 0 and (folder / "config.toml").exists() and Run(folder).data.get("launch") == launch.launch()
+    return attempt() > 0 and (folder / "config.toml").exists() and Run(folder).data.get("launch") == launch_name()
 
 
 def start_run(
-    folder: Path, network: dict[str, Any], recipe: dict[str, Any], run: dict[str, Any], *, pretrained: Pretrained | None = None
-) -> tuple[Run, ImageSource]:
-    """Settle what depends on the images and the machine, and make the run folder; raises SqueezekitError."""
-    for field in ("data", "weights", "teacher"):
+    folder: Path,
+    network: dict[str, Any],
+    recipe: dict[str, Any],
+    run: dict[str, Any],
+    *,
+    init_from: StartingPoint | Path | None = None,
+) -> OpenedRun:
+    """Decide what depends on the images and the machine, and make the run folder; raises SqueezekitError."""
+    for field in ("data", "teacher"):
         if run.get(field):
             run[field] = settled(run[field])
     draft = build_config(network, recipe, run)
-    size, channels = draft.network.image_size, network.get("channels")
-    source = load_images(draft.run.data, image_size=size, channels=channels, strict=draft.run.strict)
-    images = source.training
+    source = load_images(
+        draft.run.data, image_size=draft.network.image_size, channels=network.get("channels"), strict=draft.run.strict
+    )
+    _fit_to_images(network, source.training, draft.run.data)
+    split = _split_of(draft, source.training)
+    if draft.recipe.normalization == "standardise" and not {"mean", "std"} & set(network):
+        network["mean"], network["std"] = channel_statistics(source.training, split.training)
+    run["device"] = str(chosen_device(draft.run.device))
+    recipe["precision"] = chosen_precision(draft.recipe.precision, torch.device(run["device"]))
+    config = build_config(network, recipe, run)
+    facts = _facts(config, source)
+    weights, name = _weights_to_start_from(init_from, config, source, split), _name_of(init_from)
+    built = _initial(config, weights, name)
+    if name:
+        facts["start"] = name
+    teacher = None
+    if config.run.teacher:
+        teacher = teacher_of(Path(config.run.teacher), config.network, facts, split)
+        facts["teacher"] = Run(Path(config.run.teacher)).weights_digest()
+    elif config.recipe.temperature != 1:
+        raise SqueezekitError("--temperature is that of a teacher's answers; name one with --teacher")
+    return OpenedRun(Run.create(folder, config, facts, split, weights), source, built, teacher)
+
+
+def _fit_to_images(network: dict[str, Any], images: ImageSet, data: str) -> None:
+    """Let the fields of a network say how many classes the images have, and how they look."""
     classes = len(images.classes)
     if network.get("classes", classes) != classes:
-        raise SqueezekitError(f"{draft.run.data} holds {classes} classes, not {network['classes']}; leave out --classes")
+        raise SqueezekitError(f"{data} holds {classes} classes, not {network['classes']}; leave out --classes")
     network |= {"classes": classes, "channels": images.channels, "image_size": images.image_size}
     if network.get("mirrored") and not images.mirrorable:
         # A mirrored digit is another sign.
         say("answers are not averaged with those for mirror images, which these images do not have")
         network["mirrored"] = False
-    split = split_training(
+
+
+def _split_of(config: RunConfig, images: ImageSet) -> Split:
+    return split_training(
         images.labels,
         classes=images.classes,
-        seed=draft.run.seed,
-        validation_share=draft.run.validation_share,
-        limit=draft.run.limit or None,
-        folds=draft.run.folds,
-        fold=draft.run.fold,
+        seed=config.run.seed,
+        validation_share=config.run.validation_share,
+        limit=config.run.limit or None,
+        folds=config.run.folds,
+        fold=config.run.fold,
     )
-    if draft.recipe.normalization == "standardise" and not {"mean", "std"} & set(network):
-        network["mean"], network["std"] = channel_statistics(images, split.training)
-    run["device"] = str(chosen_device(draft.run.device))
-    recipe["precision"] = chosen_precision(draft.recipe.precision, torch.device(run["device"]))
-    facts = {
-        "source": draft.run.data,
-        "classes": list(images.classes),
-        "fingerprint": images.fingerprint,
+
+
+def _facts(config: RunConfig, source: ImageSource) -> dict[str, Any]:
+    """The content of `data.json`."""
+    return {
+        "source": config.run.data,
+        "classes": list(source.training.classes),
+        "fingerprint": source.training.fingerprint,
         "test_fingerprint": source.test.fingerprint,
         "unreadable": list(source.unreadable),
-        "launch": launch.launch(),
+        "launch": launch_name(),
     }
-    config = build_config(network, recipe, run)
-    if pretrained:
-        if config.run.weights:
-            raise SqueezekitError("a network and a file of weights to go on from are both given; leave out one of them")
-        facts["start"] = pretrained.name
-    if config.run.weights:
-        # Here too, so that weights which do not fit are found before a folder is made.
-        load_weights(config.network.build(), Path(config.run.weights))
-    if config.run.teacher:
-        teacher_of(Path(config.run.teacher), config.network, facts, split)
-        facts["teacher"] = Run(Path(config.run.teacher)).weights_digest()
-    elif config.recipe.temperature != 1:
-        raise SqueezekitError("--temperature is that of a teacher's answers; name one with --teacher")
-    weights = None if pretrained is None else _weights_of(pretrained, config, source, split)
-    return Run.create(folder, config, facts, split, weights), source
 
 
-def _weights_of(pretrained: Pretrained, config: RunConfig, source: ImageSource, split: Split) -> dict[str, Tensor]:
-    """Of a network that fits, and has not learnt the images that validate; raises SqueezekitError."""
-    network, images = config.network, source.training
-    unseen = pretrained.validation(images, (images.fingerprint, source.test.fingerprint))
-    if unseen is not None and np.setdiff1d(split.validation, unseen).size:
-        raise SqueezekitError(
-            f"{pretrained.name}: may have learnt images that validate this run; give its own --seed and --validation-share"
-        )
-    count = min(STATISTICS_IMAGES, max(STATISTICS_PIXELS // network.image_size**2, 2))
-    some = np.random.default_rng(0).permutation(split.training)[:count]
-    batches = Batches(images, some, batch_size=len(some), mean=network.mean, std=network.std)
-    weights = pretrained.weights(network, next(batches.in_order())[0])
-    # Before a folder is made.
-    take_weights(network.build(), weights, pretrained.name)
-    return weights
+def _weights_to_start_from(
+    init_from: StartingPoint | Path | None, config: RunConfig, source: ImageSource, split: Split
+) -> dict[str, Tensor] | None:
+    if isinstance(init_from, StartingPoint):
+        return init_from.weights(config.network, source, split)
+    return read_weights(init_from) if init_from else None
 
 
-def _finish(run: Run, source: ImageSource, processes: Processes, on_epoch: Callable[[dict[str, float]], None] | None) -> None:
-    """Train to the end, or go on from the last checkpoint; then measure once and write the summary."""
-    config = run.config
-    if run.fingerprints != (source.training.fingerprint, source.test.fingerprint):
-        raise SqueezekitError(f"{config.run.data}: the images have changed since {run.folder} began; start a new run")
-    keep_freed_memory()
-    trainer = trainer_of(run, source.training, processes)
-    with _determinism(config.run.deterministic), _events(run, trainer) as events:
-        _train(run, trainer, events, on_epoch)
-        # The others read what the first has written.
-        processes.wait()
-        network = run.network().to(trainer.device)
-        validation = logits_of(network, trainer.validation)
-        test = measure(network, _batches(config, source.test, processes)) if config.run.test else None
-        if events:
-            events.results(trainer, *validation, test)
-            run.write_summary(summarise(run, network, trainer, measurement(*validation), test))
-    processes.wait()
+def _initial(config: RunConfig, weights: Mapping[str, Tensor] | None, name: str | Path | None) -> nn.Module:
+    """The network before its first step; raises SqueezekitError where weights to start from do not fit."""
+    torch.manual_seed(derived_seed(config.run.seed, WEIGHTS))
+    network = config.network.build()
+    if weights is not None and (fresh := take_weights(network, weights, str(name))):
+        say(f"fresh, because the number of classes differs: {', '.join(fresh)}")
+    return network
+
+
+def trainer_of(
+    run: Run, images: ImageSet, processes: Processes, *, network: nn.Module | None = None, teacher: Teacher | None = None
+) -> Trainer:
+    """A run's training as far as it has come; `network` and `teacher` are read from the run where they are not given."""
+    config, split, recipe = run.config, run.split, run.config.recipe
+    size = fitting_batch_size(recipe.batch_size, len(split.training))
+    if size < processes.count:
+        raise SqueezekitError(f"{processes.count} processes are too many for batches of {size} images; start fewer")
+    if size < recipe.batch_size:
+        say(f"batch size {size} instead of {recipe.batch_size}, so that an epoch has at least eight steps")
+    options = {"batch_size": size, "augmentation": recipe.augmentation, "shift": recipe.shift, "cutout": recipe.cutout}
+    state = run.checkpoint()
+    if network is None:
+        start = None if state else run.start_weights
+        network = _initial(config, read_weights(start) if start else None, start)
+    if teacher is None and config.run.teacher:
+        teacher = teacher_of(Path(config.run.teacher), config.network, run.data, split)
+    trainer = Trainer(
+        network,
+        recipe,
+        _batches(config, images, processes, split.training, **options),
+        _batches(config, images, processes, split.validation),
+        seed=config.run.seed,
+        device=processes.device(torch.device(config.run.device)),
+        class_weights=class_weights_of(recipe, images, split.training),
+        processes=processes,
+        teacher=teacher,
+        fused=config.run.fused,
+        acceleration=config.run.acceleration,
+        deterministic=config.run.deterministic,
+    )
+    if state is not None:
+        trainer.restore(state)
+    return trainer
 
 
 @contextmanager
-def _events(run: Run, trainer: Trainer) -> Iterator[EventLog | None]:
-    """None in all processes but the first, which alone writes."""
-    if not trainer.processes.first:
-        yield None
-        return
-    with closing(EventLog(run, first_epoch=trainer.progress.epoch)) as events:
-        yield events
+def _resumable(run: Run) -> Iterator[None]:
+    """A second Ctrl-C, or one outside of the steps: Interrupted, with the command that resumes."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(f"stopped; go on with: {run.resume_command}") from None
 
 
 @contextmanager
@@ -269,94 +362,10 @@ def _determinism(wanted: bool) -> Iterator[None]:
         torch.backends.cudnn.benchmark = tried
 
 
-def trainer_of(run: Run, images: ImageSet, processes: Processes) -> Trainer:
-    """A run's training as far as it has come."""
-    config, split, recipe = run.config, run.split, run.config.recipe
-    size = fitting_batch_size(recipe.batch_size, len(split.training))
-    if size < processes.count:
-        raise SqueezekitError(f"{processes.count} processes are too many for batches of {size} images; start fewer")
-    if size < recipe.batch_size:
-        say(f"batch size {size} instead of {recipe.batch_size}, so that an epoch has at least eight steps")
-    options = {"batch_size": size, "augmentation": recipe.augmentation, "shift": recipe.shift, "cutout": recipe.cutout}
-    training = _batches(config, images, processes, split.training, **options)
-    device = processes.device(torch.device(config.run.device))
-    teacher = teacher_of(Path(config.run.teacher), config.network, run.data, split) if config.run.teacher else None
-    torch.manual_seed(derived_seed(config.run.seed, WEIGHTS))
-    trainer = Trainer(
-        config.network.build(),
-        recipe,
-        training,
-        _batches(config, images, processes, split.validation),
-        seed=config.run.seed,
-        device=device,
-        class_weights=class_weights_of(recipe, images, split.training),
-        processes=processes,
-        teacher=teacher,
-        fused=config.run.fused,
-    )
-    state = run.checkpoint()
-    if state is not None:
-        trainer.restore(state)
-    elif place := run.start_weights:
-        fresh = load_weights(trainer.network, place)
-        if fresh:
-            say(f"fresh, because the number of classes differs: {', '.join(fresh)}")
-    return trainer
-
-
-def _train(run: Run, trainer: Trainer, events: EventLog | None, on_epoch: Callable[[dict[str, float]], None] | None) -> None:
-    progress, saving = trainer.progress, Saving(run, trainer, always=on_epoch is not None)
-    if trainer.finished:
-        saving.save()
-    with stop_requests() as stop:
-        if progress.epoch == progress.step == 0:
-            progress.untrained_loss = trainer.measure().loss
-        while not trainer.finished:
-            title = f"epoch {progress.epoch + 1}/{trainer.recipe.epochs}"
-            with progress_bar(title, trainer.training.steps, done=progress.step) as advance:
-
-                def on_step(progress: Progress, rate: float) -> bool:
-                    advance(1, _note(progress))
-                    return stop.is_set()
-
-                whole = trainer.train_epoch(on_step)
-            if whole:
-                row = progress.history[-1]
-                say(_line(row, trainer.recipe.epochs, trainer.stopping.improved))
-                # A teacher's answers may themselves be nearly even.
-                taught = bool(run.config.run.teacher)
-                if not taught and (warning := not_learning(row["training_loss"], run.config.network.classes)):
-                    say(f"warning: {warning}")
-                if events:
-                    events.epoch(trainer)
-            stopped = not whole or (not trainer.finished and trainer.processes.any(stop.is_set()))
-            if stopped or trainer.finished or saving.due:
-                saving.save()
-            if whole and on_epoch:
-                on_epoch(progress.history[-1])
-            if stopped:
-                # The others must not end before the first has saved.
-                trainer.processes.wait()
-                place = f"epoch {progress.epoch}, step {progress.step}"
-                raise Interrupted(f"stopped after {place}; go on with: {_resume_command(run)}")
-
-
-def _note(progress: Progress) -> str:
-    if not progress.images:
-        return ""
-    return (
-        f"loss {progress.loss_sum / progress.images:.4f} · accuracy {progress.right / progress.images:.1%} · "
-        f"{progress.images / progress.step_seconds:.0f} images/s"
-    )
-
-
-def _line(row: dict[str, float], epochs: int, improved: bool) -> str:
-    return (
-        f"epoch {row['epoch']:.0f}/{epochs}  training loss {row['training_loss']:.4f} accuracy "
-        f"{row['training_accuracy']:.1%}  validation loss {row['validation_loss']:.4f} accuracy "
-        f"{row['validation_accuracy']:.1%}  rate {row['learning_rate']:.2g}  {row['images_per_s']:.0f} images/s"
-        + ("  best so far" if improved else "")
-    )
+def _same_images(run: Run, source: ImageSource) -> ImageSource:
+    if run.fingerprints != (source.training.fingerprint, source.test.fingerprint):
+        raise SqueezekitError(f"{run.config.run.data}: the images have changed since {run.folder} began; start a new run")
+    return source
 
 
 def _batches(config: RunConfig, images: ImageSet, processes: Processes, indices: Any = None, **options: Any) -> Batches:
@@ -384,19 +393,3 @@ def fitting_batch_size(wanted: int, images: int) -> int:
     while wanted > 1 and images <= 7 * wanted:
         wanted //= 2
     return wanted
-
-
-def _new_folder() -> Path:
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    return Path("runs") / stamp
-
-
-def _check_can_be_made(folder: Path) -> None:
-    """Before hours of work: whether there is a place for the run folder."""
-    nearest = next(place for place in folder.absolute().parents if place.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise SqueezekitError(f"{folder}: cannot be made, since {nearest} is not a folder to write in; choose another --out")
-
-
-def _resume_command(run: Run) -> str:
-    return shlex.join(["squeezekit", "train", "--resume", "--out", str(run.folder)])

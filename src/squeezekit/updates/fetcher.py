@@ -1,4 +1,4 @@
-"""Bytes from a web server or a folder: counted, limited in length and in patience, resumed where they broke off."""
+"""Downloads from a web server or a folder: counted, limited in length and time, resumed where they broke off."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ from tuf.ngclient import FetcherInterface
 
 from squeezekit.system.errors import SqueezekitError
 
-# Places in a file and what stands there.
-Pieces = Generator[tuple[int, bytes], None, None]
-Arrivals = queue.Queue[tuple[int, bytes] | Exception | None]
+# Offsets in a file and the bytes there.
+Chunks = Generator[tuple[int, bytes], None, None]
+ReadAhead = queue.Queue[tuple[int, bytes] | Exception | None]
 CHUNK = 1 << 14
 CHUNKS_AHEAD = 16
 
 
 @dataclass(frozen=True)
-class Patience:
-    """A server that gives less than `slowest` bytes/s over `window` seconds is left; 9.6 kbit/s is 1,200 bytes/s."""
+class FetchLimits:
+    """A server that sends less than `min_rate` bytes/s over `window` seconds is given up; 9.6 kbit/s is 1,200 bytes/s."""
 
-    slowest: float = 100.0
+    min_rate: float = 100.0
     window: float = 30.0
 
 
 class Fetcher(FetcherInterface):
-    """What python-tuf fetches with; `fetched` counts the bytes of bodies."""
+    """The fetcher of python-tuf; `fetched` counts the bytes of bodies."""
 
-    def __init__(self, patience: Patience | None = None) -> None:
-        self.patience, self.fetched = patience or Patience(), 0
+    def __init__(self, limits: FetchLimits | None = None) -> None:
+        self._limits, self.fetched = limits or FetchLimits(), 0
 
     def _fetch(self, url: str) -> Iterator[bytes]:
-        return (chunk for _, chunk in self._pieces(url, 0))
+        return (chunk for _, chunk in self._chunks(url, 0))
 
     def append(self, url: str, path: Path, length: int) -> Iterator[int]:
-        """Go on with a file of which `path` may hold a beginning, up to `length` bytes; yields how many more there are each time.
+        """Append to `path`, which may hold a beginning of the file, up to `length` bytes; yields the bytes of each chunk.
 
         Raises DownloadError when the server ends early, offers more, is slow or refuses.
         """
         with path.open("ab") as file:
             begin = file.tell()
-            pieces = self._pieces(url, begin)
-            with closing(pieces):
-                for place, chunk in pieces:
+            chunks = self._chunks(url, begin)
+            with closing(chunks):
+                for offset, chunk in chunks:
                     # A server that cannot resume sends from the start what is here already.
-                    new = chunk[max(begin - place, 0) :]
+                    new = chunk[max(begin - offset, 0) :]
                     if begin + len(new) > length:
                         raise DownloadLengthMismatchError(f"more than {length} bytes")
                     file.write(new)
@@ -64,25 +64,25 @@ class Fetcher(FetcherInterface):
         if begin < length:
             raise DownloadError(f"it broke off after {begin} of {length} bytes")
 
-    def _pieces(self, url: str, begin: int) -> Pieces:
-        """Places in the file and what stands there, from `begin` on, or from 0 when the server cannot resume."""
-        for place, chunk in self._watched(url, begin):
+    def _chunks(self, url: str, begin: int) -> Chunks:
+        """Offsets and bytes, from `begin` on, or from 0 when the server cannot resume."""
+        for offset, chunk in self._read_in_thread(url, begin):
             self.fetched += len(chunk)
-            yield place, chunk
+            yield offset, chunk
 
-    def _watched(self, url: str, begin: int) -> Pieces:
-        """A thread reads, so that no server can hold us by single bytes, in the head of its answer or elsewhere."""
-        source = _from_server(url, begin, self.patience.window) if _is_remote(url) else _from_folder(url, begin)
-        arrived: Arrivals = queue.Queue(CHUNKS_AHEAD)
+    def _read_in_thread(self, url: str, begin: int) -> Chunks:
+        """A thread reads, so that a server that sends single bytes, in headers or elsewhere, is noticed."""
+        source = _from_server(url, begin, self._limits.window) if _is_remote(url) else _from_folder(url, begin)
+        arrived: ReadAhead = queue.Queue(CHUNKS_AHEAD)
         ended = threading.Event()
         threading.Thread(target=_read_ahead, args=(source, arrived, ended), daemon=True).start()
         try:
-            yield from self._timely(arrived)
+            yield from self._in_time(arrived)
         finally:
             ended.set()
 
-    def _timely(self, arrived: Arrivals) -> Pieces:
-        slowest, window = self.patience.slowest, self.patience.window
+    def _in_time(self, arrived: ReadAhead) -> Chunks:
+        min_rate, window = self._limits.min_rate, self._limits.window
         since, count = time.monotonic(), 0
         while True:
             try:
@@ -95,14 +95,14 @@ class Fetcher(FetcherInterface):
                 raise piece
             count += len(piece[1])
             if time.monotonic() - since >= window:
-                if count < slowest * window:
+                if count < min_rate * window:
                     raise SlowRetrievalError(f"only {count} bytes in {window:g} seconds")
                 since, count = time.monotonic(), 0
             if piece[1]:
                 yield piece
 
 
-def _read_ahead(source: Pieces, arrived: Arrivals, ended: threading.Event) -> None:
+def _read_ahead(source: Chunks, arrived: ReadAhead, ended: threading.Event) -> None:
     def put(piece: tuple[int, bytes] | Exception | None) -> bool:
         while not ended.is_set():
             try:
@@ -122,25 +122,25 @@ def _read_ahead(source: Pieces, arrived: Arrivals, ended: threading.Event) -> No
         put(error)
 
 
-def _from_server(url: str, begin: int, stall: float) -> Pieces:
+def _from_server(url: str, begin: int, timeout: float) -> Chunks:
     headers = {"User-Agent": "squeezekit", "Accept-Encoding": "identity"}
     if begin:
         headers["Range"] = f"bytes={begin}-"
-    with _network(), urlopen(Request(url, headers=headers), timeout=stall) as response:
-        place = begin if response.status == http.HTTPStatus.PARTIAL_CONTENT else 0
-        if place and not response.headers.get("Content-Range", f"bytes {begin}-").startswith(f"bytes {begin}-"):
-            raise DownloadError("it resumes at another place than it was asked to")
+    with _network_errors(), urlopen(Request(url, headers=headers), timeout=timeout) as response:
+        offset = begin if response.status == http.HTTPStatus.PARTIAL_CONTENT else 0
+        if offset and not response.headers.get("Content-Range", f"bytes {begin}-").startswith(f"bytes {begin}-"):
+            raise DownloadError("it resumes at another offset than it was asked to")
         length = response.headers.get("Content-Length", "")
-        end = place + int(length) if length.isdecimal() else None
+        end = offset + int(length) if length.isdecimal() else None
         while chunk := response.read1(CHUNK):
-            yield place, chunk
-            place += len(chunk)
-        if end is not None and place < end:
-            raise DownloadError(f"it broke off after {place} of {end} bytes")
+            yield offset, chunk
+            offset += len(chunk)
+        if end is not None and offset < end:
+            raise DownloadError(f"it broke off after {offset} of {end} bytes")
 
 
 @contextmanager
-def _network() -> Iterator[None]:
+def _network_errors() -> Iterator[None]:
     try:
         yield
     except HTTPError as error:
@@ -155,8 +155,8 @@ def _network() -> Iterator[None]:
         raise DownloadError(f"{cause}") from error
 
 
-def base_of(source: str) -> str:
-    """What addresses in a repository begin with; raises SqueezekitError for what is no http or https address and no folder."""
+def base_address(source: str) -> str:
+    """The prefix of all addresses in a repository; raises SqueezekitError for what is no http or https address and no folder."""
     if _is_remote(source):
         try:
             urlsplit(source)
@@ -173,8 +173,8 @@ def _is_remote(url: str) -> bool:
     return url.startswith(("http://", "https://"))
 
 
-def _from_folder(url: str, begin: int) -> Pieces:
-    """The same from a folder: a card or a stick that carries a repository."""
+def _from_folder(url: str, begin: int) -> Chunks:
+    """The same from a folder, such as a memory card that carries a repository."""
     try:
         with Path(url).open("rb") as file:
             file.seek(begin)

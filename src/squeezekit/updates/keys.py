@@ -18,7 +18,7 @@ from squeezekit.system import atomic_io
 from squeezekit.system.errors import SqueezekitError
 
 FIRST_ROOT = "root.json"
-SHOWN = 8  # Hexadecimal digits of a key's identity that its file and messages name.
+SHORT_ID = 8  # Hexadecimal digits of a key's ID in file names and messages.
 
 
 class KeyRing:
@@ -46,11 +46,11 @@ class KeyRing:
         return public
 
     def keep_root(self, content: bytes) -> None:
-        """Note the first root of a new repository."""
+        """Keep the first root of a new repository beside the keys."""
         atomic_io.write_bytes(self.folders[0] / FIRST_ROOT, content)
 
     def first_root(self) -> bytes:
-        """What `keep_root` noted; raises SqueezekitError where no folder has it."""
+        """The root that `keep_root` wrote; raises SqueezekitError where no folder has it."""
         for folder in self.folders:
             if (folder / FIRST_ROOT).is_file():
                 return (folder / FIRST_ROOT).read_bytes()
@@ -80,4 +80,4 @@ class KeyRing:
 
 
 def _file_name(role: str, identity: str) -> str:
-    return f"{role}-{identity[:SHOWN]}.pem"
+    return f"{role}-{identity[:SHORT_ID]}.pem"

@@ -1,4 +1,4 @@
-"""A new version of a model for devices to fetch."""
+"""Publishing a version of a model in an update repository."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from squeezekit.system import atomic_io
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.updates.keys import KeyRing
 from squeezekit.updates.repository import Repository, channel_files, delta_name
-from squeezekit.updates.self_check_trial import difference
+from squeezekit.updates.self_check_process import self_check_problem
 
-DELTAS = 4
-# A delta that saves less is not worth its line in the metadata, which every device fetches.
-LEAST_SAVED = 256
+DEFAULT_DELTAS = 4
+# A delta that saves less is not worth its entry in the metadata, which every device fetches.
+MIN_SAVED_BYTES = 256
 
 
 @dataclass(frozen=True)
-class Published:
-    """A version, the bytes of its whole file, and those of the delta from each earlier version that has one."""
+class PublishResult:
+    """A published version: the bytes of its whole file, of the deltas by earlier version, and of the signed metadata."""
 
     channel: str
     version: int
@@ -37,28 +37,28 @@ class Published:
 
 def publish(
     model: str | Path,
-    to: str | Path,
+    repo: str | Path,
     *,
     keys: Sequence[str | Path],
     passphrases: Sequence[str],
     channel: str = "stable",
-    deltas: int = DELTAS,
+    deltas: int = DEFAULT_DELTAS,
     days: Mapping[str, int] | None = None,
     check: bool = True,
-) -> Published:
-    """Put a `.sqz` file, or a network in the box, into the repository `to` as the newest version of a channel.
+) -> PublishResult:
+    """Publish a `.sqz` file, or a pretrained model, in the repository `repo` as the newest version of a channel.
 
-    Deltas are made from the `deltas` versions before, where they are worth it. All is signed with the keys of targets, snapshot
+    Deltas are made from the `deltas` versions before, where they save enough. All is signed with the keys of targets, snapshot
     and timestamp in the folders `keys`; these metadata expire after `days` by role. The model must pass the self-check that it
-    carries unless `check` is false, which is there to rehearse what devices do with one that does not. Publishing the newest
+    carries unless `check` is false, which serves to rehearse what devices do with one that fails. Publishing the newest
     version again only renews the metadata. Raises SqueezekitError.
     """
     if deltas < 0:
         raise SqueezekitError(f"--deltas {deltas}: give 0 or more")
     data = _read(model_path(model), check=check)
     whole, prefix = channel_files(channel)
-    folder = Path(to).expanduser()
-    with Repository(folder).turn():
+    folder = Path(repo).expanduser()
+    with Repository(folder).locked():
         repository = Repository(folder, KeyRing([Path(each).expanduser() for each in keys], passphrases), days)
         history = _history(folder, channel)
         newest = repository.targets.signed.targets.get(whole)
@@ -72,11 +72,11 @@ def publish(
         line = {"version": version, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
         line["published"] = datetime.now(UTC).isoformat(timespec="seconds")
         history = [*(each for each in history if each["version"] < version), line]
-        # Before the version itself: a kill in between costs nothing, the other way round the next deltas.
+        # Before the version itself: a kill in between costs nothing; the other way round, the next deltas would be lost.
         atomic_io.write_text(folder / "channels" / f"{channel}.json", json.dumps(history, indent=1) + "\n")
         repository.publish({name: files[name] for name in sorted(files)}, instead_of=prefix)
-        newly = {number: len(delta) for number, (_, delta) in found.items()}
-        return Published(channel, version, len(data), newly, repository.refreshing_bytes())
+        delta_sizes = {number: len(delta) for number, (_, delta) in found.items()}
+        return PublishResult(channel, version, len(data), delta_sizes, repository.refreshing_bytes())
 
 
 def _read(path: Path, *, check: bool) -> bytes:
@@ -88,7 +88,7 @@ def _read(path: Path, *, check: bool) -> bytes:
         sqz = from_bytes(data)
     except SqueezekitError as error:
         raise SqueezekitError(f"{path}: {error}") from None
-    if check and (reason := difference(sqz)):
+    if check and (reason := self_check_problem(sqz)):
         raise SqueezekitError(f"{path}: {reason}, so that every device would refuse it; compress the run again")
     return data
 
@@ -107,7 +107,7 @@ def _version(line: dict[str, Any]) -> int:
 
 
 def _deltas(repository: Repository, whole: str, earlier: list[dict[str, Any]], data: bytes) -> dict[int, tuple[bytes, bytes]]:
-    """For each earlier version from which it is worth it, the old file and the delta."""
+    """By earlier version, the old file and the delta from it, where that saves enough."""
     found = {}
     for line in earlier:
         path = repository.folder / "targets" / f"{line['sha256']}.{whole}"
@@ -117,8 +117,8 @@ def _deltas(repository: Repository, whole: str, earlier: list[dict[str, Any]], d
         try:
             delta = delta_between(old, data)
         except SqueezekitError:
-            # Of a version that this one no longer reads.
+            # An old file that can no longer be read.
             continue
-        if delta is not None and len(delta) + LEAST_SAVED < len(data):
+        if delta is not None and len(delta) + MIN_SAVED_BYTES < len(data):
             found[line["version"]] = old, delta
     return found

@@ -27,7 +27,7 @@ from tuf.api.serialization.json import JSONSerializer
 from squeezekit.system import atomic_io
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.file_lock import one_at_a_time
-from squeezekit.updates.keys import SHOWN, KeyRing
+from squeezekit.updates.keys import SHORT_ID, KeyRing
 
 ROLES = ("root", "targets", "snapshot", "timestamp")
 # Days until a role's metadata must have been signed anew.
@@ -38,7 +38,7 @@ CHANNEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
 @dataclass(frozen=True)
 class Quorum:
-    """How many of a role's keys must sign."""
+    """How many of a role's keys must sign; raises SqueezekitError unless 1 <= needed <= keys <= 16."""
 
     needed: int = 1
     keys: int = 1
@@ -51,10 +51,10 @@ class Quorum:
 
 
 class Repository:
-    """A repository as it stands; whatever changes it is signed with the keys of `ring`."""
+    """A repository in a folder, verified when it is opened; changes are signed with the keys of `key_ring`."""
 
-    def __init__(self, folder: Path, ring: KeyRing | None = None, days: Mapping[str, int] | None = None) -> None:
-        self.folder, self._ring, self._days = folder, ring, {**DAYS, **(days or {})}
+    def __init__(self, folder: Path, key_ring: KeyRing | None = None, days: Mapping[str, int] | None = None) -> None:
+        self.folder, self._key_ring, self._days = folder, key_ring, {**DAYS, **(days or {})}
         self.root = self._newest_root()
         self.timestamp: Metadata[Timestamp] = self._verified("timestamp", "timestamp.json")
         snapshot = self.timestamp.signed.snapshot_meta.version
@@ -64,9 +64,9 @@ class Repository:
 
     @classmethod
     def create(
-        cls, folder: Path, ring: KeyRing, quorums: Mapping[str, Quorum] | None = None, days: Mapping[str, int] | None = None
+        cls, folder: Path, key_ring: KeyRing, quorums: Mapping[str, Quorum] | None = None, days: Mapping[str, int] | None = None
     ) -> Repository:
-        """A new one, without files, and new keys for it."""
+        """A new repository without files, and new keys for it; raises SqueezekitError where one exists."""
         for part in ("metadata", "targets", "channels"):
             (folder / part).mkdir(parents=True, exist_ok=True)
         with one_at_a_time(folder / LOCK):
@@ -77,27 +77,27 @@ class Repository:
             for role, quorum in quorums.items():
                 root.signed.roles[role].threshold = quorum.needed
                 for _ in range(quorum.keys):
-                    root.signed.add_key(ring.make(role), role)
+                    root.signed.add_key(key_ring.make(role), role)
             made = cls.__new__(cls)
-            made.folder, made._ring, made._days, made.root = folder, ring, days, root
+            made.folder, made._key_ring, made._days, made.root = folder, key_ring, days, root
             made.targets, made.snapshot, made.timestamp = Metadata(Targets()), Metadata(Snapshot()), Metadata(Timestamp())
             made._sign_root(root, root)
-            made._commit("targets", grow=False)
-            ring.keep_root(made._written(root))
-            # Last: what makes the folder a repository.
+            made._commit("targets", bump=False)
+            key_ring.keep_root(made._serialized(root))
+            # Last: with this file the folder is a repository.
             made._write("1.root.json", root)
         return made
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Only one process at a time changes it."""
+    def locked(self) -> Iterator[None]:
+        """Hold the lock: only one process at a time changes a repository."""
         with one_at_a_time(self.folder / LOCK):
             yield
 
     def publish(self, files: Mapping[str, tuple[bytes, dict[str, Any]]], *, instead_of: str) -> None:
-        """Put files there, by name, each with what metadata say of it, and take away those whose names begin with `instead_of`.
+        """Add files by name, each with its custom metadata; files whose names begin with `instead_of` leave the metadata.
 
-        The files themselves stay on disk, for devices that are just reading the metadata before.
+        The removed files stay on disk, for devices that have just read the older metadata.
         """
         kept = {name: about for name, about in self.targets.signed.targets.items() if not name.startswith(instead_of)}
         for name, (data, custom) in files.items():
@@ -109,17 +109,17 @@ class Repository:
         self._commit("targets")
 
     def renew(self) -> tuple[list[str], list[str]]:
-        """Sign anew whatever has passed half its time and can be signed with the keys at hand, and the timestamp in any case.
+        """Sign again all roles past half their time that the keys at hand can sign, and the timestamp in any case.
 
-        Returns the roles that were signed, and those that are due and whose keys are missing.
+        Returns the roles that were signed, and those that are due but whose keys are missing.
         """
         due = [role for role in ROLES if self._due(getattr(self, role).signed, role)]
         done = [role for role in due if role == "root" and self._can_sign("root")]
         if done:
-            grown = self._grown_root()
-            self._sign_root(self.root, grown)
-            self._write(f"{grown.signed.version}.root.json", grown)
-            self.root = grown
+            new_root = self._next_root()
+            self._sign_root(self.root, new_root)
+            self._write(f"{new_root.signed.version}.root.json", new_root)
+            self.root = new_root
         able = [role for role in ROLES[1:] if all(map(self._can_sign, ROLES[ROLES.index(role) :]))]
         first = next((role for role in able if role in due), "timestamp")
         self._commit(first)
@@ -131,66 +131,66 @@ class Repository:
 
         The old ones are revoked: no device that has seen the new root accepts them. `quorum` sets how many there are and sign.
         """
-        assert self._ring is not None
-        old, grown, rules = self.root, self._grown_root(), self.root.signed.roles[role]
+        assert self._key_ring is not None
+        old, new_root, rules = self.root, self._next_root(), self.root.signed.roles[role]
         leaving = [identity for identity in rules.keyids if only is None or identity.startswith(only)]
         if not leaving or (only is not None and len(leaving) > 1):
             raise SqueezekitError(f"{role} has {'no' if not leaving else 'more than one'} key '{only}'; see squeezekit keys show")
         if only is not None and quorum:
             raise SqueezekitError("give --threshold only where all keys of a role are replaced")
         for identity in leaving:
-            grown.signed.revoke_key(identity, role)
-        fresh = [self._ring.make(role) for _ in range(quorum.keys if quorum else len(leaving))]
+            new_root.signed.revoke_key(identity, role)
+        fresh = [self._key_ring.make(role) for _ in range(quorum.keys if quorum else len(leaving))]
         for key in fresh:
-            grown.signed.add_key(key, role)
-        grown.signed.roles[role].threshold = quorum.needed if quorum else rules.threshold
-        self._sign_root(old, grown)
-        self.root = grown
-        name = f"{grown.signed.version}.root.json"
+            new_root.signed.add_key(key, role)
+        new_root.signed.roles[role].threshold = quorum.needed if quorum else rules.threshold
+        self._sign_root(old, new_root)
+        self.root = new_root
+        name = f"{new_root.signed.version}.root.json"
         if role == "root":
-            self._write(name, grown)
-        elif len(self._ring.signers(old.signed, role)) >= rules.threshold:
-            # Signed by old and new keys, so that they hold before and after the new root is there, wherever a kill comes.
-            self._sign_from(role, old, grown)
+            self._write(name, new_root)
+        elif len(self._key_ring.signers(old.signed, role)) >= rules.threshold:
+            # Signed by old and new keys: valid under both roots, whenever a kill comes.
+            self._sign_from(role, old, new_root)
             self._write_from(role)
-            self._write(name, grown)
+            self._write(name, new_root)
         else:
-            self._sign_from(role, grown)
-            self._write(name, grown)
+            self._sign_from(role, new_root)
+            self._write(name, new_root)
             self._write_from(role)
-        return [key.keyid[:SHOWN] for key in fresh]
+        return [key.keyid[:SHORT_ID] for key in fresh]
 
     def path_of(self, about: TargetFile) -> Path:
-        """Where a file lies."""
+        """The path of a target file."""
         return self.folder / "targets" / f"{about.hashes['sha256']}.{about.path}"
 
-    def refreshing_bytes(self) -> int:
-        """Of the metadata that a device fetches for a new version."""
-        return sum(len(self._written(getattr(self, role))) for role in ROLES[1:])
+    def metadata_bytes(self) -> int:
+        """Bytes of the metadata that a device fetches for a new version."""
+        return sum(len(self._serialized(getattr(self, role))) for role in ROLES[1:])
 
     @staticmethod
-    def _written(metadata: Metadata[Any]) -> bytes:
+    def _serialized(metadata: Metadata[Any]) -> bytes:
         return metadata.to_bytes(JSONSerializer(compact=True))
 
     def _due(self, signed: Any, role: str) -> bool:
         left: timedelta = signed.expires - datetime.now(UTC)
         return left < timedelta(days=self._days[role]) / 2
 
-    def _grown_root(self) -> Metadata[Root]:
-        grown = cast("Metadata[Root]", Metadata.from_bytes(self.root.to_bytes()))
-        grown.signed.version += 1
-        grown.signed.expires = _in_days(self._days["root"])
-        return grown
+    def _next_root(self) -> Metadata[Root]:
+        new_root = cast("Metadata[Root]", Metadata.from_bytes(self.root.to_bytes()))
+        new_root.signed.version += 1
+        new_root.signed.expires = _in_days(self._days["root"])
+        return new_root
 
     def _can_sign(self, role: str) -> bool:
-        assert self._ring is not None
-        return len(self._ring.signers(self.root.signed, role)) >= self.root.signed.roles[role].threshold
+        assert self._key_ring is not None
+        return len(self._key_ring.signers(self.root.signed, role)) >= self.root.signed.roles[role].threshold
 
     def _sign_root(self, old: Metadata[Root], root: Metadata[Root]) -> None:
-        """With enough keys of the root before and of its own."""
-        assert self._ring is not None
+        """Sign a root with enough keys of the root before it and of its own."""
+        assert self._key_ring is not None
         both = (old.signed, root.signed)
-        signers = {signer.public_key.keyid: signer for each in both for signer in self._ring.signers(each, "root")}
+        signers = {signer.public_key.keyid: signer for each in both for signer in self._key_ring.signers(each, "root")}
         root.signatures.clear()
         for signer in signers.values():
             root.sign(signer, append=True)
@@ -198,17 +198,17 @@ class Repository:
             if missing := each.get_verification_result("root", root.signed_bytes, root.signatures).missing:
                 self._missing("root", missing)
 
-    def _commit(self, first: str, *, grow: bool = True) -> None:
-        """Sign a role and those after it, then write them: a missing key changes nothing."""
-        self._sign_from(first, self.root, grow=grow)
+    def _commit(self, first: str, *, bump: bool = True) -> None:
+        """Sign a role and those after it, then write them; with a missing key nothing is written."""
+        self._sign_from(first, self.root, bump=bump)
         self._write_from(first)
 
-    def _sign_from(self, first: str, *roots: Metadata[Root], grow: bool = True) -> None:
+    def _sign_from(self, first: str, *roots: Metadata[Root], bump: bool = True) -> None:
         """A new version of a role and those after it, signed by enough keys of each of the roots."""
         roles = ROLES[ROLES.index(first) :]
         for role in roles:
             metadata = getattr(self, role)
-            metadata.signed.version += grow
+            metadata.signed.version += bump
             metadata.signed.expires = _in_days(self._days[role])
         self.snapshot.signed.meta["targets.json"] = MetaFile(self.targets.signed.version)
         self.timestamp.signed.snapshot_meta = MetaFile(self.snapshot.signed.version)
@@ -221,10 +221,10 @@ class Repository:
             self._write("timestamp.json" if role == "timestamp" else f"{metadata.signed.version}.{role}.json", metadata)
 
     def _sign(self, role: str, roots: Sequence[Metadata[Root]]) -> None:
-        assert self._ring is not None
+        assert self._key_ring is not None
         metadata, signers = getattr(self, role), dict[str, Signer]()
         for root in roots:
-            needed, found = root.signed.roles[role].threshold, self._ring.signers(root.signed, role)
+            needed, found = root.signed.roles[role].threshold, self._key_ring.signers(root.signed, role)
             if len(found) < needed:
                 self._missing(role, needed - len(found))
             signers |= {signer.public_key.keyid: signer for signer in found[:needed]}
@@ -233,21 +233,21 @@ class Repository:
             metadata.sign(signer, append=True)
 
     def _missing(self, role: str, count: int) -> NoReturn:
-        assert self._ring is not None
-        if self._ring.locked:
-            locked = ", ".join(map(str, self._ring.locked))
+        assert self._key_ring is not None
+        if self._key_ring.locked:
+            locked = ", ".join(map(str, self._key_ring.locked))
             raise SqueezekitError(f"{locked}: damaged, or under another passphrase; give that with another --passphrase-file")
-        places = ", ".join(str(folder) for folder in self._ring.folders)
+        places = ", ".join(str(folder) for folder in self._key_ring.folders)
         raise SqueezekitError(
             f"{count} more of the keys of {role} must sign, and {places} lacks them; give the folder that has them with --keys"
         )
 
     def _newest_root(self) -> Metadata[Root]:
-        """At the end of the chain of roots, each signed by the one before, that begins with the one noted with the keys."""
+        """The last of the chain of roots, each signed by the one before; the first is the one noted with the keys."""
         if not (self.folder / "metadata" / "1.root.json").is_file():
             raise SqueezekitError(f"{self.folder}: is no repository; make one with squeezekit keys create")
         root = self._read("1.root.json")
-        if self._ring is not None and self._written(root) != self._ring.first_root():
+        if self._key_ring is not None and self._serialized(root) != self._key_ring.first_root():
             raise SqueezekitError(f"{self.folder / 'metadata' / '1.root.json'}: is not the one noted with the keys; restore it")
         while (self.folder / "metadata" / (name := f"{root.signed.version + 1}.root.json")).is_file():
             following = self._read(name)
@@ -258,7 +258,7 @@ class Repository:
         return newest
 
     def _verified(self, role: str, name: str) -> Any:
-        """Nothing is signed again that was not signed before: whoever can write here need not be one of those with keys."""
+        """Metadata with valid signatures only: whoever can write here need not hold any keys."""
         metadata = self._read(name)
         self._check_signed(self.root.signed, role, metadata, name)
         return metadata
@@ -276,11 +276,11 @@ class Repository:
             raise SqueezekitError(f"{self.folder / 'metadata' / name}: cannot be read ({error}); restore it") from None
 
     def _write(self, name: str, metadata: Metadata[Any]) -> None:
-        atomic_io.write_bytes(self.folder / "metadata" / name, self._written(metadata))
+        atomic_io.write_bytes(self.folder / "metadata" / name, self._serialized(metadata))
 
 
 def channel_files(channel: str) -> tuple[str, str]:
-    """The name of a channel's file, and what the names of deltas to it begin with; raises SqueezekitError for a bad name."""
+    """The name of a channel's file, and the prefix of its deltas' names; raises SqueezekitError for a bad name."""
     if not CHANNEL.fullmatch(channel):
         raise SqueezekitError(f"channel '{channel}': give a name of up to 32 small letters, digits, - and _")
     return f"{channel}.sqz", f"{channel}.from-"

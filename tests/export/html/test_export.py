@@ -21,8 +21,8 @@ from squeezekit.compression.compress import compress
 from squeezekit.data.sources import load_images
 from squeezekit.export.html.export import export_html, page_of
 from squeezekit.inference.classifier import Classifier
+from squeezekit.inference.int8_model import in_int8, integer_plan
 from squeezekit.inference.model import load_model
-from squeezekit.integer.quantizer import in_int8, integer_plan
 from tests.export.exported import pictures_like, small
 from tests.export.html.browser import CAMERA, CHROMIUM, Browser
 

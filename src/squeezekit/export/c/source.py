@@ -12,21 +12,21 @@ import numpy as np
 from squeezekit.codec.integer_model import code_integers, fresh_weights
 from squeezekit.codec.range_coder import SQUASH, encoder, finished
 from squeezekit.inference.model import Model
-from squeezekit.integer.layout import CONVOLUTION, Layout, laid_out
-from squeezekit.integer.plan import Convolution, Head, Plan
+from squeezekit.integer.layout import CONVOLUTION, Layout, layout_of
+from squeezekit.integer.plan import IntegerConvolution, IntegerHead, IntegerPlan
 from squeezekit.system.version import version
 
-WIDTH = 24  # Numbers a line.
-LAYER_BYTES = 72  # What a `struct sqz_layer` takes.
-UNIT = 16  # Most filters that products.c packs together.
-LEAST_BITS = 11  # Of what the least likely bit of a weight costs.
+NUMBERS_PER_LINE = 24
+LAYER_BYTES = 72  # sizeof(struct sqz_layer)
+UNIT = 16  # Filters that products.c packs together, at most.
+MAX_BIT_COST = 11  # In bits of the stream: what the least likely bit of a weight costs.
 
 
 @dataclass(frozen=True)
-class Memory:
-    """Bytes of constants in flash and of variables in RAM, but for code, stack, and the packed weights of builds with vectors.
+class MemoryUse:
+    """Bytes of constants in flash and of variables in RAM, without code, stack, and the packed weights of builds with vectors.
 
-    `arena` holds the activations; `least_arena` is what no placement of them can go below.
+    `arena` holds the feature maps; `least_arena` is what no placement of them can go below.
     """
 
     constants: int
@@ -36,16 +36,16 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Source:
-    """The files by name, and what the network takes of memory."""
+class CSource:
+    """The text of each file by its name, and the memory that the network needs."""
 
     files: dict[str, str]
-    memory: Memory
+    memory: MemoryUse
 
 
-def source_of(plan: Plan, model: Model, *, coded: bool) -> Source:
+def source_of(plan: IntegerPlan, model: Model, *, coded: bool) -> CSource:
     """The network in C; with `coded`, weights are entropy-coded and decoded at start into RAM."""
-    layout = laid_out(plan)
+    layout = layout_of(plan)
     stream = coded_weights(plan) if coded else b""
     memory = _memory(layout, plan, stream)
     files = {
@@ -55,17 +55,17 @@ def source_of(plan: Plan, model: Model, *, coded: bool) -> Source:
         "Makefile": _part("Makefile"),
         "README.md": _readme(plan, model, memory, _packed_bytes(layout), coded=coded),
     }
-    return Source(files, memory)
+    return CSource(files, memory)
 
 
-def coded_weights(plan: Plan) -> bytes:
+def coded_weights(plan: IntegerPlan) -> bytes:
     """Every layer's integers, filter by filter and channel by channel, as a `.sqz` file codes them (docs/sqz-format.md)."""
-    layers = [step.weights for step in plan.steps if isinstance(step, Convolution | Head)]
-    coder, learnt = encoder(sum(layer.size for layer in layers) * 15 * LEAST_BITS // 8 + 8), fresh_weights()
+    layers = [step.weights for step in plan.steps if isinstance(step, IntegerConvolution | IntegerHead)]
+    coder, model = encoder(sum(layer.size for layer in layers) * 15 * MAX_BIT_COST // 8 + 8), fresh_weights()
     for layer in layers:
         channels_last = layer.reshape(layer.shape[0], -1, layer.shape[-1]).astype(np.int64)
         integers = np.ascontiguousarray(channels_last.transpose(0, 2, 1))
-        code_integers(coder, learnt, integers, int(np.abs(integers).max()).bit_length())
+        code_integers(coder, model, integers, int(np.abs(integers).max()).bit_length())
     return finished(coder)
 
 
@@ -73,27 +73,27 @@ def _part(name: str) -> str:
     return (resources.files("squeezekit.export.c") / "runtime" / name).read_text(encoding="utf-8")
 
 
-def _memory(layout: Layout, plan: Plan, stream: bytes) -> Memory:
+def _memory(layout: Layout, plan: IntegerPlan, stream: bytes) -> MemoryUse:
     tables = 4 * len(layout.biases) + 2 * len(layout.gains) + 4 * len(layout.head_gains) + len(layout.gates)
     tables += LAYER_BYTES * len(layout.layers)
     arena = layout.arena.bytes
     if not stream:
-        return Memory(tables + len(layout.weights), arena, arena, layout.arena.least)
-    most_row, most_channels = _most(plan)
-    # The decoder's memory lies where activations will be; its struct is that of decoder.c.
+        return MemoryUse(tables + len(layout.weights), arena, arena, layout.arena.least)
+    most_row, most_channels = _largest(plan)
+    # The decoder's memory, `struct sqz_decoder` of decoder.c, lies where the feature maps will be.
     decoder = 16 + 4 * 7 * 6 + 12 + 2 * 10693 + 2 * (most_row + most_channels) + 2 * 4096 + 10693
-    return Memory(tables + len(stream) + 2 * 2048, len(layout.weights) + max(arena, decoder), arena, layout.arena.least)
+    return MemoryUse(tables + len(stream) + 2 * 2048, len(layout.weights) + max(arena, decoder), arena, layout.arena.least)
 
 
-def _most(plan: Plan) -> tuple[int, int]:
-    """The longest filter and the most channels of any layer."""
-    shapes = [step.weights.shape for step in plan.steps if isinstance(step, Convolution | Head)]
+def _largest(plan: IntegerPlan) -> tuple[int, int]:
+    """Weights of the longest filter, and channels of the widest layer."""
+    shapes = [step.weights.shape for step in plan.steps if isinstance(step, IntegerConvolution | IntegerHead)]
     return max(prod(shape[1:]) for shape in shapes), max(shape[-1] for shape in shapes)
 
 
-def _header(plan: Plan, model: Model, memory: Memory) -> str:
-    picture, classes = plan.maps[0], len(model.classes)
-    return f"""/* {_told(model)}
+def _header(plan: IntegerPlan, model: Model, memory: MemoryUse) -> str:
+    image, classes = plan.feature_maps[0], len(model.classes)
+    return f"""/* {_banner(model)}
  *
  * A picture is {_shape(plan)}, row by row. Logits are integers: divide them by
  * 2^CLASSIFIER_FRACTION and by CLASSIFIER_TEMPERATURE, then softmax gives probabilities; an answer less probable than
@@ -105,9 +105,9 @@ def _header(plan: Plan, model: Model, memory: Memory) -> str:
 #include <stddef.h>
 #include <stdint.h>
 
-#define CLASSIFIER_SIDE {picture.height}
-#define CLASSIFIER_CHANNELS {picture.channels}
-#define CLASSIFIER_PICTURE_BYTES {picture.bytes}
+#define CLASSIFIER_SIDE {image.height}
+#define CLASSIFIER_CHANNELS {image.channels}
+#define CLASSIFIER_PICTURE_BYTES {image.bytes}
 #define CLASSIFIER_CLASSES {classes}
 #define CLASSIFIER_FRACTION {plan.fraction}
 #define CLASSIFIER_ARENA_BYTES {memory.arena}
@@ -130,20 +130,20 @@ size_t classifier_best(const int32_t *logits);
 """
 
 
-def _shape(plan: Plan) -> str:
-    picture = plan.maps[0]
-    return f"{picture.height} x {picture.width} pixels of {picture.channels} byte{'s' if picture.channels > 1 else ''}"
+def _shape(plan: IntegerPlan) -> str:
+    image = plan.feature_maps[0]
+    return f"{image.height} x {image.width} pixels of {image.channels} byte{'s' if image.channels > 1 else ''}"
 
 
-def _told(model: Model) -> str:
+def _banner(model: Model) -> str:
     config = model.config
     return f"A classifier of {len(model.classes)} classes, network '{config.name}', made by squeezekit {version()}"
 
 
-def _classifier(plan: Plan, model: Model, layout: Layout, stream: bytes) -> str:
-    most_row, most_channels = _most(plan)
+def _classifier(plan: IntegerPlan, model: Model, layout: Layout, stream: bytes) -> str:
+    most_row, most_channels = _largest(plan)
     parts = [
-        f"/* {_told(model)} */",
+        f"/* {_banner(model)} */",
         '#include "classifier.h"',
         "#define SQZ_API static",
         _part("runtime.h"),
@@ -157,7 +157,7 @@ def _classifier(plan: Plan, model: Model, layout: Layout, stream: bytes) -> str:
             _part("decoder.c"),
             _table("uint8_t", "coded", stream),
             f"static int8_t weights[{len(layout.weights)}];",
-            "/* The decoder has done its work before the first map is written. */\n"
+            "/* The decoder has done its work before the first feature map is written. */\n"
             f"static union {{\n    uint8_t arena[{layout.arena.bytes}];\n    struct sqz_decoder decoder;\n}} memory;",
         ]
     else:
@@ -212,7 +212,7 @@ def _packed_bytes(layout: Layout) -> int:
 def _layers(layout: Layout) -> str:
     rows = []
     for layer in layout.layers:
-        # A field that is 0 need not be said.
+        # C sets a field that is left out to 0.
         fields = [f".{name} = {value}" for name, value in layer.fields().items() if value or name == "kind"]
         rows.append("    {" + ", ".join(fields) + "},\n")
     return f"static const struct sqz_layer layers[{len(rows)}] = {{\n{''.join(rows)}}};"
@@ -220,7 +220,7 @@ def _layers(layout: Layout) -> str:
 
 def _table(kind: str, name: str, numbers: Iterable[int], suffix: str = "") -> str:
     texts = [f"{int(number)}{suffix}" for number in numbers]
-    lines = "".join("    " + ", ".join(texts[i : i + WIDTH]) + ",\n" for i in range(0, len(texts), WIDTH))
+    lines = "".join("    " + ", ".join(texts[i : i + NUMBERS_PER_LINE]) + ",\n" for i in range(0, len(texts), NUMBERS_PER_LINE))
     return f"static const {kind} {name}[{len(texts)}] = {{\n{lines}}};"
 
 
@@ -230,8 +230,8 @@ def _quoted(text: str) -> str:
     return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode()) + '"'
 
 
-def _readme(plan: Plan, model: Model, memory: Memory, packed: int, *, coded: bool) -> str:
-    picture = plan.maps[0]
+def _readme(plan: IntegerPlan, model: Model, memory: MemoryUse, packed: int, *, coded: bool) -> str:
+    image = plan.feature_maps[0]
     weights = (
         "The weights are entropy-coded; `classifier_start` decodes them into RAM, once."
         if coded
@@ -244,7 +244,7 @@ def _readme(plan: Plan, model: Model, memory: Memory, packed: int, *, coded: boo
     )
     return f"""# {len(model.classes)} classes in C
 
-{_told(model)}: {plan.weights:,} weights, {plan.macs:,} multiply-adds a picture, in integers only.
+{_banner(model)}: {plan.weights:,} weights, {plan.macs:,} MACs a picture, in integers only.
 
 ```sh
 make
@@ -266,7 +266,7 @@ for these; elsewhere nothing is packed.
 | of which activations | {memory.arena:,} |
 | RAM: packed weights, with vectors only | {packed:,} |
 | RAM: stack | about 1,500 |
-| the picture, wherever it is | {picture.bytes:,} |
+| the picture, wherever it is | {image.bytes:,} |
 
 The activations share one arena: {smallest}. Logits are integers in units of 2^-{plan.fraction}, the same to the bit on every
 machine.

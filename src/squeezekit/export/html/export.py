@@ -1,4 +1,4 @@
-"""HTML: one file that classifies pictures in any browser, without a network connection."""
+"""HTML: one file that classifies images in any browser, without a network connection."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ import numpy as np
 
 from squeezekit.codec.range_coder import SQUASH
 from squeezekit.export.c.source import coded_weights
+from squeezekit.inference.int8_model import accuracy_in_integers, integer_plan
 from squeezekit.inference.model import Model, load_model
-from squeezekit.integer.layout import Layer, Layout, laid_out
-from squeezekit.integer.plan import Plan
-from squeezekit.integer.quantizer import accuracy_in_integers, integer_plan
+from squeezekit.integer.layout import LayerRecord, Layout, layout_of
+from squeezekit.integer.plan import IntegerPlan
 from squeezekit.system import atomic_io
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.presentation import Presented
 
 # `struct sqz_layer` of runtime.h and `struct block` of page.c, as WebAssembly lays them out.
 LAYER, BLOCK = struct.Struct("<14B10H2x9I"), struct.Struct("<9I4B")
-# page.c has room for the averages of so many channels while it decodes.
-MOST_CHANNELS = 4096
+# The averages of so many channels fit the buffer of page.c.
+MAX_CHANNELS = 4096
 
 
 @dataclass(frozen=True)
-class HtmlExport:
-    """What was written; sizes are bytes, `model` is the part of the page that holds the network, coded.
+class HtmlExport(Presented):
+    """What was written; sizes are bytes, `model` is that of the coded network in the page, `macs` those of one image.
 
-    `validation` is the accuracy before and after, empty where no images are at hand.
+    `validation` is the accuracy 0…1 `before` and `after`, empty where no images are at hand.
     """
 
     file: str
@@ -46,12 +47,12 @@ class HtmlExport:
         return asdict(self)
 
     def lines(self) -> list[str]:
-        """What a reader wants to know of it."""
+        """The result in sentences for a reader."""
         return [f"{self.file}: {self.bytes:,} bytes, of which {self.model:,} are the network; open it in a browser"]
 
 
 def export_html(model: str | Path, out: str | Path, *, data: str | Path | None = None) -> HtmlExport:
-    """Write a run or a `.sqz` file of the SqueezeNet family as a page that classifies pictures by itself.
+    """Write a run or a `.sqz` file of the SqueezeNet family as a page that classifies images by itself.
 
     It computes in integers, as the C export does, by the same code as WebAssembly; nothing leaves the page. Where the images
     are at hand (a run's own, or `data`), the accuracy on the validation images is measured before and after. Raises
@@ -65,15 +66,15 @@ def export_html(model: str | Path, out: str | Path, *, data: str | Path | None =
     return HtmlExport(str(out), len(text.encode()), len(block), plan.macs, accuracy_in_integers(loaded, plan, data))
 
 
-def page_of(model: Model, plan: Plan, block: bytes | None = None) -> str:
-    """The page, as text."""
+def page_of(model: Model, plan: IntegerPlan, block: bytes | None = None) -> str:
+    """The text of the page; `block` is what `model_block` gives for the plan."""
     parts = {name: _part(name).decode() for name in ("page.html", "page.css", "page.js")}
-    about = {
+    description = {
         "name": Path(model.name).stem,
         "network": model.config.name,
         "classes": model.classes,
-        "side": plan.maps[0].height,
-        "channels": plan.maps[0].channels,
+        "side": plan.feature_maps[0].height,
+        "channels": plan.feature_maps[0].channels,
         "unit": 2.0**plan.fraction * model.temperature,
         "threshold": model.threshold,
         "macs": plan.macs,
@@ -84,8 +85,8 @@ def page_of(model: Model, plan: Plan, block: bytes | None = None) -> str:
         "SCRIPT": parts["page.js"],
         "RUNTIME": base64.b64encode(_part("page.wasm")).decode(),
         "MODEL": base64.b64encode(block or model_block(plan)).decode(),
-        # A name of a class may hold anything; here it must not end the element.
-        "ABOUT": json.dumps(about, ensure_ascii=False).replace("<", "\\u003c"),
+        # The name of a class may hold anything, also the end of the element.
+        "ABOUT": json.dumps(description, ensure_ascii=False).replace("<", "\\u003c"),
     }
     page = parts["page.html"]
     for name, text in filled.items():
@@ -102,9 +103,9 @@ def policy(script: str, style: str) -> str:
     )
 
 
-def model_block(plan: Plan) -> bytes:
-    """A network as page.c takes it: sizes, the coder's table, layers, biases, gains, gates, and the coded weights."""
-    layout = laid_out(plan)
+def model_block(plan: IntegerPlan) -> bytes:
+    """A network as page.c reads it: sizes, the coder's table, layers, biases, gains, gates, and the coded weights."""
+    layout = layout_of(plan)
     _check_room(layout)
     coded = coded_weights(plan)
     border = (*layout.border, 0, 0, 0)[:4]
@@ -122,14 +123,16 @@ def model_block(plan: Plan) -> bytes:
     return b"".join(table + bytes(-len(table) % 4) for table in tables)
 
 
-def _packed(layer: Layer) -> bytes:
+def _packed(layer: LayerRecord) -> bytes:
     return LAYER.pack(*layer.fields().values())
 
 
 def _check_room(layout: Layout) -> None:
     widest = max(layer.channels for layer in layout.layers)
-    if widest > MOST_CHANNELS:
-        raise SqueezekitError(f"a map of {widest:,} channels is too wide for a page; at most {MOST_CHANNELS:,} are possible")
+    if widest > MAX_CHANNELS:
+        raise SqueezekitError(
+            f"a feature map of {widest:,} channels is too wide for a page; at most {MAX_CHANNELS:,} are possible"
+        )
 
 
 def _part(name: str) -> bytes:

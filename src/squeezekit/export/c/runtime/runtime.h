@@ -1,6 +1,6 @@
 /* A SqueezeNet in integers: tables that describe a network, and the one function that runs it.
  *
- * Maps are bytes [height][width][channels] in an arena of the caller; weights are int8, sums int32. Nothing is allocated, nothing
+ * Feature maps are bytes [height][width][channels] in an arena of the caller; weights are int8, sums int32. Nothing is allocated, nothing
  * recurses, and nothing depends on the byte order or on how negative numbers are shifted: all machines give the same bits.
  */
 #ifndef SQZ_RUNTIME_H
@@ -11,7 +11,7 @@
 
 enum sqz_kind { SQZ_CONVOLUTION, SQZ_POOLING, SQZ_HEAD, SQZ_GATING };
 
-/* One step. Offsets of maps are bytes of the arena, those of `weights` and `filter` are places in the model's tables. */
+/* One step. Offsets of feature maps are bytes of the arena, those of `weights` and `filter` are places in the model's tables. */
 struct sqz_layer {
     uint8_t kind;            /* an sqz_kind */
     uint8_t from_picture;    /* the source is the picture */
@@ -19,7 +19,7 @@ struct sqz_layer {
     uint8_t stride, padding; /* of the filters */
     uint8_t pooled;          /* 2 x 2 max-pooling follows */
     uint8_t rectified;       /* head: ReLU before the average */
-    uint8_t has_residual;    /* another map is added */
+    uint8_t has_residual;    /* another feature map is added */
     uint8_t shift;           /* of the sums, see `rescaled` */
     uint8_t residual_shift;
     uint8_t drop;            /* head: bits that sums over positions lose */
@@ -32,7 +32,7 @@ struct sqz_layer {
     uint16_t out_channels, first;         /* of the target, and the first that is written */
     uint16_t filters;                     /* that is, channels written; head: classes */
     uint32_t row;                         /* from one filter's weights to the next; depthwise: one tap's */
-    uint32_t source, target, residual;    /* maps */
+    uint32_t source, target, residual;    /* feature maps */
     uint32_t scratch;                     /* room for the bytes under a filter, four times */
     uint32_t weights, filter;             /* the first weight, or place among the gates; the first bias and gain */
     uint32_t residual_gain, residual_offset;

@@ -1,0 +1,41 @@
+"""The page that classifies in the visitor's browser, of the model that a service has now."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from squeezekit.export.html.export import page_of
+from squeezekit.inference.int8_model import integer_plan
+from squeezekit.inference.model import Model, load_model
+from squeezekit.modelfile.sqz import read_sqz
+from squeezekit.serving.live_model import LiveModel
+from squeezekit.system.console import say
+
+
+class DemoPage:
+    """Made when first asked for, and again for another model."""
+
+    def __init__(self, live: LiveModel) -> None:
+        self._live = live
+        self._lock = asyncio.Lock()
+        self._made: tuple[Model | None, str | None] = (None, None)
+
+    async def html(self) -> str | None:
+        """The page; None unless the model is a `.sqz` file that states its activation ranges: no visitor makes us read images."""
+        async with self._lock:
+            model = self._live.classifier.model
+            if self._made[0] is not model:
+                self._made = (model, await asyncio.to_thread(_page, self._live.path))
+            return self._made[1]
+
+
+def _page(path: Path) -> str | None:
+    try:
+        if path.suffix != ".sqz" or read_sqz(path).ranges is None:
+            return None
+        model = load_model(path)
+        return page_of(model, integer_plan(model))
+    except Exception as error:
+        say(f"{path}: no page can be made of it: {error}")
+        return None

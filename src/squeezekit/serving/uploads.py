@@ -1,0 +1,142 @@
+"""Uploaded images, as a body or as parts of a form: read within limits, decoded; each breach has its HTTP status."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+
+import numpy as np
+from fastapi import HTTPException, Request
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
+
+from squeezekit.data.image_file import FORMATS, TooManyPixelsError, read_image
+from squeezekit.networks.config import NetworkConfig
+from squeezekit.system.errors import SqueezekitError
+
+# Requests of so few bytes, with images of so few pixels, are decoded in the classifying thread: that takes some milliseconds at
+# most, and handing each to another thread would cost as much.
+SMALL_BYTES, SMALL_PIXELS = 2**16, 2**16
+UNKNOWN = "not a JPEG, PNG, BMP or WebP file"
+
+
+class RequestLimits(BaseModel):
+    """Limits on requests; whatever exceeds them is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_body: int = Field(16 * 2**20, ge=1, description="bytes of a request's body")
+    max_images: int = Field(64, ge=1, description="images of a request")
+    max_pixels: int = Field(50_000_000, ge=1, description="pixels of an image")
+    seconds: float = Field(10.0, gt=0, description="seconds that a request may take to arrive")
+    max_waiting: int = Field(512, ge=1, description="images that wait to be classified; more are answered with 503")
+    max_batch: int = Field(64, ge=1, description="images that are classified at once")
+
+
+async def uploaded_files(request: Request, limits: RequestLimits) -> list[bytes]:
+    """The image files in a request, undecoded; raises HTTPException."""
+    body = await _body(request, limits)
+    if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        return await _parts(request, body, limits)
+    if not body:
+        raise HTTPException(400, "the body is empty; send a picture, or several as the parts of a form")
+    return [body]
+
+
+async def _body(request: Request, limits: RequestLimits) -> bytes:
+    too_large = HTTPException(413, f"the body has more than {limits.max_body:,} bytes; send a smaller picture, or fewer")
+    if int(request.headers.get("content-length") or 0) > limits.max_body:
+        raise too_large
+    parts, size = [], 0
+    try:
+        async with asyncio.timeout(limits.seconds):
+            async for part in request.stream():
+                parts.append(part)
+                size += len(part)
+                if size > limits.max_body:
+                    raise too_large
+    except TimeoutError:
+        raise HTTPException(408, f"the body took more than {limits.seconds:g} s to arrive; send it faster") from None
+    except ClientDisconnect:
+        raise HTTPException(400, "the connection ended before the body did") from None
+    return b"".join(parts)
+
+
+async def _parts(request: Request, body: bytes, limits: RequestLimits) -> list[bytes]:
+    async def stream() -> AsyncGenerator[bytes, None]:
+        yield body
+
+    parser = MultiPartParser(request.headers, stream(), max_files=limits.max_images, max_fields=limits.max_images)
+    # Keeps every part in memory.
+    parser.spool_max_size = limits.max_body + 1
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        too_many = error.message.startswith("Too many files")
+        problem = f"more than {limits.max_images} images; send them in several requests" if too_many else error.message
+        raise HTTPException(413 if too_many else 400, problem) from None
+    except (ValueError, KeyError, UnicodeError) as error:
+        raise HTTPException(400, f"the form cannot be read ({type(error).__name__}); check its boundary") from None
+    files = [await value.read() for _, value in form.multi_items() if isinstance(value, UploadFile)]
+    if not files:
+        raise HTTPException(400, "no pictures in the form; send each as a part with a file name")
+    return files
+
+
+class LargeImageError(Exception):
+    """A small file that decodes to many pixels."""
+
+
+class UploadDecoder:
+    """Files to pixels, uint8 [n, image_size, image_size, channels]; raises HTTPException that names the image by its number."""
+
+    def __init__(self, limits: RequestLimits, threads: int) -> None:
+        self._max_pixels, self._small_pixels = limits.max_pixels, min(limits.max_pixels, SMALL_PIXELS)
+        self._threads = ThreadPoolExecutor(threads, "decode")
+
+    def inline(self, files: list[bytes], config: NetworkConfig) -> NDArray[np.uint8]:
+        """Decode small files in this thread; raises LargeImageError for one of many pixels."""
+        decoded = []
+        for number, file in enumerate(files, start=1):
+            try:
+                decoded.append(read_image(BytesIO(file), config.image_size, config.channels, max_pixels=self._small_pixels))
+            except TooManyPixelsError:
+                raise LargeImageError from None
+            except Exception as error:
+                raise _refusal(error, number, len(files)) from None
+        return np.stack(decoded)
+
+    async def in_threads(self, files: list[bytes], config: NetworkConfig) -> NDArray[np.uint8]:
+        """Decode any files in a pool of threads, so that only the sender of large ones waits for them."""
+        loop = asyncio.get_running_loop()
+        tasks = [loop.run_in_executor(self._threads, self._decoded, file, config) for file in files]
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+        decoded = []
+        for number, one in enumerate(found, start=1):
+            if isinstance(one, BaseException):
+                raise _refusal(one, number, len(files)) from None
+            decoded.append(one)
+        return np.stack(decoded)
+
+    def close(self) -> None:
+        """Cancel what has not begun."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _decoded(self, file: bytes, config: NetworkConfig) -> NDArray[np.uint8]:
+        return read_image(BytesIO(file), config.image_size, config.channels, max_pixels=self._max_pixels)
+
+
+def _refusal(error: BaseException, number: int, count: int) -> HTTPException:
+    if not isinstance(error, SqueezekitError):
+        raise error
+    name = f"picture {number}" if count > 1 else "the picture"
+    reason = str(getattr(error, "reason", error)).removeprefix("the picture ")
+    if isinstance(error, TooManyPixelsError):
+        return HTTPException(413, f"{name} {reason}")
+    status = 415 if reason == UNKNOWN else 422
+    return HTTPException(status, f"{name} cannot be read ({reason}); send one of {', '.join(FORMATS)}")

@@ -1,0 +1,26 @@
+"""Where a training stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Progress:
+    """Epochs done, steps done of the next, and sums over those steps.
+
+    `loss_sum`, `right` and `images` add up the images of those steps; `history` has one row of `metrics.csv` for each epoch;
+    `stopped` says that early stopping has ended the training; `accelerated` whether the network computes by its faster forms.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    right: int = 0
+    images: int = 0
+    step_seconds: float = 0.0
+    seconds: float = 0.0
+    untrained_loss: float = 0.0
+    stopped: bool = False
+    accelerated: bool = False
+    history: list[dict[str, float]] = field(default_factory=list)

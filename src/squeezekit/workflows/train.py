@@ -1,0 +1,58 @@
+"""Training as a user calls it: what `training.train` does, from any MODEL's weights as well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from squeezekit.training import train as training
+from squeezekit.training.run_folder import Run
+from squeezekit.workflows.fine_tune import starting_point
+
+# Of files that hold weights and nothing else.
+WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt")
+
+
+def train(
+    data: Any = None,
+    *,
+    network: str | None = None,
+    recipe: str | None = None,
+    config: str | Path | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    on_epoch: Callable[[dict[str, float]], object] | None = None,
+    init_from: str | Path | None = None,
+    **fields: Any,
+) -> Run:
+    """Train a network and return its finished run.
+
+    data: "digits", "cifar10", an archive of CIFAR-10, a folder with one folder of pictures for each class, arrays
+    `(images uint8 [n, h, w, c], labels)`, or a map-style torch Dataset.
+    network (default `squeezenet-cifar`), recipe (default `modern`): names of presets. Any field of `SqueezeNetConfig`, `Recipe`
+    or `RunSettings` can be given by its name: `train("digits", squeeze_ratio=0.25, epochs=10)`.
+    config: a TOML file with tables [network], [recipe] and [run]; fields win over it.
+    out: the run folder, which must not exist unless `resume` is set; then a missing one is started, a finished one returned as it
+    is.
+    on_epoch: called with every epoch's row of `metrics.csv` when it is saved; what it raises ends the training.
+    init_from: what to start from in place of random weights: a MODEL (run folder, `.sqz` file or pretrained name), or a
+    `.safetensors` or `.pth` file of weights; with another number of classes the last layer starts anew.
+
+    Under torchrun, its processes train one network together, with the weights that one process would get, up to rounding;
+    `batch_size` is that of all of them. Every process returns the run, the first one writes it.
+
+    Raises SqueezekitError for wrong input, RunFailed for a diverged run, Interrupted after Ctrl-C.
+    """
+    weights_file = init_from is not None and Path(init_from).suffix in WEIGHTS_SUFFIXES
+    return training.train(
+        data,
+        network=network,
+        recipe=recipe,
+        config=config,
+        out=out,
+        resume=resume,
+        on_epoch=on_epoch,
+        init_from=init_from if init_from is None or weights_file else starting_point(init_from),
+        **fields,
+    )
