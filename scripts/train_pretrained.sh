@@ -76,7 +76,7 @@ squeeze() {
         -o "$file" || [ -f "$file" ]
 }
 
-# student NAME RATE_WEIGHT EPOCHS: a network that learns the outputs of `wide`, and its file, which alone is tested.
+# student NAME RATE_WEIGHT EPOCHS: a network that learns the answers of `wide`, and its file. The test images are left to that.
 student() {
     train "$1" --mirrored --no-test --teacher "$out/wide" --temperature 2
     squeeze "$1" "cifar10-$1" --rate-weight "$2" --epochs "$3" --teacher "$out/wide"
@@ -118,7 +118,7 @@ jobs=()
 for name in digits-nano cifar10-nano cifar10-tiny cifar10-small cifar10-best; do
     file=$out/$name.sqz
     if [ -f "$file" ] && [ "$(wc -c < "$file")" -gt "$(most $name)" ]; then
-        echo "train_pretrained.sh: $file has more than $(most $name) bytes; delete it, and raise its rate weight in this script" >&2
+        echo "train_pretrained.sh: $file has more than $(most $name) bytes; delete it, and give it a larger rate weight in this script" >&2
         failed=yes
     fi
 done

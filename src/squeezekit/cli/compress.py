@@ -78,12 +78,12 @@ def run(*, run_folder: str, out: str, json: bool = False, **options: Any) -> int
                 f"{stage.bits:6.3f} bits a weight  validation {stage.accuracy:.2%}"
             )
         if result.test:
-            print(f"test accuracy {result.test['before']:.2%} before, {result.test['after']:.2%} after")
+            print(f"test accuracy {result.test.before:.2%} before, {result.test.after:.2%} after")
         print(f"{result.file}: {result.bytes:,} bytes, {result.ratio:.1f} times smaller, in {result.seconds:.0f} s")
         if result.delta_bytes is not None:
             print(f"delta from {options['delta_from']}: {result.delta_bytes:,} bytes ({result.delta_bytes / result.bytes:.1%})")
     if not result.met_target:
-        say(f"the target is not met: {result.file} is the closest; relax --max-drop or --max-bytes, or raise --epochs")
+        say(f"target missed: {result.file} is the closest; relax --max-drop or --max-bytes, or raise --epochs")
     return 0 if result.met_target else 1
 
 

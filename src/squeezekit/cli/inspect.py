@@ -52,26 +52,25 @@ def _print(found: Any) -> None:
     from rich.table import Table
 
     console = Console(highlight=False)
-    table = Table("layer", "encoding", "shape", "numbers", "nonzero", "bytes", "bits each")
-    for part in found.parts:
-        shape = "×".join(str(side) for side in part.shape)
-        numbers = (f"{part.numbers:,}", f"{part.density:.1%}", f"{part.bytes:,}", f"{part.bits:.2f}")
-        table.add_row(escape(part.name), part.encoding, shape, *numbers)
+    table = Table("tensor", "encoding", "shape", "numbers", "nonzero", "bytes", "bits each")
+    for tensor in found.tensors:
+        shape = "×".join(str(side) for side in tensor.shape)
+        numbers = (f"{tensor.numbers:,}", f"{tensor.density:.1%}", f"{tensor.bytes:,}", f"{tensor.bits:.2f}")
+        table.add_row(escape(tensor.name), tensor.encoding, shape, *numbers)
     console.print(table)
     sections = ", ".join(f"{tag} {size:,}" for tag, size in found.sections.items())
     print(f"{found.bytes:,} bytes, {found.numbers:,} numbers, {found.bits:.3f} bits each; bytes by section: {sections}")
-    print(f"network {found.network['name']}, {len(found.classes)} classes: {', '.join(found.classes)}")
+    print(f"network {found.network.name}, {len(found.classes)} classes: {', '.join(found.classes)}")
     if found.stages:
         table = Table("stage", "bytes", "nonzero", "bits a weight", "validation accuracy")
         for stage in found.stages:
-            numbers = (f"{stage['bytes']:,}", f"{stage['density']:.1%}", f"{stage['bits']:.3f}", f"{stage['accuracy']:.2%}")
-            table.add_row(escape(stage["name"]), *numbers)
+            numbers = (f"{stage.bytes:,}", f"{stage.density:.1%}", f"{stage.bits:.3f}", f"{stage.accuracy:.2%}")
+            table.add_row(escape(stage.name), *numbers)
         console.print(table)
-    if found.provenance:
-        accuracy = ", ".join(f"{name} {value:.2%}" for name, value in found.provenance["accuracy"].items())
-        recipe = found.provenance["recipe"].get("name")
-        print(f"made by squeezekit {found.provenance['squeezekit']}, recipe {recipe}; accuracy: {accuracy}")
-    if found.calibration:
-        print(f"unsure below {found.calibration['threshold']:.1%}; temperature {found.calibration['temperature']:g}")
+    if provenance := found.provenance:
+        accuracy = ", ".join(f"{name} {value:.2%}" for name, value in provenance.accuracy.items())
+        print(f"made by squeezekit {provenance.squeezekit}, recipe {provenance.recipe.get('name')}; accuracy: {accuracy}")
+    if calibration := found.probability_calibration:
+        print(f"unsure below {calibration.threshold:.1%}; temperature {calibration.temperature:g}")
     if found.self_check is not None:
         print(f"self-check {'passed' if found.self_check else 'FAILED: the network does not compute the outputs in the file'}")
