@@ -17,7 +17,7 @@ GROUPS = {
     "train": {
         "train": "train a network on images and test it",
         "search": "try networks and recipes of a search space, and recommend one",
-        "cross-validate": "accuracy of a network and recipe over folds, with a confidence interval",
+        "cross-validate": "accuracy over folds, with a confidence interval",
         "lr-range": "find a learning rate in one epoch",
         "tensorboard": "watch the curves of a run",
     },

@@ -16,7 +16,7 @@ def add_arguments(parser: Parser) -> None:
     parser.explain(
         "compress runs/digits -o digits.sqz",
         "compress runs/digits --max-bytes 30000 -o digits-small.sqz",
-        usage="RUN -o FILE [--max-drop POINTS] [--max-bytes N] [settings]",
+        usage="RUN -o FILE [--max-bytes N] [settings]",
     )
     parser.add_argument("run_folder", metavar="RUN", help="the folder of a finished run")
     parser.add_out("FILE", ".sqz file to write")

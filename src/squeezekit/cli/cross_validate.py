@@ -13,9 +13,9 @@ from squeezekit.cli.settings_flags import add_settings
 def add_arguments(parser: Parser) -> None:
     """The flags of `cross-validate`."""
     parser.explain(
-        "cross-validate --data digits --network nano --epochs 5 -o studies/nano",
-        "cross-validate --data digits --network tiny --epochs 5 --against studies/nano -o studies/tiny",
-        usage="--data DATA -o STUDY [--folds K] [--repeats R] [--against STUDY] [settings]",
+        "cross-validate --data digits --epochs 5 -o studies/a",
+        "cross-validate --data digits --epochs 5 --recipe fast --against studies/a -o studies/b",
+        usage="--data DATA -o STUDY [settings]",
         notes="The same command continues what was stopped.",
     )
     add_settings(parser, leave={"test", "folds", "fold"})

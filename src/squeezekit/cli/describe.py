@@ -24,8 +24,8 @@ def add_arguments(parser: Parser) -> None:
     parser.explain(
         "describe squeezenet1_0 --compare alexnet",
         "describe cifar10-tiny",
-        usage="MODEL [--compare MODEL] [--json | --csv] [settings of a preset]",
-        notes="Settings change a preset: squeezekit describe squeezenet-late --squeeze-ratio 0.25 --classes 100",
+        usage="MODEL [--compare MODEL] [settings of a preset]",
+        notes="To change a preset: squeezekit describe squeezenet-late --squeeze-ratio 0.25",
     )
     presets = f"a network preset ({', '.join(NETWORKS)})"
     parser.add_model(f"{presets}, a run folder, a .sqz or .onnx file, or a pretrained model")

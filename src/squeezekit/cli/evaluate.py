@@ -20,7 +20,7 @@ def add_arguments(parser: Parser) -> None:
     parser.explain(
         "evaluate digits-nano --data digits",
         "evaluate runs/digits --pictures pictures",
-        usage="MODEL [--data DATA] [--split PART] [--pictures DIR] [--robustness] [--json]",
+        usage="MODEL [--data DATA] [settings]",
     )
     parser.add_model()
     parser.add_argument(

@@ -16,7 +16,7 @@ def add_arguments(parser: Parser) -> None:
     parser.explain(
         "lr-range --data digits",
         "lr-range --data digits --network nano --max-rate 10 -o rate.png",
-        usage="--data DATA [--min-rate RATE] [--max-rate RATE] [-o FILE] [settings]",
+        usage="--data DATA [-o FILE] [settings]",
     )
     add_settings(parser, leave={"test"})
     parser.add_argument("--min-rate", dest="from_rate", type=float, metavar="RATE", help="first learning rate (default 0.00001)")

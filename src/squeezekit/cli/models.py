@@ -13,7 +13,7 @@ def add_arguments(parser: Parser) -> None:
         "models",
         "models --json",
         usage="[--json]",
-        notes="Every command that takes a MODEL takes these names. They are part of the installation: nothing is downloaded.",
+        notes="Every command that takes a MODEL takes these names. Nothing is downloaded.",
     )
     parser.add_json()
     parser.set_defaults(run=run)

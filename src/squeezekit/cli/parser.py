@@ -66,10 +66,8 @@ class Parser(argparse.ArgumentParser):
         """The last flags of every command."""
         self.add_argument("--debug", action="store_true", help="show the traceback of an error")
         self.add_argument("-h", "--help", action="help", help="show this help")
-        if self._seldom:
-            shown = sum(action.help != argparse.SUPPRESS for action in self._actions) + 1
-            count = shown if self.everything else shown + self._seldom
-            self.add_argument("--help-all", action="help", help="show every setting")
-            if not self.everything:
-                more = f"{self.prog} --help-all shows all {count} settings."
-                self.epilog = f"{self.epilog}\n\n{more}" if self.epilog else more
+        count = self._seldom + sum(action.help != argparse.SUPPRESS for action in self._actions) + 1
+        self.add_argument("--help-all", action="help", help="show every setting" if self._seldom else argparse.SUPPRESS)
+        if self._seldom and not self.everything:
+            more = f"{self.prog} --help-all shows all {count} settings."
+            self.epilog = f"{self.epilog}\n\n{more}" if self.epilog else more

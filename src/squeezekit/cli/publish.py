@@ -15,8 +15,8 @@ def add_arguments(parser: Parser) -> None:
     parser.explain(
         "publish digits-nano --repo public --keys keys",
         "publish digits-nano --repo public --keys keys --channel beta",
-        usage="MODEL --repo FOLDER --keys FOLDER [--channel NAME] [settings]",
-        notes="squeezekit keys create makes the repository. Any web server may serve its folder.",
+        usage="MODEL --repo FOLDER --keys FOLDER [settings]",
+        notes="The repository is made by squeezekit keys create. Any web server may serve it.",
     )
     parser.add_model("a .sqz file, or a pretrained model (squeezekit models lists them)")
     parser.add_argument("--repo", required=True, metavar="FOLDER", help="the update repository")

@@ -13,8 +13,8 @@ def add_arguments(parser: Parser) -> None:
     """The flags of `report`."""
     parser.explain(
         "report runs/digits -o report.html",
-        "report runs/digits studies/rate --lang fr --assets figures -o rapport.html",
-        usage="FOLDER … -o FILE [--lang en|fr] [--assets DIR]",
+        "report runs/digits studies/rate --lang fr -o rapport.html",
+        usage="FOLDER … -o FILE [settings]",
     )
     parser.add_argument("folders", nargs="+", metavar="FOLDER", help="finished runs, searches and cross-validations")
     parser.add_out("FILE", "HTML file to write")

@@ -18,14 +18,15 @@ LIMITS = {
     "ram": "bytes of int8 activations at once",
 }
 SHOWN = 10
-NOTES = """A search space is a TOML file with tables [network] and [recipe]. A list is a choice,
-a table {low, high, log, steps} is a range:
+NOTES = """A search space is a TOML file with tables [network] and [recipe]. A list is a
+choice, a table {low, high, log, steps} is a range:
   [network]
   squeeze_ratio = [0.125, 0.25, 0.5]
   [recipe]
   learning_rate = {low = 0.001, high = 0.1, log = true}
 
-The same command continues a study that was stopped; with --storage, on any number of machines."""
+The same command continues a study that was stopped; with --storage, on any
+number of machines."""
 
 
 def add_arguments(parser: Parser) -> None:
@@ -33,7 +34,7 @@ def add_arguments(parser: Parser) -> None:
     parser.explain(
         "search --data digits --space learning-rate --sampler grid --epochs 5 -o studies/rate",
         "search --data digits --trials 10 --epochs 5 --max-bytes 131072 -o studies/small",
-        usage="--data DATA -o STUDY [--space SPACE] [--sampler NAME] [--trials N] [settings]",
+        usage="--data DATA -o STUDY [--space SPACE] [settings]",
         notes=NOTES,
     )
     add_settings(parser, leave={"test"})

@@ -19,8 +19,9 @@ LIMITS = {
     "max-waiting": ("images that wait; requests beyond are answered with 503 (default 512)", int),
     "max-batch": ("images classified at once (default 64)", int),
 }
-NOTES = """The model is loaded again when its file changes, and on SIGHUP. The interface is documented
-at /docs; for a .sqz file, / is a page that classifies in the browser.
+NOTES = """The model is loaded again when its file changes, and on SIGHUP. The interface
+is documented at /docs. For a .sqz file, / is a page that classifies in the
+browser. A request:
 
   curl --data-binary @examples/three.png http://127.0.0.1:8000/v1/classify"""
 
@@ -30,7 +31,7 @@ def add_arguments(parser: Parser) -> None:
     parser.explain(
         "serve digits-nano",
         "serve device --repo public --trust keys/root.json",
-        usage="MODEL [--host ADDRESS] [--port N] [--token-file FILE] [--repo URL] [settings]",
+        usage="MODEL [--host ADDRESS] [--port N] [settings]",
         notes=NOTES,
     )
     parser.add_model()

@@ -15,7 +15,7 @@ def add_arguments(parser: Parser) -> None:
     parser.explain(
         "train --data digits -o runs/digits",
         "train --data digits --init-from digits-nano --epochs 5 -o runs/tuned",
-        usage="--data DATA [-o RUN] [--network NAME] [--recipe NAME] [--init-from MODEL] [settings]",
+        usage="--data DATA [-o RUN] [settings]",
     )
     add_settings(parser, leave={"test"})
     parser.add_argument(

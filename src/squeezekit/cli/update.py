@@ -10,9 +10,9 @@ from squeezekit.cli.parser import Parser
 from squeezekit.cli.signing import needs_tuf
 from squeezekit.system.errors import SqueezekitError
 
-NOTES = """FOLDER/model.sqz is the model to use. It is replaced in one step, and only by a version that
-is signed and passes its self-check. squeezekit update --back -o FOLDER returns to the version
-before."""
+NOTES = """FOLDER/model.sqz is the model to use. It is replaced in one step, and only by
+a version that is signed and passes its self-check. To return to the version
+before: squeezekit update --back -o FOLDER"""
 
 
 def add_arguments(parser: Parser) -> None:
