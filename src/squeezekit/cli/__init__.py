@@ -23,7 +23,7 @@ GROUPS = {
     },
     "choose": {
         "models": "list the pretrained models",
-        "describe": "layer table of a network: shapes, parameters, multiply-adds, memory",
+        "describe": "layers of a network: shapes, parameters, MACs, memory",
         "evaluate": "measure a trained network, class by class",
         "predict": "classify pictures",
         "report": "write an HTML report of runs, searches and cross-validations",
