@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from squeezekit.data.batches import Batches
 from squeezekit.inference.evaluation import calibration_error, own_images
 from squeezekit.inference.model import load_model
-from squeezekit.modelfile.probability_calibration import temperature_of
+from squeezekit.modelfile.probability_calibration import fit_temperature
 from squeezekit.training.measurement import logits_of
 
 if __name__ == "__main__":
@@ -41,7 +41,7 @@ if __name__ == "__main__":
             found = []
             for _ in range(given.draws):
                 drawn, others = torch.randperm(len(labels), generator=random).tensor_split([count])
-                temperature = temperature_of(logits[drawn], labels[drawn], doubt)
+                temperature = fit_temperature(logits[drawn], labels[drawn], doubt)
                 scaled = logits[others].double() / temperature
                 error = calibration_error(scaled.softmax(1), labels[others])
                 found.append((temperature, float(F.cross_entropy(scaled, labels[others])), float(error)))

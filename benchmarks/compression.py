@@ -5,10 +5,10 @@
 
 From one run and its images, the same starting weights for all: float32 and float16 as they are, float32 in xz, int8 in ONNX
 (where onnx, onnxscript and onnxruntime are installed), `nncodec` at several quantisation parameters (its interpreter and
-script given by flags), Deep Compression with codebooks of 8 and 6 bits in its own coding, and squeezekit, by rounding alone and
-with training; `--ways` names some of these. Prints one JSON line for everything that was made: bytes, and accuracy on the
-validation images; where that lies within five points of the run's, also on the test images, measured once each. Then one line
-for each method and promise (most points of validation accuracy lost): the smallest that keeps it by validation. Everything that
+script given by flags), Deep Compression with codebooks of 8 and 6 bits in its own coding, and squeezekit, by post-training
+quantisation (PTQ) and with training; `--ways` names some of these. Prints one JSON line for everything that was made: bytes,
+and accuracy on the validation images; where that lies within five points of the run's, also on the test images, measured once
+each. Then one line for each method and target (`max_drop`, points of validation accuracy): the smallest that meets it. What
 was made is kept in FOLDER, so that a stopped measurement goes on where it was.
 """
 
@@ -22,7 +22,6 @@ import lzma
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +33,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from squeezekit.acceleration.folding import folded
-from squeezekit.compression.compress import METHODS, Clock, try_all
+from squeezekit.compression.compress import METHODS, run_method
 from squeezekit.compression.context import CompressionContext
 from squeezekit.compression.deep_compression import published_bytes
 from squeezekit.compression.job_state import JobState
@@ -46,7 +45,7 @@ from squeezekit.training.measurement import measure
 from squeezekit.training.run_folder import Run
 
 WAYS = ("float", "int8", "nncodec", *METHODS)
-PROMISES = (0.25, 0.5, 1.0, 2.0, 3.0)
+TARGETS = (0.25, 0.5, 1.0, 2.0, 3.0)
 QUANTISATION = (-38, -32, -28, -26, -24, -22, -20, -18, -16)
 
 
@@ -67,16 +66,16 @@ class Bench:
 
     def __init__(self, run: Path, out: Path, epochs: int, max_drop: float) -> None:
         self.epochs, self.max_drop = epochs, max_drop
-        self.subject = CompressionContext(Run(run))
-        self.network = folded(self.subject.network().eval())
-        self.out = out / self.subject.run.weights_digest()[:12]
+        self.context = CompressionContext(Run(run))
+        self.network = folded(self.context.network().eval())
+        self.out = out / self.context.run.weights_digest()[:12]
         self.out.mkdir(parents=True, exist_ok=True)
 
     def of_network(self, method: str, setting: str, size: int, network: nn.Module) -> Made:
         """A network that computes with the weights that a reader gets."""
 
         def accuracy(test: bool) -> float:
-            images = self.subject.test_images if test else self.subject.validation
+            images = self.context.test_images if test else self.context.validation
             return measure(network, images).accuracy
 
         return Made(method, setting, size, accuracy)
@@ -98,10 +97,10 @@ class Bench:
             return
         path = self.out / "int8.onnx"
         if not path.exists():
-            _quantise_onnx(self.network, [images for images, _ in self.subject.calibration], path)
+            _quantise_onnx(self.network, [images for images, _ in self.context.calibration], path)
 
         def accuracy(test: bool) -> float:
-            return _onnx_accuracy(path, self.subject.test_images if test else self.subject.validation)
+            return _onnx_accuracy(path, self.context.test_images if test else self.context.validation)
 
         yield Made("int8 ONNX", "", path.stat().st_size, accuracy)
 
@@ -109,7 +108,7 @@ class Bench:
         """The ISO standard's coder, on the network with batch normalization, as it was trained."""
         folder = self.out / "nncodec"
         lines = folder / "lines.jsonl"
-        state = {name: t.numpy() for name, t in self.subject.network().state_dict().items() if t.is_floating_point()}
+        state = {name: t.numpy() for name, t in self.context.network().state_dict().items() if t.is_floating_point()}
         if not lines.exists():
             folder.mkdir(parents=True, exist_ok=True)
             np.savez(folder / "weights.npz", **state)
@@ -119,26 +118,26 @@ class Bench:
                 sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
             atomic_io.write_text(lines, "\n".join(line for line in done.stdout.splitlines() if line.startswith("{")))
         for row in map(json.loads, lines.read_text().splitlines()):
-            network = self.subject.network()
+            network = self.context.network()
             with np.load(folder / f"qp{row['qp']}.npz") as decoded:
                 network.load_state_dict({name: torch.from_numpy(decoded[name]) for name in state}, strict=False)
             yield self.of_network("nncodec", f"qp {row['qp']}", row["bytes"], network)
 
     def method(self, name: str) -> Iterator[Made]:
-        """Everything that one of squeezekit's methods tries until it loses too much."""
-        workshop = JobState.open(
-            self.out / f"{name}.sqz", {"run": self.subject.run.weights_digest(), "epochs": self.epochs}, resume=True
-        )
-        promise = Target(self.subject.before, self.max_drop, None)
-        try_all(METHODS[name](self.subject, promise, self.epochs), self.subject, workshop, Clock(time.monotonic()))
-        for trial in workshop.roundings.trials:
-            yield self.of_network(f"{name}, rounding only", trial.name, len(trial.file.to_bytes()), trial.file.build())
-        for trial in workshop.rounds.trials:
-            if trial.name.startswith("pruned"):
+        """Every candidate of one of squeezekit's methods until it loses too much."""
+        settings = {"run": self.context.run.weights_digest(), "epochs": self.epochs}
+        job = JobState.open(self.out / f"{name}.sqz", settings, resume=True)
+        target = Target(self.context.accuracy_before, self.max_drop, None)
+        run_method(METHODS[name](self.context, target, self.epochs), target, job)
+        for candidate in job.ptq.candidates:
+            yield self.of_network(f"{name}, PTQ", candidate.name, len(candidate.file.to_bytes()), candidate.file.build())
+        for candidate in job.rounds.candidates:
+            if candidate.name.startswith("pruned"):
                 # A step on the way, whose weights have no code yet.
                 continue
-            size = published_bytes(trial.file.weights) if name == "deep-compression" else len(trial.file.to_bytes())
-            yield self.of_network(name, trial.name, size, trial.file.build())
+            file = candidate.file
+            size = published_bytes(file.weights) if name == "deep-compression" else len(file.to_bytes())
+            yield self.of_network(name, candidate.name, size, file.build())
 
 
 def _quantise_onnx(network: nn.Module, images: list[torch.Tensor], path: Path) -> None:
@@ -179,14 +178,14 @@ def _onnx_accuracy(path: Path, images: Any) -> float:
     return right / count
 
 
-def kept(made: list[Made], before: float) -> Iterator[dict[str, Any]]:
-    """For each method and promise the smallest that keeps it."""
+def smallest(made: list[Made], before: float) -> Iterator[dict[str, Any]]:
+    """For each method and target the smallest that meets it."""
     for method in dict.fromkeys(one.method for one in made):
-        for points in PROMISES:
-            keeping = [one for one in made if one.method == method and round(100 * (before - one.validation), 4) <= points]
-            if keeping:
-                best = min(keeping, key=lambda one: one.bytes)
-                yield {"promise": points, **_row(best)}
+        for points in TARGETS:
+            meeting = [one for one in made if one.method == method and round(100 * (before - one.validation), 4) <= points]
+            if meeting:
+                best = min(meeting, key=lambda one: one.bytes)
+                yield {"max_drop": points, **_row(best)}
 
 
 def _row(one: Made) -> dict[str, Any]:
@@ -209,7 +208,8 @@ def _everything(bench: Bench, arguments: argparse.Namespace) -> Iterator[Made]:
 def _draw(rows: list[dict[str, Any]], path: Path) -> None:
     points: dict[str, list[tuple[int, float]]] = {}
     for row in rows:
-        if "test" in row and "promise" not in row:
+        # Lines of 0.1 have "promise" in place of "max_drop".
+        if "test" in row and not {"max_drop", "promise"} & row.keys():
             points.setdefault(row["method"], []).append((row["bytes"], row["test"]))
     draw_sizes(points, path)
 
@@ -232,11 +232,11 @@ if __name__ == "__main__":
     for one in _everything(bench, arguments):
         one.validation = one.accuracy(False)
         # Too far from the run's own accuracy to be of use, whatever the test says.
-        if one.validation >= bench.subject.before - 0.05:
+        if one.validation >= bench.context.accuracy_before - 0.05:
             one.test = one.accuracy(True)
         made.append(one)
         print(json.dumps({"run": arguments.run.name, **_row(one)}), flush=True)
-    for row in kept(made, bench.subject.before):
+    for row in smallest(made, bench.context.accuracy_before):
         print(json.dumps({"run": arguments.run.name, **row}), flush=True)
     if arguments.plot:
         others = [json.loads(line) for path in arguments.also for line in path.read_text().splitlines()]

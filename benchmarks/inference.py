@@ -110,7 +110,7 @@ def torch_call(model: Any, image: Any) -> Call:
 def images_for_integers(model: Model, data: str | None) -> str | None:
     """None for a file that states its ranges: with images every export would measure its accuracy, for minutes."""
     path = Path(model.name)
-    return None if path.is_file() and read_sqz(path).ranges else data
+    return None if path.is_file() and read_sqz(path).activation_ranges else data
 
 
 def contenders(arguments: argparse.Namespace, folder: Path) -> Iterator[tuple[str, int, Call]]:

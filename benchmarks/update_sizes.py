@@ -1,12 +1,12 @@
-"""How many bytes bring a network in the box to its next version?
+"""How many bytes bring a pretrained network to its next version?
 
     python benchmarks/update_sizes.py IMAGES --out FOLDER [--networks cifar10-nano cifar10-tiny]
 
 Pairs of files: `dusk`, the network after two epochs on a tenth of the training images, made dark and grainy as a camera would at
-dusk, compressed near to the old file; and `last layer`, where the last layer alone has learnt from them. For each pair: the bytes
-of the new file, of squeezekit's delta, of bsdiff (bsdiff4) and of zstd with the old file as its dictionary (zstandard, level 22);
-and the accuracy of both files on the 10,000 test images at dusk and, unchanged, by day. What has been trained is kept in FOLDER.
-Prints one JSON line a pair. Needs `pip install bsdiff4 zstandard`.
+dusk, compressed with `delta_from` the old file; and `last layer`, where the last layer alone has learnt from them. For each pair:
+the bytes of the new file, of squeezekit's delta, of bsdiff (bsdiff4) and of zstd with the old file as its dictionary (zstandard,
+level 22); and the accuracy of both files on the 10,000 test images at dusk and, unchanged, by day. What has been trained is kept
+in FOLDER. Prints one JSON line a pair. Needs `pip install bsdiff4 zstandard`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import zstandard
 from PIL import Image
 
 from squeezekit import fine_tune
-from squeezekit.codec.encodings import Grid, Quantized
+from squeezekit.codec.encodings import GridEncoding, Quantized
 from squeezekit.compression.compress import compress
 from squeezekit.data.batches import Batches
 from squeezekit.data.image_folder import load_folder
@@ -60,11 +60,11 @@ def dusk(images: Path, out: Path) -> Path:
 
 
 def tuned(name: str, images: Path, out: Path) -> bytes:
-    """The network after two epochs there, compressed near to the old file."""
+    """The network after two epochs there, compressed with `delta_from` the old file."""
     file = out / f"{name}-dusk.sqz"
     if not file.exists():
         run = fine_tune(name, str(images), out=out / name, recipe="modern", epochs=2, test=False, resume=True)
-        compress(run.folder, file, near=name, resume=file.with_name(f"{file.name}.work").exists())
+        compress(run.folder, file, delta_from=name, resume=file.with_name(f"{file.name}.work").exists())
     return file.read_bytes()
 
 
@@ -85,7 +85,7 @@ def last_layer(name: str, training: Batches) -> bytes:
     old, steps = sqz.weights["classifier.1.weight"], np.asarray(sqz.weights["classifier.1.bias"])
     assert isinstance(old, Quantized)
     integers = np.rint(weight.detach().numpy() / old.scales[:, None]).astype(np.int64).reshape(old.shape)
-    step = getattr(Grid.of(steps), "step", np.float32(1))
+    step = getattr(GridEncoding.of(steps), "step", np.float32(1))
     learnt = {"classifier.1.weight": Quantized(integers, old.scales)}
     learnt["classifier.1.bias"] = np.rint(bias.detach().numpy() / step).astype(np.float32) * step
     new = replace(sqz, weights={**sqz.weights, **learnt})

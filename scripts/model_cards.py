@@ -75,9 +75,9 @@ def measured(name: str, images: str, run: Path, folder: Path, limit: int) -> dic
     return {
         **facts(name).as_json(),
         "test": found,
-        "validation": looked.origin["accuracy"] if looked.origin else {},
-        "stages": looked.stages,
-        "confidence": looked.confidence,
+        "validation": looked.provenance.accuracy if looked.provenance else {},
+        "stages": [stage.model_dump() for stage in looked.stages],
+        "confidence": looked.probability_calibration and looked.probability_calibration.model_dump(),
         "robustness": [vars(row) for row in robustness(name, data, limit)],
         "c": {"constants": exported.constants, "variables": exported.variables, "activations": exported.activations},
         "recipe": {field: config["recipe"][field] for field in SHOWN},

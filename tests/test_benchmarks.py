@@ -129,12 +129,12 @@ def test_the_overhead_of_a_search_is_what_is_not_training(digit_folder):
 def test_compression_measures_every_method(tiny_run, tmp_path):
     command = (BENCHMARKS / "compression.py", tiny_run.folder, "--out", tmp_path, "--epochs", 1, "--max-drop", 30)
     found = lines(sys.executable, *command, "--plot", tmp_path / "plot.png")
-    made = [row for row in found if "promise" not in row]
+    made = [row for row in found if "max_drop" not in row]
     assert {row["method"] for row in made} >= {
         "float32",
         "float16",
         "float32 in xz",
-        "squeezekit, rounding only",
+        "squeezekit, PTQ",
         "squeezekit",
         "deep-compression",
     }
@@ -143,8 +143,8 @@ def test_compression_measures_every_method(tiny_run, tmp_path):
     # The graph in ONNX, where that is installed, outweighs so small a network.
     assert all(0 < row["bytes"] < plain["bytes"] for row in made if row is not plain and row["method"] != "int8 ONNX")
     for row in found:
-        if "promise" in row:
-            assert 100 * (plain["validation"] - row["validation"]) <= row["promise"] + 0.01
+        if "max_drop" in row:
+            assert 100 * (plain["validation"] - row["validation"]) <= row["max_drop"] + 0.01
             kept = [one["bytes"] for one in made if one["method"] == row["method"] and one["setting"] == row["setting"]]
             assert row["bytes"] in kept
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")

@@ -8,12 +8,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from squeezekit.codec.byte_model import MOST_BYTES, code_text
-from squeezekit.codec.encodings import ENCODINGS, Codebook, FineRows, Grid, Models, Planes, Quantized, Rows, encoding_of
-from squeezekit.codec.log_scales import COARSE, FINE, nearest_log_scale, steps_of
-from squeezekit.codec.range_coder import encoder, finished
-from squeezekit.codec.tensors import VERSION, decode_parts, decode_tensors, encode_tensors
-from squeezekit.codec.varint import Fields
+from squeezekit.codec.byte_model import MAX_CODED_BYTES, code_bytes
+from squeezekit.codec.encodings import (
+    ENCODINGS,
+    BytePlaneEncoding,
+    CodebookEncoding,
+    ContextModels,
+    FineQuantizedEncoding,
+    GridEncoding,
+    Quantized,
+    QuantizedEncoding,
+    encoding_of,
+)
+from squeezekit.codec.log_scales import COARSE, FINE, nearest_log_scale, resolution_of
+from squeezekit.codec.range_coder import encoder, finish
+from squeezekit.codec.tensors import VERSION, decode_stored_tensors, decode_tensors, encode_tensors
+from squeezekit.codec.varint import ByteWriter
 from squeezekit.system.errors import SqueezekitError
 
 
@@ -58,7 +68,7 @@ def test_arrays_with_few_distinct_numbers_come_back(seed, distinct, dtype):
 def test_special_numbers_keep_their_bits():
     specials = np.array([0x7FC00001, 0xFFC00000, 0x7F800000, 0xFF800000, 0x80000000, 0, 1, 0x80000001], np.uint32)
     array = np.tile(specials.view(np.float32), 200)
-    assert isinstance(encoding_of(array), Codebook)
+    assert isinstance(encoding_of(array), CodebookEncoding)
     assert same(decode_tensors(encode_tensors({"a": array}))["a"], array)
 
 
@@ -72,28 +82,32 @@ def test_empty_arrays_of_impossible_sides_are_refused():
     with pytest.raises(SqueezekitError, match="2\\*\\*40"):
         encode_tensors({"a": np.zeros((2**20, 0, 2**21), np.float32)})
     assert decode_tensors(encode_tensors({"a": np.zeros((2**20, 0, 2**20), np.float32)}))["a"].shape == (2**20, 0, 2**20)
-    for shape, form in (((2**40, 2**40, 0), Planes), ((2**47, 0), Planes), ((2**30, 0), Rows)):
+    for shape, encoding in (
+        ((2**40, 2**40, 0), BytePlaneEncoding),
+        ((2**47, 0), BytePlaneEncoding),
+        ((2**30, 0), QuantizedEncoding),
+    ):
         with pytest.raises(SqueezekitError, match="damaged"):
-            decode_tensors(listed(shape, form))
+            decode_tensors(listed(shape, encoding))
     begin = time.process_time()
-    assert decode_tensors(listed((2**40, 0), Grid))["a"].shape == (2**40, 0)
+    assert decode_tensors(listed((2**40, 0), GridEncoding))["a"].shape == (2**40, 0)
     assert time.process_time() - begin < 1
 
 
-def listed(shape, form):
-    """Tensors that say that they hold an array of that shape and form, as a hostile writer would."""
-    header = Fields()
+def listed(shape, encoding):
+    """Tensors that say that they hold an array of that shape and encoding, as a hostile writer would."""
+    header = ByteWriter()
     header.write_integer(1)
-    header.write_text("a")
-    for number in (1, len(shape), *shape, ENCODINGS.index(form)):
+    header.write_string("a")
+    for number in (1, len(shape), *shape, ENCODINGS.index(encoding)):
         header.write_integer(number)
-    if form is Grid:
-        header.write(np.float32(1).tobytes())
-    for _ in range({Planes: 1, Grid: 1, Rows: 3}[form]):
+    if encoding is GridEncoding:
+        header.write_bytes(np.float32(1).tobytes())
+    for _ in range({BytePlaneEncoding: 1, GridEncoding: 1, QuantizedEncoding: 3}[encoding]):
         header.write_integer(0)
-    coder, models = encoder(MOST_BYTES * len(bytes(header))), Models()
-    code_text(coder, *models.text, np.frombuffer(bytes(header), np.uint8).copy())
-    stream, start = finished(coder), Fields()
+    coder, models = encoder(MAX_CODED_BYTES * len(bytes(header))), ContextModels()
+    code_bytes(coder, models.header, np.frombuffer(bytes(header), np.uint8).copy())
+    stream, start = finish(coder), ByteWriter()
     for number in (VERSION, len(bytes(header)), len(stream)):
         start.write_integer(number)
     return bytes(start) + stream
@@ -108,40 +122,45 @@ def weights(seed=0, shape=(64, 32, 3, 3)):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32) * 0.05
 
 
-def quantised(step=0.8, seed=0, shape=(64, 32, 3, 3), steps=COARSE):
+def quantized(step=0.8, seed=0, shape=(64, 32, 3, 3), resolution=COARSE):
     array = weights(seed, shape)
-    scales = nearest_log_scale(np.full(shape[0], step * 0.05, np.float32), steps)
+    scales = nearest_log_scale(np.full(shape[0], step * 0.05, np.float32), resolution)
     return Quantized(np.rint(array / scales.reshape(-1, 1, 1, 1)).astype(np.int64), scales)
 
 
-@pytest.mark.parametrize("steps", [COARSE, FINE])
-def test_quantised_weights_come_back_as_such(steps):
-    part = quantised(steps=steps)
-    assert steps_of(part.scales) == steps
+@pytest.mark.parametrize("resolution", [COARSE, FINE])
+def test_quantized_weights_come_back_as_such(resolution):
+    part = quantized(resolution=resolution)
+    assert resolution_of(part.scales) == resolution
     data = encode_tensors({"w": part})
-    decoded = decode_parts(data)["w"]
+    decoded = decode_stored_tensors(data)["w"]
     assert isinstance(decoded, Quantized)
     assert (decoded.integers == part.integers).all() and (decoded.scales == part.scales).all()
-    assert same(decode_tensors(data)["w"], part.dequantized())
+    assert same(decode_tensors(data)["w"], part.dequantize())
     assert encode_tensors({"w": decoded}) == data
 
 
-def test_the_form_fits_the_numbers():
-    assert isinstance(encoding_of(weights()), Planes)
-    assert isinstance(encoding_of((np.rint(weights() / 0.04) + 0.0) * np.float32(0.04)), Grid)
-    assert isinstance(encoding_of(np.sign(weights()) * np.float32(0.1) + np.float32(0.7371) * (weights() > 0.05)), Codebook)
-    assert type(encoding_of(quantised())) is Rows and type(encoding_of(quantised(steps=FINE))) is FineRows
+def test_the_encoding_fits_the_numbers():
+    assert isinstance(encoding_of(weights()), BytePlaneEncoding)
+    assert isinstance(encoding_of((np.rint(weights() / 0.04) + 0.0) * np.float32(0.04)), GridEncoding)
+    assert isinstance(
+        encoding_of(np.sign(weights()) * np.float32(0.1) + np.float32(0.7371) * (weights() > 0.05)), CodebookEncoding
+    )
+    assert (
+        type(encoding_of(quantized())) is QuantizedEncoding
+        and type(encoding_of(quantized(resolution=FINE))) is FineQuantizedEncoding
+    )
 
 
 @pytest.mark.parametrize("step", [0.05, 0.3, 0.8, 1.2, 3.0])
 def test_independent_weights_cost_their_entropy(step):
-    # Nothing can be foretold here: whatever the model learns of its contexts must not cost more than one in a hundred.
-    parts = {f"layer {i}": quantised(step, seed=i, shape=(96, 48, 3, 3)) for i in range(6)}
+    # Nothing can be predicted here: what the model learns of its contexts must not cost more than one in a hundred.
+    parts = {f"layer {i}": quantized(step, seed=i, shape=(96, 48, 3, 3)) for i in range(6)}
     floor = sum(entropy_bytes(part.integers) for part in parts.values())
     assert len(encode_tensors(parts)) < 1.01 * floor + 200
 
 
-def test_rows_and_columns_of_unlike_size_are_foretold():
+def test_rows_and_columns_of_unlike_size_are_predicted():
     random = np.random.default_rng(1)
     array = random.normal(size=(256, 128, 1, 1))
     array *= random.lognormal(size=(256, 1, 1, 1)) * random.lognormal(size=(1, 128, 1, 1))
@@ -181,14 +200,14 @@ def test_scales_off_their_grid_are_refused():
 
 
 SAMPLE = encode_tensors(
-    {"w": quantised(shape=(8, 4, 3, 3)), "b": np.linspace(-1, 1, 8, dtype=np.float32), "m": weights(shape=(4, 5))}
+    {"w": quantized(shape=(8, 4, 3, 3)), "b": np.linspace(-1, 1, 8, dtype=np.float32), "m": weights(shape=(4, 5))}
 )
 
 
 def decodes_or_refuses(data):
     begin = time.process_time()
     try:
-        decode_parts(data)
+        decode_stored_tensors(data)
     except SqueezekitError as error:
         assert "\n" not in str(error)
     assert time.process_time() - begin < 1
@@ -197,14 +216,14 @@ def decodes_or_refuses(data):
 @pytest.mark.parametrize("length", range(len(SAMPLE)))
 def test_cut_short(length):
     with pytest.raises(SqueezekitError):
-        decode_parts(SAMPLE[:length])
+        decode_stored_tensors(SAMPLE[:length])
 
 
 @settings(deadline=None, max_examples=500)
 @given(st.integers(0, len(SAMPLE) - 1), st.integers(1, 255))
-def test_flipped_bits_never_crash(place, flip):
+def test_flipped_bits_never_crash(position, flip):
     data = bytearray(SAMPLE)
-    data[place] ^= flip
+    data[position] ^= flip
     decodes_or_refuses(bytes(data))
 
 
@@ -217,11 +236,11 @@ def test_noise_never_crashes(data):
 
 def test_something_behind_the_end_is_refused():
     with pytest.raises(SqueezekitError, match="something follows"):
-        decode_parts(SAMPLE + b"\1")
+        decode_stored_tensors(SAMPLE + b"\1")
 
 
 def test_a_few_multiples_of_a_step_are_a_grid():
-    # Biases: few, hardly two of them alike, so that neither bytes nor a codebook foretell anything.
+    # Biases: few, hardly two of them alike, so that neither bytes nor a codebook predict anything.
     random = np.random.default_rng(0)
     bias = (np.rint(random.normal(scale=16, size=64)) + 0).astype(np.float32) * np.float32(0.0371)
     data = encode_tensors({"bias": bias})

@@ -1,77 +1,25 @@
-"""From a run to a file that keeps its promise, whatever happens on the way."""
+"""From a run to a file that meets its target, whatever happens on the way."""
 
 import shutil
-from types import SimpleNamespace
 
 import pytest
 import torch
 
 from squeezekit import SqueezekitError, fine_tune, train
 from squeezekit.codec.encodings import Quantized
-from squeezekit.codec.log_scales import FINE, steps_of
-from squeezekit.compression.candidate import Trial
 from squeezekit.compression.compress import compress
-from squeezekit.compression.context import CompressionContext
-from squeezekit.compression.job_state import Shelf
-from squeezekit.compression.rate_distortion_method import Squeeze
-from squeezekit.compression.target import Target
+from squeezekit.compression.job_state import CandidateStore
 from squeezekit.inference.evaluation import evaluate
 from squeezekit.inference.int8_model import accuracy_in_integers, integer_plan
 from squeezekit.inference.model import load_model
-from squeezekit.modelfile.sqz import Stage, read_sqz
-from squeezekit.quantization.qat import GridOptimizer
+from squeezekit.modelfile.sqz import read_sqz
+from squeezekit.quantization.qat import QatOptimizer
 from squeezekit.training.interruption import Interrupted
-from squeezekit.training.measurement import logits_of, measure
 from tests.conftest import TINY
 
 
-def stage(bytes, accuracy, density=1):
-    return Stage(name="x", bytes=bytes, density=density, bits=1, accuracy=accuracy)
-
-
-def test_the_smallest_file_that_keeps_its_accuracy():
-    promise = Target(0.9, max_drop=0.5, max_bytes=None)
-    stages = [stage(1000, 0.9), stage(500, 0.8951), stage(400, 0.8949), stage(600, 0.91)]
-    assert promise.best(stages) == 1
-    assert [promise.kept(s) for s in stages] == [True, True, False, True]
-    assert promise.best([stage(10, 0.5), stage(20, 0.6)]) == 1
-
-
-def test_the_most_accurate_file_that_is_small_enough():
-    promise = Target(0.9, max_drop=None, max_bytes=500)
-    stages = [stage(1000, 0.95), stage(500, 0.8), stage(400, 0.85)]
-    assert promise.best(stages) == 2
-    assert promise.best(stages[:1]) == 0
-    both = Target(0.9, max_drop=1, max_bytes=500)
-    assert not both.kept(stages[2]) and both.kept(stage(450, 0.895))
-
-
-def test_pressure_doubles_until_too_far_then_halves_the_way():
-    promise = Target(0.9, max_drop=0.5, max_bytes=None)
-
-    def following(*rounds):
-        return promise.next_pressure(rounds, first=0.3, growth=2.0)
-
-    assert following() == (0.3, -1)
-    good, bad = stage(100, 0.9), stage(50, 0.8)
-    assert following((1.0, good)) == (2.0, 0)
-    assert following((1.0, good), (2.0, bad)) == (pytest.approx(2**0.5), 0)
-    assert following((1.0, good), (2.0, bad), (1.4, good)) is None
-    pressure, start = following((1.0, bad))
-    assert (pressure, start) == (0.5, -1)
-    # What guesses as well without any weight is pressed no further.
-    assert following((1.0, good), (2.0, stage(50, 0.9, density=0))) == (pytest.approx(2**0.5), 0)
-
-
-def test_rounding_ends_where_no_weight_is_left():
-    method = Squeeze(None, Target(0.1, max_drop=0.5, max_bytes=None), epochs=1)
-    file = SimpleNamespace(stages=[stage(50, 0.1, density=0)])
-    trials = [Trial("x", 0.0004, file)]
-    assert method.rounding(trials) is None and method.following(trials, []) is None
-
-
 @pytest.mark.parametrize("wrong", [{"max_drop": -1}, {"max_drop": 101}, {"max_bytes": 0}, {"epochs": 0}, {"minutes": -1}])
-def test_impossible_promises_are_refused(tiny_run, tmp_path, wrong):
+def test_impossible_targets_are_refused(tiny_run, tmp_path, wrong):
     with pytest.raises(SqueezekitError, match=next(iter(wrong)).replace("_", "-")):
         compress(tiny_run.folder, tmp_path / "x.sqz", **wrong)
 
@@ -86,11 +34,11 @@ def test_a_place_that_is_taken_or_missing_is_refused(tiny_run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "every"), [({"max_bytes": 4000, "epochs": 1}, 7), ({"max_bytes": 6000, "pressure": 0.012, "epochs": 4}, 17)]
+    ("options", "every"), [({"max_bytes": 4000, "epochs": 1}, 7), ({"max_bytes": 6000, "rate_weight": 0.012, "epochs": 4}, 17)]
 )
 def test_stopped_anywhere_it_ends_with_the_same_file(tiny_run, tmp_path, monkeypatch, options, every):
     whole = compress(tiny_run.folder, tmp_path / "whole.sqz", **options)
-    real, steps = GridOptimizer.step, []
+    real, steps = QatOptimizer.step, []
 
     def stops(self):
         real(self)
@@ -98,7 +46,7 @@ def test_stopped_anywhere_it_ends_with_the_same_file(tiny_run, tmp_path, monkeyp
         if len(steps) % every == 0:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(GridOptimizer, "step", stops)
+    monkeypatch.setattr(QatOptimizer, "step", stops)
     attempts = 0
     while True:
         try:
@@ -108,7 +56,7 @@ def test_stopped_anywhere_it_ends_with_the_same_file(tiny_run, tmp_path, monkeyp
             attempts += 1
             # What a kill leaves behind: a round that is not finished begins anew.
             if attempts == 3:
-                monkeypatch.setattr(GridOptimizer, "step", real)
+                monkeypatch.setattr(QatOptimizer, "step", real)
     assert attempts == 3
     assert (tmp_path / "stopped.sqz").read_bytes() == (tmp_path / "whole.sqz").read_bytes()
     assert stopped.stages == whole.stages
@@ -117,21 +65,15 @@ def test_stopped_anywhere_it_ends_with_the_same_file(tiny_run, tmp_path, monkeyp
         compress(tiny_run.folder, tmp_path / "stopped.sqz", resume=True, **options)
 
 
-def test_a_round_of_a_small_set_has_400_steps(tiny_run):
-    subject = CompressionContext(tiny_run)
-    steps = subject.trainer(subject.network(), None, subject.recipe(1, {})).training.steps
-    assert subject.epochs_a_round() * steps >= 400 > (subject.epochs_a_round() - 1) * steps
-
-
-def test_the_promise_is_about_the_file_itself(tiny_run, tmp_path):
-    # The test accuracy comes to the file after its last stage was measured, which reckons with it.
+def test_the_target_is_about_the_file_itself(tiny_run, tmp_path):
+    # The test accuracy comes to the file after its last stage was measured, which leaves room for it.
     loose = compress(tiny_run.folder, tmp_path / "loose.sqz", max_drop=100, epochs=1, minutes=0)
-    last = loose.stages[-1]["bytes"]
+    last = loose.stages[-1].bytes
     file = read_sqz(tmp_path / "loose.sqz")
     possible = [len(file.with_accuracy("test", round(right / 269, 4)).to_bytes()) for right in range(270)]
     assert max(possible) <= last <= max(possible) + 5
     strict = compress(tiny_run.folder, tmp_path / "strict.sqz", max_bytes=last, epochs=1, minutes=0)
-    assert strict.kept and strict.bytes <= last
+    assert strict.met_target and strict.bytes <= last
     assert not list(tmp_path.glob("*.work*"))
 
 
@@ -139,32 +81,32 @@ def test_minutes_go_on_where_they_stopped(tiny_run, tmp_path, monkeypatch):
     def stops(self):
         raise KeyboardInterrupt
 
-    step = GridOptimizer.step
+    step = QatOptimizer.step
     finished = []
-    keep = Shelf.keep
+    add = CandidateStore.add
 
-    def kept(self, done, seconds):
-        if self.name == "rounded":
-            keep(self, done, seconds)
+    def add_later(self, done, seconds):
+        if self.name == "ptq":
+            add(self, done, seconds)
             return
-        keep(self, done, seconds + 3600)
+        add(self, done, seconds + 3600)
         finished.append(done)
-        monkeypatch.setattr(GridOptimizer, "step", stops)
+        monkeypatch.setattr(QatOptimizer, "step", stops)
 
-    monkeypatch.setattr(Shelf, "keep", kept)
+    monkeypatch.setattr(CandidateStore, "add", add_later)
     options = {"max_drop": 100, "epochs": 1, "minutes": 50}
     with pytest.raises(KeyboardInterrupt):
         compress(tiny_run.folder, tmp_path / "x.sqz", **options)
-    monkeypatch.setattr(GridOptimizer, "step", step)
+    monkeypatch.setattr(QatOptimizer, "step", step)
     compress(tiny_run.folder, tmp_path / "x.sqz", resume=True, **options)
     assert len(finished) == 1
 
 
-def test_other_settings_are_not_taken_up(tiny_run, tmp_path, monkeypatch):
+def test_other_settings_are_not_resumed(tiny_run, tmp_path, monkeypatch):
     def stops(self):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(GridOptimizer, "step", stops)
+    monkeypatch.setattr(QatOptimizer, "step", stops)
     with pytest.raises(KeyboardInterrupt):
         compress(tiny_run.folder, tmp_path / "x.sqz", max_drop=2)
     with pytest.raises(SqueezekitError, match="other settings"):
@@ -185,90 +127,93 @@ def test_a_run_whose_images_have_changed_is_refused(tiny_run, tmp_path):
 def test_the_file_tells_its_story(tiny_run, tmp_path):
     result = compress(tiny_run.folder, tmp_path / "x.sqz", max_drop=2, epochs=1)
     file = read_sqz(tmp_path / "x.sqz")
-    assert [s.model_dump() for s in file.stages] == result.stages
+    assert file.stages == result.stages
     assert file.stages[0].name == "trained"
-    assert file.origin.accuracy["test"] == round(result.test["after"], 4)
-    assert file.origin.accuracy["validation"] == result.validation["after"]
-    assert 0 < file.confidence.threshold < 1
-    assert len(file.ranges.high) == sum(len(part.shape) == 4 for part in file.weights.values()) and max(file.ranges.high) > 0
+    assert file.provenance.accuracy["test"] == round(result.test.after, 4)
+    assert file.provenance.accuracy["validation"] == result.validation.after
+    assert 0 < file.probability_calibration.threshold < 1
+    assert (
+        len(file.activation_ranges.high) == sum(len(part.shape) == 4 for part in file.weights.values())
+        and max(file.activation_ranges.high) > 0
+    )
 
 
-def test_one_round_under_a_given_pressure_that_learns_from_another_run(tiny_run, tmp_path):
+def test_one_round_at_a_given_rate_weight_that_learns_from_another_run(tiny_run, tmp_path):
     teacher = train("digits", out=tmp_path / "teacher", epochs=3, precision="fp32", test=False, **{**TINY, "base_e": 24})
-    options = {"epochs": 1, "pressure": 0.05, "device": "cpu"}
+    options = {"epochs": 1, "rate_weight": 0.05, "device": "cpu"}
     taught = compress(tiny_run.folder, tmp_path / "taught.sqz", teacher=teacher.folder, **options)
     alone = compress(tiny_run.folder, tmp_path / "alone.sqz", **options)
-    assert [trial["name"] for trial in taught.trials] == ["trained under pressure 0.05"]
+    assert [each.name for each in taught.candidates] == ["QAT at rate weight 0.05"]
     weights = [read_sqz(tmp_path / f"{name}.sqz").arrays() for name in ("taught", "alone")]
     assert any((weights[0][name] != weights[1][name]).any() for name in weights[0])
-    assert alone.bytes < alone.stages[0]["bytes"] / 4
+    assert alone.bytes < alone.stages[0].bytes / 4
     with pytest.raises(SqueezekitError, match="number above 0"):
-        compress(tiny_run.folder, tmp_path / "x.sqz", pressure=0.0)
+        compress(tiny_run.folder, tmp_path / "x.sqz", rate_weight=0.0)
     with pytest.raises(SqueezekitError, match="no other --method"):
-        compress(tiny_run.folder, tmp_path / "x.sqz", pressure=0.1, method="deep-compression")
+        compress(tiny_run.folder, tmp_path / "x.sqz", rate_weight=0.1, method="deep-compression")
 
 
-def test_rounding_ends_where_the_bytes_are_those_promised(tiny_run, tmp_path):
+def test_ptq_ends_at_the_target_size(tiny_run, tmp_path):
     made = compress(tiny_run.folder, tmp_path / "x.sqz", max_bytes=12_000, epochs=1, minutes=0)
-    sizes = [trial["bytes"] for trial in made.trials]
+    sizes = [each.bytes for each in made.candidates]
     # Gentler ones may follow where that one loses too much, but none is smaller.
-    assert min(sizes) == next(size for size in sizes if size <= 12_000) and made.kept
+    assert min(sizes) == next(size for size in sizes if size <= 12_000) and made.met_target
 
 
-@pytest.mark.parametrize("pressure", [0.006, 0.012])
-def test_one_round_ends_at_the_bytes_promised(tiny_run, tmp_path, pressure):
-    made = compress(tiny_run.folder, tmp_path / "x.sqz", max_bytes=6000, epochs=40, pressure=pressure)
-    trained = [trial for trial in made.trials if trial["name"].startswith("trained")]
+@pytest.mark.parametrize("rate_weight", [0.006, 0.012])
+def test_one_round_ends_at_the_target_size(tiny_run, tmp_path, rate_weight):
+    made = compress(tiny_run.folder, tmp_path / "x.sqz", max_bytes=6000, epochs=40, rate_weight=rate_weight)
+    trained = [each for each in made.candidates if each.name.startswith("QAT")]
     assert len(trained) == 1 and made.stages[-1] == trained[0]
-    assert made.kept and 5800 <= made.bytes <= 6000
+    assert made.met_target and 5800 <= made.bytes <= 6000
     assert (tmp_path / "x.sqz").stat().st_size == made.bytes
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 def test_a_round_on_a_gpu_ends_there_too(tiny_run, tmp_path):
-    options = {"max_bytes": 6000, "pressure": 0.012, "epochs": 40}
+    options = {"max_bytes": 6000, "rate_weight": 0.012, "epochs": 40}
     made = compress(tiny_run.folder, tmp_path / "x.sqz", device="cuda", **options)
-    assert made.kept and 5800 <= made.bytes <= 6000
+    assert made.met_target and 5800 <= made.bytes <= 6000
     model = load_model(tmp_path / "x.sqz")
     assert accuracy_in_integers(model, integer_plan(model), "digits")["before"] == pytest.approx(
-        made.stages[-1]["accuracy"],
+        made.stages[-1].accuracy,
         # One image of forty.
         abs=0.03,
     )
 
 
-def test_fewer_bytes_than_a_file_can_have_are_not_promised(tiny_run, tmp_path):
-    made = compress(tiny_run.folder, tmp_path / "x.sqz", max_bytes=100, epochs=10, pressure=0.05)
-    free = compress(tiny_run.folder, tmp_path / "free.sqz", epochs=10, pressure=0.05)
-    assert not made.kept and 100 < made.bytes < free.bytes
+def test_fewer_bytes_than_a_file_can_have_are_a_missed_target(tiny_run, tmp_path):
+    made = compress(tiny_run.folder, tmp_path / "x.sqz", max_bytes=100, epochs=10, rate_weight=0.05)
+    free = compress(tiny_run.folder, tmp_path / "free.sqz", epochs=10, rate_weight=0.05)
+    assert not made.met_target and 100 < made.bytes < free.bytes
     assert read_sqz(tmp_path / "x.sqz").build()
 
 
 @pytest.mark.parametrize("name", ["resnet8", "mobilenetv2_050", "xvel-tiniest"])
 def test_networks_of_other_families_too(name, tmp_path):
     run = train("digits", out=tmp_path / "run", network=name, epochs=1, limit=150, test=False)
-    made = compress(run.folder, tmp_path / "x.sqz", epochs=1, pressure=0.01)
+    made = compress(run.folder, tmp_path / "x.sqz", epochs=1, rate_weight=0.01)
     file = read_sqz(tmp_path / "x.sqz")
-    assert made.bytes < 0.35 * made.stages[0]["bytes"]
+    assert made.bytes < 0.35 * made.stages[0].bytes
     assert all(isinstance(part, Quantized) for part in file.weights.values() if len(part.shape) > 1)
     found = evaluate(tmp_path / "x.sqz", "digits", "validation")
-    assert round(found.accuracy, 4) == pytest.approx(made.stages[-1]["accuracy"], abs=1e-4)
-    assert file.ranges is None and file.self_check.difference(file.build(), file.network) < 1e-3
+    assert round(found.accuracy, 4) == pytest.approx(made.stages[-1].accuracy, abs=1e-4)
+    assert file.activation_ranges is None and file.self_check.difference(file.build(), file.network) < 1e-3
     again = fine_tune(tmp_path / "x.sqz", "digits", out=tmp_path / "again", epochs=1, limit=150, test=False)
     assert again.config.network.name == name and getattr(again.config.network, "batch_norm", True)
 
 
-@pytest.mark.parametrize("method", [{"max_drop": 100, "minutes": 0.01}, {"pressure": 0.01}])
+@pytest.mark.parametrize("method", [{"max_drop": 100, "minutes": 0.01}, {"rate_weight": 0.01}])
 def test_gates_and_depthwise_filters(method, tmp_path):
     grown = {"depthwise": 3, "gated": True, "bypass": "simple", "batch_norm": True}
     run = train("digits", out=tmp_path / "run", epochs=2, test=False, **grown, **TINY)
     made = compress(run.folder, tmp_path / "x.sqz", epochs=1, **method)
     file = read_sqz(tmp_path / "x.sqz")
-    assert made.bytes < 0.35 * made.stages[0]["bytes"] and file.ranges is not None
+    assert made.bytes < 0.35 * made.stages[0].bytes and file.activation_ranges is not None
     assert file.self_check.difference(file.build(), file.network) < 1e-3
     model = load_model(tmp_path / "x.sqz")
     accuracy = accuracy_in_integers(model, integer_plan(model), "digits")
-    assert accuracy["before"] == pytest.approx(made.stages[-1]["accuracy"], abs=1e-4)
+    assert accuracy["before"] == pytest.approx(made.stages[-1].accuracy, abs=1e-4)
     assert accuracy["after"] == pytest.approx(accuracy["before"], abs=0.04)
 
 
@@ -276,19 +221,3 @@ def test_networks_with_local_normalisation_are_refused(tmp_path):
     run = train("digits", out=tmp_path / "run", network="alexnet-cifar", epochs=1, limit=120, test=False)
     with pytest.raises(SqueezekitError, match="holds a 'alexnet-cifar'; compress serves"):
         compress(run.folder, tmp_path / "x.sqz")
-
-
-def test_a_file_answers_as_the_network_did_on_its_grid(tmp_path):
-    run = train("digits", out=tmp_path / "run", batch_norm=True, epochs=2, test=False, **TINY)
-    subject = CompressionContext(run)
-    trained = Squeeze(subject, Target(subject.before, max_drop=1.0, max_bytes=None), 2, pressure=0.03).following([], [])
-    trained.trainer.fit()
-    told = trained.trainer.progress.history[-1]["validation_accuracy"]
-    trial = trained.trial()
-    network = subject.network()
-    network.load_state_dict(trial.state["network"])
-    answers, meant = (logits_of(each.eval(), subject.validation)[0] for each in (trial.file.build(), network))
-    assert float((answers - meant).square().mean().sqrt() / meant.std()) < 0.02
-    assert measure(network, subject.validation).accuracy == pytest.approx(told, abs=0.02)
-    scales = [part.scales for part in trial.file.weights.values() if isinstance(part, Quantized)]
-    assert FINE in map(steps_of, scales)

@@ -19,12 +19,12 @@ import atheris
 import numpy as np
 
 # numba cannot compile what atheris has instrumented.
-COMPILED = [f"squeezekit.codec.{name}" for name in ("range_coder", "integer_model", "byte_model")]
+COMPILED = [f"squeezekit.codec.{name}" for name in ("range_coder", "integer_model", "byte_model", "delta_model")]
 
 with atheris.instrument_imports(include=["squeezekit.codec", "squeezekit.modelfile"], exclude=COMPILED):
     from squeezekit.codec.encodings import Quantized
     from squeezekit.codec.log_scales import COARSE, FINE, from_log_steps
-    from squeezekit.modelfile import sqz
+    from squeezekit.modelfile import container, sqz
     from squeezekit.networks import network_config
     from squeezekit.system.errors import SqueezekitError
 
@@ -40,17 +40,19 @@ def valid_file() -> bytes:
         array = tensor.numpy()
         # Coarse and fine ones.
         scales = from_log_steps(np.full(len(array), 4001 if number % 4 else 1000), FINE if number % 4 else COARSE)
-        quantised = Quantized(np.rint(array * 5).astype(np.int64), scales)
-        weights[name] = quantised if array.ndim == 4 else array
+        quantized = Quantized(np.rint(array * 5).astype(np.int64), scales)
+        weights[name] = quantized if array.ndim == 4 else array
     stage = sqz.Stage(name="trained", bytes=1, density=1, bits=1, accuracy=1)
-    confidence = sqz.ProbabilityCalibration(temperature=1, threshold=0.5)
-    whole = sqz.Sqz(config, ("a", "b"), weights, stages=(stage,), confidence=confidence, others={"abcd": b"x"})
+    calibration = sqz.ProbabilityCalibration(temperature=1, threshold=0.5)
+    whole = sqz.Sqz(
+        config, ("a", "b"), weights, stages=(stage,), probability_calibration=calibration, other_sections={"abcd": b"x"}
+    )
     return whole.to_bytes()
 
 
 def one_input(data: bytes) -> None:
     """Reads or refuses, within the limits."""
-    for content in (data, data[: -sqz.DIGEST_BYTES] + hashlib.sha256(data[: -sqz.DIGEST_BYTES]).digest()):
+    for content in (data, data[: -container.DIGEST_BYTES] + hashlib.sha256(data[: -container.DIGEST_BYTES]).digest()):
         begin, memory = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         try:
             read = sqz.from_bytes(content)

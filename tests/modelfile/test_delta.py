@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from squeezekit.codec.delta_model import code_delta, fresh_delta_model
+from squeezekit.codec.delta_model import code_delta, new_delta_model
 from squeezekit.codec.encodings import Quantized
 from squeezekit.codec.log_scales import FINE, from_log_steps, to_log_steps
-from squeezekit.codec.range_coder import decoder, encoder, exhausted, finished
+from squeezekit.codec.range_coder import decoder, encoder, exhausted, finish
 from squeezekit.modelfile.delta import apply_delta, delta_between
 from squeezekit.modelfile.self_check import SelfCheck
 from squeezekit.modelfile.sqz import from_bytes
@@ -27,10 +27,10 @@ def test_changes_come_back(seed, shape, largest, share):
     old = random.integers(-largest, largest, shape)
     new = np.where(random.random(shape) < share, random.integers(-largest, largest, shape), old)
     coder = encoder(16 * old.size * 32)
-    code_delta(coder, fresh_delta_model(), old, new.copy())
-    data, found = finished(coder), np.zeros_like(old)
+    code_delta(coder, new_delta_model(), old, new.copy())
+    data, found = finish(coder), np.zeros_like(old)
     reader = decoder(data, BUDGET)
-    code_delta(reader, fresh_delta_model(), old, found)
+    code_delta(reader, new_delta_model(), old, found)
     assert (found == new).all() and not exhausted(reader)
 
 
@@ -87,7 +87,9 @@ def test_scales_biases_and_sections_may_change_too(old):
         elif i % 3:
             weights[name] = part + np.float32(0.25) * random.integers(-1, 2, part.shape).astype(np.float32)
     new = with_weights(old, weights)
-    other = replace(from_bytes(new), stages=(), confidence=None, others={"note": b"\0\1\2", "more": b"x" * 70}).to_bytes()
+    other = replace(
+        from_bytes(new), stages=(), probability_calibration=None, other_sections={"note": b"\0\1\2", "more": b"x" * 70}
+    ).to_bytes()
     for one, another in ((old, new), (old, other), (other, new), (new, old)):
         delta = delta_between(one, another)
         assert apply_delta(one, delta) == another and len(delta) < len(another)

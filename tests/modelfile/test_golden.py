@@ -12,14 +12,15 @@ import torch
 from squeezekit.codec.encodings import Quantized
 from squeezekit.codec.log_scales import FINE, from_log_steps, to_log_steps
 from squeezekit.codec.tensors import decode_tensors, encode_tensors
-from squeezekit.compression.rate_distortion_method import modules_of
+from squeezekit.modelfile.container import encode_text
 from squeezekit.modelfile.delta import apply_delta, delta_between
 from squeezekit.modelfile.probability_calibration import ProbabilityCalibration
 from squeezekit.modelfile.self_check import TOLERANCE, SelfCheck
-from squeezekit.modelfile.sqz import Sqz, Stage, read_sqz, write_text
+from squeezekit.modelfile.sqz import Sqz, Stage, read_sqz
 from squeezekit.networks import network_config
-from squeezekit.quantization.qat import GridWeight
-from squeezekit.quantization.quantized_arrays import rounded
+from squeezekit.quantization.qat import QuantizedWeight
+from squeezekit.quantization.quantized_arrays import quantized_arrays
+from squeezekit.quantization.weight_layers import weight_layers
 
 GOLDEN = Path(__file__).parent / "golden"
 TENSORS, NETWORK = GOLDEN / "tensors-1.bin", GOLDEN / "network-1.sqz"
@@ -29,7 +30,7 @@ FINER, FINER_DELTA = GOLDEN / "network-1-fine.sqz", GOLDEN / "delta-1-fine.sqd"
 
 
 def arrays():
-    """Every form and kind of number, from a formula rather than a generator that may change."""
+    """Every encoding and dtype, from a formula rather than a generator that may change."""
     # Whole numbers all the way: sines are not the same on every processor.
     wave = (np.arange(1500, dtype=np.int64) ** 3 * 40503 % 65536 - 32768) / 32768
     special = np.array([np.nan, np.inf, -np.inf, -0.0, 0.0, 1e-45, np.finfo(np.float32).max], np.float32)
@@ -49,7 +50,7 @@ def arrays():
 
 
 def plain(tensors):
-    return {name: part.dequantized() if isinstance(part, Quantized) else part for name, part in tensors.items()}
+    return {name: part.dequantize() if isinstance(part, Quantized) else part for name, part in tensors.items()}
 
 
 def test_tensors_of_version_1():
@@ -66,8 +67,8 @@ def test_a_network_of_version_1():
     file = read_sqz(NETWORK)
     assert file.to_bytes() == NETWORK.read_bytes()
     assert file.classes == ("no", "perhaps", "yes") and file.stages[-1].name == "golden"
-    assert file.others == {"xtra": b"for a later reader"}
-    assert file.confidence == ProbabilityCalibration(temperature=1.5, threshold=0.4)
+    assert file.other_sections == {"xtra": b"for a later reader"}
+    assert file.probability_calibration == ProbabilityCalibration(temperature=1.5, threshold=0.4)
     assert file.self_check.difference(file.build(), file.network) < TOLERANCE
 
 
@@ -77,23 +78,25 @@ def network_file():
     with torch.no_grad():
         for number, parameter in enumerate(network.parameters()):
             parameter.copy_(torch.sin(torch.arange(parameter.numel()) ** 1.3 + number).view(parameter.shape) / 5)
-    grids = []
-    for layer in modules_of(network):
-        meant = layer.weight.detach() / 0.05
-        grids.append(GridWeight.meaning(layer.weight, torch.full((layer.out_channels,), 0.05), meant.round(), meant))
+    quantized = []
+    for layer in weight_layers(network):
+        latent = layer.weight.detach() / 0.05
+        quantized.append(
+            QuantizedWeight.from_quantized(layer.weight, torch.full((layer.out_channels,), 0.05), latent.round(), latent)
+        )
     file = Sqz(
         config,
         ("no", "perhaps", "yes"),
-        rounded(network, grids),
+        quantized_arrays(network, quantized),
         stages=(Stage(name="golden", bytes=1, density=0.5, bits=2.5, accuracy=0.75),),
-        confidence=ProbabilityCalibration(temperature=1.5, threshold=0.4),
-        others={"xtra": b"for a later reader"},
+        probability_calibration=ProbabilityCalibration(temperature=1.5, threshold=0.4),
+        other_sections={"xtra": b"for a later reader"},
     )
     return Sqz(**{**vars(file), "self_check": SelfCheck.of(file.build(), config)})
 
 
 def next_network():
-    """Of the network above, with something changed in every way that a delta knows."""
+    """Of the network above, with something changed in every way that a delta has."""
     file = read_sqz(NETWORK)
     weights = dict(file.weights)
     for number, (name, part) in enumerate(weights.items()):
@@ -103,9 +106,9 @@ def next_network():
             weights[name] = Quantized(part.integers + moved, scales)
         elif not isinstance(part, Quantized) and number % 4 == 1:
             weights[name] = part[::-1].copy() if number % 8 == 1 else np.float32(1.25) * part
-    others = {"xtra": b"for a much later reader", "news": write_text(b"a text that was not there before")}
+    others = {"xtra": b"for a much later reader", "news": encode_text(b"a text that was not there before")}
     stages = (*file.stages, Stage(name="after golden", bytes=2, density=0.5, bits=2.5, accuracy=0.75))
-    return replace(file, weights=weights, stages=stages, confidence=None, others=others)
+    return replace(file, weights=weights, stages=stages, probability_calibration=None, other_sections=others)
 
 
 def test_a_delta_of_version_1():
@@ -114,7 +117,7 @@ def test_a_delta_of_version_1():
 
 
 def finer_network():
-    """The first one with its scales moved by a step or two of 64 an octave, those of every third filter left."""
+    """The first one with its scales moved by a step or two of 64 to a factor of two, those of every third filter left."""
     file = read_sqz(NETWORK)
     weights = dict(file.weights)
     for name, part in file.weights.items():

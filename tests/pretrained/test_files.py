@@ -37,8 +37,8 @@ def test_every_promised_network_is_there_and_small_enough():
 def test_each_answers_as_it_did_when_it_was_made(name):
     found = inspect(model_path(name))
     assert found.self_check is True
-    assert {"validation", "test"} <= set(found.origin["accuracy"])
-    assert found.ranges and found.confidence
+    assert {"validation", "test"} <= set(found.provenance.accuracy)
+    assert found.activation_ranges and found.probability_calibration
 
 
 def test_the_list_says_what_matters(capsys):

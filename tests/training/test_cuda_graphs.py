@@ -73,7 +73,7 @@ def test_a_run_goes_from_cpu_to_gpu_and_back(tmp_path):
 def test_compression_trains_on_a_gpu(tiny_run, tmp_path):
     from squeezekit.compression.compress import compress
 
-    options = {"pressure": 0.05, "epochs": 2}
+    options = {"rate_weight": 0.05, "epochs": 2}
     here, there = (compress(tiny_run.folder, tmp_path / f"{name}.sqz", device=name, **options) for name in ("cpu", "cuda"))
     assert there.bytes == pytest.approx(here.bytes, rel=0.1)
-    assert there.validation["after"] > here.validation["after"] - 0.1
+    assert there.validation.after > here.validation.after - 0.1

@@ -1,4 +1,4 @@
-"""Huffman codes: what Deep Compression codes with, and what ours is measured against."""
+"""Huffman codes: what Deep Compression codes its weights with."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 
 def code_lengths(counts: Mapping[int, int]) -> dict[int, int]:
-    """Bits of each symbol's code, from how often it occurs (Huffman, 1952); a lone symbol needs one bit."""
+    """The bits of each symbol's code, from how often it occurs (Huffman, 1952); a lone symbol needs one bit."""
     if len(counts) == 1:
         return dict.fromkeys(counts, 1)
-    # The second number orders equal counts, so that trees are never compared.
+    # The second number orders equal counts, so that symbols are never compared.
     heap = [(count, order, [symbol]) for order, (symbol, count) in enumerate(sorted(counts.items()))]
     lengths = dict.fromkeys(counts, 0)
     heapq.heapify(heap)
@@ -26,7 +26,7 @@ def code_lengths(counts: Mapping[int, int]) -> dict[int, int]:
 
 
 def coded_bytes(counts: Mapping[int, int]) -> int:
-    """Of a canonical code: a byte for each symbol and one for its length, then the codes, padded to whole bytes."""
+    """The size of a canonical code: a byte for each symbol and one for its length, then the codes, padded to whole bytes."""
     lengths = code_lengths(counts)
     bits = sum(counts[symbol] * lengths[symbol] for symbol in counts)
     return 2 * len(counts) + -(-bits // 8)

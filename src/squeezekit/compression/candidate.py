@@ -1,70 +1,58 @@
-"""What a way to compress must be able to do."""
+"""What a compression method produces: candidates, and rounds of training that end in one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from squeezekit.modelfile.sqz import Sqz, Stage
 from squeezekit.training.loop import Trainer
 
 
 @dataclass(frozen=True)
-class Trial:
-    """Something that was tried: its name, how hard it pressed, the file that came of it, and what others go on from.
+class Candidate:
+    """A compressed file that may be chosen in the end.
 
-    `cost` is what is to be small, where that is not the file: the bytes of a delta.
+    `rate_weight` is the λ that it was made with (for Deep Compression 1 ÷ density), `state` what later rounds start from,
+    `delta_bytes` the size of the delta from an earlier file, where that is to be small rather than the file.
     """
 
     name: str
-    pressure: float
+    rate_weight: float
     file: Sqz
     state: dict[str, Any] = field(default_factory=dict)
-    cost: int | None = None
+    delta_bytes: int | None = None
 
     @property
     def stage(self) -> Stage:
-        """How small and how good it is."""
+        """Its size and accuracy."""
         return self.file.stages[-1]
 
     @property
-    def bytes(self) -> int:
-        """What is to be small."""
-        return self.stage.bytes if self.cost is None else self.cost
+    def cost(self) -> int:
+        """The bytes that are to be few: those of the file, or of the delta."""
+        return self.stage.bytes if self.delta_bytes is None else self.delta_bytes
 
 
 @dataclass(frozen=True)
-class Round:
-    """A trial that needs training first: `finish` makes the file and the state when the trainer is done.
+class TrainingRound:
+    """A round of training that ends in a candidate.
 
-    `note` says after each epoch where the network stands; `cost` gives a trial's; `steer` is told the number of each step
-    of the round when it is done.
+    `describe` says in a few words after each epoch where the network stands; `finish` makes the file and the state when the
+    trainer is done; `delta_bytes` gives the size of a file's delta; `steer` is called after each step of the round with its
+    number, from 1.
     """
 
     name: str
-    pressure: float
+    rate_weight: float
     trainer: Trainer
-    note: Callable[[], str]
+    describe: Callable[[], str]
     finish: Callable[[], tuple[Sqz, dict[str, Any]]]
-    cost: Callable[[Sqz], int] | None = None
+    delta_bytes: Callable[[Sqz], int] | None = None
     steer: Callable[[int], None] | None = None
 
-    def trial(self) -> Trial:
-        """What came of it."""
+    def candidate(self) -> Candidate:
+        """The candidate, when the trainer is done."""
         file, state = self.finish()
-        return Trial(self.name, self.pressure, file, state, self.cost and self.cost(file))
-
-
-class Method(Protocol):
-    """A way to compress a subject until a promise is kept."""
-
-    most_roundings: int
-
-    def rounding(self, roundings: Sequence[Trial]) -> Trial | None:
-        """The next trial that needs no training, after those; None when there is none."""
-        ...
-
-    def following(self, roundings: Sequence[Trial], rounds: Sequence[Trial]) -> Round | None:
-        """The next round after those, None when done."""
-        ...
+        return Candidate(self.name, self.rate_weight, file, state, self.delta_bytes and self.delta_bytes(file))

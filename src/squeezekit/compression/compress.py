@@ -1,76 +1,34 @@
-"""From a trained run to the smallest `.sqz` file that keeps its promise."""
+"""From a trained run to the smallest `.sqz` file that meets a target."""
 
 from __future__ import annotations
 
-import hashlib
-import math
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from squeezekit.compression.candidate import Method, Round, Trial
+from squeezekit.compression.candidate import Candidate, TrainingRound
 from squeezekit.compression.context import CompressionContext
 from squeezekit.compression.deep_compression import DeepCompression
-from squeezekit.compression.delta_aware import Near
+from squeezekit.compression.delta_aware import DeltaAwareMethod
 from squeezekit.compression.job_state import JobState
-from squeezekit.compression.rate_distortion_method import Squeeze
+from squeezekit.compression.method import Method
+from squeezekit.compression.options import CompressOptions
+from squeezekit.compression.rate_distortion_method import RateDistortionMethod
+from squeezekit.compression.result import BeforeAfter, Compressed
 from squeezekit.compression.target import Target
 from squeezekit.data.sources import Data, data_name
 from squeezekit.pretrained.files import model_path
 from squeezekit.system.console import progress_bar, say
 from squeezekit.system.errors import SqueezekitError
-from squeezekit.system.presentation import Row, Tabular, percent
 from squeezekit.training.callbacks import Checkpoint, EpochFunction, ProgressBar, RateSteering, StopRequests
 from squeezekit.training.device import keep_freed_memory
 from squeezekit.training.interruption import Interrupted
 from squeezekit.training.run_folder import Run
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 METHODS: Mapping[str, Callable[[CompressionContext, Target, int], Method]] = {
-    "squeezekit": Squeeze,
+    "squeezekit": RateDistortionMethod,
     "deep-compression": DeepCompression,
 }
-
-
-@dataclass(frozen=True, repr=False)
-class Compressed(Tabular):
-    """A finished compression: the file, whether it keeps its promise, and accuracies 0…1 before and after.
-
-    `ratio` is by how much the file is smaller than the run's weights in float32; `trials` are everything that was tried;
-    `delta_bytes` are those of the delta from the file that this one was to be near to.
-    """
-
-    file: str
-    kept: bool
-    bytes: int
-    ratio: float
-    validation: dict[str, float]
-    test: dict[str, float]
-    stages: list[dict[str, Any]]
-    trials: list[dict[str, Any]]
-    seconds: float
-    delta_bytes: int | None = None
-
-    def plot(self) -> Figure:
-        """Bytes against validation accuracy of everything that was tried, and of what was written."""
-        from squeezekit.system.figures import sizes_figure
-
-        tried = [(candidate["bytes"], candidate["accuracy"]) for candidate in self.trials]
-        return sizes_figure({"tried": tried, "written": [(self.bytes, self.validation["after"])]}, "validation accuracy")
-
-    def _shown(self) -> Row:
-        delta = {} if self.delta_bytes is None else {"delta bytes": self.delta_bytes}
-        accuracies = {"validation accuracy": self.validation, "test accuracy": self.test}
-        changes = {name: f"{percent(of['before'])} → {percent(of['after'])}" for name, of in accuracies.items() if of}
-        return {"file": self.file, "bytes": self.bytes, "ratio": self.ratio, **delta, **changes, "met target": self.kept}
-
-    def _records(self) -> Sequence[Row]:
-        return self.trials
 
 
 def compress(
@@ -85,27 +43,27 @@ def compress(
     data: Data | None = None,
     teacher: str | Path | None = None,
     device: str = "auto",
-    pressure: float | None = None,
-    near: str | Path | None = None,
+    rate_weight: float | None = None,
+    delta_from: str | Path | None = None,
     resume: bool = False,
 ) -> Compressed:
     """Compress a trained run to the `.sqz` file `out`.
 
-    The promise is at most `max_drop` points of validation accuracy lost (0.5 unless `max_bytes` is given), at most `max_bytes`
-    bytes, or both. First weights are only rounded. Then rounds of `epochs` epochs (4, or of small sets as many as make 400 steps)
-    train them as they will be written, each under more pressure to be cheap, until one goes too far; after `minutes`, if given,
-    no new round begins (0: weights are only rounded, unless `resume` finds a round begun). Rounds learn the answers of the run's
-    own network, or of that of another run, the `teacher`, on `device` (Deep Compression always on the CPU). The best file is
-    written in any case. Training images train, validation images choose, test images are measured once, at the end. `method` is
-    one of METHODS: our own, or Deep Compression.
+    The target is at most `max_drop` points of validation accuracy lost (0.5 unless `max_bytes` is given), at most `max_bytes`
+    bytes, or both. First weights are quantised without training (PTQ). Rounds of quantisation-aware training (QAT) follow, of
+    `epochs` epochs (4, or on small sets as many as make 400 steps), each at a larger rate weight λ, until one goes too far; after
+    `minutes`, if given, no new round begins (0: PTQ only, unless `resume` finds a round that was started). Rounds learn the
+    answers of the run's own network, or of that of another run, the `teacher`, on `device` (Deep Compression always on the CPU).
+    The best file is written, whether it meets the target or not. Training images train, validation images choose, test images are
+    measured once, at the end. `method` is one of METHODS: our own, or Deep Compression.
 
-    `pressure` asks our own method for a single round under just that, in place of trials (`squeeze.py` says what it is). With
-    `max_bytes` the round begins there and ends at or just below the bytes: what a bit costs is steered, up to eightfold
-    (`rate_control.py`).
+    With `rate_weight`, our own method is a single QAT round at that λ: the price of a bit for every weight, in nats of an image's
+    loss. With `max_bytes` as well, the round begins there and ends at or just below that size: rate control changes the price of
+    a bit, up to eightfold.
 
-    `near` is an earlier `.sqz` file that the run was trained on from: weights are rounded to its grids, and to its integers
-    wherever that costs little, so that a device that has it needs only a small delta (`near.py`). The one with the smallest delta
-    that keeps the promise is written; one round of training is spent where rounding alone does not keep it.
+    `delta_from` is an earlier `.sqz` file (or the name of a pretrained model) that the run was trained on from. Weights keep the
+    grids of that file, and its integers wherever that costs little, so that a device that has it needs only a small delta. The
+    file of the smallest delta that meets the target is written; one QAT round is spent where PTQ does not meet it.
 
     What has been done is kept beside `out` until the end; `resume` goes on with it. Raises SqueezekitError for wrong input,
     Interrupted after Ctrl-C.
@@ -113,126 +71,100 @@ def compress(
     trained, out = Run(Path(run).expanduser()), Path(out).expanduser()
     if method not in METHODS:
         raise SqueezekitError(f"--method {method}: is unknown; choose one of {', '.join(METHODS)}")
-    if epochs is not None and epochs < 1:
-        raise SqueezekitError(f"--epochs {epochs}: give at least 1")
-    if max_drop is None and max_bytes is None and pressure is None:
-        max_drop = 0.5
-    if minutes is not None and not minutes >= 0:
-        raise SqueezekitError(f"--minutes {minutes:g}: give 0 or more")
-    if pressure is not None and not (0 < pressure < math.inf and method == "squeezekit"):
-        raise SqueezekitError(f"--pressure {pressure:g}: give a number above 0, and no other --method than squeezekit")
-    if near is not None and (max_bytes or pressure or teacher or method != "squeezekit"):
-        raise SqueezekitError("--near: leave out --max-bytes, --pressure, --teacher and --method")
-    if method == "deep-compression" and (teacher or device not in ("auto", "cpu")):
-        raise SqueezekitError("--method deep-compression trains on the CPU, with labels; leave out --teacher and --device")
-    device = "cpu" if method == "deep-compression" else device
-    teaching = Path(teacher).expanduser() if teacher else None
-    subject = CompressionContext(
-        trained, None if data is None else data_name(data, trained.data["classes"]), device=device, teacher=teaching
-    )
-    promise = Target(subject.before, max_drop, max_bytes)
-    epochs = epochs or subject.epochs_a_round()
-    say(f"trained: {subject.float_bytes:,} bytes, validation accuracy {subject.before:.2%}")
-    settings = {"method": method, "max_drop": max_drop, "max_bytes": max_bytes, "epochs": epochs}
-    if teaching:
-        settings["teacher"] = Run(teaching).weights_digest()
-    if pressure:
-        settings["pressure"] = pressure
-    if near is not None:
-        earlier = model_path(near).read_bytes()
-        settings["near"] = hashlib.sha256(earlier).hexdigest()
-        one: Method = Near(subject, promise, epochs, earlier)
-    elif pressure:
-        one = Squeeze(subject, promise, epochs, pressure)
-    else:
-        one = METHODS[method](subject, promise, epochs)
-    workshop = JobState.open(out, {"run": trained.weights_digest(), **settings}, resume=resume)
+    teacher_folder = Path(teacher).expanduser() if teacher else None
+    options = CompressOptions(method, max_drop, max_bytes, epochs, minutes, teacher_folder, device, rate_weight, delta_from)
+    images = None if data is None else data_name(data, trained.data["classes"])
+    context = CompressionContext(trained, images, device=options.training_device, teacher=teacher_folder)
+    target = Target(context.accuracy_before, options.effective_max_drop, max_bytes)
+    epochs = epochs or context.epochs_per_round()
+    say(f"trained: {context.float_bytes:,} bytes, validation accuracy {context.accuracy_before:.2%}")
+    reference = model_path(delta_from).read_bytes() if delta_from is not None else None
+    chosen = _method(options, context, target, epochs, reference)
+    settings = {"run": trained.weights_digest(), **options.settings(reference), "epochs": epochs}
+    job = JobState.open(out, settings, resume=resume)
     keep_freed_memory()
-    clock = Clock(time.monotonic() - workshop.seconds)
-    try_all(one, subject, workshop, clock, minutes)
-    return _handed_out(subject, promise, out, workshop, clock)
+    run_method(chosen, target, job, minutes)
+    return _write_best(context, target, job, out)
 
 
-@dataclass(frozen=True)
-class Clock:
-    """When a compression began, had it not been stopped since."""
+def _method(
+    options: CompressOptions, context: CompressionContext, target: Target, epochs: int, reference: bytes | None
+) -> Method:
+    if reference is not None:
+        return DeltaAwareMethod(context, target, epochs, reference)
+    if options.rate_weight:
+        return RateDistortionMethod(context, target, epochs, options.rate_weight)
+    return METHODS[options.method](context, target, epochs)
 
-    begin: float
 
-    def seconds(self) -> float:
-        """Since then."""
-        return time.monotonic() - self.begin
-
-
-def try_all(method: Method, subject: CompressionContext, workshop: JobState, clock: Clock, minutes: float | None = None) -> None:
-    """Everything that the method wants to try, into the workshop; after `minutes`, if given, no new round begins."""
-    roundings, rounds = workshop.roundings, workshop.rounds
-    with progress_bar("rounding", method.most_roundings, done=len(roundings.trials)) as advance:
-        while not rounds.trials and (trial := method.rounding(roundings.trials)) is not None:
-            roundings.keep(trial, clock.seconds())
+def run_method(method: Method, target: Target, job: JobState, minutes: float | None = None) -> None:
+    """Add every candidate of the method to the job; after `minutes`, if given, no new round of training begins."""
+    with progress_bar("PTQ", method.max_ptq_candidates, done=len(job.ptq.candidates)) as advance:
+        while not job.rounds.candidates and (candidate := method.next_ptq(job.ptq.candidates)) is not None:
+            job.ptq.add(candidate, job.elapsed())
             advance(1)
-            say(_line(trial, subject.before))
-    while minutes is None or clock.seconds() < 60 * minutes or workshop.begun:
-        following = method.following(roundings.trials, rounds.trials)
+            say(_describe(candidate, target))
+    while minutes is None or job.elapsed() < 60 * minutes or job.round_started:
+        following = method.next_round(job.ptq.candidates, job.rounds.candidates)
         if following is None:
             return
-        trial = _trained(following, workshop, clock)
-        rounds.keep(trial, clock.seconds())
-        say(_line(trial, subject.before))
+        candidate = _trained(following, job)
+        job.rounds.add(candidate, job.elapsed())
+        say(_describe(candidate, target))
     say(f"--minutes {minutes:g}: no further round")
 
 
-def _trained(following: Round, workshop: JobState, clock: Clock) -> Trial:
-    """A round from its beginning, or from where it stopped."""
+def _trained(following: TrainingRound, job: JobState) -> Candidate:
+    """The candidate of a round, trained from its beginning or from where it was stopped."""
     trainer, name = following.trainer, following.name
-    if (state := workshop.checkpoint(name)) is not None:
+    if (state := job.checkpoint(name)) is not None:
         trainer.restore(state)
-    number = len(workshop.rounds.trials) + 1
+    number = len(job.rounds.candidates) + 1
 
     def report(row: dict[str, float]) -> None:
         place = f"round {number}, {name}, epoch {row['epoch']:.0f}/{trainer.recipe.epochs}"
-        say(f"{place}: validation accuracy {row['validation_accuracy']:.2%}, {following.note()}")
+        say(f"{place}: validation accuracy {row['validation_accuracy']:.2%}, {following.describe()}")
 
     def save() -> None:
-        workshop.keep_checkpoint(name, trainer.state(), clock.seconds())
+        job.save_checkpoint(name, trainer.state())
 
     steering = [RateSteering(following.steer)] if following.steer else []
     bar = ProgressBar(f"round {number}, {name}")
     trainer.fit([bar, *steering, EpochFunction(report), Checkpoint(save, always=True), StopRequests()])
     if not trainer.finished or trainer.should_stop:
         raise Interrupted(f"stopped in round {number}; go on with the same command and --resume")
-    return following.trial()
+    return following.candidate()
 
 
-def _handed_out(subject: CompressionContext, promise: Target, out: Path, workshop: JobState, clock: Clock) -> Compressed:
-    trials = [*workshop.roundings.trials, *workshop.rounds.trials]
-    if not trials:
+def _write_best(context: CompressionContext, target: Target, job: JobState, out: Path) -> Compressed:
+    """Write the best candidate, with its test accuracy, and clear the job."""
+    candidates = job.candidates
+    if not candidates:
         raise SqueezekitError("nothing has been tried in that time; give it more --minutes")
-    best = trials[promise.best([trial.stage for trial in trials], [trial.bytes for trial in trials])]
-    chosen = best.file
-    test = subject.test(chosen)
-    size = (chosen.with_accuracy("test", round(test["after"], 4)) if test else chosen).write(out)
-    workshop.clear()
-    last = chosen.stages[-1]
+    best = candidates[target.best([each.stage for each in candidates], [each.cost for each in candidates])]
+    test = context.test_accuracies(best.file)
+    file = best.file.with_accuracy("test", round(test[1], 4)) if test else best.file
+    size = file.write(out)
+    job.clear()
     return Compressed(
         file=str(out),
-        # The file itself: another test accuracy than was reckoned with may need a byte more.
-        kept=promise.kept(last.model_copy(update={"bytes": size})),
+        # By the size of the file as it is: with its test accuracy it may be smaller than its last stage says.
+        met_target=target.met(best.stage.model_copy(update={"bytes": size})),
         bytes=size,
-        ratio=round(subject.float_bytes / size, 2),
-        validation={"before": subject.before, "after": last.accuracy},
-        test=test,
-        stages=[stage.model_dump() for stage in chosen.stages],
-        trials=[trial.stage.model_dump() for trial in trials],
-        seconds=round(clock.seconds(), 1),
-        delta_bytes=best.cost,
+        ratio=round(context.float_bytes / size, 2),
+        validation=BeforeAfter(context.accuracy_before, best.stage.accuracy),
+        test=BeforeAfter(*test) if test else None,
+        stages=file.stages,
+        candidates=tuple(each.stage for each in candidates),
+        seconds=round(job.elapsed(), 1),
+        delta_bytes=best.delta_bytes,
     )
 
 
-def _line(trial: Trial, before: float) -> str:
-    stage = trial.stage
-    delta = "" if trial.cost is None else f"a delta of {trial.cost:,}, "
+def _describe(candidate: Candidate, target: Target) -> str:
+    stage = candidate.stage
+    delta = "" if candidate.delta_bytes is None else f"a delta of {candidate.delta_bytes:,}, "
     return (
         f"{stage.name}: {stage.bytes:,} bytes, {delta}{stage.density:.0%} not zero, {stage.bits:.2f} bits a weight, "
-        f"validation accuracy {stage.accuracy:.2%} ({100 * (stage.accuracy - before):+.2f} points)"
+        f"validation accuracy {stage.accuracy:.2%} ({100 * (stage.accuracy - target.accuracy_before):+.2f} points)"
     )

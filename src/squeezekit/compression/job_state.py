@@ -1,16 +1,17 @@
-"""What a compression has done so far, beside the file it will write, so that a kill at any instant loses little."""
+"""What a compression has done so far, on disk beside the file it will write, so that a kill at any instant loses little."""
 
 from __future__ import annotations
 
 import json
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from squeezekit.compression.candidate import Trial
+from squeezekit.compression.candidate import Candidate
 from squeezekit.modelfile.sqz import read_sqz
 from squeezekit.networks.weights import read_saved
 from squeezekit.system import atomic_io
@@ -18,67 +19,70 @@ from squeezekit.system.errors import SqueezekitError
 
 
 @dataclass
-class Shelf:
-    """Trials in the order in which they were made, on disk as `NAME-0.sqz`, `NAME-0.pt`, `NAME-1.sqz` …"""
+class CandidateStore:
+    """Candidates in the order in which they were made, on disk as `NAME-0.sqz`, `NAME-0.pt`, `NAME-1.sqz` …
+
+    `seconds` is how long the compression had taken when the last one was added.
+    """
 
     folder: Path
     name: str
-    trials: list[Trial]
+    candidates: list[Candidate]
     seconds: float = 0.0
 
     @classmethod
-    def found(cls, folder: Path, name: str) -> Shelf:
-        """With what is there."""
-        shelf = cls(folder, name, [])
-        while (path := shelf.place(len(shelf.trials))).exists():
+    def load(cls, folder: Path, name: str) -> CandidateStore:
+        """The store with what is in the folder."""
+        store = cls(folder, name, [])
+        while (path := store.path(len(store.candidates))).exists():
             saved = read_saved(path)
-            shelf.seconds = saved["seconds"]
-            file = read_sqz(path.with_suffix(".sqz"))
-            shelf.trials.append(Trial(saved["name"], saved["pressure"], file, saved["state"], saved.get("cost")))
-        return shelf
+            store.seconds = saved.pop("seconds")
+            store.candidates.append(Candidate(file=read_sqz(path.with_suffix(".sqz")), **saved))
+        return store
 
-    def place(self, number: int) -> Path:
-        """Of a trial; it is there only when its file is."""
+    def path(self, number: int) -> Path:
+        """The `.pt` file of a candidate, which exists only where its `.sqz` file does."""
         return self.folder / f"{self.name}-{number}.pt"
 
-    def keep(self, trial: Trial, seconds: float) -> None:
-        """A trial that is finished, after so many seconds of compression."""
-        path = self.place(len(self.trials))
-        trial.file.write(path.with_suffix(".sqz"))
+    def add(self, candidate: Candidate, seconds: float) -> None:
+        """Save a finished candidate; `seconds` is how long the compression has taken."""
+        path = self.path(len(self.candidates))
+        candidate.file.write(path.with_suffix(".sqz"))
+        saved = {name: value for name, value in vars(candidate).items() if name != "file"}
         with atomic_io.replacing(path) as file:
-            about = {"name": trial.name, "pressure": trial.pressure, "state": trial.state, "cost": trial.cost, "seconds": seconds}
-            torch.save(about, file)
-        self.trials.append(trial)
+            torch.save({**saved, "seconds": seconds}, file)
+        self.candidates.append(candidate)
 
 
 class JobState:
-    """The folder `FILE.work`: settings, roundings, rounds of training, and the checkpoint of a round that goes on."""
+    """The folder `FILE.work`: settings, candidates without and with training, and the checkpoint of the present round."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.roundings = Shelf.found(folder, "rounded")
-        self.rounds = Shelf.found(folder, "round")
-        self.seconds = max(self.roundings.seconds, self.rounds.seconds)
+        self.ptq = CandidateStore.load(folder, "ptq")
+        self.rounds = CandidateStore.load(folder, "round")
+        seconds = max(self.ptq.seconds, self.rounds.seconds)
         if self._checkpoint.exists():
-            self.seconds = max(self.seconds, read_saved(self._checkpoint)["seconds"])
+            seconds = max(seconds, read_saved(self._checkpoint)["seconds"])
+        self._begin = time.monotonic() - seconds
 
     @classmethod
     def open(cls, out: Path, settings: dict[str, Any], *, resume: bool) -> JobState:
-        """Begin anew, or go on with what the same settings have left; raises SqueezekitError."""
+        """Start anew, or with `resume` go on with what the same settings have left; raises SqueezekitError."""
         folder = out.with_name(out.name + ".work")
         if not resume and (out.exists() or folder.exists()):
             there = out if out.exists() else folder
-            raise SqueezekitError(f"{there}: exists already; choose another -o, or go on with --resume")
+            raise SqueezekitError(f"{there}: exists already; choose another --out, or go on with --resume")
         if resume and out.exists() and not folder.exists():
-            raise SqueezekitError(f"{out}: is finished; choose another -o to compress once more")
+            raise SqueezekitError(f"{out}: is finished; choose another --out to compress once more")
         if not out.parent.is_dir():
-            raise SqueezekitError(f"{out}: cannot be written, since {out.parent} is not a folder; choose another -o")
-        place = folder / "settings.json"
-        if not place.exists():
+            raise SqueezekitError(f"{out}: cannot be written, since {out.parent} is not a folder; choose another --out")
+        path = folder / "settings.json"
+        if not path.exists():
             folder.mkdir(exist_ok=True)
-            atomic_io.write_text(place, json.dumps(settings))
-        elif json.loads(place.read_text(encoding="utf-8")) != settings:
-            raise SqueezekitError(f"{folder}: was begun with other settings; delete it to begin anew")
+            atomic_io.write_text(path, json.dumps(settings))
+        elif json.loads(path.read_text(encoding="utf-8")) != settings:
+            raise SqueezekitError(f"{folder}: was started with other settings; delete it to start anew")
         return cls(folder)
 
     @property
@@ -86,18 +90,27 @@ class JobState:
         return self.folder / "last.pt"
 
     @property
-    def begun(self) -> bool:
-        """Whether a round has been begun and not finished."""
-        done = [trial.name for trial in self.rounds.trials]
+    def candidates(self) -> list[Candidate]:
+        """All of them, those without training first."""
+        return [*self.ptq.candidates, *self.rounds.candidates]
+
+    @property
+    def round_started(self) -> bool:
+        """Whether a round has been started and not finished."""
+        done = [candidate.name for candidate in self.rounds.candidates]
         return self._checkpoint.exists() and read_saved(self._checkpoint)["name"] not in done
 
-    def keep_checkpoint(self, name: str, state: dict[str, Any], seconds: float) -> None:
-        """The trainer of the round that goes on."""
+    def elapsed(self) -> float:
+        """Seconds of compression, those before it was stopped included."""
+        return time.monotonic() - self._begin
+
+    def save_checkpoint(self, name: str, state: dict[str, Any]) -> None:
+        """Save the trainer's state of the present round."""
         with atomic_io.replacing(self._checkpoint) as file:
-            torch.save({"name": name, "state": state, "seconds": seconds}, file)
+            torch.save({"name": name, "state": state, "seconds": self.elapsed()}, file)
 
     def checkpoint(self, name: str) -> dict[str, Any] | None:
-        """What was kept of the round of that name, or None."""
+        """The trainer's state of the round of that name, if it has been saved."""
         if not self._checkpoint.exists():
             return None
         saved = read_saved(self._checkpoint)
@@ -105,10 +118,10 @@ class JobState:
         return state if saved["name"] == name else None
 
     def clear(self) -> None:
-        """Everything is done."""
-        # At once: half of it would be taken up as the whole.
+        """Delete the folder, when the file is written."""
+        # Renamed first: half of a folder would be resumed as if it were whole.
         aside = self.folder.with_name(self.folder.name + ".done")
-        # What an earlier kill left of it.
+        # An earlier kill may have left one.
         shutil.rmtree(aside, ignore_errors=True)
         self.folder.rename(aside)
         shutil.rmtree(aside)

@@ -1,7 +1,7 @@
-"""Our own way to compress: weights on grids that know what a bit is worth, first rounded, then trained there.
+"""Our own method: rate–distortion quantisation, first post-training (PTQ), then with quantisation-aware training (QAT).
 
-`pressure` is what a bit for every weight is worth, in nats of an image's loss; divided by their number, the price of one bit.
-From it follow the step of each filter's grid and how each weight is rounded (`rate_distortion.py`).
+The rate weight λ is the price of a bit for every weight, in nats of an image's loss: loss + λ · bits per weight is to be small.
+From it follow the step of each filter's grid and how each weight is rounded (`quantization/rate_distortion.py`).
 """
 
 from __future__ import annotations
@@ -13,190 +13,156 @@ from typing import Any
 
 import torch
 
-from squeezekit.acceleration.folding import layers
-from squeezekit.compression.candidate import Round, Trial
+from squeezekit.compression.candidate import Candidate, TrainingRound
 from squeezekit.compression.context import CompressionContext
-from squeezekit.compression.target import Target
+from squeezekit.compression.target import NextRound, Target
 from squeezekit.modelfile.sqz import Sqz, Stage
-from squeezekit.networks.named_layers import NamedLayers, Weighted
+from squeezekit.networks.named_layers import NamedLayers
 from squeezekit.networks.squeezenet import SqueezeNet
-from squeezekit.quantization.bias_correction import correct_biases, reestimate_batch_norm
-from squeezekit.quantization.equalization import balance
+from squeezekit.quantization.equalization import equalize
 from squeezekit.quantization.fisher import FisherInformation, fisher_information
-from squeezekit.quantization.qat import GridOptimizer, GridWeight
-from squeezekit.quantization.quantized_arrays import rounded
+from squeezekit.quantization.post_training import quantize_weights
+from squeezekit.quantization.qat import QAT_RECIPE, QatOptimizer, QuantizedWeight
+from squeezekit.quantization.quantized_arrays import quantized_arrays
 from squeezekit.quantization.rate_control import RateControl
-from squeezekit.quantization.rate_distortion import round_by_rate, steps_for
+from squeezekit.quantization.weight_layers import weight_count, weight_layers
 from squeezekit.training.optimizers import optimizer_for
 
-# The first pressure that rounding alone tries; it doubles until far too much is lost, and is divided where more is lost than
-# promised from the start.
-FIRST_ROUNDING, GENTLER = 0.0004, 8.0
-MOST_ROUNDINGS = 14
+# PTQ begins with this rate weight. It doubles until far too much accuracy is lost; where more is lost than the target allows from
+# the start, it is divided instead.
+FIRST_PTQ, PTQ_GROWTH, PTQ_DIVISOR, MAX_DIVISIONS = 0.0004, 2.0, 8.0, 4
+MAX_PTQ_CANDIDATES = 14
 # Points of accuracy.
-FAR_TOO_MUCH = 10
-# Training begins where rounding alone loses more than the promise and so many points.
-TRAINING_WINS_BACK = 0.5
-GROWTH = 2.0
-# What is written beside weights is guessed at first.
-MOST_FILES = 3
-# What training on a grid changes of the run's own recipe.
-RETRAINING: dict[str, Any] = {
-    "optimizer": "sgd",
-    "learning_rate": 0.01,
-    "momentum": 0.9,
-    "weight_decay": 0.0,
-    "schedule": "one-cycle",
-    "warmup": 0.05,
-    "patience": 0,
-    "label_smoothing": 0.0,
-    "temperature": 1.0,
-}
+FAR_TOO_MUCH = 10.0
+# QAT begins with the rate weight at which PTQ loses so many points more than the target allows.
+QAT_REGAINS = 0.5
+QAT_GROWTH = 2.0
+# A file is made again where its size was estimated too low.
+MAX_FILES = 3
 
 
-class Squeeze:
-    """The method `squeezekit`; with a `pressure`, one round of training under just that, or from there to the bytes promised."""
+class RateDistortionMethod:
+    """The method `squeezekit`. With a `rate_weight` it is one QAT round at just that, or from there to the target size."""
 
-    most_roundings = MOST_ROUNDINGS
+    max_ptq_candidates = MAX_PTQ_CANDIDATES
 
-    def __init__(self, subject: CompressionContext, promise: Target, epochs: int, pressure: float | None = None) -> None:
-        self.subject, self.promise, self.epochs, self.pressure = subject, promise, epochs, pressure
+    def __init__(self, context: CompressionContext, target: Target, epochs: int, rate_weight: float | None = None) -> None:
+        self.context, self.target, self.epochs, self.rate_weight = context, target, epochs, rate_weight
 
-    def rounding(self, roundings: Sequence[Trial]) -> Trial | None:
-        """Rounding under the next pressure; None when one has the bytes promised or no weight left, or none is left to try.
-
-        None is left when nothing lies between too little and far too much.
-        """
-        pressure = self._next_rounding({trial.pressure: self.promise.drop(trial.stage) for trial in roundings})
-        stages = [(trial.pressure, trial.stage) for trial in roundings]
-        small = [under for under, stage in stages if not stage.density or stage.bytes <= (self.promise.max_bytes or 0)]
-        if pressure is None or self.pressure or pressure > min(small, default=pressure) or len(roundings) == MOST_ROUNDINGS:
+    def next_ptq(self, ptq: Sequence[Candidate]) -> Candidate | None:
+        """PTQ at the next rate weight; None when one is small enough or has only zeros, or every useful one has been tried."""
+        rate_weight = self._next_ptq_rate_weight({each.rate_weight: self.target.drop(each.stage) for each in ptq})
+        if rate_weight is None or self.rate_weight or len(ptq) == MAX_PTQ_CANDIDATES:
             return None
-        network, bends = copy.deepcopy(self._start), self._curvatures
-        grids = grids_of(network, bends, pressure, self.subject)
-        name = f"rounded under pressure {pressure:.3g}"
-        return Trial(name, pressure, self._file(name, network, grids, (self.subject.trained,)))
+        ends = [each.rate_weight for each in ptq if not each.stage.density or self.target.small_enough(each.stage)]
+        if rate_weight > min(ends, default=rate_weight):
+            return None
+        network = copy.deepcopy(self._start)
+        weights = quantize_weights(network, self._fisher, rate_weight, self.context.calibration)
+        name = f"PTQ at rate weight {rate_weight:.3g}"
+        return Candidate(name, rate_weight, self._file(name, network, weights, (self.context.trained,)))
 
-    def _next_rounding(self, drops: Mapping[float, float]) -> float | None:
+    def next_round(self, ptq: Sequence[Candidate], rounds: Sequence[Candidate]) -> TrainingRound | None:
+        """A QAT round that starts from the last one that was accurate enough."""
+        following = self._next_rate_weight(ptq, rounds)
+        if following is None:
+            return None
+        return self._round(following.rate_weight, None if following.start is None else rounds[following.start])
+
+    def _next_ptq_rate_weight(self, drops: Mapping[float, float]) -> float | None:
+        """After those tried, with the points that each has lost."""
         if not drops:
-            return FIRST_ROUNDING
+            return FIRST_PTQ
         lowest, highest = min(drops), max(drops)
-        if (
-            drops[lowest] > (0.5 if self.promise.max_drop is None else self.promise.max_drop)
-            and lowest > FIRST_ROUNDING / GENTLER**4
-        ):
-            return lowest / GENTLER
-        return None if drops[highest] > FAR_TOO_MUCH else GROWTH * highest
+        max_drop = 0.5 if self.target.max_drop is None else self.target.max_drop
+        if drops[lowest] > max_drop and lowest > FIRST_PTQ / PTQ_DIVISOR**MAX_DIVISIONS:
+            return lowest / PTQ_DIVISOR
+        return None if drops[highest] > FAR_TOO_MUCH else PTQ_GROWTH * highest
 
-    def following(self, roundings: Sequence[Trial], rounds: Sequence[Trial]) -> Round | None:
-        """Training on a grid that goes on from the last one that kept the promise of accuracy."""
-        rung = self._rung(roundings, rounds)
-        if rung is None:
+    def _next_rate_weight(self, ptq: Sequence[Candidate], rounds: Sequence[Candidate]) -> NextRound | None:
+        if self.rate_weight:
+            return None if rounds else NextRound(self.rate_weight, None)
+        if any(not each.stage.density and self.target.met(each.stage) for each in ptq):
             return None
-        pressure, start = rung
-        earlier = rounds[start] if start >= 0 else None
-        network, bends = copy.deepcopy(self._start), self._curvatures
+        done = [(each.rate_weight, each.stage) for each in rounds]
+        return self.target.next_rate_weight(done, self._first_qat_rate_weight(ptq), QAT_GROWTH)
+
+    def _first_qat_rate_weight(self, ptq: Sequence[Candidate]) -> float:
+        """Where PTQ meets the target size, or loses what QAT can regain."""
+        rising = sorted(ptq, key=lambda each: each.rate_weight)
+        for each in rising:
+            if self.target.small_enough(each.stage):
+                return each.rate_weight
+            if self.target.max_drop is not None and self.target.drop(each.stage) > self.target.max_drop + QAT_REGAINS:
+                return each.rate_weight
+        return rising[-1].rate_weight
+
+    def _round(self, rate_weight: float, earlier: Candidate | None) -> TrainingRound:
+        context, device = self.context, self.context.device
+        network, fisher = copy.deepcopy(self._start), self._fisher
         if earlier:
             network.load_state_dict(earlier.state["network"])
-            bends = fisher_information(network, modules_of(network), self.subject.calibration)
-        grids = grids_of(network, bends, pressure, self.subject)
-        recipe, device = self.subject.recipe(self.epochs, RETRAINING), self.subject.device
+            fisher = fisher_information(network, weight_layers(network), context.calibration)
+        weights = quantize_weights(network, fisher, rate_weight, context.calibration)
+        recipe, count = context.recipe(self.epochs, QAT_RECIPE), weight_count(network)
         network.to(device)
-        optimizer = GridOptimizer(optimizer_for(network, recipe), [grid.to(device) for grid in grids])
-        trainer = self.subject.trainer(network, optimizer, recipe, taught=True)
-        before = earlier.file.stages if earlier else (self.subject.trained,)
+        optimizer = QatOptimizer(optimizer_for(network, recipe), [weight.to(device) for weight in weights])
+        trainer = context.trainer(network, optimizer, recipe, distilled=True)
         control = None
-        if self.pressure and self.promise.max_bytes:
+        if self.rate_weight and self.target.max_bytes:
             steps = recipe.epochs * trainer.training.steps
-            control = RateControl(optimizer, lambda: self._size(network, grids), self.promise.max_bytes, steps)
-
-        def finish() -> tuple[Sqz, dict[str, Any]]:
-            network.cpu()
-            for grid in grids:
-                grid.to(torch.device("cpu"))
-            for _ in range(MOST_FILES):
-                if control:
-                    control.trim()
-                file = self._file(f"trained under pressure {pressure:.3g}", network, grids, before)
-                if not (control and control.missed(file.stages[-1].bytes)):
-                    break
-            return file, {"network": network.state_dict()}
-
-        numbers = sum(grid.weight.numel() for grid in grids)
-        return Round(
-            f"pressure {pressure:.3g}",
-            pressure,
+            control = RateControl(optimizer, lambda: self._estimated_bytes(network, weights), self.target.max_bytes, steps)
+        name, stages = f"QAT at rate weight {rate_weight:.3g}", earlier.file.stages if earlier else (context.trained,)
+        return TrainingRound(
+            name,
+            rate_weight,
             trainer,
-            lambda: f"about {optimizer.bits() / numbers:.2f} bits a weight",
-            finish,
+            describe=lambda: f"about {optimizer.bits() / count:.2f} bits a weight",
+            finish=lambda: self._finish(name, network, weights, stages, control),
             steer=control.steer if control else None,
         )
 
-    def _rung(self, roundings: Sequence[Trial], rounds: Sequence[Trial]) -> tuple[float, int] | None:
-        """The next pressure and the round to go on from, -1 for the run itself; None when done, or no weight is left."""
-        if self.pressure:
-            return None if rounds else (self.pressure, -1)
-        if any(not trial.stage.density and self.promise.kept(trial.stage) for trial in roundings):
-            return None
-        tried = [(trial.pressure, trial.stage) for trial in rounds]
-        return self.promise.next_pressure(tried, self._first_pressure(roundings), GROWTH)
+    def _finish(
+        self,
+        name: str,
+        network: NamedLayers,
+        weights: Sequence[QuantizedWeight],
+        earlier: tuple[Stage, ...],
+        control: RateControl | None,
+    ) -> tuple[Sqz, dict[str, Any]]:
+        network.cpu()
+        for weight in weights:
+            weight.to(torch.device("cpu"))
+        for _ in range(MAX_FILES):
+            if control:
+                control.trim()
+            file = self._file(name, network, weights, earlier)
+            if not (control and control.tighten(file.stages[-1].bytes)):
+                break
+        return file, {"network": network.state_dict()}
 
     @cached_property
     def _start(self) -> NamedLayers:
-        """The run's network, balanced where it is of the family, whose channels pass through ReLU, gates and pooling alone."""
-        network = self.subject.network()
+        """The run's network, equalized where it is of the SqueezeNet family."""
+        network = self.context.network()
+        # Its channels pass only ReLU, gates and pooling between layers.
         if isinstance(network, SqueezeNet):
-            filters = modules_of(network)
-            balance(network, dict(zip(filters, fisher_information(network, filters, self.subject.calibration), strict=True)))
+            layers = weight_layers(network)
+            equalize(network, dict(zip(layers, fisher_information(network, layers, self.context.calibration), strict=True)))
         return network
 
     @cached_property
-    def _curvatures(self) -> list[FisherInformation]:
-        return fisher_information(self._start, modules_of(self._start), self.subject.calibration)
+    def _fisher(self) -> list[FisherInformation]:
+        return fisher_information(self._start, weight_layers(self._start), self.context.calibration)
 
-    def _first_pressure(self, roundings: Sequence[Trial]) -> float:
-        """Where training begins: at the bytes promised, or where rounding alone has lost what training can win back."""
-        rising = sorted(roundings, key=lambda trial: trial.pressure)
-        for trial in rising:
-            if self.promise.max_bytes is not None and trial.stage.bytes <= self.promise.max_bytes:
-                return trial.pressure
-            if self.promise.max_drop is not None and self.promise.drop(trial.stage) > self.promise.max_drop + TRAINING_WINS_BACK:
-                return trial.pressure
-        return rising[-1].pressure
-
-    def _size(self, network: NamedLayers, grids: Sequence[GridWeight]) -> int:
-        """Bytes of a file of the network as it is now, on any device, which goes on training."""
+    def _estimated_bytes(self, network: NamedLayers, weights: Sequence[QuantizedWeight]) -> int:
+        """The size of a file of the network as it is now, on any device, while it is in training."""
         twin = copy.deepcopy(network).cpu().eval()
         there = [
-            GridWeight(layer.weight, grid.step.cpu(), grid.hidden.cpu())
-            for layer, grid in zip(modules_of(twin), grids, strict=True)
+            QuantizedWeight(layer.weight, weight.step.cpu(), weight.latent.cpu())
+            for layer, weight in zip(weight_layers(twin), weights, strict=True)
         ]
-        return self.subject.size(rounded(twin, there))
+        return self.context.builder.estimated_bytes(quantized_arrays(twin, there))
 
-    def _file(self, name: str, network: NamedLayers, grids: Sequence[GridWeight], before: tuple[Stage, ...]) -> Sqz:
-        return self.subject.file(name, rounded(network.eval(), grids), before)
-
-
-def modules_of(network: NamedLayers) -> list[Weighted]:
-    """Its layers with filters."""
-    return [layer.module for layer in layers(network)]
-
-
-def grids_of(
-    network: NamedLayers, bends: Sequence[FisherInformation], pressure: float, subject: CompressionContext
-) -> list[GridWeight]:
-    """Every layer rounded under that pressure; what follows them is corrected for it."""
-    filters = modules_of(network)
-    price = pressure / sum(layer.weight.numel() for layer in filters)
-    grids = []
-    for layer, bend in zip(filters, bends, strict=True):
-        steps = steps_for(bend, price)
-        grids.append(GridWeight.meaning(layer.weight, steps, *round_by_rate(layer.weight, steps, bend, price)))
-    reestimate_batch_norm(network, subject.calibration)
-    # Where no batch normalization follows, biases keep the means.
-    means = {layer: bend.means for layer, bend in zip(filters, bends, strict=True) if layer.bias is not None}
-    correct_biases(network, means, subject.calibration)
-    if len(means) > 1:
-        # What has moved is seen further on.
-        reestimate_batch_norm(network, subject.calibration)
-    return grids
+    def _file(self, name: str, network: NamedLayers, weights: Sequence[QuantizedWeight], earlier: tuple[Stage, ...]) -> Sqz:
+        return self.context.builder.build(name, quantized_arrays(network.eval(), weights), earlier)

@@ -1,22 +1,33 @@
-"""What a compressed file promises, and how hard to press to keep it."""
+"""The target of a compression, and which rate weight to try next to meet it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from squeezekit.modelfile.sqz import Stage
 from squeezekit.system.errors import SqueezekitError
 
-MOST_ROUNDS = 10
+MAX_ROUNDS = 10
+
+
+class NextRound(NamedTuple):
+    """The rate weight of a round of training, and the index of the round it starts from, None for the run itself."""
+
+    rate_weight: float
+    start: int | None
 
 
 @dataclass(frozen=True)
 class Target:
-    """At most `max_drop` points of validation accuracy below `before` (0…1), and at most `max_bytes` bytes; None: any."""
+    """At most `max_drop` points of validation accuracy below `accuracy_before` (0…1), and at most `max_bytes` bytes.
 
-    before: float
+    None means no limit. Raises SqueezekitError for limits that make no sense.
+    """
+
+    accuracy_before: float
     max_drop: float | None
     max_bytes: int | None
 
@@ -24,20 +35,29 @@ class Target:
         if self.max_drop is not None and not 0 <= self.max_drop <= 100:
             raise SqueezekitError(f"--max-drop {self.max_drop:g}: give points of accuracy, 0 to 100")
         if self.max_bytes is not None and self.max_bytes < 1:
-            raise SqueezekitError(f"--max-bytes {self.max_bytes}: give a number of bytes")
+            raise SqueezekitError(f"--max-bytes {self.max_bytes}: give a number of bytes, 1 or more")
 
     def drop(self, stage: Stage) -> float:
         """Points of accuracy lost."""
-        return round(100 * (self.before - stage.accuracy), 4)
+        return round(100 * (self.accuracy_before - stage.accuracy), 4)
 
-    def kept(self, stage: Stage) -> bool:
-        """Whether a file keeps the promise."""
-        accurate = self.max_drop is None or self.drop(stage) <= self.max_drop
-        return accurate and (self.max_bytes is None or stage.bytes <= self.max_bytes)
+    def met(self, stage: Stage) -> bool:
+        """Whether a file meets the target."""
+        return self.accurate_enough(stage) and (self.max_bytes is None or stage.bytes <= self.max_bytes)
+
+    def accurate_enough(self, stage: Stage) -> bool:
+        """Whether a file meets the target of accuracy."""
+        return self.max_drop is None or self.drop(stage) <= self.max_drop
+
+    def small_enough(self, stage: Stage) -> bool:
+        """Whether there is a target size and a file meets it."""
+        return self.max_bytes is not None and stage.bytes <= self.max_bytes
 
     def best(self, stages: Sequence[Stage], costs: Sequence[int] | None = None) -> int:
-        """Which of the files to hand out: of those that keep the promise, the smallest (by `costs`, if given), or where bytes are
-        promised the most accurate; if none does, the one that comes nearest to it.
+        """The index of the best file.
+
+        Of those that meet the target it is the smallest (by `costs`, if given), or with a target size the most accurate; if none
+        meets the target, the one that comes closest.
         """
 
         def rank(index: int) -> tuple[float, ...]:
@@ -49,22 +69,22 @@ class Target:
 
         return min(range(len(stages)), key=rank)
 
-    def next_pressure(self, rounds: Sequence[tuple[float, Stage]], first: float, growth: float) -> tuple[float, int] | None:
-        """The pressure of the next round of training and the round it starts from, -1 for the run itself; None when done.
+    def next_rate_weight(self, rounds: Sequence[tuple[float, Stage]], first: float, growth: float) -> NextRound | None:
+        """The next round of training, after `rounds` of (rate weight, stage); None when done.
 
-        Pressure begins with `first` and grows by a factor until a round goes too far: it breaks the promise of accuracy, is small
-        enough, or has (next to) no weight left. Then once between the two.
+        The rate weight begins with `first` and grows by the factor `growth` until a round goes too far: it loses too much
+        accuracy, is small enough, or has no weight left that is not zero. Then it is once the geometric mean of the last two.
         """
-        far = [i for i, (_, stage) in enumerate(rounds) if self._far(stage)]
-        near = [i for i in range(len(rounds)) if i not in far]
-        start = max(near, key=lambda i: rounds[i][0], default=-1)
-        if len(rounds) >= MOST_ROUNDS or (far and len(rounds) > far[0] + 1):
+        far = [i for i, (_, stage) in enumerate(rounds) if self._too_far(stage)]
+        not_far = [i for i in range(len(rounds)) if i not in far]
+        start = max(not_far, key=lambda i: rounds[i][0], default=None)
+        if len(rounds) >= MAX_ROUNDS or (far and len(rounds) > far[0] + 1):
             return None
         if not far:
-            return (first if start < 0 else growth * rounds[start][0]), start
+            return NextRound(first if start is None else growth * rounds[start][0], start)
         first_far = rounds[far[0]][0]
-        return math.sqrt(first_far * (rounds[start][0] if start >= 0 else first_far / growth**2)), start
+        below = first_far / growth**2 if start is None else rounds[start][0]
+        return NextRound(math.sqrt(first_far * below), start)
 
-    def _far(self, stage: Stage) -> bool:
-        broken = self.max_drop is not None and self.drop(stage) > self.max_drop
-        return broken or not stage.density or (self.max_bytes is not None and stage.bytes <= self.max_bytes)
+    def _too_far(self, stage: Stage) -> bool:
+        return not self.accurate_enough(stage) or not stage.density or self.small_enough(stage)

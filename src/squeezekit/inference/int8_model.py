@@ -42,7 +42,7 @@ def integer_plan(model: Model, data: str | Path | None = None) -> IntegerPlan:
     network, ranges, grids = folded(model.network), None, {}
     if Path(model.name).is_file():
         sqz = read_sqz(Path(model.name))
-        ranges, grids = sqz.ranges, {name: part for name, part in sqz.weights.items() if isinstance(part, Quantized)}
+        ranges, grids = sqz.activation_ranges, {name: part for name, part in sqz.weights.items() if isinstance(part, Quantized)}
     return plan_of(network, ranges or _measured_ranges(model, network, data), grids)
 
 

@@ -72,8 +72,8 @@ def _of_run(run: Run) -> Model:
 
 def _of_sqz(path: Path) -> Model:
     sqz = read_sqz(path)
-    confidence = sqz.confidence or ProbabilityCalibration()
-    return _of_file(path, sqz.build(), sqz.network, sqz.classes, confidence, sqz.origin)
+    confidence = sqz.probability_calibration or ProbabilityCalibration()
+    return _of_file(path, sqz.build(), sqz.network, sqz.classes, confidence, sqz.provenance)
 
 
 def _of_onnx(path: Path) -> Model:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from squeezekit.modelfile.probability_calibration import ProbabilityCalibration
 from squeezekit.modelfile.provenance import Provenance
-from squeezekit.modelfile.section import Section
+from squeezekit.modelfile.section import JsonSection
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.stored_names import network_as_read
 from squeezekit.system.errors import SqueezekitError
@@ -24,10 +24,10 @@ from squeezekit.system.errors import SqueezekitError
 INPUT, OUTPUT, KEY = "images", "logits", "squeezekit"
 
 
-class OnnxMetadata(Section):
+class OnnxMetadata(JsonSection):
     """What the file's metadata hold under `squeezekit`, as JSON, beside the graph."""
 
-    subject = "its metadata"
+    title = "its metadata"
 
     classes: tuple[str, ...] = Field(min_length=2)
     channels: int = Field(ge=1, le=4)

@@ -1,4 +1,4 @@
-"""Between which values each convolution's outputs lie: what inference in integers chooses its scales from."""
+"""The range of each convolution's outputs, from which integer inference takes its scales."""
 
 from __future__ import annotations
 
@@ -10,56 +10,57 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from squeezekit.data.batches import Batch
-from squeezekit.modelfile.section import Section
+from squeezekit.modelfile.section import JsonSection
 from squeezekit.system.errors import SqueezekitError
 
 
-class ActivationRanges(Section):
+class ActivationRanges(JsonSection):
     """The section `rang`: the least and the largest output of each convolution on calibration images.
 
-    Bias added, before its ReLU, to three digits; in the order in which the convolutions' weights stand in the file.
+    Outputs are taken after the bias and before ReLU, and rounded to three digits. They stand in the order of the convolutions'
+    weights in the file.
     """
 
-    subject = "its activation ranges"
+    title = "its activation ranges"
 
     low: tuple[float, ...] = Field(max_length=4096)
     high: tuple[float, ...] = Field(max_length=4096)
 
     @classmethod
     def of(cls, network: nn.Module, images: Iterable[Batch]) -> ActivationRanges:
-        """What a network in use, its batch normalization folded, does with images [n, c, h, w]."""
+        """Measure a network in evaluation mode, its batch normalization folded, on batches of images [n, c, h, w]."""
         convolutions = {name: module for name, module in network.named_modules() if isinstance(module, nn.Conv2d)}
-        extremes: dict[str, tuple[float, float]] = {}
-        watched = [module.register_forward_hook(_widen(extremes, name)) for name, module in convolutions.items()]
+        ranges: dict[str, tuple[float, float]] = {}
+        hooks = [module.register_forward_hook(_widen(ranges, name)) for name, module in convolutions.items()]
         try:
             with torch.inference_mode():
                 for batch, _labels in images:
                     network(batch)
         finally:
-            for hook in watched:
+            for hook in hooks:
                 hook.remove()
-        lows, highs = zip(*(extremes[name] for name in convolutions), strict=True)
-        return cls(low=tuple(map(_short, lows)), high=tuple(map(_short, highs)))
+        lows, highs = zip(*(ranges[name] for name in convolutions), strict=True)
+        return cls(low=tuple(map(_three_digits, lows)), high=tuple(map(_three_digits, highs)))
 
     @classmethod
-    def fitting(cls, content: Any, weights: Mapping[str, Any]) -> ActivationRanges:
-        """What a file says, for these weights; raises SqueezekitError."""
+    def read_for(cls, content: Any, weights: Mapping[str, Any]) -> ActivationRanges:
+        """The ranges that a file holds, for a network of these weights; raises SqueezekitError."""
         found = cls.read(content)
-        filters = sum(len(part.shape) == 4 for part in weights.values())
+        convolutions = sum(len(part.shape) == 4 for part in weights.values())
         ordered = all(low <= high for low, high in zip(found.low, found.high, strict=False))
-        if not len(found.low) == len(found.high) == filters or not ordered:
+        if not len(found.low) == len(found.high) == convolutions or not ordered:
             raise SqueezekitError("damaged: its activation ranges do not fit its network; get the file again")
         return found
 
 
-def _widen(extremes: dict[str, tuple[float, float]], name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+def _widen(ranges: dict[str, tuple[float, float]], name: str) -> Callable[[nn.Module, Any, Tensor], None]:
     def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
         low, high = (float(x) for x in torch.aminmax(output))
-        before = extremes.get(name, (low, high))
-        extremes[name] = (min(low, before[0]), max(high, before[1]))
+        before = ranges.get(name, (low, high))
+        ranges[name] = (min(low, before[0]), max(high, before[1]))
 
     return hook
 
 
-def _short(x: float) -> float:
+def _three_digits(x: float) -> float:
     return float(f"{x:.3g}")

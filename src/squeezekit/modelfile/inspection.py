@@ -1,4 +1,4 @@
-"""What is in a `.sqz` file, and where its bytes go."""
+"""What is in a `.sqz` file, and how many bytes each part of it takes."""
 
 from __future__ import annotations
 
@@ -10,17 +10,25 @@ from typing import Any
 import numpy as np
 
 from squeezekit.codec.encodings import Quantized, encoding_of
-from squeezekit.codec.tensors import costs
+from squeezekit.codec.tensors import coded_sizes
+from squeezekit.modelfile.container import split_sections
+from squeezekit.modelfile.probability_calibration import ProbabilityCalibration
+from squeezekit.modelfile.provenance import Provenance
 from squeezekit.modelfile.self_check import TOLERANCE
-from squeezekit.modelfile.sqz import Sqz, read_sqz, sections_of
+from squeezekit.modelfile.sqz import Sqz, Stage, read_sqz
+from squeezekit.networks.config import NetworkConfig
 
 
 @dataclass(frozen=True)
-class Part:
-    """One array of the file: how it is written, the share of its numbers that is not zero, and what they cost."""
+class TensorSize:
+    """One tensor of the file.
+
+    `encoding` is the title of its encoding, `numbers` the size of the tensor, `density` the share of them that is not zero;
+    `bytes` are those of its code, `bits` the same per number.
+    """
 
     name: str
-    form: str
+    encoding: str
     shape: tuple[int, ...]
     numbers: int
     density: float
@@ -30,62 +38,73 @@ class Part:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A file. `sections` are bytes by tag; `self_check` says whether the network answers as expected, None without one;
-    `ranges` are the least and the largest output of each convolution, by name.
+    """A whole file.
+
+    `numbers` are those of all tensors, `bits` those of the file per number, `sections` the bytes of each section by tag.
+    `self_check` is True if the network gives the expected logits, None if the file has no self-check. `activation_ranges` are the
+    least and the largest output of each convolution, by its name.
     """
 
     bytes: int
     numbers: int
     bits: float
-    network: dict[str, Any]
+    network: NetworkConfig
     classes: tuple[str, ...]
-    parts: list[Part]
+    tensors: tuple[TensorSize, ...]
     sections: dict[str, int]
-    stages: list[dict[str, Any]]
-    origin: dict[str, Any] | None
-    confidence: dict[str, float] | None
+    stages: tuple[Stage, ...]
+    provenance: Provenance | None
+    probability_calibration: ProbabilityCalibration | None
     self_check: bool | None
-    ranges: dict[str, tuple[float, float]] | None
+    activation_ranges: dict[str, tuple[float, float]] | None
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
-        return asdict(self)
+        return {
+            **vars(self),
+            "network": self.network.model_dump(mode="json"),
+            "tensors": [asdict(tensor) for tensor in self.tensors],
+            "stages": [stage.model_dump() for stage in self.stages],
+            "provenance": self.provenance and self.provenance.model_dump(mode="json"),
+            "probability_calibration": self.probability_calibration and self.probability_calibration.model_dump(),
+        }
 
 
 def inspect(path: str | Path) -> Inspection:
-    """Look into a `.sqz` file; raises SqueezekitError."""
+    """Inspect a `.sqz` file; raises SqueezekitError for one that cannot be read."""
     path = Path(path).expanduser()
     sqz = read_sqz(path)
     data = path.read_bytes()
-    parts = _parts(sqz)
-    numbers = sum(part.numbers for part in parts)
+    tensors = _tensor_sizes(sqz)
+    numbers = sum(tensor.numbers for tensor in tensors)
     return Inspection(
         bytes=len(data),
         numbers=numbers,
         bits=8 * len(data) / numbers,
-        network=sqz.network.model_dump(mode="json"),
+        network=sqz.network,
         classes=sqz.classes,
-        parts=parts,
-        sections={tag: len(content) for tag, content in sections_of(data).items()},
-        stages=[stage.model_dump() for stage in sqz.stages],
-        origin=sqz.origin.model_dump(mode="json") if sqz.origin else None,
-        confidence=sqz.confidence.model_dump() if sqz.confidence else None,
+        tensors=tensors,
+        sections={tag: len(content) for tag, content in split_sections(data).items()},
+        stages=sqz.stages,
+        provenance=sqz.provenance,
+        probability_calibration=sqz.probability_calibration,
         self_check=sqz.self_check.difference(sqz.build(), sqz.network) < TOLERANCE if sqz.self_check else None,
-        ranges=_ranges(sqz),
+        activation_ranges=_activation_ranges(sqz),
     )
 
 
-def _ranges(sqz: Sqz) -> dict[str, tuple[float, float]] | None:
-    if sqz.ranges is None:
+def _activation_ranges(sqz: Sqz) -> dict[str, tuple[float, float]] | None:
+    if sqz.activation_ranges is None:
         return None
-    names = [name.removesuffix(".weight") for name, part in sqz.weights.items() if len(part.shape) == 4]
-    return dict(zip(names, zip(sqz.ranges.low, sqz.ranges.high, strict=True), strict=True))
+    names = [name.removesuffix(".weight") for name, tensor in sqz.weights.items() if len(tensor.shape) == 4]
+    return dict(zip(names, zip(sqz.activation_ranges.low, sqz.activation_ranges.high, strict=True), strict=True))
 
 
-def _parts(sqz: Sqz) -> list[Part]:
-    parts = []
-    for (name, tensor), cost in zip(sqz.weights.items(), costs(sqz.weights).values(), strict=True):
+def _tensor_sizes(sqz: Sqz) -> tuple[TensorSize, ...]:
+    found = []
+    for (name, tensor), size in zip(sqz.weights.items(), coded_sizes(sqz.weights).values(), strict=True):
         numbers = prod(tensor.shape)
-        used = int(np.count_nonzero(tensor.integers if isinstance(tensor, Quantized) else tensor))
-        parts.append(Part(name, encoding_of(tensor).title, tensor.shape, numbers, used / numbers, cost, 8 * cost / numbers))
-    return parts
+        nonzero = int(np.count_nonzero(tensor.integers if isinstance(tensor, Quantized) else tensor))
+        encoding = encoding_of(tensor).title
+        found.append(TensorSize(name, encoding, tensor.shape, numbers, nonzero / numbers, size, 8 * size / numbers))
+    return tuple(found)

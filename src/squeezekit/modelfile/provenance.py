@@ -1,4 +1,4 @@
-"""Where a compressed network came from: the images, how they were divided, the recipe, the accuracy."""
+"""Provenance of a network: its images, how they were split, the recipe, the accuracy."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 
 from squeezekit.data.image_set import ImageSet
 from squeezekit.data.splits import Split, split_training
-from squeezekit.modelfile.section import Section
+from squeezekit.modelfile.section import JsonSection
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.version import version
 from squeezekit.training.run_folder import Run
 
 
-class SplitRule(Section):
-    """What `split_training` needs to divide the same images again, and a digest of what comes out."""
+class SplitRule(JsonSection):
+    """The arguments of `split_training` that split the same images again, and a digest of the result."""
 
-    subject = "how its images were divided"
+    title = "how its images were split"
 
     seed: int
     validation_share: float
@@ -27,10 +27,10 @@ class SplitRule(Section):
     digest: str
 
 
-class Provenance(Section):
-    """The section `orig`. Fingerprints are those of `ImageSet`; accuracies are 0…1, by name."""
+class Provenance(JsonSection):
+    """The section `orig`: version, image set fingerprints, split, recipe, and accuracies 0…1 by name."""
 
-    subject = "where it came from"
+    title = "its provenance"
 
     squeezekit: str
     fingerprint: str
@@ -41,7 +41,7 @@ class Provenance(Section):
 
     @classmethod
     def of(cls, run: Run, accuracy: dict[str, float]) -> Provenance:
-        """Of a network that was compressed from a run."""
+        """The provenance of a network that was trained in `run`."""
         settings = run.config.run
         rule = SplitRule(
             seed=settings.seed, validation_share=settings.validation_share, limit=settings.limit, digest=_digest(run.split)
@@ -56,7 +56,10 @@ class Provenance(Section):
         )
 
     def validation(self, images: ImageSet) -> NDArray[np.int64]:
-        """Indices of the validation images among the training images; raises SqueezekitError."""
+        """Indices [n] of the validation images among the training `images`.
+
+        Raises SqueezekitError where this version splits them in another way than the one that made the file.
+        """
         rule = self.split
         split = split_training(
             images.labels,
@@ -66,7 +69,7 @@ class Provenance(Section):
             limit=rule.limit or None,
         )
         if _digest(split) != rule.digest:
-            raise SqueezekitError("this squeezekit divides the images in another way than the file's; use --split test")
+            raise SqueezekitError("this squeezekit splits the images in another way than the file's did; use --split test")
         return split.validation
 
 

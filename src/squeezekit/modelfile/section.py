@@ -10,17 +10,17 @@ from squeezekit.networks.registry import first_problem
 from squeezekit.system.errors import SqueezekitError
 
 
-class Section(BaseModel):
-    """Validated, immutable, plain data; `subject` says in errors what it is about."""
+class JsonSection(BaseModel):
+    """Validated, immutable, plain data; `title` names the section in error messages."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    subject: ClassVar[str]
+    title: ClassVar[str]
 
     @classmethod
     def read(cls, content: Any) -> Self:
-        """What a file says; raises SqueezekitError."""
+        """The section that a file holds; raises SqueezekitError."""
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            raise SqueezekitError(f"damaged: {cls.subject}: {first_problem(error)}; get the file again") from None
+            raise SqueezekitError(f"damaged: {cls.title}: {first_problem(error)}; get the file again") from None

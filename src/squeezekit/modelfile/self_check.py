@@ -1,4 +1,4 @@
-"""Inputs that any machine can make, and the logits that the network must answer with."""
+"""The self-check of a file: inputs that any machine can make, and the logits that the network must give for them."""
 
 from __future__ import annotations
 
@@ -12,63 +12,63 @@ from torch import nn
 
 from squeezekit.data.batches import Batches
 from squeezekit.data.image_set import ImageSet
-from squeezekit.modelfile.section import Section
+from squeezekit.modelfile.section import JsonSection
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.training.measurement import logits_of
 
 SEEDS = (1, 2, 3)
 CELL = 4
-# Of the largest logit: what the order of additions may change in float32, with room.
+# Of the largest logit: more than the order of additions changes in float32.
 TOLERANCE = 1e-3
 
 
-class SelfCheck(Section):
+class SelfCheck(JsonSection):
     """The section `chck`: the logits [inputs, classes] for the inputs of `seeds`."""
 
-    subject = "its self-check"
+    title = "its self-check"
 
     seeds: tuple[int, ...] = Field(min_length=1, max_length=8)
     logits: tuple[tuple[float, ...], ...]
 
     @classmethod
     def of(cls, network: nn.Module, config: NetworkConfig) -> SelfCheck:
-        """What a network answers now."""
-        answers = _answers(network, config, SEEDS)
-        return cls(seeds=SEEDS, logits=tuple(tuple(float(f"{x:.5g}") for x in row) for row in answers))
+        """The self-check of a network in evaluation mode, from its logits now."""
+        logits = _logits(network, config, SEEDS)
+        return cls(seeds=SEEDS, logits=tuple(tuple(float(f"{x:.5g}") for x in row) for row in logits))
 
     @classmethod
-    def fitting(cls, content: Any, classes: int) -> SelfCheck:
-        """What a file says, for a network of so many classes; raises SqueezekitError."""
+    def read_for(cls, content: Any, classes: int) -> SelfCheck:
+        """The self-check that a file holds, for a network of so many classes; raises SqueezekitError."""
         found = cls.read(content)
         if len(found.logits) != len(found.seeds) or any(len(row) != classes for row in found.logits):
             raise SqueezekitError("damaged: its self-check does not fit its network; get the file again")
         return found
 
     def difference(self, network: nn.Module, config: NetworkConfig) -> float:
-        """How far the answers of a network are from those expected, as a share of the largest; fine below TOLERANCE."""
+        """The largest difference from the expected logits, as a share of the largest of them; below TOLERANCE it has passed."""
         expected = np.array(self.logits)
-        return float(np.abs(_answers(network, config, self.seeds) - expected).max() / max(np.abs(expected).max(), 1e-6))
+        return float(np.abs(_logits(network, config, self.seeds) - expected).max() / max(np.abs(expected).max(), 1e-6))
 
 
 def check_image(seed: int, size: int, channels: int) -> NDArray[np.uint8]:
-    """Cells of 4 × 4 pixels of one colour each: uint8 [size, size, channels].
+    """An image of cells of 4 × 4 pixels, one color each: uint8 [size, size, channels].
 
-    Colours come row by row and channel by channel from x = 1664525·x + 1013904223 modulo 2**32, the highest byte of each x
+    Colors come row by row and channel by channel from x = 1664525·x + 1013904223 modulo 2**32, the highest byte of each x
     after `seed` (Press et al., “Numerical Recipes”, section 7.1).
     """
     cells, state = -(-size // CELL), seed
-    colours = np.empty(cells * cells * channels, np.uint8)
-    for i in range(len(colours)):
+    colors = np.empty(cells * cells * channels, np.uint8)
+    for i in range(len(colors)):
         state = (1664525 * state + 1013904223) & 0xFFFFFFFF
-        colours[i] = state >> 24
-    image = colours.reshape(cells, cells, channels).repeat(CELL, 0).repeat(CELL, 1)
+        colors[i] = state >> 24
+    image = colors.reshape(cells, cells, channels).repeat(CELL, 0).repeat(CELL, 1)
     return image[:size, :size]
 
 
-def _answers(network: nn.Module, config: NetworkConfig, seeds: tuple[int, ...]) -> NDArray[np.float32]:
+def _logits(network: nn.Module, config: NetworkConfig, seeds: tuple[int, ...]) -> NDArray[np.float32]:
     pixels = np.stack([check_image(seed, config.image_size, config.channels) for seed in seeds])
     images = ImageSet(pixels, np.zeros(len(seeds), np.int64), ("",), "", mirrorable=False)
-    logits, _ = logits_of(network, Batches(images, batch_size=len(seeds), mean=config.mean, std=config.std))
-    answers: NDArray[np.float32] = torch.nan_to_num(logits).numpy()
-    return answers
+    found, _labels = logits_of(network, Batches(images, batch_size=len(seeds), mean=config.mean, std=config.std))
+    logits: NDArray[np.float32] = torch.nan_to_num(found).numpy()
+    return logits

@@ -54,14 +54,14 @@ def facts(name: str) -> Facts:
     path = FILES / f"{name}.sqz"
     file = read_sqz(path)
     table = layer_table(file.network)
-    assert file.origin is not None
+    assert file.provenance is not None
     return Facts(
         name=name,
         bytes=path.stat().st_size,
         parameters=table.parameters,
         macs=table.macs,
         activation_bytes=table.activation_bytes,
-        accuracy=file.origin.accuracy["test"],
+        accuracy=file.provenance.accuracy["test"],
         classes=file.classes,
         image_size=file.network.image_size,
         data=DATA[name.partition("-")[0]],

@@ -1,4 +1,4 @@
-"""Means and deviations in a network whose weights have been changed."""
+"""What makes up for changed weights: new statistics of batch normalization, and biases that keep the means."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from squeezekit.data.batches import Batch
-from squeezekit.networks.named_layers import NamedLayers, Weighted, along
+from squeezekit.networks.named_layers import NamedLayers, Weighted
+from squeezekit.quantization.weight_layers import one_sided_logits, per_channel
 
 
 @torch.no_grad()
 def reestimate_batch_norm(network: NamedLayers, batches: Sequence[Batch]) -> None:
-    """Take the statistics of batch normalization anew, as the mean over all images; evaluation mode afterwards."""
+    """Replace the statistics of batch normalization by means over all images; the network is in evaluation mode afterwards."""
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     network.train()
@@ -30,20 +31,23 @@ def reestimate_batch_norm(network: NamedLayers, batches: Sequence[Batch]) -> Non
 
 
 @torch.no_grad()
-def correct_biases(network: NamedLayers, wanted: Mapping[Weighted, Tensor], batches: Sequence[Batch]) -> None:
-    """Move the biases so that every output channel has the mean that is `wanted` [out], from the first layer to the last."""
+def correct_biases(network: NamedLayers, target_means: Mapping[Weighted, Tensor], batches: Sequence[Batch]) -> None:
+    """Change biases so that every output channel has its target mean [out], from the first layer to the last.
 
-    def corrected(module: nn.Module, arguments: tuple[Tensor, ...], result: Tensor) -> Tensor:
+    Nagel et al., 2019, arXiv 1906.04721, section 4.2, with means from images.
+    """
+
+    def correct(module: nn.Module, _arguments: tuple[Tensor, ...], output: Tensor) -> Tensor:
         assert isinstance(module, Weighted) and module.bias is not None
-        missing = wanted[module] - result.transpose(0, 1).flatten(1).mean(1)
-        module.bias += missing
-        return result + along(missing, result[0])
+        correction = target_means[module] - output.transpose(0, 1).flatten(1).mean(1)
+        module.bias += correction
+        return output + per_channel(correction, output[0])
 
-    handles: list[Any] = [layer.register_forward_hook(corrected) for layer in wanted]
+    hooks: list[Any] = [layer.register_forward_hook(correct) for layer in target_means]
     try:
         network.eval()
-        # All at once, since each layer's correction needs the mean of those before it; and no mirror images.
-        network.logits_of_one_side(torch.cat([images for images, _labels in batches]))
+        # In one batch, since the correction of a layer needs the corrected means before it.
+        one_sided_logits(network, torch.cat([images for images, _labels in batches]))
     finally:
-        for handle in handles:
-            handle.remove()
+        for hook in hooks:
+            hook.remove()

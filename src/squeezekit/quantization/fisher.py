@@ -1,8 +1,8 @@
-"""How much the loss suffers when a weight moves: the Fisher information of every layer, factored.
+"""The Fisher information of every layer's weights: how much the loss grows when they change.
 
-K-FAC for convolutions (Grosse and Martens, 2016, arXiv 1602.01407), diagonal over output channels: moving the filter of output
-channel o by d costs about ½ · outputs[o] · dᵀ · inputs · d nats an image. Groups of a convolution share `inputs`, the mean of
-theirs; how much each sees beside that mean goes to `outputs`.
+K-FAC for convolutions (Grosse and Martens, 2016, arXiv 1602.01407), diagonal over output channels: a change d of the filter of
+output channel o costs about ½ · output_gradients[o] · dᵀ · input_covariance · d nats an image. The groups of a convolution share
+`input_covariance`, the mean of theirs; their own variance relative to that mean is a factor of `output_gradients`.
 """
 
 from __future__ import annotations
@@ -18,122 +18,121 @@ from torch import Tensor, nn
 
 from squeezekit.data.batches import Batch
 from squeezekit.networks.named_layers import NamedLayers, Weighted
+from squeezekit.quantization.weight_layers import one_sided_logits
 
-# Places of a map that the inputs' covariance is taken from: neighbours tell much the same.
-PLACES = 64
-# Of unfolded maps in memory at once: half a gigabyte.
-MOST_NUMBERS = 1 << 27
+# Positions of a feature map that the input covariance is taken from: neighbours are much alike.
+MAX_POSITIONS = 64
+# Of unfolded feature maps in memory at once: half a gigabyte.
+MAX_UNFOLDED = 1 << 27
 # Share of the mean variance that is added to every input's.
 DAMPING = 0.01
 
 
 @dataclass
 class FisherInformation:
-    """Of one layer, with `fan` = in channels of a filter · its places.
+    """The Fisher information of one layer's weights; `fan` is the size of one filter.
 
-    `inputs` [fan, fan] is the covariance of what a filter sees (a shift of its output is left to bias or batch normalization),
-    `outputs` [out] the squared gradient of the loss at the output, summed over the map, mean of images, times the variance that
-    its group sees beside the mean of all groups, `means` [out] the mean of the output itself.
+    `input_covariance` [fan, fan] is that of a filter's inputs, `output_gradients` [out] the squared gradient of the loss at the
+    output, summed over the feature map, mean of the images. `output_means` [out] are the means of the output itself.
     """
 
-    inputs: Tensor
-    outputs: Tensor
-    means: Tensor
+    input_covariance: Tensor
+    output_gradients: Tensor
+    output_means: Tensor
 
     @cached_property
-    def alone(self) -> Tensor:
-        """The upper Cholesky factor [fan, fan] of the inverse covariance.
+    def inverse_cholesky(self) -> Tensor:
+        """The upper Cholesky factor [fan, fan] of the inverse of the damped input covariance.
 
-        Its diagonal is 1 ÷ the deviation that an input has when those after it are known.
+        Its diagonal is 1 ÷ the deviation of an input given those after it.
         """
-        inputs = self.inputs.double()
+        inputs = self.input_covariance.double()
         inputs = inputs + (DAMPING * inputs.diagonal().mean() + 1e-12) * torch.eye(len(inputs), dtype=torch.float64)
         upper: Tensor = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(inputs)), upper=True)
         return upper.float()
 
 
-@dataclass
-class _Sums:
-    """What the batches of one layer add up to, in each of its groups."""
-
-    layer: Weighted
-    pivot: Tensor | None = None
-    patches: int = 0
-    squares: Tensor = field(default_factory=lambda: torch.zeros(()))
-    total: Tensor = field(default_factory=lambda: torch.zeros(()))
-    outputs: Tensor = field(default_factory=lambda: torch.zeros(()))
-    means: Tensor = field(default_factory=lambda: torch.zeros(()))
-    images: int = 0
-
-    def look(self, module: nn.Module, arguments: tuple[Tensor, ...], result: Tensor) -> None:
-        """A forward hook."""
-        patches = self._patches(arguments[0].detach())
-        if self.pivot is None:
-            self.pivot = patches.mean(1, keepdim=True)
-        # So that no mean drowns the deviations.
-        patches = patches - self.pivot
-        self.squares = self.squares + patches.transpose(1, 2) @ patches
-        self.total = self.total + patches.sum(1)
-        self.patches += patches.shape[1]
-        self.means = self.means + result.detach().transpose(0, 1).flatten(1).mean(1) * len(result)
-        self.images += len(result)
-        result.register_hook(self._look_back)  # type: ignore[no-untyped-call]
-
-    def _look_back(self, gradient: Tensor) -> None:
-        self.outputs = self.outputs + gradient.square().transpose(0, 1).flatten(1).sum(1)
-
-    def _patches(self, x: Tensor) -> Tensor:
-        """What the filters of each group see at some places: [groups, images · places, fan]."""
-        c = self.layer
-        if isinstance(c, nn.Linear):
-            return x[None]
-        assert not isinstance(c.padding, str)
-        fold = nn.Unfold(c.kernel_size, c.dilation, c.padding, c.stride)
-        fan = x.shape[1] * c.kernel_size[0] * c.kernel_size[1]
-        # All places of so many images fit into memory at once; of these, some are kept.
-        images = max(MOST_NUMBERS // (fan * x.shape[2] * x.shape[3]), 1)
-        columns, chosen = list[Tensor](), None
-        for part in torch.split(x, images):
-            found = fold(part)
-            if found.shape[2] > PLACES:
-                chosen = torch.randperm(found.shape[2])[:PLACES] if chosen is None else chosen
-                found = found[:, :, chosen]
-            columns.append(found)
-        together = torch.cat(columns)
-        groups = together.view(len(x), c.groups, fan // c.groups, -1)
-        return groups.permute(1, 0, 3, 2).flatten(1, 2)
-
-    def curvature(self) -> FisherInformation:
-        """Inputs that go together by chance, since fewer patches were seen than a filter has weights, count less."""
-        mean = self.total / self.patches
-        each = self.squares / self.patches - mean[:, :, None] * mean[:, None, :]
-        covariance = each.mean(0)
-        trust = self.patches / (self.patches + len(covariance))
-        covariance = trust * covariance + (1 - trust) * covariance.diagonal().diag()
-        sizes = each.diagonal(dim1=1, dim2=2).sum(1)
-        beside = (sizes / sizes.mean().clamp(min=1e-30)).repeat_interleave(len(self.means) // len(sizes))
-        return FisherInformation(covariance, self.outputs / self.images * beside, self.means / self.images)
-
-
 def fisher_information(network: NamedLayers, layers: Sequence[Weighted], batches: Sequence[Batch]) -> list[FisherInformation]:
-    """Of the network in use (evaluation mode), at labels drawn from its own answers; one for each of `layers`."""
+    """The Fisher information of each of `layers`, in evaluation mode, at labels drawn from the network's own answers."""
     network.eval()
-    found = [_Sums(layer) for layer in layers]
-    handles: list[Any] = [sums.layer.register_forward_hook(sums.look) for sums in found]
+    statistics = [LayerStatistics(layer) for layer in layers]
+    hooks: list[Any] = [each.layer.register_forward_hook(each.forward_hook) for each in statistics]
     try:
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
             torch.manual_seed(0)
             for images, _labels in batches:
                 _backward(network, images)
     finally:
-        for handle in handles:
-            handle.remove()
+        for hook in hooks:
+            hook.remove()
         network.zero_grad(set_to_none=True)
-    return [sums.curvature() for sums in found]
+    return [each.fisher_information() for each in statistics]
 
 
 def _backward(network: NamedLayers, images: Tensor) -> None:
-    # Not the mean with the mirror image: each layer is to see an image once.
-    logits = network.logits_of_one_side(images)
+    # Without mirror images: each layer shall see an image once.
+    logits = one_sided_logits(network, images)
     labels = logits.detach().softmax(1).multinomial(1).squeeze(1)
     F.cross_entropy(logits, labels, reduction="sum").backward()  # type: ignore[no-untyped-call]
+
+
+@dataclass
+class LayerStatistics:
+    """Sums over the batches that a layer has seen, for each of its groups."""
+
+    layer: Weighted
+    pivot: Tensor | None = None
+    patches: int = 0
+    products: Tensor = field(default_factory=lambda: torch.zeros(()))
+    total: Tensor = field(default_factory=lambda: torch.zeros(()))
+    squared_gradients: Tensor = field(default_factory=lambda: torch.zeros(()))
+    output_sums: Tensor = field(default_factory=lambda: torch.zeros(()))
+    images: int = 0
+
+    def forward_hook(self, module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
+        """Add a batch; its gradient is added in the backward pass."""
+        patches = self._patches(arguments[0].detach())
+        if self.pivot is None:
+            self.pivot = patches.mean(1, keepdim=True)
+        # For precision: a mean that is large beside the deviations would swallow them.
+        patches = patches - self.pivot
+        self.products = self.products + patches.transpose(1, 2) @ patches
+        self.total = self.total + patches.sum(1)
+        self.patches += patches.shape[1]
+        self.output_sums = self.output_sums + output.detach().transpose(0, 1).flatten(1).mean(1) * len(output)
+        self.images += len(output)
+        output.register_hook(self._add_gradient)  # type: ignore[no-untyped-call]
+
+    def fisher_information(self) -> FisherInformation:
+        """From all batches; covariances count less the fewer patches were seen for each weight of a filter."""
+        mean = self.total / self.patches
+        covariances = self.products / self.patches - mean[:, :, None] * mean[:, None, :]
+        covariance = covariances.mean(0)
+        trust = self.patches / (self.patches + len(covariance))
+        covariance = trust * covariance + (1 - trust) * covariance.diagonal().diag()
+        variances = covariances.diagonal(dim1=1, dim2=2).sum(1)
+        relative = (variances / variances.mean().clamp(min=1e-30)).repeat_interleave(len(self.output_sums) // len(variances))
+        return FisherInformation(covariance, self.squared_gradients / self.images * relative, self.output_sums / self.images)
+
+    def _add_gradient(self, gradient: Tensor) -> None:
+        self.squared_gradients = self.squared_gradients + gradient.square().transpose(0, 1).flatten(1).sum(1)
+
+    def _patches(self, x: Tensor) -> Tensor:
+        """The inputs of each group's filters at some positions: [groups, images · positions, fan]."""
+        layer = self.layer
+        if isinstance(layer, nn.Linear):
+            return x[None]
+        assert not isinstance(layer.padding, str)
+        unfold = nn.Unfold(layer.kernel_size, layer.dilation, layer.padding, layer.stride)
+        fan = x.shape[1] * layer.kernel_size[0] * layer.kernel_size[1]
+        # So many images are unfolded at once, then some of their positions are kept.
+        images = max(MAX_UNFOLDED // (fan * x.shape[2] * x.shape[3]), 1)
+        columns, positions = list[Tensor](), None
+        for part in torch.split(x, images):
+            unfolded = unfold(part)
+            if unfolded.shape[2] > MAX_POSITIONS:
+                positions = torch.randperm(unfolded.shape[2])[:MAX_POSITIONS] if positions is None else positions
+                unfolded = unfolded[:, :, positions]
+            columns.append(unfolded)
+        groups = torch.cat(columns).view(len(x), layer.groups, fan // layer.groups, -1)
+        return groups.permute(1, 0, 3, 2).flatten(1, 2)

@@ -1,8 +1,8 @@
-"""Training on a grid: weights are rounded in every step, towards what is cheap to write down.
+"""Quantisation-aware training (QAT): weights are rounded in every step, towards integers that are cheap to code.
 
-The network always holds rounded weights; behind them stand unrounded ones, which get the gradient of the rounded ones
-(straight-through estimator; Bengio et al., 2013, arXiv 1308.3432). A weight is rounded away from zero only where that is worth
-the bits it costs.
+The network always holds quantised weights. Behind each stands a latent weight, which the optimizer moves by the gradient of the
+quantised one (straight-through estimator; Bengio et al., 2013, arXiv 1308.3432). A weight is rounded away from zero only where
+that is worth the bits.
 """
 
 from __future__ import annotations
@@ -15,107 +15,125 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from squeezekit.quantization.code_length import SIGN, bits_a_step, code_length, mean_sizes
+from squeezekit.quantization.code_length import SIGN_BITS, bits_per_step, code_length, expected_magnitudes
 from squeezekit.quantization.rate_distortion import FINE_GRID
+from squeezekit.quantization.weight_layers import per_channel
 from squeezekit.quantization.wrapped_optimizer import WrappedOptimizer
+
+# What a QAT round changes of the run's own recipe.
+QAT_RECIPE: dict[str, Any] = {
+    "optimizer": "sgd",
+    "learning_rate": 0.01,
+    "momentum": 0.9,
+    "weight_decay": 0.0,
+    "schedule": "one-cycle",
+    "warmup": 0.05,
+    "patience": 0,
+    "label_smoothing": 0.0,
+    "temperature": 1.0,
+}
 
 
 @dataclass
-class GridWeight:
-    """A weight [out, in, ...] of the network, the steps of its grid [out, 1, ...], and the unrounded weight behind it."""
+class QuantizedWeight:
+    """A `weight` [out, in, …] of the network, the `step` of its grid [out, 1, …], and the `latent` weight [out, in, …]."""
 
     weight: Tensor
     step: Tensor
-    hidden: Tensor
+    latent: Tensor
 
     @classmethod
     @torch.no_grad()
-    def meaning(cls, weight: Tensor, steps: Tensor, integers: Tensor, meant: Tensor) -> GridWeight:
-        """Put integers [out, in, ...] on the grid of `steps` [out] into the network; `meant`, in steps, is what stands behind.
+    def from_quantized(cls, weight: Tensor, steps: Tensor, integers: Tensor, latent: Tensor) -> QuantizedWeight:
+        """Write integers [out, in, …] times `steps` [out] into `weight`; `latent` [out, in, …], in steps, stands behind.
 
-        Where that would be rounded to something else, the rounded weight itself stands behind.
+        Where `latent` would be rounded to another integer, the quantised weight itself becomes the latent one.
         """
-        step = steps.view(-1, *[1] * (weight.ndim - 1))
+        step = per_channel(steps, weight)
         weight.copy_(integers * step)
-        found = cls(weight, step, meant * step)
-        found.round(found.price())
-        kept = found.integers() == integers
-        found.hidden = torch.where(kept, found.hidden, integers * step)
+        found = cls(weight, step, latent * step)
+        found.round(found.step_bits())
+        same = found.integers() == integers
+        found.latent = torch.where(same, found.latent, integers * step)
         weight.copy_(integers * step)
         return found
 
-    def to(self, device: torch.device) -> GridWeight:
-        """Itself, its grid moved to where the network is or will be."""
-        self.step, self.hidden = self.step.to(device), self.hidden.to(device)
+    def to(self, device: torch.device) -> QuantizedWeight:
+        """The same object, its grid and latent weight moved to the device that the network is on or will be."""
+        self.step, self.latent = self.step.to(device), self.latent.to(device)
         return self
 
     def integers(self) -> Tensor:
-        """The rounded weight in steps."""
+        """The quantised weight in steps."""
         return (self.weight.detach() / self.step).round()
 
-    def price(self) -> Tensor:
-        """Bits of a further step away from zero for each weight, as the weights are rounded now: [out, in, 1, ...]."""
-        return bits_a_step(mean_sizes(self.integers()))
+    def step_bits(self) -> Tensor:
+        """The bits of one more step away from zero, as weights are rounded now: [out, in, 1, …]."""
+        return bits_per_step(expected_magnitudes(self.integers()))
 
     @torch.no_grad()
-    def round(self, price: Tensor) -> None:
-        """Round the unrounded weight to where error and code length cost least together, into the network.
+    def round(self, step_bits: Tensor) -> None:
+        """Round the latent weight into the network, to the least error and code length together.
 
-        The step says what a bit is worth (`steps_for`).
+        The step of the grid says what a bit is worth (`rate_distortion.grid_steps`).
         """
-        size = self.hidden.abs() / self.step
+        size = self.latent.abs() / self.step
         low = size.floor()
-        up = size - low > 0.5 + (price + SIGN * (low == 0)) / FINE_GRID
-        self.weight.copy_(torch.copysign(low + up, self.hidden) * self.step)
+        up = size - low > 0.5 + (step_bits + SIGN_BITS * (low == 0)) / FINE_GRID
+        self.weight.copy_(torch.copysign(low + up, self.latent) * self.step)
 
 
-class GridOptimizer(WrappedOptimizer):
-    """An optimiser of rounded weights around one of unrounded ones.
+class QatOptimizer(WrappedOptimizer):
+    """An optimizer of quantised weights, around one that moves their latent weights.
 
-    `rate_multiplier` multiplies what a bit costs: 1 is what the steps of the grids were made for (`steps_for`). `bit_budget`, for
-    all weights, belongs to what steers it (`rate_control.py`), and stands here to be saved with the rest.
+    `rate_multiplier` multiplies the price of a bit: 1 is what the grids were made for. `bit_budget`, for all weights, belongs to
+    rate control (`rate_control.py`); it is here to be saved with the rest.
     """
 
-    def __init__(self, inner: torch.optim.Optimizer, weights: Sequence[GridWeight]) -> None:
+    def __init__(self, inner: torch.optim.Optimizer, weights: Sequence[QuantizedWeight]) -> None:
         super().__init__(inner)
         self.weights = weights
-        # Where a recorded step reads it.
+        # A tensor, since a recorded CUDA graph reads it.
         self.rate_multiplier = torch.ones((), device=weights[0].weight.device)
         self.bit_budget = math.inf
 
     @torch.no_grad()
     def step(self) -> None:
-        """Move the unrounded weights by the gradients of the rounded ones; round again."""
-        prices = [grid.price() for grid in self.weights]
-        for grid in self.weights:
-            grid.weight.copy_(grid.hidden)
+        """Move the latent weights by the gradients of the quantised ones; round again."""
+        step_bits = [each.step_bits() for each in self.weights]
+        for each in self.weights:
+            each.weight.copy_(each.latent)
         self.inner.step()
-        for grid, price in zip(self.weights, prices, strict=True):
-            grid.hidden.copy_(grid.weight)
-            grid.round(price * self.rate_multiplier)
+        for each, bits in zip(self.weights, step_bits, strict=True):
+            each.latent.copy_(each.weight)
+            each.round(bits * self.rate_multiplier)
 
     @torch.no_grad()
-    def round_again(self) -> None:
-        """Round the unrounded weights at what bits cost now, and move nothing."""
-        for grid in self.weights:
-            grid.round(grid.price() * self.rate_multiplier.to(grid.weight.device))
+    def requantize(self) -> None:
+        """Round the latent weights at the present price of a bit, without moving them."""
+        for each in self.weights:
+            each.round(each.step_bits() * self.rate_multiplier.to(each.weight.device))
 
     @torch.no_grad()
     def bits(self) -> float:
         """About how many bits all weights cost now."""
-        return sum(code_length(grid.integers()) for grid in self.weights)
+        return sum(code_length(each.integers()) for each in self.weights)
 
     def state_dict(self) -> dict[str, Any]:
-        """What `load_state_dict` needs to go on, beside the network."""
-        grids = [(grid.step, grid.hidden) for grid in self.weights]
-        return {**super().state_dict(), "grids": grids, "rate_multiplier": self.rate_multiplier, "bit_budget": self.bit_budget}
+        """Everything beside the network that `load_state_dict` needs."""
+        weights = [(each.step, each.latent) for each in self.weights]
+        return {
+            **super().state_dict(),
+            "weights": weights,
+            "rate_multiplier": self.rate_multiplier,
+            "bit_budget": self.bit_budget,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what `state_dict` put away."""
+        """Restore what `state_dict` returned."""
         super().load_state_dict(state)
-        # A round that was begun before there was rate control has neither.
-        self.rate_multiplier.fill_(float(state.get("rate_multiplier", 1)))
-        self.bit_budget = state.get("bit_budget", self.bit_budget)
-        for grid, (step, hidden) in zip(self.weights, state["grids"], strict=True):
-            device = grid.step.device
-            grid.step, grid.hidden = step.to(device, copy=True), hidden.to(device, copy=True)
+        self.rate_multiplier.fill_(float(state["rate_multiplier"]))
+        self.bit_budget = state["bit_budget"]
+        for each, (step, latent) in zip(self.weights, state["weights"], strict=True):
+            device = each.step.device
+            each.step, each.latent = step.to(device, copy=True), latent.to(device, copy=True)

@@ -1,4 +1,4 @@
-"""Optimisers around another, which do something with the weights before and after it moves them."""
+"""An optimizer around another one, for subclasses that change weights before or after its step."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ import torch
 
 
 class WrappedOptimizer:
-    """What the training loop needs, handed on to the `inner` optimiser."""
+    """What the training loop needs of an optimizer, passed on to the `inner` one."""
 
     def __init__(self, inner: torch.optim.Optimizer) -> None:
         self.inner = inner
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """Those of the inner optimiser."""
+        """Those of the inner optimizer."""
         return self.inner.param_groups
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Clear the gradients."""
         self.inner.zero_grad()
 
     def step(self) -> None:
-        """Move the weights."""
+        """Update the weights."""
         self.inner.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """What `load_state_dict` needs to go on, beside the network."""
+        """Everything beside the network that `load_state_dict` needs."""
         return {"inner": self.inner.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what `state_dict` put away."""
+        """Restore what `state_dict` returned."""
         self.inner.load_state_dict(state["inner"])

@@ -32,7 +32,7 @@ class DemoPage:
 
 def _page(path: Path) -> str | None:
     try:
-        if path.suffix != ".sqz" or read_sqz(path).ranges is None:
+        if path.suffix != ".sqz" or read_sqz(path).activation_ranges is None:
             return None
         model = load_model(path)
         return page_of(model, integer_plan(model))

@@ -9,8 +9,8 @@ from math import prod
 
 import numpy as np
 
-from squeezekit.codec.integer_model import code_integers, fresh_weights
-from squeezekit.codec.range_coder import SQUASH, encoder, finished
+from squeezekit.codec.integer_model import code_integers, new_integer_model
+from squeezekit.codec.range_coder import SQUASH, encoder, finish
 from squeezekit.inference.model import Model
 from squeezekit.integer.layout import CONVOLUTION, Layout, layout_of
 from squeezekit.integer.plan import IntegerConvolution, IntegerHead, IntegerPlan
@@ -61,12 +61,12 @@ def source_of(plan: IntegerPlan, model: Model, *, coded: bool) -> CSource:
 def coded_weights(plan: IntegerPlan) -> bytes:
     """Every layer's integers, filter by filter and channel by channel, as a `.sqz` file codes them (docs/sqz-format.md)."""
     layers = [step.weights for step in plan.steps if isinstance(step, IntegerConvolution | IntegerHead)]
-    coder, model = encoder(sum(layer.size for layer in layers) * 15 * MAX_BIT_COST // 8 + 8), fresh_weights()
+    coder, model = encoder(sum(layer.size for layer in layers) * 15 * MAX_BIT_COST // 8 + 8), new_integer_model()
     for layer in layers:
         channels_last = layer.reshape(layer.shape[0], -1, layer.shape[-1]).astype(np.int64)
         integers = np.ascontiguousarray(channels_last.transpose(0, 2, 1))
         code_integers(coder, model, integers, int(np.abs(integers).max()).bit_length())
-    return finished(coder)
+    return finish(coder)
 
 
 def _part(name: str) -> str:

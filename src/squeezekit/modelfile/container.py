@@ -1,0 +1,109 @@
+"""The container of a `.sqz` file: magic, version, sections, and the SHA-256 of all that (docs/sqz-format.md).
+
+A section has a tag of four letters. A reader may skip a section whose tag begins with a lower-case letter; it must refuse a file
+with an unknown section whose tag begins with an upper-case one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from squeezekit.codec.byte_model import MAX_CODED_BYTES, code_bytes, new_byte_model
+from squeezekit.codec.range_coder import decoder, encoder, exhausted, finish
+from squeezekit.codec.tensors import BITS_PER_BYTE, FREE_BITS
+from squeezekit.codec.varint import ByteReader, ByteWriter
+from squeezekit.system.errors import SqueezekitError
+
+MAGIC = b"SQZ\x1a"
+VERSION = 1
+DIGEST_BYTES = 32
+MAX_SECTIONS = 256
+# Tags.
+NETWORK, WEIGHTS = "Netw", "Wght"
+STAGES, PROVENANCE, PROBABILITY_CALIBRATION, SELF_CHECK, ACTIVATION_RANGES = "stag", "orig", "conf", "chck", "rang"
+
+
+def join_sections(sections: Mapping[str, bytes]) -> bytes:
+    """The file of these sections, by tag."""
+    writer = ByteWriter()
+    writer.write_bytes(MAGIC)
+    writer.write_integer(VERSION)
+    writer.write_integer(len(sections))
+    for tag, data in sections.items():
+        writer.write_bytes(tag.encode("ascii"))
+        writer.write_integer(len(data))
+        writer.write_bytes(data)
+    return bytes(writer) + hashlib.sha256(bytes(writer)).digest()
+
+
+def split_sections(data: bytes) -> dict[str, bytes]:
+    """The sections of a file, by tag; raises SqueezekitError for what is not a whole `.sqz` file of this version."""
+    if not data.startswith(MAGIC):
+        raise SqueezekitError("not a .sqz file; give one that squeezekit compress has made")
+    reader = ByteReader(data[:-DIGEST_BYTES], len(MAGIC))
+    version = reader.read_integer()
+    if version != VERSION:
+        raise SqueezekitError(f"a .sqz file of version {version}; this squeezekit reads version {VERSION}, install a newer one")
+    if hashlib.sha256(data[:-DIGEST_BYTES]).digest() != data[-DIGEST_BYTES:]:
+        raise SqueezekitError("damaged: its digest is not that of its content; get the file again")
+    sections: dict[str, bytes] = {}
+    for _ in range(reader.read_integer()):
+        tag = reader.read_bytes(4).decode("latin-1")
+        if not (tag.isascii() and tag.isalpha()) or tag in sections or len(sections) == MAX_SECTIONS:
+            raise SqueezekitError("damaged: its sections make no sense; get the file again")
+        sections[tag] = reader.read_bytes(reader.read_integer())
+        if tag[0].isupper() and tag not in (NETWORK, WEIGHTS):
+            raise SqueezekitError(f"needs a reader that knows its section '{tag}'; install a newer squeezekit")
+    if not reader.at_end or not {NETWORK, WEIGHTS} <= set(sections):
+        raise SqueezekitError("damaged: its sections are not all there; get the file again")
+    return sections
+
+
+def encode_json(content: Any) -> bytes:
+    """JSON, compact and with sorted keys, as a coded text."""
+    return encode_text(json.dumps(content, separators=(",", ":"), sort_keys=True, ensure_ascii=False, allow_nan=False).encode())
+
+
+def decode_json(data: bytes) -> Any:
+    """What `encode_json` wrote; raises SqueezekitError."""
+    try:
+        return json.loads(decode_text(data), parse_float=_finite, parse_constant=_finite)
+    except (ValueError, RecursionError):
+        raise SqueezekitError("damaged: a text in it is not JSON; get the file again") from None
+
+
+def encode_text(text: bytes) -> bytes:
+    """UTF-8, coded by the byte model, after its length."""
+    coder = encoder(MAX_CODED_BYTES * len(text))
+    code_bytes(coder, new_byte_model(), np.frombuffer(text, np.uint8).copy())
+    writer = ByteWriter()
+    writer.write_integer(len(text))
+    writer.write_bytes(finish(coder))
+    return bytes(writer)
+
+
+def decode_text(data: bytes) -> bytes:
+    """What `encode_text` wrote; raises SqueezekitError."""
+    reader = ByteReader(data)
+    length, budget = reader.read_integer(), FREE_BITS + BITS_PER_BYTE * len(data)
+    if 8 * length > budget:
+        raise SqueezekitError("damaged: a text in it is too long; get the file again")
+    text, coder = np.zeros(length, np.uint8), decoder(data[reader.position :], budget)
+    code_bytes(coder, new_byte_model(), text)
+    if exhausted(coder):
+        raise SqueezekitError("damaged: a text in it is cut short; get the file again")
+    return text.tobytes()
+
+
+def _finite(text: str) -> float:
+    """JSON has no other numbers, and they could not be written again."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number

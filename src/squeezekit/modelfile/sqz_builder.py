@@ -1,0 +1,98 @@
+"""From the weights of a compressed network to its whole `.sqz` file: measured, described, and of a known size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from squeezekit.codec.encodings import Array, Quantized
+from squeezekit.data.batches import Batch, Batches
+from squeezekit.modelfile.activation_ranges import ActivationRanges
+from squeezekit.modelfile.container import encode_json
+from squeezekit.modelfile.probability_calibration import ProbabilityCalibration
+from squeezekit.modelfile.provenance import Provenance
+from squeezekit.modelfile.self_check import SelfCheck
+from squeezekit.modelfile.sqz import Sqz, Stage, from_bytes
+from squeezekit.networks.squeezenet import SqueezeNet
+from squeezekit.training.measurement import logits_of, measurement
+from squeezekit.training.run_folder import Run
+
+# The test accuracy is added to a file in the end. Four digits, coded, take some bytes more or less.
+SAMPLE_ACCURACIES = [round(0.0617 * i + 0.0123, 4) for i in range(16)]
+SPARE_BYTES = 3
+# About what every section but network and weights takes.
+OTHER_SECTIONS_BYTES = 960
+
+
+@dataclass(frozen=True)
+class SqzBuilder:
+    """Builds the `.sqz` files of one run.
+
+    `accuracy_before` is the validation accuracy of the run's own network, 0…1; files are measured on the `validation` images on
+    `device`, activation ranges on the `calibration` batches. With `tested`, room is left for a test accuracy.
+    """
+
+    run: Run
+    classes: tuple[str, ...]
+    accuracy_before: float
+    validation: Batches
+    calibration: Sequence[Batch]
+    device: torch.device
+    tested: bool
+
+    def build(self, name: str, weights: Mapping[str, Array | Quantized], earlier: tuple[Stage, ...]) -> Sqz:
+        """The whole file of `weights`, those of the run's network with its batch normalization folded.
+
+        Its stages are the `earlier` ones and one of this `name`, measured with the weights that a reader will find.
+        """
+        config = self.run.config.network.folded()
+        bare = Sqz(config, self.classes, weights)
+        network = from_bytes(bare.to_bytes()).build()
+        logits, labels = exact_logits(network, self.validation, self.device)
+        accuracy = round(measurement(logits, labels).accuracy, 6)
+        file = replace(
+            bare,
+            provenance=Provenance.of(self.run, {"validation before": self.accuracy_before, "validation": accuracy}),
+            probability_calibration=ProbabilityCalibration.fit(logits, labels),
+            self_check=SelfCheck.of(network, config),
+            # Integer inference serves this family alone.
+            activation_ranges=ActivationRanges.of(network, self.calibration) if isinstance(network, SqueezeNet) else None,
+        )
+        return self._with_stage(file, name, accuracy, earlier)
+
+    def estimated_bytes(self, weights: Mapping[str, Array | Quantized]) -> int:
+        """About the size of the file of these weights: they are encoded, the other sections are guessed."""
+        return len(Sqz(self.run.config.network.folded(), self.classes, weights).to_bytes()) + OTHER_SECTIONS_BYTES
+
+    def _with_stage(self, file: Sqz, name: str, accuracy: float, earlier: tuple[Stage, ...]) -> Sqz:
+        weights = [part.integers if isinstance(part, Quantized) else part for part in file.weights.values()]
+        numbers = sum(part.size for part in weights if part.ndim > 1)
+        density = sum(int(np.count_nonzero(part)) for part in weights if part.ndim > 1) / numbers
+        stage = Stage(name=name, bytes=0, density=round(density, 4), bits=0, accuracy=accuracy)
+        # Twice, since the size is part of what is written.
+        for _ in range(2):
+            size = self._final_bytes(replace(file, stages=(*earlier, stage)))
+            stage = stage.model_copy(update={"bytes": size, "bits": round(8 * size / numbers, 4)})
+        return replace(file, stages=(*earlier, stage))
+
+    def _final_bytes(self, file: Sqz) -> int:
+        """An upper bound of the size with a test accuracy: that of the longest of some."""
+        if not self.tested:
+            return len(file.to_bytes())
+        samples = [file.with_accuracy("test", accuracy) for accuracy in SAMPLE_ACCURACIES]
+        longest = max(samples, key=lambda one: len(encode_json(one.provenance and one.provenance.model_dump(mode="json"))))
+        return len(longest.to_bytes()) + SPARE_BYTES
+
+
+def exact_logits(network: nn.Module, images: Batches, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Logits [n, classes] and labels [n] of a network, in full float32 also on a GPU; the network is on the CPU afterwards."""
+    exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False) if device.type == "cuda" else nullcontext()
+    with exact:
+        logits, labels = logits_of(network.to(device), images)
+    network.cpu()
+    return logits, labels

@@ -1,0 +1,41 @@
+"""Our own method."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from squeezekit import train
+from squeezekit.codec.encodings import Quantized
+from squeezekit.codec.log_scales import FINE, resolution_of
+from squeezekit.compression.candidate import Candidate
+from squeezekit.compression.context import CompressionContext
+from squeezekit.compression.rate_distortion_method import RateDistortionMethod
+from squeezekit.compression.target import Target
+from squeezekit.modelfile.sqz import Stage
+from squeezekit.training.measurement import logits_of, measure
+from tests.conftest import TINY
+
+
+def test_ptq_ends_where_no_weight_is_left():
+    method = RateDistortionMethod(None, Target(0.1, max_drop=0.5, max_bytes=None), epochs=1)
+    file = SimpleNamespace(stages=[Stage(name="x", bytes=50, density=0, bits=1, accuracy=0.1)])
+    candidates = [Candidate("x", 0.0004, file)]
+    assert method.next_ptq(candidates) is None and method.next_round(candidates, []) is None
+
+
+def test_a_file_answers_as_the_quantized_network(tmp_path):
+    run = train("digits", out=tmp_path / "run", batch_norm=True, epochs=2, test=False, **TINY)
+    context = CompressionContext(run)
+    trained = RateDistortionMethod(
+        context, Target(context.accuracy_before, max_drop=1.0, max_bytes=None), 2, rate_weight=0.03
+    ).next_round([], [])
+    trained.trainer.fit()
+    accuracy = trained.trainer.progress.history[-1]["validation_accuracy"]
+    candidate = trained.candidate()
+    network = context.network()
+    network.load_state_dict(candidate.state["network"])
+    answers, expected = (logits_of(each.eval(), context.validation)[0] for each in (candidate.file.build(), network))
+    assert float((answers - expected).square().mean().sqrt() / expected.std()) < 0.02
+    assert measure(network, context.validation).accuracy == pytest.approx(accuracy, abs=0.02)
+    scales = [part.scales for part in candidate.file.weights.values() if isinstance(part, Quantized)]
+    assert FINE in map(resolution_of, scales)
