@@ -16,21 +16,21 @@ from squeezekit.system.version import version
 GROUPS = {
     "train": {
         "train": "train a network on images and test it",
-        "search": "try networks and recipes of a search space, and recommend one",
-        "cross-validate": "accuracy over folds, with a confidence interval",
+        "search": "try networks and recipes, and recommend one",
+        "cross-validate": "measure accuracy over folds, with a confidence interval",
         "lr-range": "find a learning rate in one epoch",
         "tensorboard": "watch the curves of a run",
     },
     "choose": {
         "models": "list the pretrained models",
-        "describe": "layers of a network: shapes, parameters, MACs, memory",
+        "describe": "show the layers of a network: shapes, parameters, memory",
         "evaluate": "measure a trained network, class by class",
         "predict": "classify pictures",
-        "report": "write an HTML report of runs, searches and cross-validations",
+        "report": "write an HTML report of runs and studies",
     },
     "shrink": {
-        "compress": "compress a trained network to the smallest file that meets a target",
-        "inspect": "what a .sqz file holds, layer by layer, and where its bytes go",
+        "compress": "compress a trained network to a target of accuracy or size",
+        "inspect": "show what a .sqz file holds and where its bytes go",
     },
     "ship": {
         "export": "write a trained network as ONNX, as C or as a web page",
@@ -39,7 +39,7 @@ GROUPS = {
     "update": {
         "keys": "create, rotate, renew and show the keys that sign updates",
         "publish": "add a signed version of a model to an update repository",
-        "update": "fetch the newest version of a model, verify it and install it",
+        "update": "fetch, verify and install the newest version of a model",
     },
 }
 COMMANDS = {name: summary for commands in GROUPS.values() for name, summary in commands.items()}
