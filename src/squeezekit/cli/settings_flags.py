@@ -11,33 +11,49 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from squeezekit.cli.parser import Parser
 from squeezekit.networks.registry import NETWORKS
 from squeezekit.networks.squeezenet import SqueezeNetConfig
 from squeezekit.training.recipe import RECIPES, Recipe
 from squeezekit.training.settings import RunSettings
 
+# What `--help` shows; `--help-all` shows every field.
+MATTERS = {
+    *("data", "teacher", "limit", "seed", "device"),
+    *("image_size", "base_e", "incr_e", "depth", "squeeze_ratio", "bypass", "dropout"),
+    *("optimizer", "learning_rate", "weight_decay", "batch_size", "epochs", "schedule", "label_smoothing", "augmentation"),
+}
 
-def add_settings(parser: argparse.ArgumentParser, *, leave: Collection[str] = ()) -> None:
-    """Add the flags of everything that trains: presets, a file, each field of network, recipe and run but those in `leave`."""
+
+def add_settings(parser: Parser, *, leave: Collection[str] = ()) -> None:
+    """Add the flags of everything that trains: images, presets, a file, each field of run, network and recipe but `leave`."""
+    data = RunSettings.model_fields["data"].description
+    parser.add_argument("--data", metavar="DATA", help=data)
     parser.add_argument("--network", metavar="NAME", help=f"preset: {', '.join(NETWORKS)} (default squeezenet-cifar)")
     parser.add_argument("--recipe", metavar="NAME", help=f"preset: {', '.join(RECIPES)} (default modern)")
-    parser.add_argument("--config", metavar="FILE", help="TOML file with tables [network], [recipe], [run]; flags win")
-    add_fields(parser, "run", RunSettings, leave=leave)
-    add_fields(parser, "network (defaults: those of squeezenet-cifar)", SqueezeNetConfig, leave={"name"})
-    add_fields(parser, "recipe", Recipe, leave={"name"}, presets=RECIPES)
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help=parser.seldom("TOML file with tables [network], [recipe] and [run]; flags win"),
+    )
+    # Weights to start from are `--init-from`.
+    add_fields(parser, "run", RunSettings, leave={"data", "weights", *leave})
+    add_fields(parser, "network (defaults: those of squeezenet-cifar)", SqueezeNetConfig, leave={"name", *leave})
+    add_fields(parser, "recipe", Recipe, leave={"name", *leave}, presets=RECIPES)
 
 
 def add_fields(
-    parser: argparse.ArgumentParser,
+    parser: Parser,
     title: str,
     model: type[BaseModel],
     *,
     leave: Collection[str] = (),
+    matters: Collection[str] = MATTERS,
     presets: Mapping[str, BaseModel] | None = None,
 ) -> None:
     """Add a flag for each field of `model` but those in `leave`; the help shows its default, or that of each preset.
 
-    Values stay text: the model validates them.
+    `--help` shows those that `matters` names. Values stay text or numbers: the model validates them.
     """
     group = parser.add_argument_group(title)
     for name, field in model.model_fields.items():
@@ -45,6 +61,10 @@ def add_fields(
             continue
         flag, kind = f"--{name.replace('_', '-')}", _plain(field.annotation)
         text = _help(name, field, presets or {}).replace("%", "%%")
+        if _hidden(field):
+            text = argparse.SUPPRESS
+        elif name not in matters:
+            text = parser.seldom(text)
         if kind is bool:
             group.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
         elif get_origin(kind) is tuple:
@@ -56,25 +76,30 @@ def add_fields(
 
 
 def _plain(annotation: Any) -> Any:
+    """The type itself, of `X | None` or `Annotated[X, …]`."""
     if get_origin(annotation) in (Union, types.UnionType):
         return _plain(next(part for part in get_args(annotation) if part is not type(None)))
     return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
+def _hidden(field: FieldInfo) -> bool:
+    return isinstance(field.json_schema_extra, dict) and bool(field.json_schema_extra.get("hidden"))
+
+
 def _help(name: str, field: FieldInfo, presets: Mapping[str, BaseModel]) -> str:
     values = {preset: getattr(fields, name) for preset, fields in presets.items()}
     if len(set(values.values())) > 1:
-        shown = ", ".join(f"{preset}: {value}" for preset, value in values.items())
+        shown = ", ".join(f"{preset} {_text(value)}" for preset, value in values.items())
     else:
         default = field.default if not values else next(iter(values.values()))
-        shown = "" if default in ("", PydanticUndefined) else f"default {_shown(default)}"
+        shown = "" if default in ("", PydanticUndefined) else f"default {_text(default)}"
     return f"{field.description} ({shown})" if shown else field.description or ""
 
 
-def _shown(default: Any) -> str:
-    if isinstance(default, bool):
-        return "on" if default else "off"
-    return " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _number(text: str) -> float | int:
