@@ -112,7 +112,7 @@ def all_rows(measured: Path) -> list[dict[str, Any]]:
 
 def page(rows: list[dict[str, Any]]) -> str:
     """The whole leaderboard, in Markdown."""
-    remarks = (RESULTS / "models" / "remarks.md").read_text(encoding="utf-8").strip()
+    remarks = (RESULTS / "leaderboard-remarks.md").read_text(encoding="utf-8").strip()
     return PAGE.format(rows="\n".join(map(line, rows)), remarks=remarks)
 
 
