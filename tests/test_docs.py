@@ -136,7 +136,7 @@ def test_first_steps_are_as_they_say(shell, photos, tmp_path):
     assert "cifar10-nano" in outputs[0] and "three.png: 3 " in outputs[0]
     assert "three.png: 3 " in outputs[1] and "three.png: 3 " in outputs[2]
     assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == ["confusion.png", "mistakes.png"]
-    assert (tmp_path / "photos.sqz").stat().st_size < 40_000
+    assert (tmp_path / "photos.sqz").stat().st_size < 200_000
 
 
 @pytest.mark.timeout(900)
