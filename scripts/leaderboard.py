@@ -1,4 +1,4 @@
-"""The leaderboard: docs/results/leaderboard.md, its picture and the README's part, from the cards of the box and from measured rows.
+"""The leaderboard: docs/results/leaderboard.md, its picture and the README's part, from the cards and from measured rows.
 
     python scripts/leaderboard.py [--rows docs/results/models/rows.jsonl] [--measure KIND MODEL IMAGES COMMAND]
 

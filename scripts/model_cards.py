@@ -1,6 +1,6 @@
 """A card for each network in the box: numbers as JSON, pictures, and the page that shows them.
 
-    python scripts/model_cards.py IMAGES --runs OUT [--names cifar10-nano …] [--speeds FILE] [--limit N] [--pages docs/results/models]
+    python scripts/model_cards.py IMAGES --runs OUT [--names cifar10-nano …] [--speeds FILE] [--limit N] [--pages FOLDER]
 
 IMAGES is what scripts/train_pretrained.sh was given, OUT its runs. What has been measured (NAME.json among the pages)
 is not measured again;

@@ -76,9 +76,11 @@ def flags_of(command, capsys):
     actions = [[action] for action in ("create", "rotate", "renew", "show")] if command == "keys" else [[]]
     shown = ""
     for action in actions:
-        with pytest.raises(SystemExit):
-            main([command, *action, "--help-all"])
-        shown += capsys.readouterr().out
+        # Where --help shows every setting, there is no --help-all.
+        for flag in ("--help", "--help-all"):
+            with pytest.raises(SystemExit):
+                main([command, *action, flag])
+            shown += capsys.readouterr().out
     return set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", shown)) | {"--help", "--help-all", "--debug"}
 
 
