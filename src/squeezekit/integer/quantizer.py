@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from squeezekit.acceleration.folding import folded
-from squeezekit.acceleration.grouped_convolution import Depthwise
 from squeezekit.codec.encodings import Quantized
 from squeezekit.data.batches import Batches
 from squeezekit.data.image_set import ImageSet
@@ -41,6 +40,7 @@ from squeezekit.integer.reference import IntegerNetwork
 from squeezekit.modelfile.activation_ranges import ActivationRanges
 from squeezekit.modelfile.sqz import read_sqz
 from squeezekit.networks.fire import Fire
+from squeezekit.networks.fire_variants import FireVariant
 from squeezekit.networks.squeezenet import Head as NetworkHead
 from squeezekit.networks.squeezenet import SqueezeNet
 from squeezekit.system.errors import SqueezekitError
@@ -138,7 +138,7 @@ class _Quantiser:
 
     def plan(self) -> Plan:
         layers = [(f"features.{name}", module) for name, module in self._network.features.named_children()]
-        layers = [(name, module) for name, module in layers if not isinstance(module, nn.ReLU)]
+        layers = [(name, module) for name, module in layers if not isinstance(module, nn.ReLU | nn.Identity)]
         current = 0
         while layers:
             name, module = layers.pop(0)
@@ -162,10 +162,11 @@ class _Quantiser:
             self._convolve(f"{name}.bypass", fire.bypass, source, residual)
         elif fire.bypass is not None:
             residual = source
-        below = self._spans[f"{name}.squeeze"][0] if fire.gated else 0.0
+        gated = isinstance(fire, FireVariant) and fire.gated
+        below = self._spans[f"{name}.squeeze"][0] if gated else 0.0
         squeezed = self._map_of(f"{name}.squeeze", fire.squeeze, source, low=below)
         self._convolve(f"{name}.squeeze", fire.squeeze, source, squeezed)
-        if fire.gated:
+        if gated:
             squeezed = self._gate(squeezed)
         branches = {f"{name}.{kind}": branch for kind, branch in fire.expands().items()}
         high = max(self._spans[branch][1] for branch in branches)
@@ -277,7 +278,7 @@ class _Quantiser:
                 first,
                 pooled,
                 residual,
-                depthwise=isinstance(module, Depthwise),
+                depthwise=module.groups > 1,
             )
         )
         return target

@@ -19,6 +19,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+from squeezekit.acceleration.folding import build_folded
 from squeezekit.codec.byte_model import MOST_BYTES, code_text, fresh_text
 from squeezekit.codec.encodings import Quantized
 from squeezekit.codec.range_coder import decoder, encoder, exhausted, finished
@@ -108,7 +109,7 @@ class Sqz:
 
     def build(self) -> nn.Module:
         """The network with its weights, ready for use."""
-        network = self.network.build()
+        network = build_folded(self.network)
         network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in self.arrays().items()})
         return network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
@@ -207,7 +208,7 @@ def _about(about: Any) -> tuple[NetworkConfig, tuple[str, ...]]:
 def _check_weights(network: NetworkConfig, weights: Mapping[str, Array | Quantized]) -> None:
     # Without memory: a small file can name a huge network.
     with torch.device("meta"):
-        expected = {name: tuple(tensor.shape) for name, tensor in network.build().state_dict().items()}
+        expected = {name: tuple(tensor.shape) for name, tensor in build_folded(network).state_dict().items()}
     if {name: tuple(part.shape) for name, part in weights.items()} != expected:
         raise SqueezekitError("damaged: its weights are not those of its network; get the file again")
     if any(not isinstance(part, Quantized) and part.dtype != np.float32 for part in weights.values()):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from squeezekit.data.batches import Batch
-from squeezekit.networks.named_layers import NamedLayers, Weighted, along
+from squeezekit.networks.named_layers import NamedLayers, Weighted, along, logits_of_one_side
 
 
 @torch.no_grad()
@@ -43,7 +43,7 @@ def correct_biases(network: NamedLayers, wanted: Mapping[Weighted, Tensor], batc
     try:
         network.eval()
         # All at once, since each layer's correction needs the mean of those before it; and no mirror images.
-        network.logits_of_one_side(torch.cat([images for images, _labels in batches]))
+        logits_of_one_side(network, torch.cat([images for images, _labels in batches]))
     finally:
         for handle in handles:
             handle.remove()

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from squeezekit.data.batches import Batch
-from squeezekit.networks.named_layers import NamedLayers, Weighted
+from squeezekit.networks.named_layers import NamedLayers, Weighted, logits_of_one_side
 
 # Places of a map that the inputs' covariance is taken from: neighbours tell much the same.
 PLACES = 64
@@ -134,6 +134,6 @@ def fisher_information(network: NamedLayers, layers: Sequence[Weighted], batches
 
 def _backward(network: NamedLayers, images: Tensor) -> None:
     # Not the mean with the mirror image: each layer is to see an image once.
-    logits = network.logits_of_one_side(images)
+    logits = logits_of_one_side(network, images)
     labels = logits.detach().softmax(1).multinomial(1).squeeze(1)
     F.cross_entropy(logits, labels, reduction="sum").backward()  # type: ignore[no-untyped-call]

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from squeezekit.acceleration.folding import folded, unfolded
 from squeezekit.data.image_set import ImageSet
 from squeezekit.inference.model import load_model
+from squeezekit.inference.onnx_network import OnnxNetwork
 from squeezekit.networks.config import NetworkConfig
-from squeezekit.networks.named_layers import NamedLayers
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.training.run_folder import Run
 from squeezekit.training.train import train
@@ -37,7 +37,7 @@ class Trained:
     def __init__(self, model: str | Path) -> None:
         loaded = load_model(model)
         self.name, self._network, self._loaded = str(model), loaded.network, loaded
-        if not (isinstance(loaded.network, NamedLayers) or Path(loaded.name).is_dir()):
+        if isinstance(loaded.network, OnnxNetwork):
             raise SqueezekitError(f"{model}: cannot be trained; give a .sqz file, a run folder, or a name in squeezekit models")
         self.network = loaded.config.name
         self.fields = loaded.config.model_dump(exclude=DECIDED_ANEW)
@@ -52,7 +52,10 @@ class Trained:
 
     def _like(self, network: NetworkConfig, images: Tensor) -> nn.Module:
         """With batch normalization where `network` has it, and only there."""
-        trained, wanted = self._network, getattr(network, "batch_norm", None)
-        if not isinstance(trained, NamedLayers) or wanted in (None, getattr(trained.config, "batch_norm", None)):
+        trained, own = self._network, self._loaded.config
+        # A network without such a field may have batch normalization all the same, which a .sqz file never has.
+        has = getattr(own, "batch_norm", Path(self._loaded.name).is_dir())
+        wanted = getattr(network, "batch_norm", True)
+        if has == wanted:
             return trained
-        return unfolded(trained, images) if wanted else folded(trained)
+        return unfolded(trained, images, own) if wanted else folded(trained)
