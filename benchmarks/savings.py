@@ -1,6 +1,6 @@
 """What does each saving in a training step bring? The step as it is against the step without one of them, in turn.
 
-    python benchmarks/savings.py [--networks squeezenet-cifar squeezenet-late] [--rounds 3] [--steps 20] [--batch-size 64] [--batch-norm]
+    python benchmarks/savings.py [--networks squeezenet-cifar fast] [--rounds 3] [--steps 20] [--batch-size 64] [--batch-norm]
 
 Batches of random images, 3 × 32 × 32, in memory; Adam, the precision that training would choose.
 Prints one JSON line a measurement (images/s, the median step of a fresh process), then for each saving the median over

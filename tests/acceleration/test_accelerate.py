@@ -14,7 +14,7 @@ from squeezekit.networks import network_config
 # Kernels that share their work among all cores.
 pytestmark = pytest.mark.alone
 
-EXACT = {"rtol": 1e-10, "atol": 1e-12}
+EXACT = {"rtol": 1e-10, "atol": 1e-11}
 SLIM = {"base_e": 8, "incr_e": 8, "stem_width": 8}
 NORMED = {"batch_norm": True}
 NETWORKS = [

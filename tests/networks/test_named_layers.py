@@ -20,12 +20,13 @@ def found(network):
 def test_branches_share_the_norm_behind_them():
     network = network_config("squeezenet-cifar", bypass="complex", **SLIM).build()
     layers = {layer.name: layer for layer in named_layers(network)}
-    fire = network.features[4]
+    fire = network.get_submodule("features.5")
     assert [*layers][:2] == ["features.0", "features.3.squeeze"]
     assert layers["features.0"].norm is network.features.norm
     assert layers["features.5.expand1x1"].norm is layers["features.5.expand3x3"].norm is fire.expand_norm
     assert [layers[f"features.5.{name}"].part for name in ("expand1x1", "expand3x3")] == [slice(0, 8), slice(8, 16)]
-    assert layers["features.5.bypass.0"].norm is fire.bypass[1] and layers["classifier.1"].norm is None
+    # Named as where nothing is normalized.
+    assert layers["features.5.bypass"].norm is fire.bypass[1] and layers["classifier.1"].norm is None
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from squeezekit.acceleration.kernel_cache import kernels_ready, stamp
 from squeezekit.system.atomic_io import write_bytes
 from squeezekit.system.file_lock import one_at_a_time
 
 # Between them, these networks need every kernel.
-NETWORKS = (
+NETWORKS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("squeezenet-cifar", {"base_e": 8, "incr_e": 8, "stem_width": 8, "depth": 3, "batch_norm": True, "bypass": "simple"}),
     ("squeezenet-cifar", {"base_e": 8, "incr_e": 8, "stem_width": 8, "depth": 2, "batch_norm": True, "pool_size": 3}),
     ("squeezenet-cifar", {"base_e": 8, "incr_e": 8, "stem_width": 8, "depth": 2}),

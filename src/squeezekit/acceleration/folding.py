@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from squeezekit.networks.config import NetworkConfig
+from squeezekit.networks.fire import Fire
 from squeezekit.networks.named_layers import FoldedLayer, NamedLayer, affine, logits_of_one_side, named_layers, per_channel
 from squeezekit.networks.tracing import BatchNorm, Weighted
 from squeezekit.system.errors import SqueezekitError
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class ChannelAffine(nn.Module):
@@ -27,12 +31,12 @@ class ChannelAffine(nn.Module):
 
 
 def layers(network: nn.Module) -> list[FoldedLayer]:
-    """Every convolution and linear layer, in the order in which they compute, with the normalization behind it or its own bias."""
+    """Every convolution and linear layer, in the order in which they compute, with the normalization behind it."""
     return [layer.folded() for layer in named_layers(network)]
 
 
 @torch.no_grad()
-def folded(network: nn.Module) -> nn.Module:
+def folded(network: Network) -> Network:
     """The same network, in evaluation mode, without batch normalization: a copy, or itself where it has none."""
     if not _has_norms(network):
         return network.eval()
@@ -43,7 +47,7 @@ def folded(network: nn.Module) -> nn.Module:
 
 
 def build_folded(config: NetworkConfig) -> nn.Module:
-    """The untrained network of a configuration, as `folded` makes it of a trained one: the names of its tensors are those of a file."""
+    """The untrained network of a configuration as `folded` makes it; the names of its tensors are those in a `.sqz` file."""
     network = config.folded().build()
     with torch.no_grad():
         return _without_norms(network) if _has_norms(network) else network
@@ -53,7 +57,7 @@ def _has_norms(network: nn.Module) -> bool:
     return any(isinstance(module, BatchNorm) for module in network.modules())
 
 
-def _without_norms(network: nn.Module) -> nn.Module:
+def _without_norms(network: Network) -> Network:
     """`network`, in place, each normalization part of the layers before it, or else a `ChannelAffine`."""
     found, folded_norms = named_layers(network), set[BatchNorm]()
     for named in found:
@@ -69,6 +73,9 @@ def _without_norms(network: nn.Module) -> nn.Module:
         elif isinstance(module, BatchNorm) and module.running_mean is not None:
             gain, mean, bias = affine(module)
             network.set_submodule(name, ChannelAffine(gain, bias - mean * gain))
+    for module in network.modules():
+        if isinstance(module, Fire) and isinstance(module.bypass, nn.Sequential):
+            module.bypass = module.bypass[0]
     return network
 
 

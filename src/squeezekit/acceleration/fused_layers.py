@@ -91,4 +91,5 @@ class PaddedStem(nn.Conv2d):
         if not x.is_cuda:
             return super().forward(x)
         x, weight = (F.pad(each, (0, 0, 0, 0, 0, 8 - self.in_channels)) for each in (x, self.weight))
-        return self._conv_forward(x, weight, self.bias)
+        out: Tensor = self._conv_forward(x, weight, self.bias)
+        return out

@@ -23,7 +23,7 @@ class Grouped(nn.Conv2d):
 
     @staticmethod
     def serves(layer: nn.Conv2d) -> bool:
-        """Whether `layer` can be one, and be faster: few channels, square and padded with zeros, not depthwise as `Depthwise` is."""
+        """Whether `layer` can be one, and be faster: few channels, square, padded with zeros."""
         square = all(len({*sizes}) == 1 for sizes in (layer.dilation, layer.padding)) and layer.padding_mode == "zeros"
         return layer.groups > 1 and layer.in_channels <= FEW_CHANNELS and square and not isinstance(layer.padding, str)
 

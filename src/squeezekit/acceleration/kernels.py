@@ -1,6 +1,6 @@
 """Loops over channels-last feature maps on the CPU, each value read as seldom as can be.
 
-Feature maps are NumPy arrays whose last dimension is the channels: float64, float32, or uint16 holding the bits of bfloat16, which is
+They are NumPy arrays whose last dimension is the channels: float64, float32, or uint16 holding the bits of bfloat16, which is
 widened to float32 as it is read and rounded to nearest, ties to even, as it is written. Sums are taken in float32 over a few
 rows (float64 for float64) and in float64 over all. Rows are dealt out to `parts` threads; NaN stays NaN.
 """

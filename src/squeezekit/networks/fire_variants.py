@@ -14,8 +14,9 @@ class FireVariant(Fire):
 
     Shapes: [n, in_channels, h, w] -> [n, expand1x1 + expand3x3 (+ squeeze, with `depthwise`), h, w].
 
-    `depthwise`, 0 or odd, is the side of the third branch's filters, one for each squeezed channel. With `gated`, the squeeze layer
-    makes twice its channels, and one half is multiplied by the sigmoid of the other (Dauphin et al., 2017, arXiv 1612.08083).
+    `depthwise`, 0 or odd, is the side of the third branch's filters, one for each squeezed channel. With `gated`, the squeeze
+    layer makes twice its channels, and one half is multiplied by the sigmoid of the other (Dauphin et al., 2017, arXiv
+    1612.08083).
     Neither is in the SqueezeNet paper. Raises ValueError for an even side.
     """
 

@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from squeezekit.networks.tracing import BatchNorm, Weighted, traced
+from squeezekit.networks.fire import Fire
+from squeezekit.networks.tracing import BatchNorm, traced
+from squeezekit.networks.tracing import Weighted as Weighted
 
 JOINING = (torch.cat, torch.concat, torch.concatenate)
 # The dimension of channels in [n, c, h, w].
@@ -84,8 +86,8 @@ def named_layers(network: nn.Module) -> list[NamedLayer]:
             module = modules[layer]
             assert isinstance(module, Weighted)
             part = slice(first, first := first + len(module.weight)) if len(seen[0]) > 1 else slice(None)
-            found[layer] = NamedLayer(layer, module, norm, part)
-    return [found.get(name) or NamedLayer(name, modules[name]) for name in layers]  # type: ignore[arg-type]
+            found[layer] = NamedLayer(_name_when_folded(layer, modules), module, norm, part)
+    return [found.get(name) or NamedLayer(name, modules[name]) for name in layers]
 
 
 def logits_of_one_side(network: nn.Module, images: Tensor) -> Tensor:
@@ -101,7 +103,8 @@ def per_channel(values: Tensor, weight: Tensor) -> Tensor:
 
 
 # Names that other rooms still use.
-NamedLayers, along = nn.Module, per_channel
+NamedLayers = nn.Module
+along = per_channel
 
 
 def _calls(graph: fx.Graph, modules: dict[str, nn.Module], kind: Any) -> dict[str, list[fx.Node]]:
@@ -113,10 +116,17 @@ def _calls(graph: fx.Graph, modules: dict[str, nn.Module], kind: Any) -> dict[st
     return calls
 
 
+def _name_when_folded(name: str, modules: dict[str, nn.Module]) -> str:
+    """The bypass of a Fire module is a convolution alone where nothing normalizes it."""
+    parent = name.rpartition(".")[0]
+    fire = modules.get(parent.rpartition(".")[0])
+    return parent if isinstance(fire, Fire) and fire.bypass is modules[parent] else name
+
+
 def _layers_before(norm: fx.Node, modules: dict[str, nn.Module]) -> list[str]:
     """The layers whose outputs a normalization sees, in the order of their channels; empty where anything else is among it."""
     source: Any = norm.args[0]
-    branches = [source]
+    branches: Any = [source]
     if source.target in JOINING and len(source.users) == 1:
         tensors, dim = (*source.args, source.kwargs.get("dim", 0))[:2]
         branches = tensors if dim in CHANNELS and isinstance(tensors, list | tuple) else []

@@ -18,7 +18,7 @@ class _Tracer(fx.Tracer):
         self._whole = whole
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        if isinstance(m, Weighted | BatchNorm | self._whole):
+        if isinstance(m, (Weighted, BatchNorm, *self._whole)):
             return True
         return not isinstance(m, nn.Sequential) and not any(isinstance(inside, Weighted | BatchNorm) for inside in m.modules())
 
