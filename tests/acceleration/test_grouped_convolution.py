@@ -52,7 +52,7 @@ def test_a_depthwise_one_in_bf16_is_that_in_fp32_nearly(bias, images):
 
 @pytest.mark.parametrize("kind", [FloatConv2d, Grouped])
 def test_dilated_depthwise_gradients_are_right_in_bf16(kind):
-    """torch 2.13's own are not; when they are, `FloatConv2d` can go."""
+    """torch 2.13's own are not on every processor."""
     torch.manual_seed(0)
     layer = kind(12, 12, 7, padding=9, dilation=3, groups=12)
     plain = torch.nn.Conv2d(12, 12, 7, padding=9, dilation=3, groups=12)
@@ -66,11 +66,8 @@ def test_dilated_depthwise_gradients_are_right_in_bf16(kind):
         assert y.dtype == seen.dtype
         return torch.autograd.grad(y.float().square().sum(), [seen, *module.parameters()])
 
-    def errors(module):
-        pairs = zip(gradients(plain, False), gradients(module, True), strict=True)
-        return [float((near.float() - exact).norm() / exact.norm()) for exact, near in pairs]
-
-    assert max(errors(layer)) < 0.02 and max(errors(plain)) > 0.1
+    for exact, near in zip(gradients(plain, False), gradients(layer, True), strict=True):
+        assert (near.float() - exact).norm() < 0.02 * exact.norm()
 
 
 def test_a_blur_in_bf16_is_that_in_fp32_nearly():

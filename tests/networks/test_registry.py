@@ -48,7 +48,7 @@ def test_its_layers_are_found_with_their_normalization():
 
 
 def test_it_is_trained_compressed_evaluated_and_exported(own_run, tmp_path):
-    assert own_run.config.network == network_config("own-network", channels=1)
+    assert (own_run.config.network.name, own_run.config.network.channels) == ("own-network", 1)
     made = compress(own_run.folder, tmp_path / "own.sqz", max_drop=100, minutes=0)
     file = read_sqz(tmp_path / "own.sqz")
     assert made.bytes < 6000 and file.self_check.difference(file.build(), file.network) < 1e-3

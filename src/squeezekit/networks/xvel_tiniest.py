@@ -70,7 +70,7 @@ class TiniestBlock(nn.Module):
 class FloatConv2d(nn.Conv2d):
     """A convolution in the type of its weights also beside bf16: [n, i, h, w] -> [n, o, h', w'].
 
-    torch 2.13 computes the gradient of dilated depthwise filters wrongly in bf16 on a CPU.
+    torch 2.13 computes the gradient of dilated depthwise filters wrongly in bf16 on CPUs with instructions for it.
     """
 
     def forward(self, x: Tensor) -> Tensor:
