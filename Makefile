@@ -13,13 +13,13 @@ export MPLBACKEND := Agg
 
 demo: .venv/ready
 	rm -rf demo && mkdir demo
-	$(BIN)/squeezekit train --data digits --out demo/run --base-e 64 --incr-e 32 --stem-width 32 --epochs 15
-	$(BIN)/squeezekit evaluate demo/run
+	$(BIN)/squeezekit train --data digits --base-e 64 --incr-e 32 --stem-width 32 --epochs 15 -o demo/run
+	$(BIN)/squeezekit evaluate demo/run --pictures demo/run
 	$(BIN)/python examples/save_digits.py demo/pictures
 	$(BIN)/squeezekit predict demo/run demo/pictures --top 3
 	@echo
-	@echo 'curves in demo/run/curves.png; what next, with one folder of pictures for each class:'
-	@echo '  $(BIN)/squeezekit train --data FOLDER --out runs/mine'
+	@echo 'Curves are in demo/run/curves.png. Next, with a folder that holds one folder of pictures for each class:'
+	@echo '  $(BIN)/squeezekit train --data FOLDER -o runs/mine'
 
 # One process a core, each of one thread, since small networks leave a second one idle; then what needs the whole machine.
 test: .venv/ready

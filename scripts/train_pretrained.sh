@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# The networks in the box, from the images: a wide network, three small ones that learn its answers, all compressed.
+# The pretrained models, from the images: a wide network, three small ones that learn its outputs, all compressed.
 #
 #   scripts/train_pretrained.sh IMAGES OUT [--epochs E] [--rounds R] [--baselines] [--fused] [--beside]
 #
 # IMAGES: a folder with train/<class>/… and test/<class>/…; OUT: where runs and files are kept. On a GPU where there is one,
-# else on the CPU; docs/models/README.md says how long that takes. What is done is not done again, and what was stopped goes on
-# with the same command. --epochs E: of every training, --rounds R: of every round of compression, in place of the box's own.
+# else on the CPU; docs/results/models/README.md says how long that takes. What is done is not done again, and what was stopped
+# goes on with the same command. --epochs E: of every training, --rounds R: of every round of compression, in place of the
+# published numbers.
 # --baselines: also the networks that the leaderboard compares with, trained, in eight bits, and compressed. On a GPU --fused
 # trains faster after compiling, and --beside does at once what does not wait for another step, with a log of each in OUT.
 set -euo pipefail
@@ -57,7 +58,7 @@ train() {
         --recipe modern --batch-size 512 --learning-rate 0.1 --cutout 0.25 --epochs "${epochs:-40}" ${fused[@]+"${fused[@]}"} "$@"
 }
 
-# most NAME: bytes of a file of the box.
+# most NAME: the largest size of a pretrained model, in bytes.
 most() {
     case $1 in
         digits-nano) echo 8192 ;;
@@ -91,12 +92,12 @@ digits() {
 # Networks to compare with, as they are, in eight bits, and compressed at half a point of accuracy.
 compare() {
     local name own
-    for name in resnet8 resnet20 mobilenetv2-0.5 tiniest; do
-        # Without batch normalization Muon has nothing to do; this is what tiniest was published with.
+    for name in resnet8 resnet20 mobilenetv2_050 xvel-tiniest; do
+        # Without batch normalization Muon has nothing to do; this is what xvel-tiniest was published with.
         own=()
-        if [ $name = tiniest ]; then own=(--batch-size 128 --optimizer adamw --learning-rate 0.02); fi
+        if [ $name = xvel-tiniest ]; then own=(--batch-size 128 --optimizer adamw --learning-rate 0.02); fi
         train $name ${own[@]+"${own[@]}"}
-        [ -f "$out/$name-int8.onnx" ] || squeezekit export "$out/$name" --to onnx --int8 --data "$images" -o "$out/$name-int8.onnx"
+        [ -f "$out/$name-int8.onnx" ] || squeezekit export "$out/$name" --format onnx --int8 --data "$images" -o "$out/$name-int8.onnx"
         [ -f "$out/$name.sqz" ] || squeezekit compress "$out/$name" --resume ${rounds:+--epochs "$rounds"} -o "$out/$name.sqz" ||
             [ -f "$out/$name.sqz" ] # Written also where nothing meets the target.
     done
@@ -105,7 +106,7 @@ compare() {
 if [ -n "$baselines" ]; then step baselines compare; fi
 step digits digits
 train wide --mirrored --no-test --cutout 0.375
-# Pressures near those at which files of that size were made.
+# Rate weights at which files of about that size were made.
 step nano student nano 0.062 9
 step tiny student tiny 0.028 10
 step small student small 0.013 8

@@ -16,7 +16,7 @@ TINY = {"limit": 400, "base_e": 16, "incr_e": 16, "stem_width": 16, "depth": 2}
 
 def test_the_rate_rises_and_the_suggestion_lies_below_the_lowest_loss(tmp_path, capsys):
     flags = [part for name, value in TINY.items() for part in (f"--{name.replace('_', '-')}", str(value))]
-    assert main(["lr-range", "--data", "digits", "--plot", str(tmp_path / "rate.svg"), "--json", *flags]) == 0
+    assert main(["lr-range", "--data", "digits", "--out", str(tmp_path / "rate.svg"), "--json", *flags]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["rates"][0] == pytest.approx(1e-5) and found["rates"] == sorted(found["rates"])
     assert len(found["rates"]) == len(found["losses"]) <= 110

@@ -3,70 +3,58 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
 
+from squeezekit.cli import renamed
+from squeezekit.cli.parser import Parser
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.version import version
 
-
-class Parser(argparse.ArgumentParser):
-    """Errors are one sentence; flags are given whole, so that a new one never changes what an old script means."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
-
-    def error(self, message: str) -> NoReturn:
-        """Exit code 2."""
-        self.exit(2, f"squeezekit: {message}; see {self.prog} --help\n")
-
-
-COMMANDS = {
-    "train": "train a network on images and test it",
-    "lr-range": "find a learning rate in an epoch",
-    "search": "try networks and recipes of a space, and recommend one",
-    "crossval": "how good a network and recipe are, and how sure that is",
-    "report": "a page to read about runs, searches and cross-validations",
-    "compress": "make a trained network as small as its promise allows",
-    "export": "a trained network for other programs and chips: ONNX, C",
-    "evaluate": "measure a trained network, class by class",
-    "predict": "classify pictures",
-    "serve": "answer over HTTP",
-    "publish": "put a new version of a model where devices fetch it, signed",
-    "update": "fetch the newest version of a model, verify it, install it",
-    "keys": "make, rotate and show the keys that sign updates",
-    "models": "the trained networks in the box",
-    "inspect": "what is in a .sqz file, layer by layer, and where its bytes go",
-    "describe": "the layer table of a network: shapes, parameters, multiply-adds, memory",
-    "tensorboard": "watch the curves of a run",
+GROUPS = {
+    "train": {
+        "train": "train a network on images and test it",
+        "search": "try networks and recipes, and recommend one",
+        "cross-validate": "measure accuracy over folds, with a confidence interval",
+        "lr-range": "find a learning rate in one epoch",
+        "tensorboard": "watch the curves of a run",
+    },
+    "choose": {
+        "models": "list the pretrained models",
+        "describe": "show the layers of a network: shapes, parameters, memory",
+        "evaluate": "measure a trained network, class by class",
+        "predict": "classify pictures",
+        "report": "write an HTML report of runs and studies",
+    },
+    "shrink": {
+        "compress": "compress a trained network to a target of accuracy or size",
+        "inspect": "show what a .sqz file holds and where its bytes go",
+    },
+    "ship": {
+        "export": "write a trained network as ONNX, as C or as a web page",
+        "serve": "answer over HTTP",
+    },
+    "update": {
+        "keys": "create, rotate, renew and show the keys that sign updates",
+        "publish": "add a signed version of a model to an update repository",
+        "update": "fetch, verify and install the newest version of a model",
+    },
 }
+COMMANDS = {name: summary for commands in GROUPS.values() for name, summary in commands.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0 done, 1 failed, 2 wrong usage or input, 130 interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    parser = Parser(
-        prog="squeezekit",
-        description="Train, search, squeeze and ship image classifiers under half a megabyte.",
-        epilog="example: squeezekit train --data digits --out runs/digits",
-    )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, summary in COMMANDS.items():
-        # Only the command that is called is imported: torch takes seconds.
-        command = commands.add_parser(
-            name,
-            help=summary,
-            description=summary[0].upper() + summary[1:] + ".",
-            argument_default=argparse.SUPPRESS,
-        )
-        if name in given[:1]:
-            importlib.import_module(f"squeezekit.cli.{name.replace('-', '_')}").add_arguments(command)
-        command.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    settings = vars(parser.parse_args(given))
-    run, debug = settings.pop("run"), settings.pop("debug", False)
-    settings.pop("command")
+    debug = "--debug" in given
     try:
+        renamed.check(given)
+        settings = vars(_parser(given).parse_args(given))
+        run = settings.pop("run")
+        for name in ("command", "debug"):
+            settings.pop(name, None)
         return int(run(**settings))
     except SqueezekitError as error:
         if debug:
@@ -84,3 +72,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
         place = f"{error.filename}: " if error.filename else ""
         print(f"squeezekit: {place}{error.strerror or error}; check path, permissions and free space", file=sys.stderr)
         return 1
+
+
+def _parser(given: Sequence[str]) -> Parser:
+    """The parser of all commands, with the flags of the one that is given."""
+    parser = Parser(
+        prog="squeezekit",
+        description="Train, search, squeeze and ship image classifiers under half a megabyte.",
+    )
+    examples = ("train --data digits -o runs/digits", "predict digits-nano examples/three.png")
+    parser.explain(*examples, usage="COMMAND …", notes="squeezekit COMMAND --help shows examples and settings of a command.")
+    parser.description = f"{parser.description}\n\n{_overview()}"
+    parser.add_argument("--version", action="version", version=f"squeezekit {version()}", help="show the version")
+    parser.add_argument("-h", "--help", action="help", help="show this help")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, prog="squeezekit", help=argparse.SUPPRESS)
+    called = given[0] if given else ""
+    if called and not called.startswith("-") and called not in COMMANDS:
+        close = difflib.get_close_matches(called, COMMANDS, 1)
+        parser.error(f"'{called}' is not a command" + (f" (did you mean {close[0]}?)" if close else ""))
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, description=f"{summary[0].upper()}{summary[1:]}.", everything="--help-all" in given)
+        if name == called:
+            # Only the command that is called is imported: torch takes seconds.
+            importlib.import_module(f"squeezekit.cli.{name.replace('-', '_')}").add_arguments(command)
+            command.add_help_and_debug()
+    return parser
+
+
+def _overview() -> str:
+    """The commands, by what they are for."""
+    width = max(map(len, COMMANDS))
+    groups = (
+        "\n".join([f"{group}:", *(f"  {name:<{width}}  {summary}" for name, summary in commands.items())])
+        for group, commands in GROUPS.items()
+    )
+    return "\n\n".join(groups)

@@ -2,50 +2,79 @@
 
 from __future__ import annotations
 
-import argparse
 import json as jsonlib
+from pathlib import Path
 from typing import Any
 
+from squeezekit.cli.parser import Parser
 from squeezekit.system.console import say
+from squeezekit.system.errors import SqueezekitError
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """The flags of `compress`."""
-    parser.epilog = """examples:
-  squeezekit compress runs/photos -o photos.sqz
-  squeezekit compress runs/photos --max-drop 1 --epochs 8 -o photos.sqz
-  squeezekit compress runs/photos --max-bytes 100000 -o photos.sqz
-  squeezekit compress runs/tuned --delta-from photos.sqz -o photos-2.sqz"""
-    parser.add_argument("run_folder", metavar="RUN", help="the folder of a finished run")
-    parser.add_argument("-o", dest="out", metavar="FILE", required=True, help="the .sqz file to write")
-    parser.add_argument("--max-drop", type=float, metavar="POINTS", help="most points of validation accuracy to lose (0.5)")
-    parser.add_argument("--max-bytes", type=int, metavar="N", help="most bytes; then accuracy is what it comes to")
-    parser.add_argument("--method", metavar="NAME", help="squeezekit, or deep-compression as published (squeezekit)")
-    parser.add_argument("--epochs", type=int, metavar="N", help="epochs of each round of training (4; small sets: 400 steps)")
-    parser.add_argument(
-        "--rate-weight", type=float, metavar="λ", help="a single QAT round, at just this λ or from there to --max-bytes"
+    parser.explain(
+        "compress runs/digits -o digits.sqz",
+        "compress runs/digits --max-bytes 30000 -o digits-small.sqz",
+        usage="RUN -o FILE [--max-bytes N] [settings]",
     )
-    parser.add_argument("--delta-from", metavar="FILE", help="make the delta from this .sqz file small (publish)")
-    parser.add_argument("--minutes", type=float, metavar="M", help="begin no round of training after so long (0: PTQ only)")
-    parser.add_argument("--data", metavar="DATA", help="where the run's images are now")
-    parser.add_argument("--teacher", metavar="RUN", help="learn the answers of this run's network (the run's own)")
-    parser.add_argument("--device", metavar="NAME", help="where to train and measure: cpu, cuda or auto (auto)")
-    parser.add_argument("--resume", action="store_true", help="go on with what was stopped")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("run_folder", metavar="RUN", help="the folder of a finished run")
+    parser.add_out("FILE", ".sqz file to write")
+    parser.add_argument(
+        "--max-drop",
+        type=float,
+        metavar="POINTS",
+        help="target: lose at most so many percentage points of validation accuracy (default 0.5, none with --max-bytes)",
+    )
+    parser.add_argument(
+        "--max-bytes", type=int, metavar="N", help="target: a file of at most N bytes, as accurate as that allows"
+    )
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        metavar="N",
+        help="epochs of a round of quantisation-aware training (default 4; 400 steps for small data sets)",
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        metavar="M",
+        help="start no further round of training after M minutes; 0: post-training quantisation only",
+    )
+    parser.add_argument(
+        "--delta-from", metavar="FILE", help="stay close to this earlier .sqz file, so that an update from it is a small delta"
+    )
+    parser.add_argument("--data", metavar="DATA", help="where the images of the run are now, if they have moved")
+    parser.add_argument("--device", metavar="NAME", help="where to train and measure: cpu, cuda or auto (default auto)")
+    parser.add_argument(
+        "--method", metavar="NAME", help=parser.seldom("squeezekit, or deep-compression as published (default squeezekit)")
+    )
+    parser.add_argument(
+        "--rate-weight",
+        type=float,
+        metavar="λ",
+        help=parser.seldom("one round with this rate weight λ, the cost of a bit in the loss; it starts there with --max-bytes"),
+    )
+    parser.add_argument(
+        "--teacher", metavar="RUN", help=parser.seldom("learn from the outputs of this run's network (default: the run itself)")
+    )
+    parser.add_argument("--resume", action="store_true", help="continue a compression that was stopped")
+    parser.add_json()
     parser.set_defaults(run=run)
 
 
 def run(*, run_folder: str, out: str, json: bool = False, **options: Any) -> int:
-    """Compress, print the story; 1 when the target is missed."""
-    from squeezekit.compression.compress import compress
+    """Compress, print the stages; 1 when the target is not met."""
+    import squeezekit as sk
 
-    result = compress(run_folder, out, **options)
+    _check_run(run_folder)
+    result = sk.compress(run_folder, out, **options)
     if json:
         print(jsonlib.dumps(result.as_json()))
     else:
         for stage in result.stages:
             print(
-                f"{stage.name:<36} {stage.bytes:>10,} bytes  {stage.density:6.1%} not zero  "
+                f"{stage.name:<36} {stage.bytes:>10,} bytes  {stage.density:6.1%} nonzero  "
                 f"{stage.bits:6.3f} bits a weight  validation {stage.accuracy:.2%}"
             )
         if result.test:
@@ -54,5 +83,13 @@ def run(*, run_folder: str, out: str, json: bool = False, **options: Any) -> int
         if result.delta_bytes is not None:
             print(f"delta from {options['delta_from']}: {result.delta_bytes:,} bytes ({result.delta_bytes / result.bytes:.1%})")
     if not result.met_target:
-        say(f"target missed: {result.file} is the closest; allow a larger --max-drop or --max-bytes, or give more --epochs")
+        say(f"target missed: {result.file} is the closest; relax --max-drop or --max-bytes, or raise --epochs")
     return 0 if result.met_target else 1
+
+
+def _check_run(folder: str) -> None:
+    """What else is a MODEL has been compressed, or has no training to continue."""
+    from squeezekit.pretrained.files import pretrained_names
+
+    if Path(folder).expanduser().is_file() or (folder in pretrained_names() and not Path(folder).exists()):
+        raise SqueezekitError(f"{folder}: is a file; compress takes the run folder that squeezekit train has written")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import csv as csvlib
 import json as jsonlib
 import sys
@@ -11,33 +10,38 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from squeezekit.cli.fields import add_fields
+from squeezekit.cli.parser import Parser
+from squeezekit.cli.settings_flags import MATTERS, add_fields
+from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.layer_table import LayerTable, Shape, layer_table
 from squeezekit.networks.registry import NETWORKS, network_config
 from squeezekit.networks.squeezenet import SqueezeNetConfig
+from squeezekit.system.errors import SqueezekitError
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """The flags of `describe`."""
-    parser.epilog = """examples:
-  squeezekit describe squeezenet-cifar
-  squeezekit describe squeezenet1_0 --compare alexnet
-  squeezekit describe squeezenet-late --classes 100 --image-size 64 --json
-  squeezekit describe squeezenet-late --squeeze-ratio 0.25 --bypass simple"""
-    parser.usage = "%(prog)s NETWORK [--classes N] [--image-size N] [--compare NETWORK] [--json | --csv] [any field below]"
-    parser.add_argument("network", metavar="NETWORK", help=", ".join(NETWORKS))
-    parser.add_argument("--compare", metavar="NETWORK", help="say how many times fewer parameters than this one")
+    parser.explain(
+        "describe squeezenet1_0 --compare alexnet",
+        "describe cifar10-tiny",
+        usage="MODEL [--compare MODEL] [settings of a preset]",
+        notes="To change a preset: squeezekit describe squeezenet-late --squeeze-ratio 0.25",
+    )
+    presets = f"a network preset ({', '.join(NETWORKS)})"
+    parser.add_model(f"{presets}, a run folder, a .sqz or .onnx file, or a pretrained model")
+    parser.add_argument("--compare", metavar="MODEL", help="print how many times more parameters this one has")
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print as JSON")
     output.add_argument("--csv", action="store_true", help="print the layers as CSV")
-    add_fields(parser, "network (defaults: those of squeezenet-cifar)", SqueezeNetConfig, leave={"name", "mean", "std"})
+    title = "settings of a preset (defaults: those of squeezenet-cifar)"
+    add_fields(parser, title, SqueezeNetConfig, leave={"name", "mean", "std"}, matters={"classes", "channels", *MATTERS})
     parser.set_defaults(run=run)
 
 
-def run(*, network: str, compare: str | None = None, json: bool = False, csv: bool = False, **fields: Any) -> int:
+def run(*, model: str, compare: str | None = None, json: bool = False, csv: bool = False, **fields: Any) -> int:
     """Print the layer table."""
-    table = layer_table(network_config(network, **fields))
-    other = layer_table(network_config(compare)) if compare else None
+    table = layer_table(_config(model, fields))
+    other = layer_table(_config(compare, {})) if compare else None
     ratio = {"compared": compare, "ratio": other.parameters / table.parameters} if other else {}
     if json:
         print(jsonlib.dumps(table.as_json() | ratio))
@@ -48,6 +52,25 @@ def run(*, network: str, compare: str | None = None, json: bool = False, csv: bo
         if other:
             print(f"{other.parameters / table.parameters:.1f} × fewer parameters than {compare} ({other.parameters:,})")
     return 0
+
+
+def _config(model: str, fields: dict[str, Any]) -> NetworkConfig:
+    """Of a preset, its `fields` changed, or of a MODEL; raises SqueezekitError."""
+    from squeezekit.inference.model import load_model
+    from squeezekit.pretrained.files import model_path
+
+    if model in NETWORKS:
+        return network_config(model, **fields)
+    try:
+        path = model_path(model)
+    except SqueezekitError:
+        message = f"{model}: is neither a MODEL nor a network preset; choose one of {', '.join(NETWORKS)}"
+        raise SqueezekitError(message) from None
+    if fields:
+        raise SqueezekitError(
+            f"{model}: is trained, its settings cannot change; leave out --{next(iter(fields)).replace('_', '-')}"
+        )
+    return load_model(path).config
 
 
 def _print_table(table: LayerTable) -> None:

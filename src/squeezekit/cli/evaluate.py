@@ -2,58 +2,56 @@
 
 from __future__ import annotations
 
-import argparse
 import json as jsonlib
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from squeezekit.cli.parser import Parser
 from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """The flags of `evaluate`."""
-    parser.epilog = """examples:
-  squeezekit evaluate runs/digits
-  squeezekit evaluate runs/photos --split validation --json
-  squeezekit evaluate photos.sqz --data photos/ --robustness"""
-    parser.add_argument("model", metavar="MODEL", help="a run folder, a .sqz or an .onnx file, or a name in squeezekit models")
+    parser.explain(
+        "evaluate digits-nano --data digits",
+        "evaluate runs/digits --pictures pictures",
+        usage="MODEL [--data DATA] [settings]",
+    )
+    parser.add_model()
     parser.add_argument(
-        "--data", metavar="DATA", help="other images than those of the run, with the same classes; a file needs it"
+        "--data", metavar="DATA", help="images to measure, of the same classes (default: those of the run; a file needs it)"
     )
     parser.add_argument("--split", choices=("test", "validation"), help="which images (default test)")
+    parser.add_argument("--pictures", metavar="DIR", help="draw confusion.png and mistakes.png into this folder")
     parser.add_argument(
-        "--pictures", metavar="DIR", help="where the two pictures go (default: the run folder, or beside the file)"
+        "--robustness",
+        action="store_true",
+        help="also measure up to 2,000 test images with blur, noise, low contrast and JPEG compression",
     )
-    parser.add_argument(
-        "--robustness", action="store_true", help="also on up to 2,000 test images that are blurred, noisy, pale or compressed"
-    )
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_json()
     parser.set_defaults(run=run)
 
 
-def run(*, model: str, json: bool = False, pictures: str | None = None, robustness: bool = False, **options: str) -> int:
-    """Evaluate, draw confusion matrix and mistakes, print the result."""
-    from squeezekit.inference.evaluation import evaluate
+def run(*, model: str, json: bool = False, pictures: str | None = None, robustness: bool = False, **options: Any) -> int:
+    """Evaluate, print the result."""
+    import squeezekit as sk
     from squeezekit.inference.robustness import robustness as on_corrupted
-    from squeezekit.reporting.figures import draw_confusion, draw_mistakes
 
     if robustness and options.get("split") == "validation":
-        raise SqueezekitError("--robustness corrupts test images; leave out --split validation")
-    evaluation = evaluate(model, **options)  # type: ignore[arg-type]
-    place = Path(model).expanduser()
-    folder = Path(pictures).expanduser() if pictures else place if place.is_dir() else place.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    drawn = [draw_confusion(evaluation, folder / "confusion.png"), draw_mistakes(evaluation, folder / "mistakes.png")]
-    say("pictures in " + ", ".join(str(path) for path in drawn))
+        raise SqueezekitError("--robustness measures test images; leave out --split validation")
+    evaluation = sk.evaluate(model, **options)
+    if pictures:
+        _draw(evaluation, Path(pictures).expanduser())
     corrupted = on_corrupted(model, options.get("data")) if robustness else []
     if json:
         print(jsonlib.dumps(evaluation.as_json() | ({"robustness": [vars(each) for each in corrupted]} if corrupted else {})))
         return 0
-    table = Table("class", *(("precision", "recall", "f1", "images")))
+    table = Table("class", "precision", "recall", "f1", "images")
     for name, row in evaluation.per_class.items():
         table.add_row(escape(name), *(f"{row[k]:.3f}" for k in ("precision", "recall", "f1")), str(row["images"]))
     Console(highlight=False).print(table)
@@ -65,3 +63,11 @@ def run(*, model: str, json: bool = False, pictures: str | None = None, robustne
     for each in corrupted:
         print(f"{each.kind:<10} {each.strength:>5g}  accuracy {each.accuracy:.2%} of {each.images} images")
     return 0
+
+
+def _draw(evaluation: Any, folder: Path) -> None:
+    from squeezekit.reporting.figures import draw_confusion, draw_mistakes
+
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = [draw_confusion(evaluation, folder / "confusion.png"), draw_mistakes(evaluation, folder / "mistakes.png")]
+    say("pictures in " + ", ".join(str(path) for path in drawn))

@@ -2,35 +2,57 @@
 
 from __future__ import annotations
 
-import argparse
 import json as jsonlib
+from pathlib import Path
+from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from squeezekit.cli.parser import Parser
+from squeezekit.system.errors import SqueezekitError
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """The flags of `inspect`."""
-    parser.epilog = """examples:
-  squeezekit inspect photos.sqz
-  squeezekit inspect cifar10-tiny --json"""
-    parser.add_argument("file", metavar="FILE", help="a .sqz file, or a name that squeezekit models lists")
-    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    parser.explain(
+        "inspect cifar10-tiny",
+        "inspect digits-nano --json",
+        usage="MODEL [--json]",
+    )
+    parser.add_model("a .sqz file, or a pretrained model (squeezekit models lists them)")
+    parser.add_json("print everything as JSON")
     parser.set_defaults(run=run)
 
 
-def run(*, file: str, json: bool = False) -> int:
-    """Print what a file holds; 1 when its network does not answer as it should."""
+def run(*, model: str, json: bool = False) -> int:
+    """Print what a file holds; 1 when its self-check fails."""
     from squeezekit.modelfile.inspection import inspect
-    from squeezekit.pretrained.files import model_path
 
-    found = inspect(model_path(file))
+    found = inspect(sqz_file(model))
     if json:
         print(jsonlib.dumps(found.as_json()))
-        return 1 if found.self_check is False else 0
+    else:
+        _print(found)
+    return 1 if found.self_check is False else 0
+
+
+def sqz_file(model: str) -> Path:
+    """The `.sqz` file of a MODEL; raises SqueezekitError for the other kinds, with the command that makes one."""
+    from squeezekit.pretrained.files import model_path
+
+    path = model_path(model)
+    if path.is_dir():
+        raise SqueezekitError(f"{model}: is a folder; write its .sqz file with squeezekit compress {model} -o FILE")
+    if path.suffix == ".onnx":
+        raise SqueezekitError(f"{model}: is an ONNX file; give the .sqz file that it was exported from")
+    return path
+
+
+def _print(found: Any) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
     console = Console(highlight=False)
-    table = Table("tensor", "encoding", "shape", "numbers", "not zero", "bytes", "bits each")
+    table = Table("tensor", "encoding", "shape", "numbers", "nonzero", "bytes", "bits each")
     for tensor in found.tensors:
         shape = "×".join(str(side) for side in tensor.shape)
         numbers = (f"{tensor.numbers:,}", f"{tensor.density:.1%}", f"{tensor.bytes:,}", f"{tensor.bits:.2f}")
@@ -40,7 +62,7 @@ def run(*, file: str, json: bool = False) -> int:
     print(f"{found.bytes:,} bytes, {found.numbers:,} numbers, {found.bits:.3f} bits each; bytes by section: {sections}")
     print(f"network {found.network.name}, {len(found.classes)} classes: {', '.join(found.classes)}")
     if found.stages:
-        table = Table("stage", "bytes", "not zero", "bits a weight", "validation accuracy")
+        table = Table("stage", "bytes", "nonzero", "bits a weight", "validation accuracy")
         for stage in found.stages:
             numbers = (f"{stage.bytes:,}", f"{stage.density:.1%}", f"{stage.bits:.3f}", f"{stage.accuracy:.2%}")
             table.add_row(escape(stage.name), *numbers)
@@ -49,7 +71,6 @@ def run(*, file: str, json: bool = False) -> int:
         accuracy = ", ".join(f"{name} {value:.2%}" for name, value in provenance.accuracy.items())
         print(f"made by squeezekit {provenance.squeezekit}, recipe {provenance.recipe.get('name')}; accuracy: {accuracy}")
     if calibration := found.probability_calibration:
-        print(f"unsure below {calibration.threshold:.1%}, temperature {calibration.temperature:g}")
+        print(f"unsure below {calibration.threshold:.1%}; temperature {calibration.temperature:g}")
     if found.self_check is not None:
-        print(f"self-check {'passed' if found.self_check else 'FAILED: the network does not answer as it should'}")
-    return 1 if found.self_check is False else 0
+        print(f"self-check {'passed' if found.self_check else 'FAILED: the network does not compute the outputs in the file'}")

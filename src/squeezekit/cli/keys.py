@@ -2,63 +2,75 @@
 
 from __future__ import annotations
 
-import argparse
 import json as jsonlib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from squeezekit.cli.parser import Parser
 from squeezekit.cli.signing import ROLES, add_signing_arguments, by_role, days, needs_tuf, passphrases
 from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
 
-SUMMARIES = {
-    "create": "a new repository, and keys for it",
-    "rotate": "replace the keys of a role, revoking the old ones",
-    "renew": "sign again what expires soon; for a nightly job",
-    "show": "who may sign what, and until when",
+# What each action does, and two examples of it.
+ACTIONS = {
+    "create": (
+        "create an update repository, and its keys",
+        ("--repo public --keys keys", "--repo guarded --keys offline --threshold root=2/3"),
+    ),
+    "show": ("show who may sign what, and until when", ("--repo public", "--repo public --json")),
+    "renew": (
+        "sign again what expires soon; for a nightly job",
+        ("--repo public --keys keys", "--repo public --keys keys --expires timestamp=30"),
+    ),
+    "rotate": (
+        "replace the keys of a role and revoke the old ones",
+        ("targets --repo public --keys keys", "root --repo public --keys keys --threshold root=2/3"),
+    ),
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """The flags of `keys`."""
-    parser.epilog = """examples:
-  squeezekit keys create public --keys keys
-  squeezekit keys create public --keys offline --threshold root=2/3
-  squeezekit keys show public
-  squeezekit keys renew public --keys keys
-  squeezekit keys rotate public targets --keys keys
-  squeezekit keys rotate public root --only 3f9a61c2 --keys offline"""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    for name, summary in SUMMARIES.items():
-        action = actions.add_parser(
-            name, help=summary, description=summary[0].upper() + summary[1:] + ".", argument_default=argparse.SUPPRESS
-        )
-        action.add_argument("folder", metavar="FOLDER", help="the repository")
+    parser.explain(
+        "keys create --repo public --keys keys",
+        "keys show --repo public",
+        usage="ACTION --repo FOLDER [settings]",
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, prog="squeezekit keys")
+    for name, (summary, examples) in ACTIONS.items():
+        description = f"{summary[0].upper()}{summary[1:]}."
+        action = actions.add_parser(name, help=summary, description=description, everything=parser.everything)
+        role, signing = "ROLE " if name == "rotate" else "", "" if name == "show" else " --keys FOLDER"
+        usage = f"{role}--repo FOLDER{signing} [settings]"
+        action.explain(*(f"keys {name} {example}" for example in examples), usage=usage)
         if name == "rotate":
             action.add_argument("role", choices=ROLES, metavar="ROLE", help=", ".join(ROLES))
-            action.add_argument("--only", metavar="KEY", help="replace only the key whose identity begins so")
+            action.add_argument("--only", metavar="KEY", help="replace only the key whose identity begins with KEY")
+        action.add_argument("--repo", required=True, metavar="FOLDER", help="the update repository")
         if name in ("create", "rotate"):
-            action.add_argument("--threshold", action="append", metavar="ROLE=N/M", help="N of M keys must sign (1/1)")
-        if name == "show":
-            action.add_argument("--json", action="store_true", help="print everything as JSON")
-        else:
+            action.add_argument(
+                "--threshold", action="append", metavar="ROLE=N/M", help="N of M keys must sign for a role (default 1/1)"
+            )
+        if name != "show":
             add_signing_arguments(action)
+        action.add_json()
+        action.add_help_and_debug()
     parser.set_defaults(run=run)
 
 
-def run(*, action: str, folder: str, **options: Any) -> int:
+def run(*, action: str, repo: str, json: bool = False, **options: Any) -> int:
     """Do one of the four."""
     needs_tuf("keys")
-    if action == "show":
-        return _show(Path(folder).expanduser(), **options)
-    return _sign(action, Path(folder).expanduser(), **options)
+    folder = Path(repo).expanduser()
+    return _show(folder, json=json) if action == "show" else _sign(action, folder, json=json, **options)
 
 
 def _sign(
     action: str,
     folder: Path,
     *,
+    json: bool,
     keys: list[str],
     passphrase_file: list[str] | None = None,
     expires: list[str] | None = None,
@@ -73,22 +85,39 @@ def _sign(
     quorums = {role: _quorum(role, text) for role, text in by_role("--threshold", threshold).items()}
     if action == "create":
         Repository.create(folder, ring, quorums, days(expires))
-        print(f"{folder}: a new repository; give {folder / 'metadata' / '1.root.json'} to your devices, for update --trust")
-        print(f"{keys[0]}: its keys; keep those of root where no network reaches them")
-        return 0
+        return _print_created(folder, keys[0], json=json)
     with Repository(folder).locked():
         repository = Repository(folder, ring, days(expires))
         if action == "renew":
-            signed, missing = repository.renew()
-            print(f"signed again: {', '.join(signed)}")
-            if missing:
-                say(f"the keys of {', '.join(missing)} are not at hand, whose signatures expire soon: renew with their --keys")
-            return 1 if missing else 0
+            return _print_renewed(*repository.renew(), json=json)
         if set(quorums) - {role}:
-            raise SqueezekitError(f"--threshold: only that of {role} changes here; name no other role")
-        made = repository.rotate(role, only=only, quorum=quorums.get(role))
-    print(f"{role}: new keys {', '.join(made)} in {keys[0]}; the old ones are revoked")
+            raise SqueezekitError(f"--threshold: rotate changes only that of {role}; leave out the other roles")
+        fresh = repository.rotate(role, only=only, quorum=quorums.get(role))
+    if json:
+        print(jsonlib.dumps({"role": role, "keys": fresh, "folder": keys[0]}))
+    else:
+        print(f"{role}: new keys {', '.join(fresh)} in {keys[0]}; the old ones are revoked")
     return 0
+
+
+def _print_created(folder: Path, keys: str, *, json: bool) -> int:
+    root = folder / "metadata" / "1.root.json"
+    if json:
+        print(jsonlib.dumps({"repo": str(folder), "root": str(root), "keys": keys}))
+    else:
+        print(f"{folder}: a new repository; give {root} to your devices, for update --trust")
+        print(f"{keys}: its keys; keep those of root offline")
+    return 0
+
+
+def _print_renewed(signed: list[str], missing: list[str], *, json: bool) -> int:
+    if json:
+        print(jsonlib.dumps({"signed": signed, "missing": missing}))
+    else:
+        print(f"signed again: {', '.join(signed) or 'nothing'}")
+    if missing:
+        say(f"the signatures of {', '.join(missing)} expire soon, and their keys are not in --keys; renew with those keys")
+    return 1 if missing else 0
 
 
 def _quorum(role: str, text: str) -> Any:
@@ -100,7 +129,7 @@ def _quorum(role: str, text: str) -> Any:
     return Quorum(int(needed), int(keys))
 
 
-def _show(folder: Path, *, json: bool = False) -> int:
+def _show(folder: Path, *, json: bool) -> int:
     from squeezekit.updates.keys import SHORT_ID
     from squeezekit.updates.repository import Repository
 

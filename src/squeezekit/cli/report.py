@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-import argparse
+import json as jsonlib
 from typing import Any
 
+from squeezekit.cli.parser import Parser
 from squeezekit.system.console import say
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags of `squeezenet-cifar`."""
-    parser.epilog = """examples:
-  squeezekit report runs/photos -o report.html
-  squeezekit report studies/mine studies/plain -o rapport.html --lang fr --assets figures/"""
+def add_arguments(parser: Parser) -> None:
+    """The flags of `report`."""
+    parser.explain(
+        "report runs/digits -o report.html",
+        "report runs/digits studies/rate --lang fr -o rapport.html",
+        usage="FOLDER … -o FILE [settings]",
+    )
     parser.add_argument("folders", nargs="+", metavar="FOLDER", help="finished runs, searches and cross-validations")
-    parser.add_argument("-o", dest="out", metavar="FILE", required=True, help="the HTML file to write")
+    parser.add_out("FILE", "HTML file to write")
     parser.add_argument("--lang", dest="language", choices=["en", "fr"], help="language of the report (default en)")
-    parser.add_argument("--assets", metavar="DIR", help="also write tables as CSV and plots as SVG files there")
+    parser.add_argument("--assets", metavar="DIR", help="also write tables as CSV and plots as SVG files into this folder")
+    parser.add_json()
     parser.set_defaults(run=run)
 
 
-def run(**options: Any) -> int:
-    """Write the page."""
+def run(*, json: bool = False, **options: Any) -> int:
+    """Write the report, print where it is."""
     from squeezekit.reporting.report import write_report
 
     page = write_report(**options)
-    say(f"{page}: {page.stat().st_size:,} bytes, open it in a browser")
+    size = page.stat().st_size
+    print(jsonlib.dumps({"file": str(page), "bytes": size}) if json else f"{page}: {size:,} bytes")
+    if not json:
+        say("open it in a browser")
     return 0

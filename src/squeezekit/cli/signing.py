@@ -1,14 +1,14 @@
-"""What commands that sign have in common: keys, their passphrase, and when signatures expire."""
+"""Flags of every command that signs: keys, their passphrase, and when signatures expire."""
 
 from __future__ import annotations
 
-import argparse
 import getpass
 import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from squeezekit.cli.parser import Parser
 from squeezekit.system.errors import SqueezekitError
 
 VARIABLE = "SQUEEZEKIT_PASSPHRASE"
@@ -16,26 +16,24 @@ DAYS = "root=365 targets=180 snapshot=60 timestamp=14"
 ROLES = ("root", "targets", "snapshot", "timestamp")
 
 
-def add_signing_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags of every command that signs."""
+def add_signing_arguments(parser: Parser) -> None:
+    """Private keys, their passphrase, and the days that signatures are valid."""
     parser.add_argument(
-        "--keys",
-        action="append",
-        required=True,
-        metavar="FOLDER",
-        help="where private keys lie; several times for several folders",
+        "--keys", action="append", required=True, metavar="FOLDER", help="folder of private keys; repeat for several folders"
     )
     parser.add_argument(
         "--passphrase-file",
         action="append",
         metavar="FILE",
-        help=f"what keys are encrypted with; again for keys under another (or {VARIABLE}, or asked)",
+        help=f"passphrase of the keys; repeat for keys with another one (or {VARIABLE}; otherwise it is asked for)",
     )
-    parser.add_argument("--expires", action="append", metavar="ROLE=DAYS", help=f"when signatures expire ({DAYS})")
+    parser.add_argument(
+        "--expires", action="append", metavar="ROLE=DAYS", help=f"days that signatures are valid (default {DAYS})"
+    )
 
 
 def needs_tuf(command: str) -> None:
-    """Raises SqueezekitError where the packages are missing that sign and verify."""
+    """Raises SqueezekitError if the packages that sign and verify are missing."""
     if missing := [name for name in ("tuf", "securesystemslib", "cryptography") if find_spec(name) is None]:
         raise SqueezekitError(f"{command} needs {', '.join(missing)}; pip install 'squeezekit[updates]'")
 
@@ -49,8 +47,8 @@ def passphrases(files: list[str] | None, *, twice: bool = False) -> list[str]:
     if not sys.stdin.isatty():
         raise SqueezekitError(f"the keys need a passphrase; give --passphrase-file, or set {VARIABLE}")
     given = getpass.getpass("passphrase of the keys: ")
-    if twice and getpass.getpass("once more: ") != given:
-        raise SqueezekitError("the two passphrases differ; start again")
+    if twice and getpass.getpass("the same again: ") != given:
+        raise SqueezekitError("the two passphrases differ; run the command again")
     return [given]
 
 
@@ -58,7 +56,7 @@ def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8").strip()
     except UnicodeDecodeError:
-        raise SqueezekitError(f"--passphrase-file {file}: is no text; write the passphrase into it, in UTF-8") from None
+        raise SqueezekitError(f"--passphrase-file {file}: is not text; write the passphrase into it in UTF-8") from None
 
 
 def by_role(flag: str, pairs: list[str] | None) -> dict[str, str]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from pathlib import Path
 
+from squeezekit.cli.parser import Parser
 from squeezekit.system.errors import SqueezekitError
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """The flags of `tensorboard`."""
-    parser.epilog = "example: squeezekit tensorboard runs/digits --port 6006"
-    parser.add_argument("folder", metavar="RUN", help="a run folder, or a folder of them")
+    parser.explain(
+        "tensorboard runs/digits",
+        "tensorboard runs --port 7007",
+        usage="RUN [--port N]",
+    )
+    parser.add_argument("folder", metavar="RUN", help="a run folder, or a folder of run folders")
     parser.add_argument("--port", type=int, metavar="N", help="port on this machine (default 6006)")
     parser.set_defaults(run=run)
 
@@ -21,6 +25,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(*, folder: str, port: int = 6006) -> int:
     """Become TensorBoard, on the loopback address only."""
     if not Path(folder).is_dir():
-        raise SqueezekitError(f"{folder}: not a folder; give the folder of a run")
+        raise SqueezekitError(f"{folder}: not a folder; give a run folder, or a folder of them")
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", folder, "--port", str(port), "--host", "127.0.0.1"]
     os.execv(sys.executable, command)

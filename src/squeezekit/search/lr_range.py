@@ -76,7 +76,7 @@ def lr_range(
     its lowest. Nothing is kept. Raises SqueezekitError for wrong input, RunFailed when the loss falls at no rate.
     """
     if not 0 < from_rate < to_rate:
-        raise SqueezekitError(f"--from {from_rate:g} --to {to_rate:g}: give two rates above 0, the lower one first")
+        raise SqueezekitError(f"--min-rate {from_rate:g} --max-rate {to_rate:g}: give two rates above 0, the lower one first")
     file = Path(config).expanduser() if config else None
     if data is not None:
         fields["data"] = data_name(data)
@@ -108,5 +108,5 @@ def _rising(
     with suppress(Diverged):
         trainer.fit([rising, ProgressBar("learning rate range")])
     if not rising.rates:
-        raise RunFailed("the training loss is no number from the first step on; lower --from")
+        raise RunFailed("the training loss is no number from the first step on; lower --min-rate")
     return trainer, rising.rates, rising.losses
