@@ -36,6 +36,7 @@ from squeezekit.modelfile.self_check import SelfCheck
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.registry import first_problem, network_class
 from squeezekit.networks.stored_names import as_stored, network_as_read
+from squeezekit.networks.without_memory import without_memory
 from squeezekit.system import atomic_io
 from squeezekit.system.errors import SqueezekitError
 
@@ -171,8 +172,7 @@ def _read_network(content: Any) -> tuple[NetworkConfig, tuple[str, ...]]:
 
 
 def _check_weights(network: NetworkConfig, weights: Mapping[str, Array | Quantized]) -> None:
-    # On the meta device, without memory: a small file can name a huge network.
-    with torch.device("meta"):
+    with without_memory():
         expected = {name: tuple(tensor.shape) for name, tensor in build_folded(network).state_dict().items()}
     if {name: tuple(part.shape) for name, part in weights.items()} != expected:
         raise SqueezekitError("damaged: its weights are not those of its network; get the file again")

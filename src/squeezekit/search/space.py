@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from optuna import Trial
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from pydantic import ValidationError
 
 from squeezekit.networks.registry import NETWORKS, first_problem, network_class, network_config
+from squeezekit.networks.without_memory import without_memory
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.training.recipe import Recipe
 from squeezekit.training.settings import read_toml, table_of
@@ -268,5 +268,5 @@ def fire_sizes(network: str, given: Fields) -> Iterator[Fields]:
 
 
 def _parameters(network: str, fields: Fields) -> int:
-    with torch.device("meta"):
+    with without_memory():
         return sum(parameter.numel() for parameter in network_config(network, **fields).build().parameters())
