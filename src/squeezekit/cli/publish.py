@@ -47,8 +47,8 @@ def run(
     needs_tuf("publish")
     from squeezekit.updates.publish import publish
 
-    signing = {"keys": keys, "passphrases": passphrases(passphrase_file), "days": days(expires)}
-    result = publish(sqz_file(model), repo, **signing, **options)
+    phrases = passphrases(passphrase_file)
+    result = publish(sqz_file(model), repo, keys=keys, passphrases=phrases, days=days(expires), **options)
     if json:
         print(jsonlib.dumps(vars(result)))
         return 0
