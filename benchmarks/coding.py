@@ -33,7 +33,7 @@ from squeezekit.codec.huffman import coded_bytes
 from squeezekit.codec.tensors import decode_tensors, encode_tensors
 
 
-def quantised(run: Path, step: float) -> dict[str, tuple[NDArray[np.int64], np.float32]]:
+def quantized(run: Path, step: float) -> dict[str, tuple[NDArray[np.int64], np.float32]]:
     """Integers and step of every convolution."""
     weights = {name: array for name, array in load_file(run / "best.safetensors").items() if array.ndim == 4}
     steps = {name: np.float32(step * array.std()) for name, array in weights.items()}
@@ -60,7 +60,7 @@ def nncodec_bytes(layers: dict[str, tuple[NDArray[np.int64], np.float32]], pytho
 
 def row(run: Path, step: float, nncodec: tuple[str, str] | None) -> dict[str, Any]:
     """Every coder's bytes for one run and step."""
-    layers = quantised(run, step)
+    layers = quantized(run, step)
     tables = 4 * len(layers)
     flat = b"".join(integers.astype(np.int8).tobytes() for integers, _ in layers.values())
     arrays = {name: integers.astype(np.float32) * scale for name, (integers, scale) in layers.items()}

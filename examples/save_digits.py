@@ -1,4 +1,7 @@
-"""Save three of the digits that `make demo` did not train on as PNG files: python save_digits.py FOLDER."""
+"""Save three of the digits that `make demo` did not train on as PNG files: python save_digits.py FOLDER.
+
+`three.png` in this folder is one of them.
+"""
 
 import sys
 from pathlib import Path

@@ -6,6 +6,7 @@ gives the same bytes on every machine, which a test checks. OUT is the folder sr
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,13 +27,15 @@ TARGETS = {
 
 
 def build(out: Path) -> None:
-    """Compile and link for every platform; names of folders do not get into the files."""
+    """Compile and link for every platform, in a folder of its own, whose name does not get into the files."""
     for name, target in TARGETS.items():
         with tempfile.TemporaryDirectory() as place:
-            made = Path(place) / "coder.lib"
+            shutil.copy(NATIVE / "coder.c", place)
             command = [sys.executable, "-m", "ziglang", "cc", "-target", target, *FLAGS, *LINKED]
-            subprocess.run([*command, "coder.c", "-o", str(made)], cwd=NATIVE, check=True)
-            (out / f"coder-{name}.bin").write_bytes(made.read_bytes())
+            if "macos" in target:
+                command += ["-install_name", "coder"]
+            subprocess.run([*command, "coder.c", "-o", "coder.bin"], cwd=place, check=True)
+            shutil.copyfile(Path(place) / "coder.bin", out / f"coder-{name}.bin")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
-# A room may import the rooms that stand before it.
+# A room may import the rooms that stand before it; `squeezekit` is the package itself, with the verbs of the library.
 ROOMS = (
     "system",
     "data",
@@ -38,6 +38,7 @@ ROOMS = (
     "updates",
     "reporting",
     "workflows",
+    "squeezekit",
     "cli",
 )
 Graph = dict[str, set[str]]

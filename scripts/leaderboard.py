@@ -1,6 +1,6 @@
-"""The leaderboard: docs/LEADERBOARD.md, its picture and the README's part, from the cards of the box and from measured rows.
+"""The leaderboard: docs/results/leaderboard.md, its picture and the README's part, from the cards and from measured rows.
 
-    python scripts/leaderboard.py [--rows docs/models/rows.jsonl] [--measure KIND MODEL IMAGES COMMAND]
+    python scripts/leaderboard.py [--rows docs/results/models/rows.jsonl] [--measure KIND MODEL IMAGES COMMAND]
 
 Without --measure, page and picture are drawn anew. With it, one row is measured first, on the test images, and added: KIND says
 what MODEL is (`trained`, `int8`), a run folder or an .onnx file, COMMAND how it was made.
@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cards import commit
+from model_cards import commit
 from torch import nn
 
 from squeezekit.inference.evaluation import evaluate_model
@@ -24,7 +24,8 @@ from squeezekit.reporting.figures import draw_sizes
 from squeezekit.system import atomic_io
 
 DOCS = Path(__file__).parent.parent / "docs"
-ROWS = DOCS / "models" / "rows.jsonl"
+RESULTS = DOCS / "results"
+ROWS = RESULTS / "models" / "rows.jsonl"
 BEGIN, END = "<!-- leaderboard -->", "<!-- end of leaderboard -->"
 SHORT_HEAD = "| what | test accuracy | bytes | parameters | multiply-adds |\n|---|---|---|---|---|"
 PAGE = """# Leaderboard
@@ -38,7 +39,7 @@ byte a value.
 |---|---|---|---|---|---|---|---|---|
 {rows}
 
-![Test accuracy against bytes](leaderboard.png)
+![Test accuracy against bytes](../leaderboard.png)
 
 {remarks}
 """
@@ -75,7 +76,7 @@ def line(row: dict[str, Any]) -> str:
 
 def short_line(row: dict[str, Any]) -> str:
     """One row of the README, in Markdown."""
-    label = row["label"].replace("](models/", "](docs/models/")
+    label = row["label"].replace("](models/", "](docs/results/models/")
     return f"| {label} | {row['accuracy']:.4f} | " + " | ".join(f"{row[key]:,}" for key in ("bytes", "parameters", "macs")) + " |"
 
 
@@ -105,20 +106,21 @@ def all_rows(measured: Path) -> list[dict[str, Any]]:
         several = {trained_for(other) for other in rows if other["name"] == row["name"]}
         row["epochs_told"] = f", {trained_for(row)} epochs" if len(several) > 1 else ""
         row["label"] = f"`{row['name']}`, {row['kind']}{row['epochs_told']}"
-    rows += [of_card(path) for path in sorted((DOCS / "models").glob("cifar10-*.json"))]
+    rows += [of_card(path) for path in sorted((RESULTS / "models").glob("cifar10-*.json"))]
     return sorted(rows, key=lambda row: -row["accuracy"])
 
 
 def page(rows: list[dict[str, Any]]) -> str:
     """The whole leaderboard, in Markdown."""
-    remarks = (DOCS / "models" / "remarks.md").read_text(encoding="utf-8").strip()
+    remarks = (RESULTS / "leaderboard-remarks.md").read_text(encoding="utf-8").strip()
     return PAGE.format(rows="\n".join(map(line, rows)), remarks=remarks)
 
 
 def with_short(readme: str, rows: list[dict[str, Any]]) -> str:
-    """The README with its part of it."""
+    """The README with its part of it: the pretrained networks, and the best of the others that were compressed."""
     before, _, rest = readme.partition(BEGIN)
-    short = "\n".join([SHORT_HEAD, *map(short_line, rows)])
+    shown = [row for row in rows if row["kind"] == "box"] + [row for row in rows if row["kind"] == "compressed"][:1]
+    short = "\n".join([SHORT_HEAD, *map(short_line, shown)])
     return f"{before}{BEGIN}\n{short}\n{END}{rest.partition(END)[2]}"
 
 
@@ -132,7 +134,7 @@ if __name__ == "__main__":
         with given.rows.open("a", encoding="utf-8") as file:
             file.write(json.dumps({**measured(*given.measure), "epochs": given.epochs}) + "\n")
     rows = all_rows(given.rows)
-    atomic_io.write_text(DOCS / "LEADERBOARD.md", page(rows))
+    atomic_io.write_text(RESULTS / "leaderboard.md", page(rows))
     readme = DOCS.parent / "README.md"
     atomic_io.write_text(readme, with_short(readme.read_text(encoding="utf-8"), rows))
     points: dict[str, list[tuple[int, float]]] = {}

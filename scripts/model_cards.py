@@ -1,6 +1,6 @@
 """A card for each network in the box: numbers as JSON, pictures, and the page that shows them.
 
-    python scripts/model_cards.py IMAGES --runs OUT [--names cifar10-nano …] [--speeds FILE] [--limit N] [--pages docs/models]
+    python scripts/model_cards.py IMAGES --runs OUT [--names cifar10-nano …] [--speeds FILE] [--limit N] [--pages FOLDER]
 
 IMAGES is what scripts/train_pretrained.sh was given, OUT its runs. What has been measured (NAME.json among the pages)
 is not measured again;
@@ -30,7 +30,7 @@ from squeezekit.pretrained.files import model_path, pretrained_names
 from squeezekit.reporting.figures import draw_confusion, draw_curves
 from squeezekit.system import atomic_io
 
-TEMPLATE = Path(__file__).parent / "card.md.jinja"
+TEMPLATE = Path(__file__).parent / "model_card.md.jinja"
 # The run that a network was compressed from.
 RUNS = {
     "cifar10-nano": "nano",
@@ -102,7 +102,7 @@ if __name__ == "__main__":
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--names", nargs="+", default=pretrained_names())
     parser.add_argument("--speeds", type=Path)
-    parser.add_argument("--pages", type=Path, default=Path("docs/models"))
+    parser.add_argument("--pages", type=Path, default=Path("docs/results/models"))
     parser.add_argument("--limit", type=int, default=2000, help="test pictures to corrupt")
     given = parser.parse_args()
     given.pages.mkdir(parents=True, exist_ok=True)

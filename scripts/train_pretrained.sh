@@ -4,8 +4,9 @@
 #   scripts/train_pretrained.sh IMAGES OUT [--epochs E] [--rounds R] [--baselines] [--fused] [--beside]
 #
 # IMAGES: a folder with train/<class>/… and test/<class>/…; OUT: where runs and files are kept. On a GPU where there is one,
-# else on the CPU; docs/models/README.md says how long that takes. What is done is not done again, and what was stopped goes on
-# with the same command. --epochs E: of every training, --rounds R: of every round of compression, in place of the published numbers.
+# else on the CPU; docs/results/models/README.md says how long that takes. What is done is not done again, and what was stopped
+# goes on with the same command. --epochs E: of every training, --rounds R: of every round of compression, in place of the
+# published numbers.
 # --baselines: also the networks that the leaderboard compares with, trained, in eight bits, and compressed. On a GPU --fused
 # trains faster after compiling, and --beside does at once what does not wait for another step, with a log of each in OUT.
 set -euo pipefail

@@ -22,7 +22,7 @@ def test_no_files_import_each_other_in_a_circle():
 
 def test_every_folder_is_a_room_and_no_file_stands_outside_of_one():
     folders = {path.parent.name for path in SOURCE.glob("*/__init__.py")}
-    assert folders == set(import_graph.ROOMS)
+    assert folders == set(import_graph.ROOMS) - {"squeezekit"}
     assert {path.name for path in SOURCE.glob("*.py")} == {"__init__.py", "__main__.py"}
 
 

@@ -1,4 +1,4 @@
-"""Every command of docs/deploy.md, as it stands, in the order of the page."""
+"""The pages in `docs` and the README: links lead somewhere, flags exist, and the commands of some pages are run as they stand."""
 
 import os
 import re
@@ -9,47 +9,184 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+
+from squeezekit.cli import COMMANDS, main
+from squeezekit.data.digits import load_digits
 
 ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *(page for page in DOCS.rglob("*.md") if DOCS / "runs" not in page.parents)])
+# What the log and the changelog say is of its day.
+OF_TODAY = [page for page in PAGES if page.name not in ("log.md", "CHANGELOG.md")]
+# Flags of torchrun.
+OF_OTHERS = {"--max-restarts", "--nproc-per-node"}
+
+
+def name_of(page):
+    return str(page.relative_to(ROOT))
+
+
+def anchors(page):
+    """What GitHub makes of a page's headings, and the places it names itself."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    found, seen = set(re.findall(r'<a id="([^"]+)">', text)), {}
+    for heading in re.findall(r"^#+ +(.*)$", text, re.MULTILINE):
+        plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
+        slug = re.sub(r"[^\w\- ]", "", plain).strip().replace(" ", "-")
+        found.add(f"{slug}-{seen[slug]}" if slug in seen else slug)
+        seen[slug] = seen.get(slug, 0) + 1
+    return found
+
+
+def blocks(page, *languages):
+    """The fenced blocks of a page in one of these languages: language and text."""
+    found = re.findall(r"^```(\w+)\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [(language, text) for language, text in found if language in languages]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page):
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"`[^`\n]*`", "", text)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"https?://|mailto:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        place = (page.parent / path).resolve() if path else page
+        assert place.exists(), f"{target}: there is no {path}"
+        if anchor:
+            assert anchor in anchors(place), f"{target}: {place.name} has no heading of that name"
+
+
+def test_pages_that_code_names_exist():
+    files = [path for folder in ("src", "scripts", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.*")]
+    missing = set()
+    for path in files:
+        if path.suffix in (".py", ".c", ".h", ".sh", ".jinja", ".toml") and path != Path(__file__):
+            named = re.findall(r"docs/[\w./-]+\.(?:md|png|svg)", path.read_text(encoding="utf-8"))
+            missing |= {f"{name_of(path)}: {name}" for name in named if not (ROOT / name).exists()}
+    assert not missing
+
+
+def flags_of(command, capsys):
+    """Every flag of a command, as its help lists them; of `keys`, those of all its actions."""
+    actions = [[action] for action in ("create", "rotate", "renew", "show")] if command == "keys" else [[]]
+    shown = ""
+    for action in actions:
+        # Where --help shows every setting, there is no --help-all.
+        for flag in ("--help", "--help-all"):
+            with pytest.raises(SystemExit):
+                main([command, *action, flag])
+            shown += capsys.readouterr().out
+    return set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", shown)) | {"--help", "--help-all", "--debug"}
+
+
+def test_commands_and_flags_exist(capsys):
+    flags = {command: flags_of(command, capsys) for command in COMMANDS}
+    known = {flag for found in flags.values() for flag in found} | OF_OTHERS | {"--version"}
+    wrong = []
+    for page in OF_TODAY:
+        for _language, text in blocks(page, "sh", "console"):
+            lines = re.sub(r"\\\n", " ", text).splitlines()
+            for line in lines:
+                called = re.search(r"(?:squeezekit|-m squeezekit) ([a-z][\w-]*)(.*)", line.partition("  #")[0])
+                if not called or line.startswith(("squeezekit:", "pip")):
+                    continue
+                command, rest = called.groups()
+                given = set(re.findall(r"(?<=\s)--?[a-z][\w-]*", rest))
+                wrong += [f"{name_of(page)}: {line}: {flag}" for flag in given - flags.get(command, set())]
+        if page.parent.name in ("guides", "tutorials") or page.name == "commands.md":
+            inline = re.findall(r"`(--[a-z][\w-]*)[^`]*`", page.read_text(encoding="utf-8"))
+            wrong += [f"{name_of(page)}: {flag}" for flag in set(inline) - known]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.fixture
+def shell(tmp_path):
+    """How commands run: in a folder of their own, with the scripts of this environment, and `examples`."""
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {"cwd": tmp_path, "env": {**os.environ, "PATH": path, "MPLBACKEND": "Agg"}, "text": True}
+
+
+def done(language, text, shell):
+    """What a block printed."""
+    start = ["bash", "-ec", text] if language == "sh" else [sys.executable, "-c", text]
+    result = subprocess.run(start, capture_output=True, check=False, **shell)
+    assert result.returncode == 0, f"{text}\n{result.stderr}"
+    return result.stdout.strip()
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Two folders of pictures, and one more picture: digits in place of cats and dogs."""
+    images = load_digits(image_size=32, channels=3).training
+    for name, label in (("cat", 3), ("dog", 8)):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in np.flatnonzero(images.labels == label)[:80]:
+            Image.fromarray(images.images[number]).save(tmp_path / "photos" / name / f"{number}.png")
+    last = np.flatnonzero(images.labels == 3)[-1]
+    Image.fromarray(images.images[last]).save(tmp_path / "cat.jpg")
+
+
+@pytest.mark.timeout(1200)
+def test_first_steps_are_as_they_say(shell, photos, tmp_path):
+    outputs = [done(language, text, shell) for language, text in blocks(DOCS / "tutorials" / "first-steps.md", "sh")]
+    assert "cifar10-nano" in outputs[0] and "three.png: 3 " in outputs[0]
+    assert "three.png: 3 " in outputs[1] and "three.png: 3 " in outputs[2]
+    assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == ["confusion.png", "mistakes.png"]
+    assert (tmp_path / "photos.sqz").stat().st_size < 200_000
 
 
 @pytest.mark.timeout(900)
-def test_the_page_does_what_it_says(tmp_path):
+def test_the_python_of_the_front_page_runs(shell):
+    [(language, text)] = blocks(ROOT / "README.md", "python")
+    assert done(language, text, shell).splitlines()[-1] == "3"
+
+
+def test_the_python_of_compression_runs(shell):
+    for language, text in blocks(DOCS / "guides" / "compress.md", "python"):
+        done(language, text, shell)
+
+
+@pytest.mark.timeout(900)
+def test_export_and_serve_do_what_they_say(shell):
+    """Every command of the two guides, as it stands, in their order."""
     for name in ("onnxscript", "fastapi"):
         pytest.importorskip(name, reason="not installed; pip install 'squeezekit[onnx,serve]'")
     if not shutil.which("curl"):
         pytest.skip("curl is not installed")
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    options = {"cwd": tmp_path, "env": {**os.environ, "PATH": path}, "text": True}
-    blocks = re.findall(r"^```(sh|python)\n(.*?)^```", (ROOT / "docs" / "deploy.md").read_text(), re.MULTILINE | re.DOTALL)
+    pages = [DOCS / "guides" / name for name in ("export.md", "serve.md")]
+    commands = [
+        (language, command)
+        for page in pages
+        for language, text in blocks(page, "sh", "python")
+        for command in (text.strip().splitlines() if language == "sh" else [text])
+    ]
     outputs, running = [], []
     try:
-        for language, text in blocks:
-            for command in text.strip().splitlines() if language == "sh" else [text]:
-                if command.startswith("squeezekit serve"):
-                    running.append(started(command, options))
-                    continue
-                start = ["bash", "-c", command] if language == "sh" else [sys.executable, "-c", command]
-                done = subprocess.run(start, capture_output=True, check=False, **options)
-                assert done.returncode == 0, f"{command}\n{done.stderr}"
-                outputs.append(done.stdout.strip())
+        for language, command in commands:
+            if command.startswith("squeezekit serve"):
+                running.append(started(command, shell))
+                outputs.append("")
+            else:
+                outputs.append(done(language, command, shell))
     finally:
         for job in running:
             job.terminate()
             job.wait(20)
-    program = next(i for i, (language, _) in enumerate(blocks) if language == "python")
-    before = sum(len(text.strip().splitlines()) for _, text in blocks[:program])
     # A digit that the network was not trained on.
-    assert outputs[before] == "3"
+    assert outputs[next(i for i, (language, _) in enumerate(commands) if language == "python")] == "3"
     one, two, about = outputs[-3:]
     assert one.startswith('{"results":[{"label":"3"') and two.count('"unsure"') == 2 and '"name":"digits.onnx"' in about
 
 
-def started(command, options):
+def started(command, shell):
     """A service, as soon as it answers."""
-    job = subprocess.Popen(command.split(), **options)
+    job = subprocess.Popen(command.split(), **shell)
     deadline = time.monotonic() + 60
     while True:
         try:

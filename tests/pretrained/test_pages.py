@@ -10,12 +10,12 @@ import pytest
 from squeezekit.pretrained.files import pretrained_names
 
 ROOT = Path(__file__).parents[2]
-AGAIN = "its numbers or its template have changed; run runs/{}"
+AGAIN = "its numbers or its template have changed; run scripts/{}"
 
 
 @pytest.mark.parametrize("name", pretrained_names())
 def test_a_card_is_what_its_numbers_make(name):
-    folder = ROOT / "docs" / "models"
+    folder = ROOT / "docs" / "results" / "models"
     speeds = [json.loads(line) for line in (ROOT / "docs" / "runs" / "inference" / "box.jsonl").read_text().splitlines()]
     own = [line for line in speeds if line["model"] == name and "ratio" in line]
     card, about = (json.loads((folder / place).read_text(encoding="utf-8")) for place in (f"{name}.json", "about.json"))
@@ -26,7 +26,7 @@ def test_a_card_is_what_its_numbers_make(name):
 
 def test_the_leaderboard_is_what_its_rows_make():
     rows = leaderboard.all_rows(leaderboard.ROWS)
-    assert leaderboard.page(rows) == (ROOT / "docs" / "LEADERBOARD.md").read_text(encoding="utf-8"), AGAIN.format(
+    assert leaderboard.page(rows) == (ROOT / "docs" / "results" / "leaderboard.md").read_text(encoding="utf-8"), AGAIN.format(
         "leaderboard.py"
     )
     readme = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -201,7 +201,7 @@ def recorded():
         yield pytest.param(losses, math.ceil(0.2 * len(rows)), id=path.parent.relative_to(RUNS).as_posix())
 
 
-@pytest.mark.parametrize(("losses", "warmup"), recorded())
+@pytest.mark.parametrize(("losses", "warmup"), list(recorded()))
 def test_no_recorded_run_is_warned_of(losses, warmup):
     for epochs in range(1, len(losses) + 1):
         assert not guesses(losses[:epochs], LN_10, 0) and not guesses(losses[:epochs], LN_10, warmup)

@@ -1,4 +1,4 @@
-"""The transcript in docs/updates.md: every command as it stands, with the answers that stand there, numbers aside."""
+"""The transcript in docs/guides/update.md: every command as it stands, with the answers that stand there, numbers aside."""
 
 import os
 import re
@@ -29,7 +29,7 @@ def test_the_transcript_is_what_happens(tmp_path):
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "SQUEEZEKIT_PASSPHRASE": "of a test", "COLUMNS": "200"}
-    found = list(commands((ROOT / "docs" / "updates.md").read_text()))
+    found = list(commands((ROOT / "docs" / "guides" / "update.md").read_text()))
     assert len(found) >= 12
     for command, answer in found:
         done = subprocess.run(

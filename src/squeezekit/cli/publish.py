@@ -47,8 +47,8 @@ def run(
     needs_tuf("publish")
     from squeezekit.updates.publish import publish
 
-    phrases = passphrases(passphrase_file)
-    result = publish(sqz_file(model), repo, keys=keys, passphrases=phrases, days=days(expires), **options)
+    secrets, lifetimes = passphrases(passphrase_file), days(expires)
+    result = publish(sqz_file(model), repo, keys=keys, passphrases=secrets, days=lifetimes, **options)
     if json:
         print(jsonlib.dumps(vars(result)))
         return 0

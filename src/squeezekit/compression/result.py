@@ -26,7 +26,8 @@ class Compressed(Tabular):
     """A finished compression: the `.sqz` file, and whether it meets the target.
 
     `ratio` is the run's weights in float32 ÷ `bytes`; `test` is None where there are no test images; `stages` led to the file,
-    `candidates` are all files that were tried; `delta_bytes` is the size of the delta from the file given as `delta_from`. `to_frame()` has a row for each candidate.
+    `candidates` are all files that were tried; `delta_bytes` is the size of the delta from the file given as `delta_from`.
+    `to_frame()` has a row for each candidate.
     """
 
     file: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from squeezekit.acceleration.folding import layers
 from squeezekit.networks.named_layers import NamedLayers, Weighted
@@ -18,9 +18,11 @@ def weight_count(network: NamedLayers) -> int:
     return sum(layer.weight.numel() for layer in weight_layers(network))
 
 
-def one_sided_logits(network: NamedLayers, images: Tensor) -> Tensor:
+def one_sided_logits(network: nn.Module, images: Tensor) -> Tensor:
     """Logits [n, classes] of images [n, c, h, w] alone, where the network takes the mean with their mirror images."""
-    return network.logits_of_one_side(images)
+    one_side = getattr(network, "logits_of_one_side", network)
+    logits: Tensor = one_side(images)
+    return logits
 
 
 def per_channel(values: Tensor, weight: Tensor) -> Tensor:

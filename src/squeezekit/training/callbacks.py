@@ -297,7 +297,8 @@ class LearningRateRange(Callback):
 
     def rate(self, done: int) -> float:
         """That of the step after so many."""
-        return self._lowest * (self._highest / self._lowest) ** (done / max(self._steps - 1, 1))
+        share: float = done / max(self._steps - 1, 1)
+        return float(self._lowest * (self._highest / self._lowest) ** share)
 
     def on_fit_start(self, trainer: Training) -> None:
         """Take the schedule's place, and look at every loss."""

@@ -75,8 +75,8 @@ class TensorBoard(Callback):
         count = len(self._classes)
         confusion = torch.bincount(labels * count + logits.argmax(1), minlength=count**2).view(count, count)
         canvas = FigureCanvasAgg(confusion_figure(confusion.numpy(), self._classes))
-        canvas.draw()
-        pixels = np.asarray(canvas.buffer_rgba())[:, :, :3]
+        canvas.draw()  # type: ignore[no-untyped-call]
+        pixels = np.asarray(canvas.buffer_rgba())[:, :, :3]  # type: ignore[no-untyped-call]
         epochs = len(trainer.progress.history)
         self._writer.add_image("confusion of validation images", pixels, epochs, dataformats="HWC")
 

@@ -76,7 +76,7 @@ def publish(
         atomic_io.write_text(folder / "channels" / f"{channel}.json", json.dumps(history, indent=1) + "\n")
         repository.publish({name: files[name] for name in sorted(files)}, instead_of=prefix)
         delta_sizes = {number: len(delta) for number, (_, delta) in found.items()}
-        return PublishResult(channel, version, len(data), delta_sizes, repository.refreshing_bytes())
+        return PublishResult(channel, version, len(data), delta_sizes, repository.metadata_bytes())
 
 
 def _read(path: Path, *, check: bool) -> bytes:

@@ -54,7 +54,7 @@ def self_check_problem(sqz: Sqz) -> str | None:
     """Why the network of a file fails the self-check in it, in half a sentence; None if it passes."""
     if sqz.self_check is None:
         return "it carries no self-check"
-    found = sqz.self_check.self_check_problem(sqz.build(), sqz.network)
+    found = sqz.self_check.difference(sqz.build(), sqz.network)
     return None if found < TOLERANCE else f"it fails its self-check, its answers differ by {100 * found:.3g} % of the largest"
 
 

@@ -61,11 +61,11 @@ def source_of(plan: IntegerPlan, model: Model, *, coded: bool) -> CSource:
 def coded_weights(plan: IntegerPlan) -> bytes:
     """Every layer's integers, filter by filter and channel by channel, as a `.sqz` file codes them (docs/sqz-format.md)."""
     layers = [step.weights for step in plan.steps if isinstance(step, IntegerConvolution | IntegerHead)]
-    coder, model = encoder(sum(layer.size for layer in layers) * 15 * MAX_BIT_COST // 8 + 8), new_integer_model()
+    coder, learnt = encoder(sum(layer.size for layer in layers) * 15 * MAX_BIT_COST // 8 + 8), new_integer_model()
     for layer in layers:
         channels_last = layer.reshape(layer.shape[0], -1, layer.shape[-1]).astype(np.int64)
         integers = np.ascontiguousarray(channels_last.transpose(0, 2, 1))
-        code_integers(coder, model, integers, int(np.abs(integers).max()).bit_length())
+        code_integers(coder, learnt, integers, int(np.abs(integers).max()).bit_length())
     return finish(coder)
 
 

@@ -6,13 +6,13 @@
 #define SQZ_MOST_CHANNELS 4096
 #define SQZ_MOST_ROW (49 * SQZ_MOST_CHANNELS)
 
-#include "../runtime/runtime.h"
-#include "../runtime/products.c"
-#include "../runtime/runtime.c"
+#include "../../c/runtime/runtime.h"
+#include "../../c/runtime/products.c"
+#include "../../c/runtime/runtime.c"
 
 static const uint16_t *sqz_squash; /* [2048], comes with the model */
 
-#include "../runtime/decoder.c"
+#include "../../c/runtime/decoder.c"
 
 #define EXPORT(name) __attribute__((export_name(#name))) name
 #define PAGE_BYTES 65536u
