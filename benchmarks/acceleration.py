@@ -65,7 +65,7 @@ def rows(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
             case = {"network": network, "recipe": CASES[network], "batch_size": batch_size, "precision": precision}
             speed = {}
             for on in (True, False) if number % 2 == 0 else (False, True):
-                found = in_child({**case, "acceleration": on}, arguments)
+                found = in_child({**case, "acceleration": "on" if on else "off"}, arguments)
                 speed[on] = statistics.median(found["images_per_s"])
                 yield {"round": number, **case, "acceleration": on, **found}
             ratios[network, batch_size, precision].append(speed[True] / speed[False])

@@ -37,14 +37,14 @@ RUNS = Path(__file__).parents[2] / "docs" / "runs"
 LN_10 = math.log(10)
 
 
-def trainer(**fields):
+def trainer(acceleration="auto", **fields):
     """Four steps an epoch."""
     digits = load_digits(image_size=16, channels=1).training
     torch.manual_seed(0)
     config = network_config("squeezenet-cifar", channels=1, image_size=16, base_e=8, incr_e=8, stem_width=8, depth=2, dropout=0)
     batches = Batches(digits, np.arange(64), batch_size=16)
     recipe = RECIPES["classic"].model_copy(update={"epochs": 3, "precision": "fp32", **fields})
-    return Trainer(config.build(), recipe, batches, batches, seed=0, device=torch.device("cpu"))
+    return Trainer(config.build(), recipe, batches, batches, seed=0, device=torch.device("cpu"), acceleration=acceleration)
 
 
 class Record(Callback):
@@ -240,11 +240,11 @@ def test_faster_layers_come_with_an_epoch_when_they_are_compiled_and_a_resumed_r
     ready, calls = iter([False, False, True]), []
     monkeypatch.setattr(loop, "kernels_ready", lambda: next(ready))
     monkeypatch.setattr(loop, "compile_in_background", lambda: calls.append("compile"))
-    monkeypatch.setattr(loop, "accelerate", lambda network, **options: calls.append("accelerate"))
-    one = trainer(epochs=4)
+    monkeypatch.setattr(loop, "accelerate", lambda network, **options: options["kernels"] and calls.append("accelerate"))
+    one = trainer("on", epochs=4)
     one.fit([Record(stop_after=("step", 2, 2))])
     assert calls == ["compile", "compile", "accelerate"] and one.progress.accelerated
-    resumed = trainer(epochs=4)
+    resumed = trainer("on", epochs=4)
     resumed.restore(one.state())
     resumed.fit()
     # At once, in the middle of the epoch, whatever is compiled.
@@ -256,11 +256,11 @@ def test_an_epoch_that_began_with_plain_layers_ends_with_them(monkeypatch):
 
     calls = []
     monkeypatch.setattr(loop, "kernels_ready", lambda: False)
-    monkeypatch.setattr(loop, "accelerate", lambda network, **options: calls.append("accelerate"))
-    one = trainer(epochs=2)
+    monkeypatch.setattr(loop, "accelerate", lambda network, **options: options["kernels"] and calls.append("accelerate"))
+    one = trainer("on", epochs=2)
     one.fit([Record(stop_after=("step", 0, 2))])
     monkeypatch.setattr(loop, "kernels_ready", lambda: True)
-    resumed, record = trainer(epochs=2), Record()
+    resumed, record = trainer("on", epochs=2), Record()
     resumed.restore(one.state())
     resumed.fit([EpochFunction(lambda row: calls.append(row["epoch"])), record])
     assert calls == [1, "accelerate", 2]
@@ -271,8 +271,12 @@ def test_acceleration_can_be_switched_off_and_determinism_waits_for_it(monkeypat
 
     calls = []
     monkeypatch.setattr(loop, "kernels_ready", lambda: False)
-    monkeypatch.setattr(loop, "accelerate", lambda network, **options: calls.append("accelerate"))
-    for options, expected in (({"acceleration": False}, []), ({"deterministic": True}, ["accelerate"])):
+    monkeypatch.setattr(loop, "accelerate", lambda network, **options: options["kernels"] and calls.append("accelerate"))
+    for options, expected in (
+        ({"acceleration": "off"}, []),
+        ({"acceleration": "auto"}, []),
+        ({"acceleration": "on", "deterministic": True}, ["accelerate"]),
+    ):
         one = trainer()
         other = Trainer(one.network, one.recipe, one.training, one.validation, seed=0, device=one.device, **options)
         other.fit()

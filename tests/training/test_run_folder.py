@@ -97,7 +97,7 @@ def test_a_run_of_version_0_1_is_read_and_goes_on(tmp_path):
     run = train("digits", out=tmp_path / "run", epochs=1, **TINY)
     before = run.summary
     text = (run.folder / "config.toml").read_text()
-    names = (("squeezenet-cifar", "report"), ("normalization", "normalisation"), ("acceleration = true\n", 'weights = ""\n'))
+    names = (("squeezenet-cifar", "report"), ("normalization", "normalisation"), ('acceleration = "auto"\n', 'weights = ""\n'))
     for now, then in names:
         assert now in text
         text = text.replace(now, then)

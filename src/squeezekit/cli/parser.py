@@ -11,7 +11,7 @@ WIDEST = 100
 MODEL = "a run folder, a .sqz or .onnx file, or a pretrained model (squeezekit models lists them)"
 
 
-class Layout(argparse.RawDescriptionHelpFormatter):
+class HelpLayout(argparse.RawDescriptionHelpFormatter):
     """Lines of at most WIDEST columns, however wide the terminal is."""
 
     def __init__(self, prog: str) -> None:
@@ -30,7 +30,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *, everything: bool = False, **options: Any) -> None:
         super().__init__(
-            allow_abbrev=False, add_help=False, argument_default=argparse.SUPPRESS, formatter_class=Layout, **options
+            allow_abbrev=False, add_help=False, argument_default=argparse.SUPPRESS, formatter_class=HelpLayout, **options
         )
         self.everything = everything
         self._seldom = 0

@@ -1,7 +1,7 @@
 """A binary range coder with adaptive and mixed probabilities, in integer arithmetic.
 
 One function serves both directions: it writes a bit and returns it, or reads a bit and returns it, so encoder and decoder
-cannot differ. Every number here is part of the format (docs/sqz-format.md): changing one makes files unreadable.
+cannot differ. Every number here is part of the format (docs/reference/sqz-format.md): changing one makes files unreadable.
 
 The coder is carry-less, with 32-bit bounds. Probabilities have 16 bits. A mixed prediction is the logistic mix of several
 adaptive ones (Mahoney, 2005, “Adaptive weighing of context models for lossless data compression”, section 3).

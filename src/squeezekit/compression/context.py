@@ -107,6 +107,7 @@ class CompressionContext:
             class_weights=class_weights_of(recipe, images, indices),
             optimizer=optimizer,
             teacher=(self._teacher or self._own_network_as_teacher()) if distilled else None,
+            acceleration=self.run.config.run.acceleration,
         )
 
     def test_accuracies(self, file: Sqz) -> tuple[float, float] | None:

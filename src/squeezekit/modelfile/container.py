@@ -1,4 +1,4 @@
-"""The container of a `.sqz` file: magic, version, sections, and the SHA-256 of all that (docs/sqz-format.md).
+"""The container of a `.sqz` file: magic, version, sections, and the SHA-256 of all that (docs/reference/sqz-format.md).
 
 A section has a tag of four letters. A reader may skip a section whose tag begins with a lower-case letter; it must refuse a file
 with an unknown section whose tag begins with an upper-case one.

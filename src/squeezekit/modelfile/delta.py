@@ -4,7 +4,7 @@
     apply_delta(old, delta) == new
 
 A section that is unchanged costs a byte. Texts are predicted from those of the old file, weights from the old weights
-(`codec/delta_model.py`). The layout is that of docs/updates.md, section “The delta, byte by byte”.
+(`codec/delta_model.py`). The layout is that of docs/reference/sqd-format.md, section “The delta, byte by byte”.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from squeezekit.system.errors import SqueezekitError
 
 # `squeezenet-late` is v1.0's Fire modules for 32 × 32.
 _V1_0 = {"start": 0, "depth": 8, "pool_before": (1, 4, 8)}
-# Few and wide modules on feature maps that shrink early: most accurate for the seconds that training takes (docs/LOG.md).
+# Few and wide modules on feature maps that shrink early: most accurate for the seconds that training takes (docs/log.md).
 _FAST = {
     "start": 0,
     "depth": 5,

@@ -24,6 +24,7 @@ from squeezekit.training.optimizers import StepsWeights, optimizer_for
 from squeezekit.training.progress import Progress
 from squeezekit.training.recipe import Recipe
 from squeezekit.training.schedule import Plateau, rate_at
+from squeezekit.training.settings import Acceleration
 
 DROPOUT, WEIGHTS = 2, 3
 # Steps between two looks at their losses, for which the host must wait for a GPU; several processes stop only there.
@@ -35,8 +36,8 @@ class Trainer:
 
     `optimizer` is by default the recipe's, of the whole network. Where a `teacher` is given (in evaluation mode), its answers are
     learnt instead of the labels, both at the recipe's temperature (Hinton et al., 2015, arXiv 1503.02531, section 2).
-    `acceleration` computes the network's layers by faster forms of the same as soon as those are compiled, from the beginning of
-    an epoch on; where `deterministic`, training waits for that. On a GPU steps are recorded once and replayed; `fused` has
+    `acceleration` is that of `RunSettings`: faster forms of the network's layers. Compiled kernels come with the first epoch that
+    finds them compiled; where `deterministic`, training waits for that. On a GPU steps are recorded once and replayed; `fused` has
     torch.compile join their operations as well.
 
     `schedule` gives the learning rate of the step after so many; `loss` is the mean training loss of the last step that was
@@ -57,11 +58,15 @@ class Trainer:
         optimizer: StepsWeights | None = None,
         teacher: nn.Module | None = None,
         fused: bool = False,
-        acceleration: bool = True,
+        acceleration: Acceleration = "auto",
         deterministic: bool = False,
     ) -> None:
         self.processes = processes or Processes()
         self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # In fp32 on a CPU faster forms gain too little (docs/log.md).
+        accelerated = acceleration == "on" or (acceleration == "auto" and (device.type != "cpu" or recipe.precision == "bf16"))
+        if accelerated:
+            accelerate(self.network, kernels=False)
         self._replica = self.processes.replica(self.network)
         self._teacher = teacher and teacher.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # Network and teacher, as they compute any batch and batches of the usual size.
@@ -85,8 +90,7 @@ class Trainer:
         self.best: dict[str, Tensor] = {}
         self.should_stop, self.loss = False, 0.0
         self.schedule: Callable[[int], float] = self._scheduled
-        # Compiled kernels are of the CPU.
-        self._acceleration, self._deterministic = acceleration and device.type == "cpu", deterministic
+        self._kernels, self._deterministic = accelerated and device.type == "cpu", deterministic
         self._seed, self.device = seed, device
         self._accelerated = False
         self._class_weights = None if class_weights is None else class_weights.to(device)
@@ -163,12 +167,12 @@ class Trainer:
         return True
 
     def accelerate_when_ready(self) -> None:
-        """Change to the faster forms of layers at the beginning of an epoch; a resumed one is computed as it was begun.
+        """Begin to use compiled kernels at the beginning of an epoch; a resumed one is computed as it was begun.
 
         Where nothing is compiled yet, plain operations train and a background process compiles; a deterministic training, and one
-        that had the faster forms before it was stopped, compiles first.
+        that had kernels before it was stopped, compiles first.
         """
-        if not self._acceleration or self._accelerated or not (self.progress.accelerated or self.progress.step == 0):
+        if not self._kernels or self._accelerated or not (self.progress.accelerated or self.progress.step == 0):
             return
         ready = self.progress.accelerated or self._deterministic or kernels_ready()
         # All processes compute alike.

@@ -34,7 +34,7 @@ from squeezekit.training.device import chosen_device
 from squeezekit.training.measurement import Measurement
 from squeezekit.training.progress import Progress
 from squeezekit.training.run_presentation import RunPresentation
-from squeezekit.training.settings import RunConfig, read_config, read_tables, read_toml, table_of
+from squeezekit.training.settings import RunConfig, RunSettings, read_config, read_tables, read_toml, table_of
 
 # Weights that training starts from, unless they are random.
 START = "start.safetensors"
@@ -239,7 +239,7 @@ def _with(
     data: str | None = None,
     device: str = "auto",
     teacher: str | None = None,
-    acceleration: bool | None = None,
+    acceleration: str | None = None,
 ) -> RunConfig:
     if teacher and not config.run.teacher:
         raise SqueezekitError(f"--teacher {teacher}: the run was begun without one; start a new run for that")
@@ -249,7 +249,11 @@ def _with(
         "device": str(chosen_device(config.run.device if device == "auto" else device)),
         "acceleration": config.run.acceleration if acceleration is None else acceleration,
     }
-    return config.model_copy(update={"run": config.run.model_copy(update=place)})
+    try:
+        run = RunSettings.model_validate({**config.run.model_dump(), **place})
+    except ValidationError as error:
+        raise SqueezekitError(first_problem(error)) from None
+    return config.model_copy(update={"run": run})
 
 
 def summarised(

@@ -6,7 +6,7 @@ import difflib
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
@@ -20,6 +20,9 @@ from squeezekit.training.recipe import NETWORK_DEFAULTS, Recipe, named_recipe
 TABLES = ("network", "recipe", "run")
 # Fields of version 0.1, and what to give now.
 RENAMED = {"normalisation": "--normalization", "weights": "--init-from"}
+
+
+Acceleration = Literal["auto", "on", "off"]
 
 
 class RunSettings(BaseModel):
@@ -40,8 +43,8 @@ class RunSettings(BaseModel):
     deterministic: bool = Field(False, description="two runs give the same weights, bit for bit")
     device: str = Field("auto", description="cpu, cuda or auto")
     fused: bool = Field(False, description="on a GPU, torch.compile joins operations: faster after up to a minute of compiling")
-    acceleration: bool = Field(
-        True, description="faster forms of the network's layers on this machine; off changes nothing but speed"
+    acceleration: Acceleration = Field(
+        "auto", description="faster forms of the network's layers, of the same results; auto: on a GPU, and in bf16 on a CPU"
     )
     test: bool = Field(True, description="measure the test images, once, at the end")
 

@@ -65,6 +65,6 @@ def teacher_of(folder: Path, network: NetworkConfig, data: dict[str, Any], split
         )
     trained = run.network()
     if isinstance(trained, SqueezeNet):
-        # With mirror images as well it teaches nothing more (docs/LOG.md), at twice the time.
+        # With mirror images as well it teaches nothing more (docs/log.md), at twice the time.
         trained.config = trained.config.model_copy(update={"mirrored": False})
     return Teacher(trained, own, network)

@@ -1,4 +1,4 @@
-/* Weights as a .sqz file codes them: an arithmetic coder whose probabilities learn (docs/sqz-format.md, "Coded integers"). */
+/* Weights as a .sqz file codes them: an arithmetic coder whose probabilities learn (docs/reference/sqz-format.md, "Coded integers"). */
 #define INPUTS 6       /* predictions that are mixed */
 #define LONGEST 7      /* bits of a magnitude */
 #define LEVELS 20      /* steps that averages of magnitudes are told apart by */
