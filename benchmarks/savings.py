@@ -1,6 +1,6 @@
 """What does each saving in a training step bring? The step as it is against the step without one of them, in turn.
 
-    python benchmarks/savings.py [--networks squeezenet-cifar late] [--rounds 3] [--steps 20] [--batch-size 64] [--batch-norm]
+    python benchmarks/savings.py [--networks squeezenet-cifar fast] [--rounds 3] [--steps 20] [--batch-size 64] [--batch-norm]
 
 Batches of random images, 3 × 32 × 32, in memory; Adam, the precision that training would choose.
 Prints one JSON line a measurement (images/s, the median step of a fresh process), then for each saving the median over
@@ -21,9 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from squeezekit.acceleration import dispatch as maps
-from squeezekit.acceleration.pooling import RectifiedMaxPool
-from squeezekit.networks import network_config
+from squeezekit.acceleration.accelerate import accelerate
+from squeezekit.networks import NETWORKS, network_config
 from squeezekit.networks.dropout import Dropout
 from squeezekit.networks.squeezenet import Head
 from squeezekit.training.device import chosen_precision, keep_freed_memory
@@ -32,9 +31,9 @@ SAVINGS = (
     "channels-last",
     "random bytes",
     "freed memory kept",
-    "pooling before ReLU",
     "average before convolution",
     "kernels",
+    "acceleration",
 )
 
 
@@ -46,29 +45,26 @@ class ConvolutionFirst(nn.Module):
         self.dropout, self.convolution = head
 
     def forward(self, x: Tensor) -> Tensor:
-        maps: Tensor = self.convolution(self.dropout(x))
-        return maps.mean((2, 3))
+        scores: Tensor = self.convolution(self.dropout(x))
+        return scores.mean((2, 3))
 
 
 def network_without(saving: str, name: str, batch_norm: bool = False) -> nn.Module:
     """The network, without one of the savings that belong to it."""
-    network = network_config(name, batch_norm=batch_norm).build().train()
+    fields = {"batch_norm": batch_norm} if "batch_norm" in NETWORKS[name][0].model_fields else {}
+    network = network_config(name, **fields).build().train()
     for path, module in list(network.named_modules()):
-        if saving == "pooling before ReLU" and isinstance(module, RectifiedMaxPool):
-            plain = nn.MaxPool2d(module.kernel_size, module.stride, ceil_mode=module.ceil_mode)
-            network.set_submodule(path, nn.Sequential(nn.ReLU(inplace=True), plain))
         if saving == "random bytes" and isinstance(module, Dropout):
             network.set_submodule(path, nn.Dropout(module.p))
         if saving == "average before convolution" and isinstance(module, Head):
             network.set_submodule(path, ConvolutionFirst(module))
-    return network
+    return network if saving == "acceleration" else accelerate(network, kernels=saving != "kernels")
 
 
 def images_per_s(saving: str, name: str, steps: int, batch_size: int, batch_norm: bool) -> float:
     """The median of a few steps."""
     if saving != "freed memory kept":
         keep_freed_memory()
-    maps.ENABLED = saving != "kernels"
     layout = torch.contiguous_format if saving == "channels-last" else torch.channels_last
     network = network_without(saving, name, batch_norm).to(memory_format=layout)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(network.parameters(), 1e-3, fused=True)
@@ -125,7 +121,8 @@ if __name__ == "__main__":
         "--networks",
         nargs="+",
         default=["squeezenet-cifar", "squeezenet-late"],
-        choices=["squeezenet-cifar", "squeezenet-late", "fast"],
+        choices=NETWORKS,
+        metavar="NAME",
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=20)

@@ -1,6 +1,8 @@
 """What several tests need."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,17 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_cache(cache):
+def _compiled_kernels():
+    """Kernels compiled before the first test, where the developer's own are, so that no training has other ones than the next."""
+    from squeezekit.acceleration.kernel_cache import kernel_folder, kernels_ready
+
+    os.environ["NUMBA_CACHE_DIR"] = str(kernel_folder())
+    if not kernels_ready():
+        subprocess.run([sys.executable, "-m", "squeezekit.acceleration.compile_kernels"], check=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(_compiled_kernels, cache):
     yield
 
 

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from squeezekit.acceleration.folding import folded, unfolded
+from squeezekit.acceleration.folding import build_folded, folded, unfolded
 from squeezekit.networks import network_config
 from squeezekit.networks.dropout import Dropout
+from squeezekit.networks.named_layers import named_layers
 
 FAMILY = {"batch_norm": True, "dropout": 0.0, "base_e": 32, "incr_e": 16}
 OTHERS = ("resnet8", "resnet20", "mobilenetv2_050", "xvel-tiniest")
@@ -43,24 +44,33 @@ def test_folded_and_unfolded_answer_alike(network):
         assert torch.allclose(other(images), network(images), atol=1e-4 * float(network(images).detach().abs().max()))
 
 
-def test_places_are_all_the_filters(network):
+def test_a_file_finds_the_network_that_was_folded(network):
+    plain, built = folded(network), build_folded(network.config)
+    shapes = [{name: tensor.shape for name, tensor in each.state_dict().items()} for each in (plain, built)]
+    assert shapes[0] == shapes[1] and [*shapes[0]] == [*shapes[1]]
+    built.load_state_dict(plain.state_dict())
+    images = torch.randn(4, 3, 32, 32)
+    assert torch.equal(built.eval()(images), plain(images))
+
+
+def test_named_layers_are_all_the_filters(network):
     filters = {module for module in network.modules() if isinstance(module, torch.nn.Conv2d | torch.nn.Linear)}
     plain = dict(folded(network).named_modules())
-    assert {place.module for place in network.places()} == filters
-    assert all(plain[place.name].weight.shape == place.module.weight.shape for place in network.places())
+    assert {layer.module for layer in named_layers(network)} == filters
+    assert all(plain[layer.name].weight.shape == layer.module.weight.shape for layer in named_layers(network))
 
 
-def test_places_come_in_the_order_in_which_they_compute(network):
+def test_named_layers_come_in_the_order_in_which_they_compute(network):
     called, images = [], torch.randn(2, 3, 32, 32)
-    for place in network.places():
-        place.module.register_forward_hook(lambda module, *_: called.append(module))
+    for layer in named_layers(network):
+        layer.module.register_forward_hook(lambda module, *_: called.append(module))
     network(images)
-    places = [place.module for place in network.places()]
+    named = [layer.module for layer in named_layers(network)]
     shortcut = [getattr(block, "shortcut", None) for block in getattr(network, "blocks", [])]
     bypass = [module for name, module in network.named_modules() if "bypass" in name]
     # Branches that stand beside each other may come in any order.
     beside = {id(each) for each in (*shortcut, *bypass)}
-    assert [m for m in called if id(m) not in beside] == [m for m in places if id(m) not in beside]
+    assert [m for m in called if id(m) not in beside] == [m for m in named if id(m) not in beside]
 
 
 def test_filters_have_the_length_that_muon_gives_them(network):

@@ -1,4 +1,4 @@
-"""Passes over maps by kernels against torch's own operations, forward and backward, in float64."""
+"""Kernels against torch's own operations, forward and backward, in float64."""
 
 import os
 import subprocess
@@ -8,11 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from squeezekit.acceleration import dispatch as maps
-from squeezekit.acceleration import fused_ops, kernels, pooling
-from squeezekit.acceleration.fused_ops import FusedBatchNorm, finished, finished_and_pooled, normalised_and_clipped
-from squeezekit.acceleration.pooling import MaxPool, RectifiedMaxPool, averaged
-from squeezekit.networks import mobilenet, network_config, squeezenet
+from squeezekit.acceleration import dispatch, fused_ops, kernels
+from squeezekit.acceleration.fused_ops import FusedBatchNorm, finished, finished_and_pooled, normalized_and_clipped
+from squeezekit.acceleration.pooling import MaxPool, averaged
 from squeezekit.networks.dropout import Dropout
 
 # Kernels that share their work among all cores.
@@ -21,15 +19,17 @@ pytestmark = pytest.mark.alone
 EXACT = {"rtol": 1e-10, "atol": 1e-12}
 
 
-def test_kernels_are_what_is_compared_here():
-    assert maps.ENABLED
+@pytest.fixture(autouse=True)
+def _kernels():
+    assert dispatch.threads_can_be_shared()
+    dispatch.use_kernels()
 
 
 def test_a_few_images_that_teach_nothing_are_left_to_torch():
     few, many = (drawn(count, 2, 3, 3) for count in (31, 32))
-    assert maps.fit(few) and maps.fit(many)
+    assert dispatch.fit(few) and dispatch.fit(many)
     with torch.inference_mode():
-        assert not maps.fit(few) and maps.fit(many)
+        assert not dispatch.fit(few) and dispatch.fit(many)
 
 
 def drawn(*shape, offset=0.0, dtype=torch.float64):
@@ -83,7 +83,7 @@ def test_normalising_and_clipping(training):
     x = drawn(5, 12, 7, 6, offset=3)
     theirs = nn.functional.hardtanh(plain.plain(x), 0, 1.5)
     assert (theirs == 0).any() and (theirs == 1.5).any() and ((theirs > 0) & (theirs < 1.5)).any()
-    compare(normalised_and_clipped(x, norm, 1.5), theirs, [x], (list(norm.parameters()), list(plain.parameters())))
+    compare(normalized_and_clipped(x, norm, 1.5), theirs, [x], (list(norm.parameters()), list(plain.parameters())))
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -109,20 +109,30 @@ def test_normalising_after_pooling_is_pooling_after_normalising(normed, side):
     branches = [drawn(3, channels, side, side, offset=1) for channels in (5, 7)]
     joined = torch.cat(branches, 1)
     theirs = nn.functional.max_pool2d((plain.plain(joined) if normed else joined).relu(), 2, ceil_mode=True)
-    ours = finished_and_pooled(branches, norm, 2)
+    ours = finished_and_pooled(branches, norm, MaxPool(2, 2, ceil_mode=True))
+    assert type(ours.grad_fn).__name__ == "_FinishedAndPooledBackward"
     compare(ours, theirs, branches, (list(norm.parameters()), list(plain.parameters())))
 
 
 @pytest.mark.parametrize("side", [2, 3])
-@pytest.mark.parametrize("ceil_mode", [True, False])
-@pytest.mark.parametrize("kind", [MaxPool, RectifiedMaxPool])
-def test_pooling(side, ceil_mode, kind):
+def test_windows_that_would_reach_beyond_the_edge_are_left_out_without_ceil_mode(side):
     torch.manual_seed(0)
-    x = drawn(3, 10, 9, 8)
-    ours = kind(side, 2, ceil_mode=ceil_mode)(x)
+    norm, plain = norms(12, training=True)
+    x = drawn(3, 12, 7, 8, offset=1)
+    theirs = nn.functional.max_pool2d(plain.plain(x).relu(), side, 2)
+    compare(finished_and_pooled([x], norm, MaxPool(side, 2)), theirs, [x], (list(norm.parameters()), list(plain.parameters())))
+
+
+@pytest.mark.parametrize("side", [2, 3])
+@pytest.mark.parametrize("ceil_mode", [True, False])
+@pytest.mark.parametrize("rectified", [True, False])
+def test_pooling(side, ceil_mode, rectified):
+    torch.manual_seed(0)
+    x, pool = drawn(3, 10, 9, 8), MaxPool(side, 2, ceil_mode=ceil_mode)
+    ours = pool.rectified(x) if rectified else pool(x)
     assert type(ours.grad_fn).__name__ == "_PooledBackward"
-    theirs = nn.functional.max_pool2d(x, side, 2, ceil_mode=ceil_mode)
-    compare(ours, theirs.relu() if kind is RectifiedMaxPool else theirs, [x], ([], []))
+    theirs = nn.functional.max_pool2d(x.relu() if rectified else x, side, 2, ceil_mode=ceil_mode)
+    compare(ours, theirs, [x], ([], []))
 
 
 def test_the_average_of_what_dropout_leaves():
@@ -142,7 +152,7 @@ def test_numbers_that_are_none_stay_none(special, dtype):
         x = drawn(2, 4, 4, 4, dtype=dtype).detach()
         x[1, 2, 3, 3] = special
         theirs = nn.functional.max_pool2d(x, 2).relu()
-        assert torch.equal(RectifiedMaxPool(2, 2)(x).nan_to_num(7), theirs.nan_to_num(7))
+        assert torch.equal(MaxPool(2, 2).rectified(x).nan_to_num(7), theirs.nan_to_num(7))
         norm = FusedBatchNorm(4).eval()
         assert torch.allclose(finished([x], norm).nan_to_num(7), norm.plain(x).relu().nan_to_num(7), rtol=1e-2)
         assert finished([x], FusedBatchNorm(4))[:, 2].isnan().any()
@@ -153,46 +163,17 @@ def test_bfloat16_is_rounded_to_nearest_as_torch_does():
     x = drawn(64, 16, 4, 4, dtype=torch.bfloat16).detach()
     ones, zeros = torch.ones(16).numpy(), torch.full((16,), 1 / 3).numpy()
     out = torch.empty_like(x)
-    kernels.scaled(maps.rows(x), ones, zeros, *fused_ops.UNLIMITED, maps.rows(out), 0, 1)
+    kernels.scaled(dispatch.rows(x), ones, zeros, *fused_ops.UNLIMITED, dispatch.rows(out), 0, 1)
     assert torch.equal(out, (x.float() + torch.tensor(1 / 3)).bfloat16())
-
-
-SLIM = {"base_e": 8, "incr_e": 8, "stem_width": 8}
-
-
-@pytest.mark.parametrize(
-    ("name", "fields"),
-    [
-        *(
-            (name, SLIM | fields)
-            for name in ("squeezenet-cifar", "squeezenet-late", "fast")
-            for fields in ({}, {"batch_norm": True, "bypass": "simple"}, {"batch_norm": True, "pool_size": 3})
-        ),
-        ("squeezenet-late", SLIM | {"batch_norm": True, "depthwise": 5, "gated": True}),
-        ("mobilenetv2_050", {}),
-    ],
-)
-def test_a_whole_network_trains_as_by_torchs_operations(name, fields, monkeypatch):
-    def results():
-        torch.manual_seed(0)
-        network = network_config(name, image_size=16, **fields).build().double().to(memory_format=torch.channels_last)
-        images = drawn(6, 3, 16, 16)
-        loss = nn.functional.cross_entropy(network(images), torch.arange(6))
-        return [loss, *torch.autograd.grad(loss, [images, *network.parameters()]), *network.buffers()]
-
-    ours = results()
-    for module in (fused_ops, mobilenet, pooling, squeezenet):
-        monkeypatch.setattr(module, "fit", lambda *_: False)
-    for one, other in zip(ours, results(), strict=True):
-        assert torch.allclose(one, other, **EXACT)
 
 
 THREADS_AFTER = """
 import torch
+from squeezekit.acceleration.accelerate import accelerate
 from squeezekit.networks import network_config
 torch.set_num_threads(1)
 network = network_config("squeezenet-cifar", base_e=16, incr_e=16, stem_width=16).build().to(memory_format=torch.channels_last)
-network(torch.randn(32, 3, 32, 32)).sum().backward()
+accelerate(network, kernels=True)(torch.randn(32, 3, 32, 32)).sum().backward()
 print(torch.get_num_threads())
 """
 
@@ -204,12 +185,13 @@ def test_kernels_leave_the_number_of_threads_alone():
 BITS_OF_GRADIENTS = """
 import hashlib
 import torch
+from squeezekit.acceleration.accelerate import accelerate
 from squeezekit.networks import network_config
 digest = hashlib.sha256()
 for fields in [{}, {"batch_norm": True}]:
     torch.manual_seed(0)
     network = network_config("squeezenet-cifar", base_e=16, incr_e=16, stem_width=16, **fields).build()
-    network = network.to(memory_format=torch.channels_last)
+    network = accelerate(network.to(memory_format=torch.channels_last), kernels=True)
     with torch.autocast("cpu", torch.bfloat16):
         network(torch.randn(64, 3, 32, 32)).float().square().mean().backward()
     for parameter in network.parameters():

@@ -20,7 +20,7 @@ FORBIDDEN = re.compile(
 )
 EVERY = [[], *([name] for name in COMMANDS), *(["keys", action] for action in ACTIONS)]
 # Tiny trainings in the place of the examples' own.
-SMALL = ["--base-e=16", "--incr-e=16", "--stem-width=16"]
+SMALL = ["--image-size=16", "--base-e=16", "--incr-e=16", "--stem-width=16"]
 SHORT = {
     "train": [*SMALL, "--limit=400", "--epochs=1"],
     "search": [*SMALL, "--limit=300", "--epochs=1", "--trials=2"],

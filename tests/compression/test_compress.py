@@ -213,9 +213,3 @@ def test_gates_and_depthwise_filters(method, tmp_path):
     accuracy = accuracy_in_integers(model, integer_plan(model), "digits")
     assert accuracy["before"] == pytest.approx(made.stages[-1].accuracy, abs=1e-4)
     assert accuracy["after"] == pytest.approx(accuracy["before"], abs=0.04)
-
-
-def test_networks_with_local_normalisation_are_refused(tmp_path):
-    run = train("digits", out=tmp_path / "run", network="alexnet-cifar", epochs=1, limit=120, test=False)
-    with pytest.raises(SqueezekitError, match="holds a 'alexnet-cifar'; compress serves"):
-        compress(run.folder, tmp_path / "x.sqz")

@@ -3,10 +3,14 @@
 import pytest
 import torch
 
-from squeezekit.acceleration.channel_norm import ChannelNorm
+from squeezekit.acceleration.accelerate import accelerate
+from squeezekit.acceleration.activation import FusedTanhExp
+from squeezekit.acceleration.channel_norm import FusedChannelNorm
+from squeezekit.acceleration.dispatch import use_kernels
 from squeezekit.networks import network_config
+from squeezekit.networks.channel_norm import ChannelNorm
 from squeezekit.networks.layer_table import layer_table
-from squeezekit.networks.xvel_tiniest import Block, TanhExp
+from squeezekit.networks.xvel_tiniest import TanhExp, TiniestBlock
 
 
 def test_it_has_the_parameters_of_the_published_one():
@@ -18,7 +22,7 @@ def test_it_has_the_parameters_of_the_published_one():
 
 def test_a_block_does_what_is_written():
     torch.manual_seed(0)
-    block, x = Block(16).double(), torch.randn(2, 16, 12, 12, dtype=torch.float64)
+    block, x = TiniestBlock(16).double(), torch.randn(2, 16, 12, 12, dtype=torch.float64)
     with torch.no_grad():
         block.scale.uniform_(0.5, 1.5)
         kept, near, middle, far = (x[:, i : i + 4] for i in range(0, 16, 4))
@@ -32,10 +36,12 @@ def test_a_block_does_what_is_written():
         assert torch.allclose(block(x), expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("kind", [ChannelNorm, FusedChannelNorm])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-def test_channels_are_normalised_pixel_by_pixel_with_torchs_gradients(dtype):
+def test_channels_are_normalised_pixel_by_pixel_with_torchs_gradients(dtype, kind):
+    use_kernels()
     torch.manual_seed(0)
-    norm = ChannelNorm(8).to(torch.float64 if dtype == torch.float64 else torch.float32)
+    norm = kind(8).to(torch.float64 if dtype == torch.float64 else torch.float32)
     with torch.no_grad():
         norm.weight.uniform_(0.5, 1.5)
         norm.bias.uniform_(-1, 1)
@@ -52,22 +58,26 @@ def test_channels_are_normalised_pixel_by_pixel_with_torchs_gradients(dtype):
         assert (one - other.grad).norm() < most * other.grad.norm()
 
 
-def test_the_gradient_of_the_activation():
+@pytest.mark.parametrize("kind", [TanhExp, FusedTanhExp])
+def test_the_gradient_of_the_activation(kind):
     x = torch.linspace(-6, 6, 50, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(TanhExp(), (x,))
+    assert torch.autograd.gradcheck(kind(), (x,))
 
 
-def test_the_activation_has_gradients_where_its_exponential_would_overflow():
+@pytest.mark.parametrize("kind", [TanhExp, FusedTanhExp])
+def test_the_activation_has_gradients_where_its_exponential_would_overflow(kind):
     x = torch.tensor([-200.0, 0.0, 50.0, 200.0], requires_grad=True)
-    y = TanhExp()(x)
+    y = kind()(x)
     y.sum().backward()
     assert torch.allclose(y, torch.tensor([0.0, 0.0, 50.0, 200.0])) and torch.isfinite(x.grad).all()
     assert x.grad[2:].tolist() == [1, 1]
 
 
-def test_gradients_in_bf16_are_those_in_fp32_nearly():
+@pytest.mark.parametrize("accelerated", [False, True])
+def test_gradients_in_bf16_are_those_in_fp32_nearly(accelerated):
     torch.manual_seed(0)
     network = network_config("xvel-tiniest").build().to(memory_format=torch.channels_last)
+    network = accelerate(network, kernels=True) if accelerated else network
     images, labels = torch.randn(8, 32, 32, 3).permute(0, 3, 1, 2), torch.randint(10, (8,))
     found = []
     for half in (False, True):

@@ -195,7 +195,7 @@ def test_resuming_needs_a_folder_and_heeds_file_device_and_presets(tiny_run, tmp
     for given, message in (
         ({"config": tmp_path / "nowhere.toml"}, r"nowhere\.toml"),
         ({"device": "abacus"}, "choose cpu"),
-        ({"network": "squeezenet-late"}, "begun with --network squeezenet-cifar, not late"),
+        ({"network": "squeezenet-late"}, "begun with --network squeezenet-cifar, not squeezenet-late"),
     ):
         with pytest.raises(SqueezekitError, match=message):
             train(out=tiny_run.folder, resume=True, **given)

@@ -1,33 +1,28 @@
-"""Channels-last tensors as arrays that kernels take, sharing their memory."""
+"""Which tensors kernels take, and as what: channels-last tensors as arrays that share their memory."""
 
 from __future__ import annotations
 
-import os
+from functools import cache
 from importlib import import_module
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from squeezekit.acceleration.kernel_cache import kernel_folder
 
-def _threads_can_be_shared() -> bool:
-    """Whether numba finds the OpenMP library that its kernels and torch share."""
-    try:
-        import_module("numba.np.ufunc.omppool")
-    except ImportError:
-        return False
-    return True
-
-
-# SQUEEZEKIT_KERNELS=0 leaves everything to torch's own operations.
-ENABLED = os.environ.get("SQUEEZEKIT_KERNELS") != "0" and _threads_can_be_shared()
 # Where nothing is learnt, calling a kernel for fewer images costs more than it saves.
 FEWEST_IMAGES = 32
 # As what NumPy sees the values.
 STORED = {torch.float64: torch.float64, torch.float32: torch.float32, torch.bfloat16: torch.uint16}
+_state = {"kernels": False}
+
+
+def use_kernels(on: bool = True) -> None:
+    """Let kernels compute in this process from now on, or nothing but torch's own operations."""
+    _state["kernels"] = on
 
 
 def fit(*tensors: Tensor) -> bool:
@@ -37,7 +32,7 @@ def fit(*tensors: Tensor) -> bool:
     batch.
     """
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
-    if not ENABLED or traced or any(type(x) is not Tensor for x in tensors):
+    if not _state["kernels"] or traced or any(type(x) is not Tensor for x in tensors):
         return False
     enough = torch.is_grad_enabled() or len(tensors[0]) >= FEWEST_IMAGES
     return enough and all(
@@ -50,7 +45,7 @@ def fit(*tensors: Tensor) -> bool:
     )
 
 
-def maps(x: Tensor) -> NDArray[Any]:
+def pixels(x: Tensor) -> NDArray[Any]:
     """[n, c, h, w] as [n, h, w, c]."""
     array: NDArray[Any] = x.detach().permute(0, 2, 3, 1).view(STORED.get(x.dtype, x.dtype)).numpy()
     return array
@@ -58,11 +53,11 @@ def maps(x: Tensor) -> NDArray[Any]:
 
 def rows(x: Tensor) -> NDArray[Any]:
     """[n, c, h, w] as [n · h · w, c]."""
-    return maps(x).reshape(-1, x.shape[1])
+    return pixels(x).reshape(-1, x.shape[1])
 
 
 def empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """An uninitialised tensor that fits."""
+    """An uninitialized tensor that fits."""
     return torch.empty(shape, dtype=dtype, memory_format=torch.channels_last)
 
 
@@ -71,8 +66,32 @@ def working(x: Tensor) -> Any:
     return np.float64 if x.dtype == torch.float64 else np.float32
 
 
+@cache
+def kernels() -> Any:
+    """The module of that name, imported when first needed, since numba takes a second; its cache is `kernel_folder`."""
+    import numba
+
+    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(kernel_folder())  # type: ignore[attr-defined]
+    try:
+        return import_module("squeezekit.acceleration.kernels")
+    finally:
+        numba.config.CACHE_DIR = before  # type: ignore[attr-defined]
+
+
+@cache
+def threads_can_be_shared() -> bool:
+    """Whether numba finds the OpenMP library that its kernels and torch share."""
+    try:
+        import_module("numba.np.ufunc.omppool")
+    except ImportError:
+        return False
+    return True
+
+
 def threads() -> int:
     """How many threads kernels may use: as many as torch."""
+    import numba
+
     torchs = torch.get_num_threads()
     wanted = min(torchs, int(numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
     if numba.get_num_threads() != wanted:

@@ -1,8 +1,8 @@
 """What follows convolutions: joining branches, batch normalization, ReLU, a bypass, max-pooling.
 
 On a CPU these are bound by memory, and with torch's own operations they take most of a training step (docs/PERFORMANCE.md). Here
-each reads and writes its maps as seldom as can be (`kernels.py`), where they are channels-last; everywhere else they are torch's
-operations, and the two are equal up to rounding.
+each reads and writes its feature maps as seldom as can be (`kernels.py`), where they are channels-last and kernels are in use;
+everywhere else they are torch's operations, and the two are equal up to rounding.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from squeezekit.acceleration import kernels
-from squeezekit.acceleration.dispatch import empty, fit, maps, rows, threads, working
+from squeezekit.acceleration.dispatch import empty, fit, kernels, pixels, rows, threads, working
+from squeezekit.acceleration.pooling import MaxPool
 
 Numbers = NDArray[np.float64]
 # The least and the most that a value may be.
@@ -30,6 +30,11 @@ UNLIMITED, RECTIFIED = (-math.inf, math.inf), (0.0, math.inf)
 
 class FusedBatchNorm(nn.BatchNorm2d):
     """Batch normalization that can be computed together with what stands around it: [n, c, h, w] -> [n, c, h, w]."""
+
+    @staticmethod
+    def serves(norm: nn.BatchNorm2d) -> bool:
+        """Whether `norm` can be one: with weights and running statistics of a fixed momentum, as by default."""
+        return norm.affine and norm.track_running_stats and norm.momentum is not None
 
     def forward(self, x: Tensor) -> Tensor:
         return _finished([x], self, UNLIMITED) if fit(x) else self.plain(x)
@@ -44,7 +49,7 @@ class FusedBatchNorm(nn.BatchNorm2d):
 
 
 def finished(branches: Sequence[Tensor], norm: nn.Module, *, rectify: bool = True, bypass: Tensor | None = None) -> Tensor:
-    """Join [n, cᵢ, h, w] to [n, Σcᵢ, h, w], normalise by `norm` (batch normalization or nothing), rectify, add `bypass`."""
+    """Join [n, cᵢ, h, w] to [n, Σcᵢ, h, w], normalize by `norm` (batch normalization or nothing), rectify, add `bypass`."""
     normal = norm if isinstance(norm, FusedBatchNorm) else None
     # A ReLU alone cannot be done faster than torch does it.
     if (normal or len(branches) > 1) and fit(*branches, *([] if bypass is None else [bypass])):
@@ -75,9 +80,9 @@ def joined(branches: Sequence[Tensor], norm: FusedBatchNorm, *, rectify: bool) -
     return torch.cat([F.relu(x, inplace=True) for x in normalized] if rectify else normalized, 1)
 
 
-def normalised_and_clipped(x: Tensor, norm: FusedBatchNorm, most: float) -> Tensor:
-    """`norm` of `x`, then no less than 0 and no more than `most`: [n, c, h, w] -> [n, c, h, w]. `x` must `fit`."""
-    return _finished([x], norm, (0.0, most))
+def normalized_and_clipped(x: Tensor, norm: FusedBatchNorm, most: float) -> Tensor:
+    """`norm` of `x`, then no less than 0 and no more than `most`: [n, c, h, w] -> [n, c, h, w]."""
+    return _finished([x], norm, (0.0, most)) if fit(x) else F.hardtanh(norm(x), 0.0, most, inplace=True)
 
 
 def _finished(
@@ -88,12 +93,15 @@ def _finished(
     return out
 
 
-def finished_and_pooled(branches: Sequence[Tensor], norm: nn.Module, side: int) -> Tensor:
-    """As `finished` without a bypass, then the largest of each window of side · side pixels: [n, cᵢ, h, w] -> [n, Σcᵢ, h', w'].
+def finished_and_pooled(branches: Sequence[Tensor], norm: nn.Module, pool: MaxPool) -> Tensor:
+    """As `finished` without a bypass, then `pool`: [n, cᵢ, h, w] -> [n, Σcᵢ, h', w'].
 
-    Windows do not overlap, and are clipped at the far edges. `branches` must `fit`. What normalization comes to is rising or
-    falling in each channel: the largest (smallest) of a window is found first, and only that is normalized and rectified.
+    ReLU comes after pooling, which leaves it fewer values. Where windows do not overlap, normalization does so as well: what it
+    comes to is rising or falling in each channel, so that the largest (smallest) of a window is found first.
     """
+    side = pool.kernel_size
+    if not (side == pool.stride and fit(*branches) and (pool.ceil_mode or not any(x % side for x in branches[0].shape[2:]))):
+        return pool.rectified(finished(branches, norm, rectify=False))
     normal = norm if isinstance(norm, FusedBatchNorm) else None
     weights = (normal.weight, normal.bias) if normal else (None, None)
     out: Tensor = _FinishedAndPooled.apply(normal, side, *weights, *branches)  # type: ignore[no-untyped-call]
@@ -154,7 +162,7 @@ def _statistics(norm: FusedBatchNorm, branches: Sequence[Tensor]) -> tuple[Numbe
     # Running means lie near, so that little is lost where squares are subtracted; and all processes know them.
     origin = norm.running_mean.double().numpy().astype(working(branches[0]))
     parts = threads()
-    found = [kernels.moments(rows(x), origin[there], parts) for x, there in _places(branches)]
+    found = [kernels().moments(rows(x), origin[there], parts) for x, there in _places(branches)]
     total = norm.reduce(np.append(np.concatenate(found, 1).ravel(), rows(branches[0]).shape[0]))
     count = float(total[-1])
     distance, square = total[:-1].reshape(2, -1) / count
@@ -195,9 +203,9 @@ class _Finished(torch.autograd.Function):
         for x, there in _places(branches):
             first, gain, added = there.start, scale[there], shift[there]
             if bypass is None:
-                kernels.scaled(rows(x), gain, added, *limits, rows(out), first, parts)
+                kernels().scaled(rows(x), gain, added, *limits, rows(out), first, parts)
             else:
-                kernels.scaled_and_added(rows(x), gain, added, limits[0], rows(bypass), rows(out), first, parts)
+                kernels().scaled_and_added(rows(x), gain, added, limits[0], rows(bypass), rows(out), first, parts)
         context.save_for_backward(*branches)
         context.affine, context.limits = affine, limits
         return out
@@ -212,14 +220,14 @@ class _Finished(torch.autograd.Function):
         places, sums = _places(context.saved_tensors), np.zeros((2, len(scale)))
         for x, there in places if affine.norm else ():
             gain, added, middle = scale[there], shift[there], mean[there]
-            sums[:, there] = kernels.gradient_moments(
+            sums[:, there] = kernels().gradient_moments(
                 rows(x), gain, added, middle, floor, ceiling, rows(arriving), there.start, parts
             )
         slope, constant = (x.astype(kind) for x in affine.feedback(sums))
         leaving = [empty(tuple(x.shape), x.dtype) for x, _there in places]
         for (x, there), out in zip(places, leaving, strict=True):
             gain, added, middle = scale[there], shift[there], mean[there]
-            kernels.gradient_of_scaled(
+            kernels().gradient_of_scaled(
                 rows(x),
                 gain,
                 added,
@@ -251,9 +259,9 @@ class _FinishedAndPooled(torch.autograd.Function):
         chosen = empty((len(like), len(scale), *(-(-length // side) for length in like.shape[2:])), like.dtype)
         winners = torch.empty_like(chosen, dtype=torch.uint8)
         for x, there in _places(branches):
-            kernels.pooled(maps(x), side, side, rising[there], False, maps(chosen), maps(winners), there.start, parts)
+            kernels().pooled(pixels(x), side, side, rising[there], False, pixels(chosen), pixels(winners), there.start, parts)
         out = torch.empty_like(chosen)
-        kernels.scaled(rows(chosen), scale, shift, *RECTIFIED, rows(out), 0, parts)
+        kernels().scaled(rows(chosen), scale, shift, *RECTIFIED, rows(out), 0, parts)
         context.save_for_backward(chosen, winners, *branches)
         context.affine, context.side = affine, side
         return out
@@ -268,16 +276,16 @@ class _FinishedAndPooled(torch.autograd.Function):
         scale, shift, mean = (x.astype(kind) for x in (affine.scale, affine.shift, affine.mean))
         sums = np.zeros((2, len(scale)))
         if affine.norm:
-            sums = kernels.gradient_moments(rows(chosen), scale, shift, mean, *RECTIFIED, rows(arriving), 0, parts)
+            sums = kernels().gradient_moments(rows(chosen), scale, shift, mean, *RECTIFIED, rows(arriving), 0, parts)
         slope, constant = (x.astype(kind) for x in affine.feedback(sums))
         nothing, reaching = np.zeros_like(scale), torch.empty_like(chosen)
-        kernels.gradient_of_scaled(
+        kernels().gradient_of_scaled(
             rows(chosen), scale, shift, mean, nothing, nothing, *RECTIFIED, rows(arriving), 0, rows(reaching), parts
         )
         leaving = [empty(tuple(x.shape), x.dtype) for x in branches]
         for (x, there), out in zip(_places(branches), leaving, strict=True):
             middle, tilt, level = mean[there], slope[there], constant[there]
-            kernels.gradient_of_normalised_and_pooled(
-                maps(x), middle, tilt, level, maps(reaching), maps(winners), context.side, there.start, maps(out), parts
+            kernels().gradient_of_normalized_and_pooled(
+                pixels(x), middle, tilt, level, pixels(reaching), pixels(winners), context.side, there.start, pixels(out), parts
             )
         return None, None, *affine.gradients(sums), *leaving

@@ -10,13 +10,22 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.grad import conv2d_weight
 
+# Of a dense convolution in the place of a grouped one.
+FEW_CHANNELS = 64
+
 
 class Grouped(nn.Conv2d):
-    """A convolution in groups of channels: [n, c, h, w] -> [n, out, h, w].
+    """A convolution in groups of few channels: [n, c, h, w] -> [n, out, h', w'].
 
     In bf16 on a CPU it is computed as a dense one whose other weights are zero: with few channels that is several times
     faster than torch's gradient of a depthwise convolution, which with dilation is wrong besides.
     """
+
+    @staticmethod
+    def serves(layer: nn.Conv2d) -> bool:
+        """Whether `layer` can be one, and be faster: few channels, square, padded with zeros."""
+        square = all(len({*sizes}) == 1 for sizes in (layer.dilation, layer.padding)) and layer.padding_mode == "zeros"
+        return layer.groups > 1 and layer.in_channels <= FEW_CHANNELS and square and not isinstance(layer.padding, str)
 
     def forward(self, x: Tensor) -> Tensor:
         if not half_on_cpu(x):
@@ -34,13 +43,16 @@ class Depthwise(nn.Conv2d):
     """A filter for each channel, of an odd side, “same” padding: [n, c, h, w] -> [n, c, h', w'].
 
     In bf16 on a CPU with gradients of its own: torch 2.13's are up to a hundred times slower with a stride, and eight times with
-    a side of more than three. Raises ValueError for an even side.
+    a side of more than three.
     """
 
-    def __init__(self, channels: int, kernel: int, stride: int = 1, *, bias: bool = True) -> None:
-        if kernel % 2 == 0:
-            raise ValueError(f"depthwise filters have an odd side, not {kernel}")
-        super().__init__(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=bias)
+    @staticmethod
+    def serves(layer: nn.Conv2d) -> bool:
+        """Whether `layer` can be one."""
+        side, stride = layer.kernel_size[0], layer.stride[0]
+        shape = (layer.out_channels, layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.padding_mode)
+        same = (layer.in_channels, (side, side), (stride, stride), (side // 2, side // 2), (1, 1), "zeros")
+        return layer.groups == layer.in_channels > 1 and side % 2 == 1 and shape == same
 
     def forward(self, x: Tensor) -> Tensor:
         if not half_on_cpu(x):
@@ -93,3 +105,22 @@ def _gradient_by_blocks(x: Tensor, gradient: Tensor, kernel: int) -> Tensor:
 def half_on_cpu(x: Tensor) -> bool:
     """Whether `x` is bf16 in the memory of the CPU."""
     return x.device.type == "cpu" and x.dtype == torch.bfloat16
+
+
+class Blur(nn.AvgPool2d):
+    """The mean of each pixel's 3 × 3 neighbours, 0 beyond the edges: [n, c, h, w] -> [n, c, h, w].
+
+    In bf16 on a CPU it is computed as a dense convolution, which with few channels is faster.
+    """
+
+    @staticmethod
+    def serves(pool: nn.AvgPool2d) -> bool:
+        """Whether `pool` is such a mean."""
+        shape = (pool.kernel_size, pool.stride, pool.padding, pool.ceil_mode, pool.count_include_pad, pool.divisor_override)
+        return shape == (3, 1, 1, False, True, None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (half_on_cpu(x) and x.ndim == 4 and x.shape[1] <= FEW_CHANNELS):
+            return super().forward(x)
+        ninth = torch.eye(x.shape[1], dtype=x.dtype)[:, :, None, None].expand(-1, -1, 3, 3) / 9
+        return F.conv2d(x, ninth, padding=1)

@@ -1,6 +1,6 @@
-"""Loops over channels-last maps on the CPU, each value read as seldom as can be.
+"""Loops over channels-last feature maps on the CPU, each value read as seldom as can be.
 
-Maps are NumPy arrays whose last dimension is the channels: float64, float32, or uint16 holding the bits of bfloat16, which is
+They are NumPy arrays whose last dimension is the channels: float64, float32, or uint16 holding the bits of bfloat16, which is
 widened to float32 as it is read and rounded to nearest, ties to even, as it is written. Sums are taken in float32 over a few
 rows (float64 for float64) and in float64 over all. Rows are dealt out to `parts` threads; NaN stays NaN.
 """
@@ -17,7 +17,7 @@ from numba import njit, prange, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-Maps = NDArray[Any]
+FeatureMaps = NDArray[Any]
 Floats = NDArray[Any]
 
 # Rows that are summed in single precision.
@@ -76,7 +76,7 @@ fused: Any = intrinsic(_fused)
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def moments(x: Maps, origin: Floats, parts: int) -> NDArray[np.float64]:
+def moments(x: FeatureMaps, origin: Floats, parts: int) -> NDArray[np.float64]:
     """Sums of x − origin and of its square over the rows of x [rows, channels]: [2, channels]."""
     rows, channels = x.shape
     sums = np.zeros((parts, 2, channels))
@@ -99,7 +99,7 @@ def moments(x: Maps, origin: Floats, parts: int) -> NDArray[np.float64]:
 
 @njit(parallel=True, cache=True, error_model="numpy")
 def scaled(
-    x: Maps, scale: Floats, shift: Floats, floor: float, ceiling: float, out: Maps, first_channel: int, parts: int
+    x: FeatureMaps, scale: Floats, shift: Floats, floor: float, ceiling: float, out: FeatureMaps, first_channel: int, parts: int
 ) -> None:
     """Write x · scale + shift, no less than `floor` and no more than `ceiling`, into channels from `first_channel` on of `out`.
 
@@ -118,7 +118,14 @@ def scaled(
 
 @njit(parallel=True, cache=True, error_model="numpy")
 def scaled_and_added(
-    x: Maps, scale: Floats, shift: Floats, floor: float, added: Maps, out: Maps, first_channel: int, parts: int
+    x: FeatureMaps,
+    scale: Floats,
+    shift: Floats,
+    floor: float,
+    added: FeatureMaps,
+    out: FeatureMaps,
+    first_channel: int,
+    parts: int,
 ) -> None:
     """As `scaled` without a ceiling, with `added` [rows, …], of the same channels as `out`, on top."""
     rows, channels = x.shape
@@ -134,13 +141,13 @@ def scaled_and_added(
 
 @njit(parallel=True, cache=True, error_model="numpy")
 def gradient_moments(
-    x: Maps,
+    x: FeatureMaps,
     scale: Floats,
     shift: Floats,
     origin: Floats,
     floor: float,
     ceiling: float,
-    gradient: Maps,
+    gradient: FeatureMaps,
     first_channel: int,
     parts: int,
 ) -> NDArray[np.float64]:
@@ -169,7 +176,7 @@ def gradient_moments(
 
 @njit(parallel=True, cache=True, error_model="numpy")
 def gradient_of_scaled(
-    x: Maps,
+    x: FeatureMaps,
     scale: Floats,
     shift: Floats,
     origin: Floats,
@@ -177,9 +184,9 @@ def gradient_of_scaled(
     constant: Floats,
     floor: float,
     ceiling: float,
-    gradient: Maps,
+    gradient: FeatureMaps,
     first_channel: int,
-    out: Maps,
+    out: FeatureMaps,
     parts: int,
 ) -> None:
     """Write g · scale + (x − origin) · slope + constant into `out` [rows, channels], g as in `gradient_moments`."""
@@ -196,7 +203,9 @@ def gradient_of_scaled(
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def gradient_sums_of_rows(x: Maps, mean: Floats, inverse: Floats, gradient: Maps, parts: int) -> NDArray[np.float64]:
+def gradient_sums_of_rows(
+    x: FeatureMaps, mean: Floats, inverse: Floats, gradient: FeatureMaps, parts: int
+) -> NDArray[np.float64]:
     """Sums over rows of g · (x − mean) · inverse and of g: [2, channels]; `mean` and `inverse` are those of each row."""
     rows, channels = x.shape
     sums = np.zeros((parts, 2, channels))
@@ -219,12 +228,12 @@ def gradient_sums_of_rows(x: Maps, mean: Floats, inverse: Floats, gradient: Maps
 
 @njit(parallel=True, cache=True, error_model="numpy")
 def pooled(
-    x: Maps,
+    x: FeatureMaps,
     side: int,
     stride: int,
     direction: Floats,
     rectify: bool,
-    out: Maps,
+    out: FeatureMaps,
     winners: NDArray[np.uint8],
     first_channel: int,
     parts: int,
@@ -263,7 +272,9 @@ def pooled(
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def gradient_of_pooled(gradient: Maps, winners: NDArray[np.uint8], side: int, stride: int, out: Maps, parts: int) -> None:
+def gradient_of_pooled(
+    gradient: FeatureMaps, winners: NDArray[np.uint8], side: int, stride: int, out: FeatureMaps, parts: int
+) -> None:
     """Write to `out` [n, h, w, channels] what reaches the values that `pooled` chose from."""
     n, height, width, channels = out.shape
     zero = out.dtype.type(0)
@@ -289,16 +300,16 @@ def gradient_of_pooled(gradient: Maps, winners: NDArray[np.uint8], side: int, st
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def gradient_of_normalised_and_pooled(
-    x: Maps,
+def gradient_of_normalized_and_pooled(
+    x: FeatureMaps,
     origin: Floats,
     slope: Floats,
     constant: Floats,
-    gradient: Maps,
+    gradient: FeatureMaps,
     winners: NDArray[np.uint8],
     side: int,
     first_channel: int,
-    out: Maps,
+    out: FeatureMaps,
     parts: int,
 ) -> None:
     """As `gradient_of_pooled`, of windows that do not overlap, plus (x − origin) · slope + constant for every value."""
@@ -320,7 +331,7 @@ def gradient_of_normalised_and_pooled(
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def means(x: Maps, mask: NDArray[np.uint8], kept: int, factor: float, out: Floats, parts: int) -> None:
+def means(x: FeatureMaps, mask: NDArray[np.uint8], kept: int, factor: float, out: Floats, parts: int) -> None:
     """Write to `out` [n, channels] the mean over the rows of x [n, rows, channels] · factor, where its mask lies below `kept`.
 
     `mask` is of the shape of x, or empty: then all are taken.
@@ -346,7 +357,7 @@ def means(x: Maps, mask: NDArray[np.uint8], kept: int, factor: float, out: Float
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def gradient_of_means(gradient: Floats, mask: NDArray[np.uint8], kept: int, factor: float, out: Maps, parts: int) -> None:
+def gradient_of_means(gradient: Floats, mask: NDArray[np.uint8], kept: int, factor: float, out: FeatureMaps, parts: int) -> None:
     """Write to `out` [n, rows, channels] what reaches the x of `means`; `gradient` is [n, channels]."""
     n, rows, channels = out.shape
     whole = mask.size == 0

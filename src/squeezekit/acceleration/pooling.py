@@ -10,29 +10,36 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from squeezekit.acceleration import kernels
-from squeezekit.acceleration.dispatch import empty, fit, maps, threads, working
+from squeezekit.acceleration.dispatch import empty, fit, kernels, pixels, threads, working
 from squeezekit.networks.dropout import Dropout
+
+# A winner's place in its window is one byte, of which one value stands for none.
+MOST_SIDE = 15
 
 
 class MaxPool(nn.MaxPool2d):
     """Max-pooling without padding: [n, c, h, w] -> [n, c, h', w']."""
 
-    rectify = False
+    kernel_size: int
+    stride: int
+
+    @staticmethod
+    def serves(pool: nn.MaxPool2d) -> bool:
+        """Whether `pool` can be one: square windows that leave no gaps, no padding, no indices asked for."""
+        side, stride = pool.kernel_size, pool.stride
+        plain = (pool.padding, pool.dilation, pool.return_indices) == (0, 1, False)
+        return plain and isinstance(side, int) and isinstance(stride, int) and stride <= side <= MOST_SIDE
 
     def forward(self, x: Tensor) -> Tensor:
-        side, stride = self.kernel_size, self.stride
-        if fit(x) and isinstance(side, int) and isinstance(stride, int) and side >= stride:
-            out: Tensor = _Pooled.apply(x, side, stride, self.ceil_mode, self.rectify)  # type: ignore[no-untyped-call]
-            return out
-        out = super().forward(x)
-        return F.relu(out, inplace=True) if self.rectify else out
+        return self._pooled(x) if fit(x) else super().forward(x)
 
+    def rectified(self, x: Tensor) -> Tensor:
+        """ReLU, then pooling: computed the other way round, on a quarter of the values or fewer."""
+        return self._pooled(x, rectify=True) if fit(x) else F.relu(super().forward(x), inplace=True)
 
-class RectifiedMaxPool(MaxPool):
-    """Max-pooling, then ReLU: the same as ReLU, then max-pooling, on a quarter of the values or fewer."""
-
-    rectify = True
+    def _pooled(self, x: Tensor, *, rectify: bool = False) -> Tensor:
+        out: Tensor = _Pooled.apply(x, self.kernel_size, self.stride, self.ceil_mode, rectify)  # type: ignore[no-untyped-call]
+        return out
 
 
 def averaged(x: Tensor, dropout: nn.Module) -> Tensor:
@@ -46,7 +53,7 @@ def averaged(x: Tensor, dropout: nn.Module) -> Tensor:
 
 
 class _Pooled(torch.autograd.Function):
-    """`MaxPool`, by kernels."""
+    """`MaxPool`, by kernels()."""
 
     @staticmethod
     def forward(context: Any, x: Tensor, side: int, stride: int, ceil_mode: bool, rectify: bool) -> Tensor:
@@ -55,7 +62,7 @@ class _Pooled(torch.autograd.Function):
         out = empty((n, channels, *(_windows(length, side, stride, ceil_mode) for length in lengths)), x.dtype)
         winners = torch.empty_like(out, dtype=torch.uint8)
         largest = np.ones(channels, working(x))
-        kernels.pooled(maps(x), side, stride, largest, rectify, maps(out), maps(winners), 0, threads())
+        kernels().pooled(pixels(x), side, stride, largest, rectify, pixels(out), pixels(winners), 0, threads())
         context.save_for_backward(winners)
         context.shape, context.side, context.stride = tuple(x.shape), side, stride
         return out
@@ -67,12 +74,12 @@ class _Pooled(torch.autograd.Function):
         arriving = gradients[0].contiguous(memory_format=torch.channels_last)
         (winners,) = context.saved_tensors
         out = empty(context.shape, arriving.dtype)
-        kernels.gradient_of_pooled(maps(arriving), maps(winners), context.side, context.stride, maps(out), threads())
+        kernels().gradient_of_pooled(pixels(arriving), pixels(winners), context.side, context.stride, pixels(out), threads())
         return out, None, None, None, None
 
 
 class _Averaged(torch.autograd.Function):
-    """`averaged`, by kernels."""
+    """`averaged`, by kernels()."""
 
     @staticmethod
     def forward(context: Any, x: Tensor, mask: Tensor, kept: int) -> Tensor:
@@ -81,7 +88,7 @@ class _Averaged(torch.autograd.Function):
         context.like, context.kept = x, kept
         # Memory of torch's, since a matrix product may round in another way where its operands are aligned in another way.
         out = torch.empty(x.shape[:2], dtype=torch.promote_types(x.dtype, torch.float32))
-        kernels.means(_pixels(x), _pixels(mask), kept, 256 / kept, out.numpy(), threads())
+        kernels().means(_positions(x), _positions(mask), kept, 256 / kept, out.numpy(), threads())
         return out.to(x.dtype)
 
     @staticmethod
@@ -91,13 +98,13 @@ class _Averaged(torch.autograd.Function):
         (mask,) = context.saved_tensors
         kept, out = context.kept, empty(tuple(context.like.shape), context.like.dtype)
         arriving = gradients[0].contiguous().to(torch.promote_types(out.dtype, torch.float32)).numpy()
-        kernels.gradient_of_means(arriving, _pixels(mask), kept, 256 / kept, _pixels(out), threads())
+        kernels().gradient_of_means(arriving, _positions(mask), kept, 256 / kept, _positions(out), threads())
         return out, None, None
 
 
-def _pixels(x: Tensor) -> Any:
+def _positions(x: Tensor) -> Any:
     """[n, c, h, w] as [n, h · w, c], sharing memory."""
-    array = maps(x)
+    array = pixels(x)
     return array.reshape(array.shape[0], array.shape[1] * array.shape[2], array.shape[3])
 
 

@@ -15,7 +15,6 @@ from squeezekit.data.batches import Batch, Batches
 from squeezekit.data.image_set import ImageSource
 from squeezekit.modelfile.sqz import Sqz, Stage
 from squeezekit.modelfile.sqz_builder import SqzBuilder, exact_logits
-from squeezekit.networks.named_layers import NamedLayers
 from squeezekit.networks.squeezenet import SqueezeNet
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.training.device import chosen_device, chosen_precision
@@ -53,13 +52,9 @@ class CompressionContext:
         self.accuracy_before = round(self._accuracy(self.network(), self.validation), 6)
         self.trained = Stage(name="trained", bytes=self.float_bytes, density=1.0, bits=32.0, accuracy=self.accuracy_before)
 
-    def network(self) -> NamedLayers:
+    def network(self) -> nn.Module:
         """A new copy of the run's network with its best weights, on the CPU."""
-        network = self.run.network()
-        if not isinstance(network, NamedLayers):
-            holds = f"{self.run.folder}: holds a '{self.run.config.network.name}'"
-            raise SqueezekitError(f"{holds}; compress serves the SqueezeNet family, ResNets, MobileNetV2 and xvel-tiniest")
-        return network
+        return self.run.network()
 
     @cached_property
     def calibration(self) -> list[Batch]:
@@ -125,7 +120,7 @@ class CompressionContext:
         """All test images, in order."""
         return self._batches(self.source.test, device=self.device)
 
-    def _own_network_as_teacher(self) -> NamedLayers:
+    def _own_network_as_teacher(self) -> nn.Module:
         """The run's network without batch normalization and mirror images, which makes it faster."""
         network = folded(self.network().eval())
         if isinstance(network, SqueezeNet):

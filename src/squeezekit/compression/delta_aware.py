@@ -13,21 +13,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
-from squeezekit.acceleration.folding import folded, layers
+from squeezekit.acceleration.folding import folded, folded_layers
 from squeezekit.codec.encodings import Array, Quantized
 from squeezekit.compression.candidate import Candidate, TrainingRound
 from squeezekit.compression.context import CompressionContext
 from squeezekit.compression.target import Target
 from squeezekit.modelfile.delta import delta_between
 from squeezekit.modelfile.sqz import Sqz, from_bytes
-from squeezekit.networks.named_layers import FoldedLayer, NamedLayers
+from squeezekit.networks.named_layers import FoldedLayer, per_channel
 from squeezekit.quantization.bias_correction import correct_biases
 from squeezekit.quantization.delta_aware_rounding import DeltaAwareWeight, delta_aware_bias, delta_aware_round
 from squeezekit.quantization.fisher import FisherInformation, fisher_information
 from squeezekit.quantization.qat import QAT_RECIPE, QatOptimizer
 from squeezekit.quantization.quantized_arrays import BIAS_STEPS, OTHER_STEPS
-from squeezekit.quantization.weight_layers import per_channel, weight_count, weight_layers
+from squeezekit.quantization.weight_layers import weight_count, weight_layers
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.training.optimizers import optimizer_for
 
@@ -52,7 +53,7 @@ class DeltaAwareMethod:
         network = self._network()
         shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
         same = shapes == {name: tuple(part.shape) for name, part in self._old.items()}
-        if not same or not all(isinstance(self._old[f"{layer.name}.weight"], Quantized) for layer in layers(network)):
+        if not same or not all(isinstance(self._old[f"{layer.name}.weight"], Quantized) for layer in folded_layers(network)):
             raise SqueezekitError(
                 "--delta-from: holds another network than the run; give the file that its training started from"
             )
@@ -81,7 +82,7 @@ class DeltaAwareMethod:
         context, device = self.context, self.context.device
         network, unquantized = self._network(), self._network()
         self._quantize(network, rate_weight)
-        weights = [self._quantized_weight(*pair) for pair in zip(layers(network), layers(unquantized), strict=True)]
+        weights = [self._quantized_weight(*pair) for pair in zip(folded_layers(network), folded_layers(unquantized), strict=True)]
         recipe = context.recipe(self.epochs, GENTLE_RECIPE)
         network.to(device)
         optimizer = QatOptimizer(optimizer_for(network, recipe), [weight.to(device) for weight in weights])
@@ -100,7 +101,7 @@ class DeltaAwareMethod:
         """Points of accuracy that rounding alone may lose."""
         return (self.target.max_drop or 0) + QAT_REGAINS
 
-    def _network(self) -> NamedLayers:
+    def _network(self) -> nn.Module:
         """The run's network without batch normalization, as files have it."""
         return folded(self.context.network().eval())
 
@@ -110,10 +111,10 @@ class DeltaAwareMethod:
         return fisher_information(network, weight_layers(network), self.context.calibration)
 
     @torch.no_grad()
-    def _quantize(self, network: NamedLayers, rate_weight: float) -> None:
+    def _quantize(self, network: nn.Module, rate_weight: float) -> None:
         """Write rounded weights into the network, and biases that are corrected for them."""
         nats_per_bit = rate_weight / weight_count(network)
-        found = layers(network)
+        found = folded_layers(network)
         for layer, fisher in zip(found, self._fisher, strict=True):
             old = self._old_weight(layer.name)
             quantized = Quantized(delta_aware_round(layer.module.weight, old, fisher, nats_per_bit), old.scales)
@@ -121,10 +122,10 @@ class DeltaAwareMethod:
         means = {layer.module: fisher.output_means for layer, fisher in zip(found, self._fisher, strict=True)}
         correct_biases(network, means, self.context.calibration)
 
-    def _file(self, name: str, network: NamedLayers) -> Sqz:
+    def _file(self, name: str, network: nn.Module) -> Sqz:
         """The file of a network whose weights lie on the old grids."""
         arrays = dict[str, Array | Quantized]()
-        for layer in layers(network):
+        for layer in folded_layers(network):
             old = self._old_weight(layer.name)
             steps = old.scales.reshape(-1, *[1] * (old.integers.ndim - 1))
             integers = np.rint(layer.module.weight.detach().numpy() / steps).astype(np.int64)

@@ -12,12 +12,12 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from torch import nn
 
 from squeezekit.compression.candidate import Candidate, TrainingRound
 from squeezekit.compression.context import CompressionContext
 from squeezekit.compression.target import NextRound, Target
 from squeezekit.modelfile.sqz import Sqz, Stage
-from squeezekit.networks.named_layers import NamedLayers
 from squeezekit.networks.squeezenet import SqueezeNet
 from squeezekit.quantization.equalization import equalize
 from squeezekit.quantization.fisher import FisherInformation, fisher_information
@@ -125,7 +125,7 @@ class RateDistortionMethod:
     def _finish(
         self,
         name: str,
-        network: NamedLayers,
+        network: nn.Module,
         weights: Sequence[QuantizedWeight],
         earlier: tuple[Stage, ...],
         control: RateControl | None,
@@ -142,7 +142,7 @@ class RateDistortionMethod:
         return file, {"network": network.state_dict()}
 
     @cached_property
-    def _start(self) -> NamedLayers:
+    def _start(self) -> nn.Module:
         """The run's network, equalized where it is of the SqueezeNet family."""
         network = self.context.network()
         # Its channels pass only ReLU, gates and pooling between layers.
@@ -155,7 +155,7 @@ class RateDistortionMethod:
     def _fisher(self) -> list[FisherInformation]:
         return fisher_information(self._start, weight_layers(self._start), self.context.calibration)
 
-    def _estimated_bytes(self, network: NamedLayers, weights: Sequence[QuantizedWeight]) -> int:
+    def _estimated_bytes(self, network: nn.Module, weights: Sequence[QuantizedWeight]) -> int:
         """The size of a file of the network as it is now, on any device, while it is in training."""
         twin = copy.deepcopy(network).cpu().eval()
         there = [
@@ -164,5 +164,5 @@ class RateDistortionMethod:
         ]
         return self.context.builder.estimated_bytes(quantized_arrays(twin, there))
 
-    def _file(self, name: str, network: NamedLayers, weights: Sequence[QuantizedWeight], earlier: tuple[Stage, ...]) -> Sqz:
+    def _file(self, name: str, network: nn.Module, weights: Sequence[QuantizedWeight], earlier: tuple[Stage, ...]) -> Sqz:
         return self.context.builder.build(name, quantized_arrays(network.eval(), weights), earlier)

@@ -18,14 +18,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from squeezekit.acceleration.folding import folded
 from squeezekit.data.image_set import ImageSet
 from squeezekit.inference.evaluation import evaluate, own_images
 from squeezekit.inference.int8_model import calibration_images
 from squeezekit.inference.model import Model, load_model
 from squeezekit.inference.onnx_network import INPUT, KEY, OUTPUT, OnnxMetadata, OnnxNetwork
 from squeezekit.modelfile.probability_calibration import ProbabilityCalibration
-from squeezekit.networks.named_layers import NamedLayers
 from squeezekit.networks.stored_names import as_stored
 from squeezekit.system import atomic_io
 from squeezekit.system.errors import SqueezekitError
@@ -86,8 +84,7 @@ def export_onnx(model: str | Path, out: str | Path, *, int8: bool = False, data:
     if isinstance(loaded.network, OnnxNetwork):
         raise SqueezekitError(f"{model}: is ONNX already; give the run or the .sqz file that it was made from")
     images = own_images(loaded, data).training if int8 else None
-    if isinstance(loaded.network, NamedLayers):
-        loaded = loaded.with_network(folded(loaded.network))
+    loaded = loaded.folded()
     graph = graph_of(loaded)
     if images is not None:
         graph = _quantized(graph, images, calibration_images(loaded, images))

@@ -14,7 +14,6 @@ from squeezekit.acceleration.folding import folded
 from squeezekit.data.batches import Normalization
 from squeezekit.data.image_file import ImageInput, read_image
 from squeezekit.inference.model import Model, load_model
-from squeezekit.networks.named_layers import NamedLayers
 from squeezekit.system.presentation import Presented, Row, Tabular, percent
 from squeezekit.training.measurement import images_at_once
 
@@ -52,7 +51,7 @@ class Classifier(Presented):
 
     def __init__(self, model: Model) -> None:
         self.model, self.config, self.classes = model, model.config, model.classes
-        self.network = folded(model.network) if isinstance(model.network, NamedLayers) else model.network
+        self.network = folded(model.network)
         self._normalised = Normalization(model.config.mean, model.config.std)
         self.network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from squeezekit.acceleration.folding import folded
 from squeezekit.data.image_set import ImageSet
 from squeezekit.inference.onnx_network import read_onnx
 from squeezekit.modelfile.probability_calibration import ProbabilityCalibration
 from squeezekit.modelfile.provenance import Provenance
 from squeezekit.modelfile.sqz import read_sqz
 from squeezekit.networks.config import NetworkConfig
-from squeezekit.networks.named_layers import NamedLayers
 from squeezekit.pretrained.files import model_path
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.training.run_folder import Run
@@ -43,9 +43,9 @@ class Model:
     threshold: float = 0.0
     origin: Provenance | None = None
 
-    def with_network(self, network: NamedLayers) -> Model:
-        """The same with another network of the same answers."""
-        return replace(self, network=network, config=network.config)
+    def folded(self) -> Model:
+        """The same without batch normalization, in evaluation mode."""
+        return replace(self, network=folded(self.network), config=self.config.folded())
 
 
 def load_model(model: str | PathLike[str]) -> Model:

@@ -32,6 +32,7 @@ from squeezekit.integer.plan import (
 )
 from squeezekit.modelfile.activation_ranges import ActivationRanges
 from squeezekit.networks.fire import Fire
+from squeezekit.networks.fire_variants import FireVariant
 from squeezekit.networks.squeezenet import SqueezeNet
 from squeezekit.system.errors import SqueezekitError
 
@@ -113,7 +114,7 @@ class _Quantizer:
 
     def plan(self) -> IntegerPlan:
         layers = [(f"features.{name}", module) for name, module in self._network.features.named_children()]
-        layers = [(name, module) for name, module in layers if not isinstance(module, nn.ReLU)]
+        layers = [(name, module) for name, module in layers if not isinstance(module, nn.ReLU | nn.Identity)]
         current = 0
         while layers:
             name, module = layers.pop(0)
@@ -139,10 +140,11 @@ class _Quantizer:
             self._convolve(f"{name}.bypass", fire.bypass, source, residual)
         elif fire.bypass is not None:
             residual = source
-        below = self._spans[f"{name}.squeeze"][0] if fire.gated else 0.0
+        gated = isinstance(fire, FireVariant) and fire.gated
+        below = self._spans[f"{name}.squeeze"][0] if gated else 0.0
         squeezed = self._output_map(f"{name}.squeeze", fire.squeeze, source, low=below)
         self._convolve(f"{name}.squeeze", fire.squeeze, source, squeezed)
-        if fire.gated:
+        if gated:
             squeezed = self._gate(squeezed)
         branches = {f"{name}.{kind}": branch for kind, branch in fire.expands().items()}
         high = max(self._spans[branch][1] for branch in branches)

@@ -12,6 +12,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+from squeezekit.acceleration.folding import build_folded
 from squeezekit.codec.encodings import Array, Quantized
 from squeezekit.codec.tensors import decode_stored_tensors, encode_tensors
 from squeezekit.modelfile.activation_ranges import ActivationRanges
@@ -107,7 +108,7 @@ class Sqz:
 
     def build(self) -> nn.Module:
         """The network with its weights, in evaluation mode."""
-        network = self.network.build()
+        network = build_folded(self.network)
         network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in self.arrays().items()})
         return network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
@@ -172,7 +173,7 @@ def _read_network(content: Any) -> tuple[NetworkConfig, tuple[str, ...]]:
 
 def _check_weights(network: NetworkConfig, weights: Mapping[str, Array | Quantized]) -> None:
     with without_memory():
-        expected = {name: tuple(tensor.shape) for name, tensor in network.build().state_dict().items()}
+        expected = {name: tuple(tensor.shape) for name, tensor in build_folded(network).state_dict().items()}
     if {name: tuple(part.shape) for name, part in weights.items()} != expected:
         raise SqueezekitError("damaged: its weights are not those of its network; get the file again")
     if any(not isinstance(part, Quantized) and part.dtype != np.float32 for part in weights.values()):

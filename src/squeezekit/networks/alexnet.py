@@ -6,7 +6,6 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from squeezekit.acceleration.fused_ops import FusedBatchNorm
 from squeezekit.networks.config import NetworkConfig, Share
 from squeezekit.networks.dropout import Dropout
 
@@ -81,4 +80,4 @@ def _rectified(layer: nn.Conv2d | nn.Linear, batch_norm: bool, *, local: bool = 
         return [layer, nn.ReLU(inplace=True), *([nn.LocalResponseNorm(5)] if local else [])]
     if isinstance(layer, nn.Linear):
         return [layer, nn.BatchNorm1d(layer.out_features), nn.ReLU(inplace=True)]
-    return [layer, FusedBatchNorm(layer.out_channels), nn.ReLU(inplace=True)]
+    return [layer, nn.BatchNorm2d(layer.out_channels), nn.ReLU(inplace=True)]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 from torch import nn
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+# `json_schema_extra` of fields that help leaves out.
+HIDDEN: dict[str, JsonValue] = {"hidden": True}
 
 
 class NetworkConfig(BaseModel):
@@ -30,7 +32,7 @@ class NetworkConfig(BaseModel):
         return self
 
     def folded(self) -> Self:
-        """That of the same network with its batch normalization as part of its layers."""
+        """That of the same network with its batch normalization folded into its layers (`acceleration/folding.py`)."""
         return self.model_copy(update={"batch_norm": False} if "batch_norm" in type(self).model_fields else {})
 
     def build(self) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Dropout whose random numbers cost little on a CPU."""
+"""Dropout whose random numbers cost little on a CPU, and are the same however many processes share a batch."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 class Dropout(nn.Dropout):
     """Dropout by one random byte a value: [n, …] -> [n, …]. `p` acts to the nearest 1/256.
 
-    torch draws a whole random number for each value, on one core: 30 ms of the 200 ms that a step of `squeezenet-cifar` takes.
-    Here each 64-bit number serves eight values. Kept values are scaled by the share that is really kept.
+    Values whose byte lies below `kept` stay, multiplied by 256 ÷ kept. torch draws a whole random number for each value, on one
+    core: 30 ms of the 200 ms that a step of `squeezenet-cifar` takes. Here each 64-bit number serves eight values.
 
-    `before` and `after` count the images of the batch that other processes have: their numbers are drawn too and left
-    unused, so that several processes drop what one would.
+    `before` and `after` count the images of the batch that other processes have: their bytes are drawn too and left unused, so
+    that several processes drop what one would.
     """
 
     before = after = 0
@@ -23,7 +23,7 @@ class Dropout(nn.Dropout):
         return x * (mask < kept) * (256 / kept) if mask.numel() else x
 
     def mask(self, x: Tensor) -> tuple[Tensor, int]:
-        """A random byte for each value of x, laid out as x is, and below which number values are kept.
+        """A random byte for each value of x, laid out as x is, and the number below which values are kept.
 
         No bytes, uint8 [0, …], where everything is kept.
         """

@@ -1,4 +1,4 @@
-"""The layer table of a network (R16): shapes, parameters, multiply-adds, memory."""
+"""The layer table of a network: shapes, parameters, MACs (multiply-accumulate operations), memory."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ import torch
 from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
-from squeezekit.acceleration.channel_norm import ChannelNorm
-from squeezekit.acceleration.fused_ops import FusedBatchNorm
-from squeezekit.acceleration.pooling import MaxPool
+from squeezekit.networks.channel_norm import ChannelNorm
 from squeezekit.networks.config import NetworkConfig
-from squeezekit.networks.dropout import Dropout
 from squeezekit.networks.fire import Fire
+from squeezekit.networks.fire_variants import FireVariant
 from squeezekit.networks.squeezenet import Head
+from squeezekit.networks.tracing import traced
 from squeezekit.networks.xvel_tiniest import TanhExp
 
 Shape = tuple[int, ...]
@@ -39,7 +38,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class LayerTable:
-    """`macs` are those of one image, twice the layers' sum where a network also looks at its mirror image.
+    """`macs` are those of one image, twice the layers' sum where a network also classifies its mirror image.
 
     `activation_bytes` is the peak of what one image keeps in memory at one byte a value.
 
@@ -57,20 +56,16 @@ class LayerTable:
         return asdict(self)
 
 
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        whole = nn.Conv2d | nn.AvgPool2d | Head | MaxPool | FusedBatchNorm | Dropout | ChannelNorm | TanhExp
-        return isinstance(module, whole) or super().is_leaf_module(module, name)
-
-
 def layer_table(config: NetworkConfig) -> LayerTable:
-    """Describe the network of a configuration, for one image, without training anything."""
+    """Describe the network of a configuration, for one image, without training anything.
+
+    Raises SqueezekitError for a network of the user's own that cannot be traced.
+    """
     passes = 2 if getattr(config, "mirrored", False) else 1
     network = config.model_copy(update={"mirrored": False}).build().eval() if passes == 2 else config.build().eval()
-    graph = _Tracer().trace(network)
-    traced = fx.GraphModule(network, graph)
+    graph = traced(network, whole=(Head,))
     with torch.no_grad():
-        ShapeProp(traced).propagate(torch.zeros(1, config.channels, config.image_size, config.image_size))
+        ShapeProp(fx.GraphModule(network, graph)).propagate(torch.zeros(1, config.channels, config.image_size, config.image_size))
     layers: list[Layer] = []
     for node in graph.nodes:
         if node.op == "call_module":
@@ -92,9 +87,7 @@ def _rows(network: nn.Module, node: fx.Node, before: list[Layer]) -> list[Layer]
     if isinstance(module, nn.ReLU | nn.ReLU6 | TanhExp | nn.Identity | nn.Dropout):
         return []
     parameters = sum(p.numel() for p in module.parameters())
-    # Ours are told as what they are of torch's.
-    kinds = (kind for kind in (nn.Conv2d, nn.MaxPool2d, nn.BatchNorm2d) if isinstance(module, kind))
-    kind = next(kinds, type(module)).__name__
+    kind = "Conv2d" if isinstance(module, nn.Conv2d) else type(module).__name__
     return [Layer(name, kind, shape_in, shape_out, parameters, _macs(module, shape_out), prod(shape_out), _remark(module))]
 
 
@@ -105,26 +98,25 @@ def _fire_row(name: str, fire: Fire, shape_in: Shape) -> Layer:
     parameters = sum(p.numel() for p in fire.parameters())
     expand = "+".join(str(branch.out_channels) for branch in fire.expands().values())
     remark = f"squeeze {fire.squeeze.out_channels}, expand {expand}"
-    if fire.expand_depthwise is not None:
-        remark += f" (depthwise {_sides(fire.expand_depthwise)})"
-    if fire.gated:
-        remark += ", gated"
+    if isinstance(fire, FireVariant):
+        remark += f" (depthwise {_sides(fire.expand_depthwise)})" if fire.expand_depthwise is not None else ""
+        remark += ", gated" if fire.gated else ""
     if fire.bypass is not None:
         remark += ", bypass"
     return Layer(name, "Fire", shape_in, shape_out, parameters, macs, prod(shape_out), remark)
 
 
 def _head_rows(name: str, head: Head, shape_in: Shape) -> list[Layer]:
-    # As defined, convolution first; `Head` may compute the average first, with the same result.
+    # As published, convolution first; `Head` may compute the average first, with the same result.
     convolution = head[1]
     assert isinstance(convolution, nn.Conv2d)
     classes = convolution.out_channels
-    maps = (classes, *shape_in[1:])
+    shape = (classes, *shape_in[1:])
     parameters = sum(p.numel() for p in convolution.parameters())
-    row = Layer(f"{name}.1", "Conv2d", shape_in, maps, parameters, _macs(convolution, maps), prod(maps), "1×1")
+    row = Layer(f"{name}.1", "Conv2d", shape_in, shape, parameters, _macs(convolution, shape), prod(shape), "1×1")
     return [
         row,
-        Layer("average", "GlobalAvgPool", maps, (classes,), 0, 0, classes),
+        Layer("average", "GlobalAvgPool", shape, (classes,), 0, 0, classes),
         Layer("softmax", "Softmax", (classes,), (classes,), 0, 0, classes),
     ]
 

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import pairwise
-
 from pydantic import Field
 from torch import Tensor, nn
 
-from squeezekit.acceleration.dispatch import fit
-from squeezekit.acceleration.fused_ops import FusedBatchNorm, normalised_and_clipped
-from squeezekit.acceleration.grouped_convolution import Depthwise
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.dropout import Dropout
-from squeezekit.networks.named_layers import NamedLayer, NamedLayers, norm_or_none
 
 # Expansion, channels at full width, blocks, stride of the first: the paper's table with the first two strides at 1,
 # as is usual for 32 × 32.
@@ -31,19 +24,19 @@ class MobileNetV2Config(NetworkConfig):
         return MobileNetV2(self)
 
 
-class MobileNetV2(NamedLayers):
+class MobileNetV2(nn.Module):
     """Inverted residuals: float [n, channels, h, w] -> logits [n, classes]."""
 
     def __init__(self, config: MobileNetV2Config) -> None:
         super().__init__()
-        self.config, norm = config, config.batch_norm
-        width = _width(32)
-        layers: list[nn.Module] = [Activated(nn.Conv2d(config.channels, width, 3, padding=1, bias=not norm), batch_norm=norm)]
+        self.config = config
+        norm, width = config.batch_norm, _width(32)
+        layers: list[nn.Module] = [_convolution(config.channels, width, 3, batch_norm=norm)]
         for expansion, channels, blocks, stride in STAGES:
             for block in range(blocks):
                 layers.append(InvertedResidual(width, _width(channels), expansion, stride if block == 0 else 1, batch_norm=norm))
                 width = _width(channels)
-        self.features = nn.Sequential(*layers, _pointwise(width, 1280, batch_norm=norm))
+        self.features = nn.Sequential(*layers, _convolution(width, 1280, 1, batch_norm=norm))
         self.dropout = Dropout(0.2)
         self.classifier = nn.Linear(1280, config.classes)
         for module in self.modules():
@@ -56,26 +49,21 @@ class MobileNetV2(NamedLayers):
         logits: Tensor = self.classifier(self.dropout(self.features(x).mean((2, 3))))
         return logits
 
-    def places(self) -> Iterator[NamedLayer]:
-        """See `NamedLayers`."""
-        # Batch normalization always stands right behind its convolution.
-        modules = [each for each in self.named_modules() if not list(each[1].children())]
-        for (name, layer), (_, following) in pairwise([*modules, ("", None)]):
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                yield NamedLayer(name, layer, norm_or_none(following))
-
 
 class InvertedResidual(nn.Module):
-    """Expand 1×1, depthwise 3×3, project 1×1; the input is added where shapes allow."""
+    """Expand 1×1, depthwise 3×3, project 1×1 (section 3.3): [n, i, h, w] -> [n, o, h', w'].
+
+    The input is added where shapes allow.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, expansion: int, stride: int, *, batch_norm: bool) -> None:
         super().__init__()
         hidden = in_channels * expansion
         self.layers = nn.Sequential(
-            *([_pointwise(in_channels, hidden, batch_norm=batch_norm)] if expansion > 1 else []),
-            Activated(Depthwise(hidden, 3, stride, bias=not batch_norm), batch_norm=batch_norm),
+            *([_convolution(in_channels, hidden, 1, batch_norm=batch_norm)] if expansion > 1 else []),
+            _convolution(hidden, hidden, 3, stride, groups=hidden, batch_norm=batch_norm),
             nn.Conv2d(hidden, out_channels, 1, bias=not batch_norm),
-            FusedBatchNorm(out_channels) if batch_norm else nn.Identity(),
+            nn.BatchNorm2d(out_channels) if batch_norm else nn.Identity(),
         )
         self.residual = stride == 1 and in_channels == out_channels
 
@@ -84,24 +72,15 @@ class InvertedResidual(nn.Module):
         return out + x if self.residual else out
 
 
-class Activated(nn.Sequential):
+def _convolution(
+    in_channels: int, out_channels: int, kernel: int, stride: int = 1, *, groups: int = 1, batch_norm: bool
+) -> nn.Sequential:
     """A convolution, normalized and cut off at 0 and 6: [n, i, h, w] -> [n, o, h', w']."""
-
-    def __init__(self, convolution: nn.Conv2d, *, batch_norm: bool) -> None:
-        norm = FusedBatchNorm(convolution.out_channels) if batch_norm else nn.Identity()
-        super().__init__(convolution, norm, nn.ReLU6(inplace=True))
-
-    def forward(self, x: Tensor) -> Tensor:
-        convolution, norm, cut = self
-        x = convolution(x)
-        if isinstance(norm, FusedBatchNorm) and fit(x):
-            return normalised_and_clipped(x, norm, 6)
-        out: Tensor = cut(norm(x))
-        return out
-
-
-def _pointwise(in_channels: int, out_channels: int, *, batch_norm: bool) -> Activated:
-    return Activated(nn.Conv2d(in_channels, out_channels, 1, bias=not batch_norm), batch_norm=batch_norm)
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=not batch_norm),
+        nn.BatchNorm2d(out_channels) if batch_norm else nn.Identity(),
+        nn.ReLU6(inplace=True),
+    )
 
 
 def _width(channels: int) -> int:

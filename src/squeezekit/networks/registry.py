@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,13 +12,13 @@ from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.mobilenet import MobileNetV2Config
 from squeezekit.networks.resnet import ResNet8Config, ResNet20Config
 from squeezekit.networks.squeezenet import SqueezeNetConfig
+from squeezekit.networks.stored_names import STORED_NETWORKS
 from squeezekit.networks.xvel_tiniest import TiniestConfig
 from squeezekit.system.errors import SqueezekitError
 
-# `squeezenet-cifar` is R6. Its rows that the report elides, and the place of the dropout, are our reading: the paper's own
-# progression. `squeezenet-late` is v1.0's Fire modules for 32 × 32.
+# `squeezenet-late` is v1.0's Fire modules for 32 × 32.
 _V1_0 = {"start": 0, "depth": 8, "pool_before": (1, 4, 8)}
-# Few and wide modules on maps that shrink early: most accurate for the seconds that training takes (docs/LOG.md).
+# Few and wide modules on feature maps that shrink early: most accurate for the seconds that training takes (docs/LOG.md).
 _FAST = {
     "start": 0,
     "depth": 5,
@@ -28,7 +29,7 @@ _FAST = {
     "bypass": "simple",
     "stem_width": 48,
 }
-# Three modules on each map, as wide as a size allows: the networks in the box. `wide` teaches them.
+# Three modules between two poolings, as wide as a size allows: the pretrained networks. `wide` teaches them.
 _THIRDS = {"start": 0, "depth": 9, "freq": 3, "squeeze_ratio": 0.375, "pool_before": (4, 7), "bypass": "simple", "stem_width": 64}
 _WIDE = {"base_e": 256, "incr_e": 128, "squeeze_ratio": 0.5, "share_3x3": 0.75, "pool_before": (3, 6)}
 _IMAGENET = {"classes": 1000, "image_size": 224, "stem_stride": 2, "pool_size": 3, "head_relu": True}
@@ -50,6 +51,39 @@ NETWORKS: dict[str, tuple[type[NetworkConfig], dict[str, Any]]] = {
     "alexnet": (AlexNetConfig, {"classes": 1000, "image_size": 227}),
     "alexnet-cifar": (AlexNetCifarConfig, {}),
 }
+OURS = frozenset(NETWORKS)
+
+
+def list_networks() -> list[str]:
+    """The names of all networks that can be trained, those registered last."""
+    return [*NETWORKS]
+
+
+def register_network(config_class: type[NetworkConfig], name: str | None = None) -> str:
+    """Make a network of one's own known by `name`, by default that of the class's field `name`; returns the name.
+
+    `config_class` is a subclass of `NetworkConfig` whose `build()` returns an `nn.Module`, float [n, channels, h, w] -> logits
+    [n, classes]. The name is known in this process, and in processes that import the module that registers it. The same class may
+    be registered again, as happens in a notebook. Raises SqueezekitError for a name that is taken or that files could not hold.
+    """
+    if not (isinstance(config_class, type) and issubclass(config_class, NetworkConfig)):
+        raise SqueezekitError(f"register_network: {config_class!r} is not a subclass of NetworkConfig; give one with build()")
+    name = name or config_class.model_fields["name"].default
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise SqueezekitError(f"register_network: '{name}' is no name; use letters, digits, points, hyphens and underscores")
+    before = NETWORKS[name][0] if name in NETWORKS else config_class
+    again = (before.__module__, before.__qualname__) == (config_class.__module__, config_class.__qualname__)
+    if name in OURS or name in STORED_NETWORKS.values() or not again:
+        raise SqueezekitError(f"register_network: a network '{name}' exists already; give yours another name")
+    if config_class.build is NetworkConfig.build:
+        raise SqueezekitError(f"register_network: {config_class.__name__} has no build(); let it return the untrained network")
+    NETWORKS[name] = (config_class, {})
+    return name
+
+
+def registered_networks() -> dict[str, type[NetworkConfig]]:
+    """What `register_network` has made known in this process, for another process that is to know it too."""
+    return {name: config_class for name, (config_class, _fields) in NETWORKS.items() if name not in OURS}
 
 
 def network_class(name: str) -> type[NetworkConfig]:
@@ -60,7 +94,7 @@ def network_class(name: str) -> type[NetworkConfig]:
 
 
 def network_config(name: str, **fields: Any) -> NetworkConfig:
-    """The configuration of a named network, with some fields changed; raises SqueezekitError."""
+    """The configuration of a named network, with some fields changed; raises SqueezekitError for what they cannot be."""
     config_class = network_class(name)
     try:
         return config_class.model_validate({"name": name, **NETWORKS[name][1], **fields})

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import pairwise
 
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from squeezekit.acceleration.fused_ops import FusedBatchNorm
 from squeezekit.networks.config import NetworkConfig
-from squeezekit.networks.named_layers import NamedLayer, NamedLayers, norm_or_none
 
 
 class ResNetConfig(NetworkConfig):
@@ -36,16 +33,17 @@ class ResNet20Config(ResNetConfig):
         return ResNet(self, blocks=3, projection=False)
 
 
-class ResNet(NamedLayers):
+class ResNet(nn.Module):
     """3×3 stem, three stages, average, linear: float [n, channels, h, w] -> logits [n, classes]."""
 
     def __init__(self, config: ResNetConfig, *, blocks: int, projection: bool) -> None:
         super().__init__()
-        self.config, norm = config, config.batch_norm
+        norm = config.batch_norm
+        self.config = config
         self.stem = nn.Conv2d(config.channels, 16, 3, padding=1, bias=not norm)
-        self.norm = FusedBatchNorm(16) if norm else nn.Identity()
+        self.norm = nn.BatchNorm2d(16) if norm else nn.Identity()
         widths = [16, *(width for width in (16, 32, 64) for _ in range(blocks))]
-        blocks_of = (Block(before, width, projection=projection, batch_norm=norm) for before, width in pairwise(widths))
+        blocks_of = (BasicBlock(before, width, projection=projection, batch_norm=norm) for before, width in pairwise(widths))
         self.blocks = nn.Sequential(*blocks_of)
         self.classifier = nn.Linear(64, config.classes)
         for module in self.modules():
@@ -59,40 +57,28 @@ class ResNet(NamedLayers):
         logits: Tensor = self.classifier(self.blocks(x).mean((2, 3)))
         return logits
 
-    def places(self) -> Iterator[NamedLayer]:
-        """See `NamedLayers`."""
-        yield NamedLayer("stem", self.stem, norm_or_none(self.norm))
-        for name, block in self.blocks.named_children():
-            assert isinstance(block, Block)
-            yield from block.places(f"blocks.{name}")
-        yield NamedLayer("classifier", self.classifier)
 
-
-class Block(nn.Module):
+class BasicBlock(nn.Module):
     """Two 3×3 convolutions and a shortcut; more channels mean stride 2: [n, i, h, w] -> [n, o, h', w']."""
 
     def __init__(self, in_channels: int, out_channels: int, *, projection: bool, batch_norm: bool) -> None:
         super().__init__()
         self.stride = 1 if in_channels == out_channels else 2
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, self.stride, padding=1, bias=not batch_norm)
-        self.norm1 = FusedBatchNorm(out_channels) if batch_norm else nn.Identity()
+        self.norm1 = nn.BatchNorm2d(out_channels) if batch_norm else nn.Identity()
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=not batch_norm)
-        self.norm2 = FusedBatchNorm(out_channels) if batch_norm else nn.Identity()
+        self.norm2 = nn.BatchNorm2d(out_channels) if batch_norm else nn.Identity()
         self.added = out_channels - in_channels
         self.shortcut = nn.Conv2d(in_channels, out_channels, 1, self.stride) if projection and self.added else None
 
     def forward(self, x: Tensor) -> Tensor:
         out = F.relu(self.norm1(self.conv1(x)), inplace=True)
         out = self.norm2(self.conv2(out))
-        if self.shortcut is not None:
-            x = self.shortcut(x)
-        elif self.added:
-            x = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, self.added))
-        return F.relu(out + x)
+        return F.relu(out + self.skipped(x))
 
-    def places(self, name: str) -> Iterator[NamedLayer]:
-        """Its convolutions, for a network that calls it `name`."""
-        yield NamedLayer(f"{name}.conv1", self.conv1, norm_or_none(self.norm1))
-        yield NamedLayer(f"{name}.conv2", self.conv2, norm_or_none(self.norm2))
+    def skipped(self, x: Tensor) -> Tensor:
+        """What the shortcut makes of the block's input: [n, i, h, w] -> [n, o, h', w']."""
         if self.shortcut is not None:
-            yield NamedLayer(f"{name}.shortcut", self.shortcut)
+            projected: Tensor = self.shortcut(x)
+            return projected
+        return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, self.added)) if self.added else x

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from itertools import zip_longest
+from collections import OrderedDict
 from typing import Annotated, Any, Literal, Self
 
 import torch
@@ -12,20 +11,17 @@ import torch.nn.functional as F
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from torch import Tensor, nn
 
-from squeezekit.acceleration.dispatch import fit
-from squeezekit.acceleration.fused_ops import FusedBatchNorm, finished_and_pooled
-from squeezekit.acceleration.pooling import MaxPool, RectifiedMaxPool, averaged
-from squeezekit.networks.config import NetworkConfig, Share
+from squeezekit.networks.config import HIDDEN, NetworkConfig, Share
 from squeezekit.networks.dropout import Dropout
 from squeezekit.networks.fire import Bypass, Fire
-from squeezekit.networks.named_layers import NamedLayer, NamedLayers, norm_or_none
+from squeezekit.networks.fire_variants import FireVariant
 
 # A rectified normal value has second moment 1/2 and variance (1 - 1/π)/2.
 CENTRED_GAIN = math.sqrt(1 / (1 - 1 / math.pi))
 
 
 class SqueezeNetConfig(NetworkConfig):
-    """Every number that a SqueezeNet is built from. The defaults are the network `squeezenet-cifar` (requirement R6)."""
+    """Every number that a SqueezeNet is built from. The defaults are the network `squeezenet-cifar`."""
 
     base_e: int = Field(128, ge=2, le=4096, description="filters in the expand layer of the first Fire modules")
     incr_e: int = Field(128, ge=0, le=4096, description="filters by which the expand layer grows, every FREQ modules")
@@ -34,10 +30,17 @@ class SqueezeNetConfig(NetworkConfig):
     depth: int = Field(7, ge=1, le=64, description="number of Fire modules")
     squeeze_ratio: float = Field(0.125, gt=0, le=1, description="squeeze filters ÷ expand filters (1×1 and 3×3)")
     share_3x3: float = Field(0.5, gt=0, lt=1, description="share of 3×3 filters in the expand layer")
+    # In files of 0.1 only: see `FireVariant`.
     depthwise: Literal[0, 3, 5, 7] = Field(
-        0, description="side of depthwise filters beside those of the expand layer, one for each squeeze filter (0: none)"
+        0,
+        description="side of depthwise filters beside those of the expand layer, one for each squeeze filter (0: none)",
+        json_schema_extra=HIDDEN,
     )
-    gated: bool = Field(False, description="twice the squeeze filters, one half of them gating the other instead of ReLU")
+    gated: bool = Field(
+        False,
+        description="twice the squeeze filters, one half of them gating the other instead of ReLU",
+        json_schema_extra=HIDDEN,
+    )
     bypass: Literal["none", "simple", "complex"] = Field("none", description="add the input of Fire modules to their output")
     batch_norm: bool = Field(False, description="batch normalization after every convolution but the last")
     stem_width: int = Field(96, ge=1, le=4096, description="filters of the first convolution")
@@ -49,7 +52,7 @@ class SqueezeNetConfig(NetworkConfig):
     pool_size: Literal[2, 3] = Field(2, description="side of the max-pooling, of stride 2")
     dropout: Share = Field(0.5, description="dropout before the last convolution")
     head_relu: bool = Field(False, description="ReLU after the last convolution, as in v1.0 and v1.1")
-    mirrored: bool = Field(False, description="in use, average the logits of an image and of its mirror image, at twice the work")
+    mirrored: bool = Field(False, description="classify by the average of an image and its mirror image, at twice the work")
 
     @model_validator(mode="after")
     def _pools_stand_before_modules(self) -> Self:
@@ -92,7 +95,7 @@ class SqueezeNetConfig(NetworkConfig):
         return SqueezeNet(self)
 
 
-class SqueezeNet(NamedLayers):
+class SqueezeNet(nn.Module):
     """Stem, Fire modules with max-pooling between them, dropout, 1×1 convolution to the classes, average.
 
     Shapes: float [n, channels, image_size, image_size], normalized -> logits [n, classes]. Parameter names and
@@ -100,15 +103,13 @@ class SqueezeNet(NamedLayers):
     section 4.1, average over reflections).
     """
 
-    config: SqueezeNetConfig
-
     def __init__(self, config: SqueezeNetConfig) -> None:
         super().__init__()
         self.config = config
         self.features = _features(config)
         last = [layer for layer in self.features if isinstance(layer, Fire)][-1]
         self.classifier = Head(last.out_channels, config.classes, dropout=config.dropout, relu=config.head_relu)
-        _initialise(self)
+        _initialize(self)
 
     def forward(self, x: Tensor) -> Tensor:
         logits = self.logits_of_one_side(x)
@@ -117,33 +118,9 @@ class SqueezeNet(NamedLayers):
         return logits
 
     def logits_of_one_side(self, x: Tensor) -> Tensor:
-        """See `NamedLayers`."""
+        """Logits [n, classes] of the images alone, without their mirror images."""
         logits: Tensor = self.classifier(self.features(x))
         return logits
-
-    def places(self) -> Iterator[NamedLayer]:
-        """See `NamedLayers`."""
-        for name, module in self.features.named_children():
-            if isinstance(module, nn.Conv2d):
-                yield NamedLayer(f"features.{name}", module, norm_or_none(getattr(self.features, "norm", None)))
-            elif isinstance(module, Fire):
-                yield from module.places(f"features.{name}")
-        head = self.classifier[1]
-        assert isinstance(head, nn.Conv2d)
-        yield NamedLayer("classifier.1", head)
-
-
-class Stem(nn.Conv2d):
-    """The first convolution. On a GPU, images get channels of zeros up to the eight that its matrix units want."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[n, in_channels, h, w] -> [n, out_channels, h', w']."""
-        missing = -self.in_channels % 8
-        if not (x.is_cuda and missing):
-            return super().forward(x)
-        x, weight = (F.pad(each, (0, 0, 0, 0, 0, missing)) for each in (x, self.weight))
-        maps: Tensor = self._conv_forward(x, weight, self.bias)
-        return maps
 
 
 class Head(nn.Sequential):
@@ -160,69 +137,38 @@ class Head(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         dropout, convolution = self
         if self.relu:
-            maps: Tensor = convolution(dropout(x)).relu()
-            return maps.mean((2, 3))
-        logits: Tensor = convolution(averaged(x, dropout)[:, :, None, None])
+            return F.relu(convolution(dropout(x))).mean((2, 3))
+        logits: Tensor = convolution(dropout(x).mean((2, 3), keepdim=True))
         return logits.flatten(1)
 
 
-class Features(nn.Sequential):
-    """Stem, Fire modules and poolings, one after the other: [n, channels, h, w] -> [n, c, h', w']."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not fit(x):
-            out: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
-            return out
-        done: nn.Module | None = None
-        for layer, following in zip_longest(self, list(self)[1:]):
-            if layer is done:
-                continue
-            # One pass over the maps instead of two.
-            if isinstance(following, RectifiedMaxPool) and following.kernel_size == following.stride == 2 and fit(x):
-                if isinstance(layer, Fire):
-                    x, done = layer(x, following.kernel_size), following
-                    continue
-                if isinstance(layer, FusedBatchNorm):
-                    x, done = finished_and_pooled([x], layer, following.kernel_size), following
-                    continue
-            x = layer(x)
-        return x
-
-
-def _features(config: SqueezeNetConfig) -> Features:
-    # Numbers in names follow torchvision's: the stem is 0, its ReLU 1, then one for each pooling and Fire module.
-    layers = Features()
-    bias = not config.batch_norm
+def _features(config: SqueezeNetConfig) -> nn.Sequential:
+    # Numbers in names are torchvision's: the stem is 0, its ReLU 1, then one for each pooling and Fire module.
     kernel, stride = config.stem_kernel, config.stem_stride
     padding = kernel // 2 if stride == 1 else 0
-    layers.add_module("0", Stem(config.channels, config.stem_width, kernel, stride, padding, bias=bias))
+    layers = OrderedDict[str, nn.Module]()
+    layers["0"] = nn.Conv2d(config.channels, config.stem_width, kernel, stride, padding, bias=not config.batch_norm)
     if config.batch_norm:
-        layers.add_module("norm", FusedBatchNorm(config.stem_width))
-    rectified = 1 not in config.pool_before
-    if rectified:
-        layers.add_module("1", nn.ReLU(inplace=True))
+        layers["norm"] = nn.BatchNorm2d(config.stem_width)
+    layers["1"] = nn.ReLU(inplace=True)
     index, channels = 2, config.stem_width
-    for i, (squeeze, expand1x1, expand3x3) in enumerate(config.fire_widths(), start=1):
+    for i, widths in enumerate(config.fire_widths(), start=1):
         if i in config.pool_before:
-            pool = MaxPool if rectified else RectifiedMaxPool
-            layers.add_module(str(index), pool(config.pool_size, stride=2, ceil_mode=True))
+            layers[str(index)] = nn.MaxPool2d(config.pool_size, stride=2, ceil_mode=True)
             index += 1
-        bypass = _bypass(config, channels, expand1x1 + expand3x3 + (squeeze if config.depthwise else 0))
-        rectified = bypass != "none" or i + 1 not in config.pool_before
-        fire = Fire(
-            channels,
-            squeeze,
-            expand1x1,
-            expand3x3,
-            batch_norm=config.batch_norm,
-            bypass=bypass,
-            rectify=rectified,
-            depthwise=config.depthwise,
-            gated=config.gated,
-        )
-        layers.add_module(str(index), fire)
+        fire = _fire(config, channels, widths)
+        layers[str(index)] = fire
         index, channels = index + 1, fire.out_channels
-    return layers
+    return nn.Sequential(layers)
+
+
+def _fire(config: SqueezeNetConfig, channels: int, widths: tuple[int, int, int]) -> Fire:
+    squeeze, expand1x1, expand3x3 = widths
+    bypass = _bypass(config, channels, expand1x1 + expand3x3 + (squeeze if config.depthwise else 0))
+    normed = config.batch_norm
+    if config.depthwise or config.gated:
+        return FireVariant(channels, *widths, batch_norm=normed, bypass=bypass, depthwise=config.depthwise, gated=config.gated)
+    return Fire(channels, *widths, batch_norm=normed, bypass=bypass)
 
 
 def _bypass(config: SqueezeNetConfig, in_channels: int, out_channels: int) -> Bypass:
@@ -233,7 +179,7 @@ def _bypass(config: SqueezeNetConfig, in_channels: int, out_channels: int) -> By
     return "convolution" if config.bypass == "complex" else "none"
 
 
-def _initialise(network: SqueezeNet) -> None:
+def _initialize(network: SqueezeNet) -> None:
     """He-normal filters, zero biases; a last layer so small that the untrained loss is ln(classes).
 
     Glorot-uniform filters without batch normalization leave the loss at ln(classes) for ever, and He-normal ones do

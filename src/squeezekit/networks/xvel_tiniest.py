@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
-from squeezekit.acceleration.channel_norm import ChannelNorm
-from squeezekit.acceleration.grouped_convolution import Depthwise, Grouped, half_on_cpu
+from squeezekit.networks.channel_norm import ChannelNorm
 from squeezekit.networks.config import NetworkConfig
-from squeezekit.networks.named_layers import NamedLayer, NamedLayers
 
 NARROW, WIDE, BLOCKS = 48, 80, 3
 
@@ -26,7 +19,7 @@ class TiniestConfig(NetworkConfig):
         return Tiniest(self)
 
 
-class Tiniest(NamedLayers):
+class Tiniest(nn.Module):
     """Stem, blocks, halving, blocks, average, linear: float [n, channels, h, w] -> logits [n, classes]."""
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -35,10 +28,10 @@ class Tiniest(NamedLayers):
         self.features = nn.Sequential(
             nn.Conv2d(config.channels, NARROW, 3, padding=1),
             ChannelNorm(NARROW),
-            *(Block(NARROW) for _ in range(BLOCKS)),
-            Grouped(NARROW, WIDE, 4, 2, padding=1, groups=16),
+            *(TiniestBlock(NARROW) for _ in range(BLOCKS)),
+            nn.Conv2d(NARROW, WIDE, 4, 2, padding=1, groups=16),
             ChannelNorm(WIDE),
-            *(Block(WIDE) for _ in range(BLOCKS)),
+            *(TiniestBlock(WIDE) for _ in range(BLOCKS)),
         )
         self.classifier = nn.Linear(WIDE, config.classes)
 
@@ -46,28 +39,9 @@ class Tiniest(NamedLayers):
         logits: Tensor = self.classifier(self.features(x).mean((2, 3)))
         return logits
 
-    def places(self) -> Iterator[NamedLayer]:
-        """See `NamedLayers`."""
-        for name, module in self.named_modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                yield NamedLayer(name, module)
 
-
-class Blur(nn.AvgPool2d):
-    """The mean of each pixel's 3 × 3 neighbours, 0 beyond the edges: [n, c, h, w] -> [n, c, h, w]."""
-
-    def __init__(self) -> None:
-        super().__init__(3, stride=1, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not half_on_cpu(x):
-            return super().forward(x)
-        ninth = torch.eye(x.shape[1], dtype=x.dtype)[:, :, None, None].expand(-1, -1, 3, 3) / 9
-        return F.conv2d(x, ninth, padding=1)
-
-
-class Block(nn.Module):
-    """Four quarters of the channels see more and more of the map; then channels mix, one half gating the other.
+class TiniestBlock(nn.Module):
+    """Four quarters of the channels see more and more of the image; then channels mix, one half gating the other.
 
     Shapes: [n, c, h, w] -> [n, c, h, w].
     """
@@ -75,9 +49,10 @@ class Block(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         part = channels // 4
-        self.near = Depthwise(part, 3)
-        self.middle = Depthwise(part, 7)
-        self.far = nn.Sequential(Blur(), Grouped(part, part, 7, padding=9, dilation=3, groups=part))
+        self.near = nn.Conv2d(part, part, 3, padding=1, groups=part)
+        self.middle = nn.Conv2d(part, part, 7, padding=3, groups=part)
+        blur = nn.AvgPool2d(3, stride=1, padding=1)
+        self.far = nn.Sequential(blur, FloatConv2d(part, part, 7, padding=9, dilation=3, groups=part))
         self.norm = ChannelNorm(channels)
         self.widen = nn.Conv2d(channels, 2 * channels, 1)
         self.gate = TanhExp()
@@ -92,35 +67,21 @@ class Block(nn.Module):
         return out
 
 
+class FloatConv2d(nn.Conv2d):
+    """A convolution in the type of its weights also beside bf16: [n, i, h, w] -> [n, o, h', w'].
+
+    torch 2.13 computes the gradient of dilated depthwise filters wrongly in bf16 on CPUs with instructions for it.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.to(self.weight.dtype)).to(x.dtype)
+
+
 class TanhExp(nn.Module):
     """The activation x · tanh(eˣ) (Liu and Di, 2020, arXiv 2003.09855), in float32 also beside bf16: any shape."""
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = _TanhExp.apply(x)  # type: ignore[no-untyped-call]
-        return out
-
-
-class _TanhExp(torch.autograd.Function):
-    """Keeps the input alone: the rest is cheaper to compute again than to read again."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        wide = _wide(x)
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
         # e¹² is enough for any tanh.
-        return wide.clamp(max=12).exp_().tanh_().mul_(wide).to(x.dtype)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
-        wide = _wide(x)
-        power = wide.clamp(max=12).exp_()
-        tanh = power.tanh()
-        # tanh(eˣ) + x · eˣ · (1 − tanh²(eˣ))
-        slope = power.mul_(wide).addcmul_(power * tanh, tanh, value=-1).add_(tanh)
-        return slope.mul_(gradient).to(x.dtype)
-
-
-def _wide(x: Tensor) -> Tensor:
-    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+        return (wide * wide.clamp(max=12).exp().tanh()).to(x.dtype)

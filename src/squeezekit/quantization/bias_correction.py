@@ -9,12 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from squeezekit.data.batches import Batch
-from squeezekit.networks.named_layers import NamedLayers, Weighted
-from squeezekit.quantization.weight_layers import one_sided_logits, per_channel
+from squeezekit.networks.named_layers import Weighted, logits_of_one_side, per_channel
 
 
 @torch.no_grad()
-def reestimate_batch_norm(network: NamedLayers, batches: Sequence[Batch]) -> None:
+def reestimate_batch_norm(network: nn.Module, batches: Sequence[Batch]) -> None:
     """Replace the statistics of batch normalization by means over all images; the network is in evaluation mode afterwards."""
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
@@ -31,7 +30,7 @@ def reestimate_batch_norm(network: NamedLayers, batches: Sequence[Batch]) -> Non
 
 
 @torch.no_grad()
-def correct_biases(network: NamedLayers, target_means: Mapping[Weighted, Tensor], batches: Sequence[Batch]) -> None:
+def correct_biases(network: nn.Module, target_means: Mapping[Weighted, Tensor], batches: Sequence[Batch]) -> None:
     """Change biases so that every output channel has its target mean [out], from the first layer to the last.
 
     Nagel et al., 2019, arXiv 1906.04721, section 4.2, with means from images.
@@ -47,7 +46,7 @@ def correct_biases(network: NamedLayers, target_means: Mapping[Weighted, Tensor]
     try:
         network.eval()
         # In one batch, since the correction of a layer needs the corrected means before it.
-        one_sided_logits(network, torch.cat([images for images, _labels in batches]))
+        logits_of_one_side(network, torch.cat([images for images, _labels in batches]))
     finally:
         for hook in hooks:
             hook.remove()

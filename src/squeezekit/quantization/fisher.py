@@ -17,8 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from squeezekit.data.batches import Batch
-from squeezekit.networks.named_layers import NamedLayers, Weighted
-from squeezekit.quantization.weight_layers import one_sided_logits
+from squeezekit.networks.named_layers import Weighted, logits_of_one_side
 
 # Positions of a feature map that the input covariance is taken from: neighbours are much alike.
 MAX_POSITIONS = 64
@@ -52,7 +51,7 @@ class FisherInformation:
         return upper.float()
 
 
-def fisher_information(network: NamedLayers, layers: Sequence[Weighted], batches: Sequence[Batch]) -> list[FisherInformation]:
+def fisher_information(network: nn.Module, layers: Sequence[Weighted], batches: Sequence[Batch]) -> list[FisherInformation]:
     """The Fisher information of each of `layers`, in evaluation mode, at labels drawn from the network's own answers."""
     network.eval()
     statistics = [LayerStatistics(layer) for layer in layers]
@@ -69,9 +68,9 @@ def fisher_information(network: NamedLayers, layers: Sequence[Weighted], batches
     return [each.fisher_information() for each in statistics]
 
 
-def _backward(network: NamedLayers, images: Tensor) -> None:
+def _backward(network: nn.Module, images: Tensor) -> None:
     # Without mirror images: each layer shall see an image once.
-    logits = one_sided_logits(network, images)
+    logits = logits_of_one_side(network, images)
     labels = logits.detach().softmax(1).multinomial(1).squeeze(1)
     F.cross_entropy(logits, labels, reduction="sum").backward()  # type: ignore[no-untyped-call]
 

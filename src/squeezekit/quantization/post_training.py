@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torch import nn
+
 from squeezekit.data.batches import Batch
-from squeezekit.networks.named_layers import NamedLayers
 from squeezekit.quantization.bias_correction import correct_biases, reestimate_batch_norm
 from squeezekit.quantization.fisher import FisherInformation
 from squeezekit.quantization.qat import QuantizedWeight
@@ -14,7 +15,7 @@ from squeezekit.quantization.weight_layers import weight_count, weight_layers
 
 
 def quantize_weights(
-    network: NamedLayers, fisher: Sequence[FisherInformation], rate_weight: float, calibration: Sequence[Batch]
+    network: nn.Module, fisher: Sequence[FisherInformation], rate_weight: float, calibration: Sequence[Batch]
 ) -> list[QuantizedWeight]:
     """Quantise the weights of every layer in the network, and correct batch normalization and biases for it.
 

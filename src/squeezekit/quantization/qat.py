@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from squeezekit.networks.named_layers import per_channel
 from squeezekit.quantization.code_length import SIGN_BITS, bits_per_step, code_length, expected_magnitudes
 from squeezekit.quantization.rate_distortion import FINE_GRID
-from squeezekit.quantization.weight_layers import per_channel
 from squeezekit.quantization.wrapped_optimizer import WrappedOptimizer
 
 # What a QAT round changes of the run's own recipe.

@@ -7,19 +7,19 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
-from squeezekit.acceleration.folding import folded, layers
+from squeezekit.acceleration.folding import folded, folded_layers
 from squeezekit.codec.encodings import Array, Quantized
 from squeezekit.codec.log_scales import FINE, nearest_log_scale
-from squeezekit.networks.named_layers import NamedLayers
+from squeezekit.networks.named_layers import per_channel
 from squeezekit.quantization.qat import QuantizedWeight
-from squeezekit.quantization.weight_layers import per_channel
 
 # Steps to the root mean square of a bias, and of other arrays that are no weights, such as those of other normalizations.
 BIAS_STEPS, OTHER_STEPS = 16, 128
 
 
-def quantized_arrays(network: NamedLayers, weights: Sequence[QuantizedWeight]) -> dict[str, Array | Quantized]:
+def quantized_arrays(network: nn.Module, weights: Sequence[QuantizedWeight]) -> dict[str, Array | Quantized]:
     """The arrays of the network in evaluation mode, its batch normalization folded, by name.
 
     The scale of an output channel is the step of its grid times the gain of batch normalization. Where that is negative, the
@@ -28,7 +28,7 @@ def quantized_arrays(network: NamedLayers, weights: Sequence[QuantizedWeight]) -
     weight_of = {id(each.weight): each for each in weights}
     arrays: dict[str, Array | Quantized] = {}
     with torch.no_grad():
-        for layer in layers(network):
+        for layer in folded_layers(network):
             quantized = weight_of[id(layer.module.weight)]
             steps = quantized.step.flatten()
             scales = nearest_log_scale((layer.gain * steps).abs().numpy(), FINE)

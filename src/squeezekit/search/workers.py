@@ -15,6 +15,8 @@ from typing import Protocol
 
 import torch
 
+from squeezekit.networks.config import NetworkConfig
+from squeezekit.networks.registry import register_network, registered_networks
 from squeezekit.search.live_table import LiveTable
 from squeezekit.search.plan import StudyPlan
 from squeezekit.search.study import Study
@@ -91,7 +93,9 @@ class _Process:
         self._here, there = context.Pipe(duplex=False)
         threads = max((os.cpu_count() or 1) // jobs, 1)
         about = (study.plan.model_dump_json(), study.storage, study.name, study.grace)
-        self._process = context.Process(target=_work_there, args=(about, str(folder), number, threads, there))
+        self._process = context.Process(
+            target=_work_there, args=(about, str(folder), number, threads, there, registered_networks())
+        )
         self._process.start()
         there.close()
 
@@ -108,12 +112,21 @@ class _Process:
             return ""
 
 
-def _work_there(about: tuple[str, str, str, int], folder: str, number: int, threads: int, report: Connection) -> None:
+def _work_there(
+    about: tuple[str, str, str, int],
+    folder: str,
+    number: int,
+    threads: int,
+    report: Connection,
+    networks: dict[str, type[NetworkConfig]],
+) -> None:
     # As Ctrl-C, so that Optuna learns of it; training handles it by itself.
     signal.signal(signal.SIGTERM, _stop)
     # A search that is killed must not leave a worker behind that trains on.
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
+    for network, config_class in networks.items():
+        register_network(config_class, network)
     plan, storage, name, grace = about
     try:
         Study(StudyPlan.model_validate_json(plan), storage, name, grace).work(Path(folder), number)

@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from squeezekit.acceleration.folding import folded, unfolded
+from squeezekit.acceleration.folding import folded, has_norms, unfolded
 from squeezekit.data.batches import Batches
 from squeezekit.data.image_set import ImageSet, ImageSource
 from squeezekit.data.splits import Split
 from squeezekit.networks.config import NetworkConfig
-from squeezekit.networks.named_layers import NamedLayers
 from squeezekit.system.errors import SqueezekitError
 
 # What the images and the recipe decide, not the network that is started from.
@@ -60,10 +59,11 @@ class StartingPoint:
 
     def _with_norm_of(self, config: NetworkConfig, images: ImageSet, split: Split) -> nn.Module:
         """With batch normalization where `config` has it, and only there; its statistics are those of some images."""
-        network, wanted = self.network, getattr(config, "batch_norm", None)
-        if not isinstance(network, NamedLayers) or wanted in (None, getattr(network.config, "batch_norm", None)):
+        # A network without such a field may have batch normalization all the same, which a .sqz file never has.
+        network, wanted = self.network, getattr(config, "batch_norm", True)
+        if wanted == getattr(self.config, "batch_norm", has_norms(network)):
             return network
-        return unfolded(network, _some_images(config, images, split)) if wanted else folded(network)
+        return unfolded(network, _some_images(config, images, split), self.config) if wanted else folded(network)
 
 
 def _some_images(config: NetworkConfig, images: ImageSet, split: Split) -> Tensor:

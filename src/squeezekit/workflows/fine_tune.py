@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from squeezekit.inference.model import load_model
-from squeezekit.networks.named_layers import NamedLayers
+from squeezekit.inference.onnx_network import OnnxNetwork
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.training.fine_tuning import StartingPoint
 from squeezekit.training.run_folder import Run
@@ -25,6 +25,6 @@ def fine_tune(model: str | Path, data: Any = None, **options: Any) -> Run:
 def starting_point(model: str | Path) -> StartingPoint:
     """A MODEL, for `training.train.train`; raises SqueezekitError."""
     loaded = load_model(model)
-    if not (isinstance(loaded.network, NamedLayers) or Path(loaded.name).is_dir()):
+    if isinstance(loaded.network, OnnxNetwork):
         raise SqueezekitError(f"{model}: cannot be trained; give a .sqz file, a run folder, or a name in squeezekit models")
     return StartingPoint(str(model), loaded.network, loaded.config, loaded.fingerprints, loaded.validation)

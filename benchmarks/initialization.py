@@ -1,8 +1,8 @@
 """From which initial filters does a stack of Fire modules without batch normalization learn, and from how many seeds?
 
-    python benchmarks/initialisation.py IMAGES [--network squeezenet-cifar] [--seeds 6] [--steps 90]
+    python benchmarks/initialization.py IMAGES [--network squeezenet-cifar] [--seeds 6] [--steps 90]
 
-Recipe `squeezenet-cifar` (Adam 0.001, batches of 64, pixels 0…1). Prints one JSON line a training: the mean training loss of the
+Recipe `classic` (Adam 0.001, batches of 64, pixels 0…1). Prints one JSON line a training: the mean training loss of the
 last 20 steps and the highest of all. A network that stays at ln(10) = 2.303 has not learnt.
 """
 

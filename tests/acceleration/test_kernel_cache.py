@@ -1,0 +1,80 @@
+"""A first training does not wait for kernels to be compiled."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from squeezekit.acceleration import kernel_cache
+from squeezekit.acceleration.kernel_cache import compile_in_background, kernel_folder, kernels_ready, stamp
+
+
+@pytest.fixture
+def fresh(tmp_path, monkeypatch):
+    """As where squeezekit was just installed."""
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setenv("SQUEEZEKIT_CACHE", str(tmp_path))
+    kernel_cache._start.cache_clear()
+    yield tmp_path
+    kernel_cache._start.cache_clear()
+
+
+def test_at_first_they_are_not_ready_and_that_is_known_at_once(fresh):
+    begin = time.perf_counter()
+    assert not kernels_ready()
+    assert time.perf_counter() - begin < 0.5
+    assert kernel_folder() == fresh / "kernels"
+
+
+def test_one_process_is_started_and_only_where_it_is_needed(fresh, monkeypatch):
+    started = []
+    monkeypatch.setattr(kernel_cache.subprocess, "Popen", lambda command, **_: started.append(command))
+    monkeypatch.setenv("SQUEEZEKIT_KERNELS", "0")
+    compile_in_background()
+    monkeypatch.delenv("SQUEEZEKIT_KERNELS")
+    assert not started
+    compile_in_background()
+    compile_in_background()
+    assert started == [[sys.executable, "-m", "squeezekit.acceleration.compile_kernels"]]
+    stamp().parent.mkdir()
+    stamp().touch()
+    assert kernels_ready()
+    kernel_cache._start.cache_clear()
+    compile_in_background()
+    assert len(started) == 1
+    monkeypatch.setenv("SQUEEZEKIT_KERNELS", "0")
+    assert not kernels_ready()
+
+
+COMPILED = """
+import torch
+from squeezekit.acceleration import kernels
+from squeezekit.acceleration.accelerate import accelerate
+from squeezekit.acceleration.kernel_cache import kernels_ready
+from squeezekit.networks import network_config
+assert kernels_ready()
+for name in ("squeezenet-late", "fast", "squeezenet1_1", "resnet20", "mobilenetv2_050", "xvel-tiniest", "alexnet-cifar"):
+    for normed in (False, True):
+        config = network_config(name)
+        config = config.model_copy(update={"batch_norm": normed} if hasattr(config, "batch_norm") else {})
+        network = accelerate(config.build().to(memory_format=torch.channels_last))
+        for half in (False, True):
+            with torch.autocast("cpu", torch.bfloat16, enabled=half):
+                side = min(config.image_size, 64)
+                images = torch.randn(3, 3, side, side).to(memory_format=torch.channels_last)
+                network(images).float().sum().backward()
+known = [each for each in vars(kernels).values() if hasattr(each, "stats")]
+assert len(known) > 9 and not any(each.stats.cache_misses for each in known), [each.stats for each in known]
+"""
+
+
+@pytest.mark.alone
+def test_what_is_compiled_in_advance_is_all_that_training_needs():
+    subprocess.run([sys.executable, "-c", COMPILED], check=True, env=os.environ)
+
+
+def test_a_process_that_finds_them_compiled_ends_at_once():
+    done = subprocess.run([sys.executable, "-m", "squeezekit.acceleration.compile_kernels"], check=True, capture_output=True)
+    assert kernels_ready() and not done.stdout and not done.stderr

@@ -1,0 +1,106 @@
+"""Layers and the normalization behind them, found by tracing."""
+
+import pytest
+import torch
+from torch import nn
+
+from squeezekit.acceleration.accelerate import accelerate
+from squeezekit.acceleration.folding import folded
+from squeezekit.networks import network_config
+from squeezekit.networks.named_layers import named_layers
+from squeezekit.system.errors import SqueezekitError
+
+SLIM = {"base_e": 8, "incr_e": 8, "stem_width": 8, "depth": 3, "batch_norm": True}
+
+
+def found(network):
+    return [(layer.name, layer.norm, layer.part) for layer in named_layers(network)]
+
+
+def test_branches_share_the_norm_behind_them():
+    network = network_config("squeezenet-cifar", bypass="complex", **SLIM).build()
+    layers = {layer.name: layer for layer in named_layers(network)}
+    fire = network.get_submodule("features.5")
+    assert [*layers][:2] == ["features.0", "features.3.squeeze"]
+    assert layers["features.0"].norm is network.features.norm
+    assert layers["features.5.expand1x1"].norm is layers["features.5.expand3x3"].norm is fire.expand_norm
+    assert [layers[f"features.5.{name}"].part for name in ("expand1x1", "expand3x3")] == [slice(0, 8), slice(8, 16)]
+    # Named as where nothing is normalized.
+    assert layers["features.5.bypass"].norm is fire.bypass[1] and layers["classifier.1"].norm is None
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("fields", [{}, {"bypass": "simple"}, {"depthwise": 3, "gated": True}])
+def test_mirrored_and_accelerated_networks_have_the_same(fields, training):
+    torch.manual_seed(0)
+    plain = network_config("squeezenet-cifar", **SLIM, **fields).build().train(training)
+    mirrored = network_config("squeezenet-cifar", mirrored=True, **SLIM, **fields).build().train(training)
+    names = [(name, str(part)) for name, _, part in found(plain)]
+    for network in (mirrored, accelerate(plain, kernels=True)):
+        assert [(name, str(part)) for name, _, part in found(network)] == names
+        assert sum(norm is not None for _, norm, _ in found(network)) == len(names) - 1
+
+
+class Odd(nn.Module):
+    """Everything that cannot be folded, beside what can."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen_twice, self.norm_of_seen = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)
+        self.called_twice, self.norm_of_called = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
+        self.joined, self.norm_of_joined = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(8)
+        self.biased, self.plain_norm = nn.Conv2d(8, 6, 3), nn.BatchNorm2d(6, affine=False)
+        self.unused = nn.Conv2d(1, 1, 1)
+        self.hidden, self.norm1d = nn.Linear(6, 7, bias=False), nn.BatchNorm1d(7)
+        self.last = nn.Linear(7, 2)
+
+    def forward(self, x):
+        first = self.seen_twice(x)
+        x = self.norm_of_seen(first) + first
+        x = self.norm_of_called(self.called_twice(self.called_twice(x)))
+        x = self.norm_of_joined(torch.cat([self.joined(x), x], dim=1))
+        x = self.plain_norm(self.biased(x)).relu().mean((2, 3))
+        return self.last(self.norm1d(self.hidden(x)).relu())
+
+
+def lively(network):
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+                module.running_mean.normal_()
+                module.running_var.uniform_(0.5, 2)
+                if module.affine:
+                    module.weight.uniform_(-1.5, 1.5)
+                    module.bias.normal_()
+    return network.eval()
+
+
+def test_what_others_see_as_well_is_not_folded():
+    network = lively(Odd())
+    norms = {layer.name: layer.norm for layer in named_layers(network)}
+    assert norms == {
+        "seen_twice": None,
+        "called_twice": None,
+        "joined": None,
+        "biased": network.plain_norm,
+        "hidden": network.norm1d,
+        "last": None,
+    }
+    plain, images = folded(network), torch.randn(4, 3, 5, 5)
+    assert not any(isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) for module in plain.modules())
+    assert torch.allclose(plain(images), network(images), atol=1e-5)
+    assert "norm_of_joined.weight" in plain.state_dict() and "plain_norm.weight" not in plain.state_dict()
+
+
+def test_a_network_that_looks_at_values_is_refused():
+    class Looking(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(2, 2)
+
+        def forward(self, x):
+            return self.layer(x) if x.sum() > 0 else x
+
+    with pytest.raises(SqueezekitError, match="Looking: its forward cannot be traced"):
+        named_layers(Looking())
