@@ -1,6 +1,7 @@
 """What follows convolutions: joining branches, batch normalization, ReLU, a bypass, max-pooling.
 
-On a CPU these are bound by memory, and with torch's own operations they take most of a training step (docs/results/training.md). Here
+On a CPU these are bound by memory, and with torch's own operations they take most of a training step
+(docs/results/training.md). Here
 each reads and writes its feature maps as seldom as can be (`kernels.py`), where they are channels-last and kernels are in use;
 everywhere else they are torch's operations, and the two are equal up to rounding.
 """

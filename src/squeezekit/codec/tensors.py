@@ -3,7 +3,8 @@
     data = encode_tensors({"weight": weight, "bias": bias})
     decode_tensors(data)["weight"]
 
-Each array gets the encoding that suits it (`encodings.py`). The layout is that of docs/reference/sqz-format.md, section “Tensors”.
+Each array gets the encoding that suits it (`encodings.py`). The layout is that of docs/reference/sqz-format.md, section
+“Tensors”.
 """
 
 from __future__ import annotations

@@ -37,7 +37,8 @@ class Trainer:
     `optimizer` is by default the recipe's, of the whole network. Where a `teacher` is given (in evaluation mode), its answers are
     learnt instead of the labels, both at the recipe's temperature (Hinton et al., 2015, arXiv 1503.02531, section 2).
     `acceleration` is that of `RunSettings`: faster forms of the network's layers. Compiled kernels come with the first epoch that
-    finds them compiled; where `deterministic`, training waits for that. On a GPU steps are recorded once and replayed; `fused` has
+    finds them compiled; where `deterministic`, training waits for that. On a GPU steps are recorded once and replayed;
+    `fused` has
     torch.compile join their operations as well.
 
     `schedule` gives the learning rate of the step after so many; `loss` is the mean training loss of the last step that was

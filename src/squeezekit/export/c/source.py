@@ -59,7 +59,7 @@ def source_of(plan: IntegerPlan, model: Model, *, coded: bool) -> CSource:
 
 
 def coded_weights(plan: IntegerPlan) -> bytes:
-    """Every layer's integers, filter by filter and channel by channel, as a `.sqz` file codes them (docs/reference/sqz-format.md)."""
+    """Every layer's integers, filter by filter and channel by channel, as a `.sqz` file codes them."""
     layers = [step.weights for step in plan.steps if isinstance(step, IntegerConvolution | IntegerHead)]
     coder, learnt = encoder(sum(layer.size for layer in layers) * 15 * MAX_BIT_COST // 8 + 8), new_integer_model()
     for layer in layers:
