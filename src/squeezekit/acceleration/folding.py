@@ -63,9 +63,9 @@ def _without_norms(network: Network) -> Network:
     for named in found:
         if named.norm is None:
             continue
-        layer, module = named.folded(), named.module
-        module.bias = nn.Parameter(layer.shift(layer.gain))
-        module.weight.mul_(per_channel(layer.gain, module.weight))
+        layer = named.folded()
+        layer.module.bias = nn.Parameter(layer.shift(layer.gain))
+        layer.module.weight.mul_(per_channel(layer.gain, layer.module.weight))
         folded_norms.add(named.norm)
     for name, module in [*network.named_modules()]:
         if isinstance(module, BatchNorm) and module in folded_norms:
@@ -73,9 +73,9 @@ def _without_norms(network: Network) -> Network:
         elif isinstance(module, BatchNorm) and module.running_mean is not None:
             gain, mean, bias = affine(module)
             network.set_submodule(name, ChannelAffine(gain, bias - mean * gain))
-    for module in network.modules():
-        if isinstance(module, Fire) and isinstance(module.bypass, nn.Sequential):
-            module.bypass = module.bypass[0]
+    for fire in network.modules():
+        if isinstance(fire, Fire) and isinstance(fire.bypass, nn.Sequential):
+            fire.bypass = fire.bypass[0]
     return network
 
 
