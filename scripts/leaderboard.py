@@ -86,7 +86,7 @@ def trained_for(row: dict[str, Any]) -> str:
 
 
 def of_card(path: Path) -> dict[str, Any]:
-    """The row of a network in the box."""
+    """The row of a pretrained model."""
     card = json.loads(path.read_text(encoding="utf-8"))
     name = card["name"]
     return {
@@ -99,10 +99,10 @@ def of_card(path: Path) -> dict[str, Any]:
 
 
 def all_rows(measured: Path) -> list[dict[str, Any]]:
-    """Those of the box and the measured ones, labelled, the most accurate first."""
+    """Those of the pretrained models and the measured ones, labelled, the most accurate first."""
     rows = [json.loads(text) for text in measured.read_text(encoding="utf-8").splitlines()]
     for row in rows:
-        # Told where a network stands there with several: those of training, not of rounds on a grid.
+        # Named where a network has several rows: the epochs of training, not those of QAT rounds.
         several = {trained_for(other) for other in rows if other["name"] == row["name"]}
         row["epochs_told"] = f", {trained_for(row)} epochs" if len(several) > 1 else ""
         row["label"] = f"`{row['name']}`, {row['kind']}{row['epochs_told']}"

@@ -1,4 +1,4 @@
-"""A card for each network in the box: numbers as JSON, pictures, and the page that shows them.
+"""A card for each pretrained model: numbers as JSON, pictures, and the page that shows them.
 
     python scripts/model_cards.py IMAGES --runs OUT [--names cifar10-nano …] [--speeds FILE] [--limit N] [--pages FOLDER]
 
@@ -49,7 +49,7 @@ DATA = {
     "subsampling, which makes them a little harder than the original; 45,000 trained, 5,000 validated, 10,000 tested.",
     "digits": "scikit-learn's 1,797 handwritten digits of 8 × 8 grey levels, resized to 32 × 32.",
 }
-# Runs of the box were trained with these fields of the recipe that differ from `modern`.
+# The pretrained models were trained with these fields of the recipe that differ from `modern`.
 SHOWN = ("optimizer", "learning_rate", "batch_size", "epochs", "cutout", "shift", "label_smoothing", "temperature", "precision")
 
 
@@ -65,8 +65,8 @@ def measured(name: str, images: str, run: Path, folder: Path, limit: int) -> dic
     evaluation, looked = evaluate(name, data), inspect(model_path(name))
     draw_confusion(evaluation, folder / f"{name}-confusion.png")
     shutil.copy(draw_curves(run), folder / f"{name}-curves.png")
-    told = ("accuracy", "loss", "calibration_error", "per_class", "images")
-    found = {k: v for k, v in evaluation.as_json().items() if k in told}
+    kept = ("accuracy", "loss", "calibration_error", "per_class", "images")
+    found = {k: v for k, v in evaluation.as_json().items() if k in kept}
     with tempfile.TemporaryDirectory() as place:
         exported = export_c(name, Path(place) / "c")
     config = tomllib.loads((run / "config.toml").read_text(encoding="utf-8"))

@@ -52,7 +52,7 @@ def accelerate(network: nn.Module, *, kernels: bool | None = None) -> nn.Module:
 
     Compiled kernels are used on a CPU if `kernels`, by default where they are compiled already; where not, a process in the
     background compiles them for a later call. Once in use they stay so in this process. Several processes that train one network
-    must be told the same. Calling it again is harmless.
+    must be given the same. Calling it again is harmless.
     """
     if kernels is None:
         kernels = kernels_ready()

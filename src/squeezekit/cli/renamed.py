@@ -1,4 +1,4 @@
-"""Names of version 0.1: whoever uses one is told the name of today."""
+"""Names of version 0.1: whoever uses one gets the name of today."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def load_images(
     data: "digits" (scikit-learn's, 1 channel), "cifar10" (downloaded once), the path of a CIFAR-10 archive (Python or
     binary version) or of its unpacked folder, an image folder (see `load_folder`), or the `data_name` of pictures in memory.
     A path may begin with ~.
-    image_size: height and width in pixels, 32 unless told. channels: 1 grey, 3 colour, the source's own unless told.
+    image_size: height and width in pixels, 32 by default. channels: 1 grey, 3 colour, by default the source's own.
     strict: whether a picture that cannot be read is an error instead of being named and skipped.
 
     Raises SqueezekitError when `data` is none of these or what it holds cannot be used.
