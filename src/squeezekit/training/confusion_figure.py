@@ -14,14 +14,20 @@ from squeezekit.system.figures import NotebookFigure
 
 # More classes get no numbers in the cells, and far more no names either.
 CLASSES_WITH_NUMBERS, CLASSES_WITH_NAMES = 25, 60
+# Width of a letter in inches.
+LETTER = 0.085
 RIGHT, WRONG = "#1f77b4", "#c43c39"
 
 
 def confusion_figure(confusion: ArrayLike, classes: Sequence[str]) -> Figure:
     """A square figure of a confusion matrix; see `draw_confusion`."""
-    side = min(max(4.0, 0.5 * len(classes) + 2), 16.0)
-    figure = NotebookFigure(figsize=(side, side), layout="constrained")
-    draw_confusion(figure.subplots(), confusion, classes)
+    count = len(classes)
+    # Margins by the length of names: to have them found (layout="constrained") takes as long as drawing.
+    longest = max(map(len, classes)) if count <= CLASSES_WITH_NAMES else 0
+    side, margin = min(max(3.0, 0.5 * count + 1), 14.0), 0.7 + LETTER * min(longest, 40)
+    whole = side + margin + 0.1
+    figure = NotebookFigure(figsize=(whole, whole))
+    draw_confusion(figure.add_axes((margin / whole, margin / whole, side / whole, side / whole)), confusion, classes)
     return figure
 
 

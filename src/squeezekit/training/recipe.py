@@ -23,9 +23,9 @@ class Recipe(BaseModel):
         "adam",
         description="sgd: with Nesterov momentum; muon: orthogonal updates where batch normalization follows, sgd elsewhere",
     )
-    learning_rate: float = Field(1e-3, gt=0, description="the rate at the start; the highest one for one-cycle")
+    learning_rate: float = Field(1e-3, gt=0, description="learning rate at the start; for one-cycle the highest")
     momentum: Fraction = Field(0.9, description="momentum of sgd")
-    muon_rate: float = Field(0.0, ge=0, description="highest learning rate of muon's filters; 0: that of all")
+    muon_rate: float = Field(0.0, ge=0, description="highest learning rate of muon's filters; 0: learning_rate")
     muon_momentum: Fraction = Field(0.6, description="momentum of muon's filters")
     weight_decay: float = Field(0.0, ge=0, description="on filters only, not on biases, batch normalization or muon's filters")
     batch_size: int = Field(64, ge=1, description="images a step; small sets use fewer, so that an epoch has eight steps")
@@ -38,11 +38,11 @@ class Recipe(BaseModel):
     plateau_cooldown: int = Field(0, ge=0, description="epochs after a fall of the rate that are not counted")
     plateau_min_rate: float = Field(0.0, ge=0, description="the rate never falls below")
     warmup: Fraction = Field(0.2, description="share of one-cycle's steps in which the rate rises")
-    label_smoothing: Fraction = Field(0.0, description="share of the target spread over all classes, where labels are learnt")
+    label_smoothing: Fraction = Field(0.0, description="share of the target spread over all classes; not with a teacher")
     augmentation: Augmentation = Field("none", description="shifts, and mirroring where the data allow it")
     shift: float = Field(0.125, ge=0, le=0.5, description="furthest shift, as a share of the side")
     cutout: float = Field(0.0, ge=0, le=1, description="side of a square that augmentation blanks, as a share of the image's")
-    temperature: float = Field(1.0, gt=0, description="of a teacher's answers and those that are compared with them")
+    temperature: float = Field(1.0, gt=0, description="divides the logits of teacher and student before they are compared")
     class_weights: Literal["none", "balanced"] = Field("none", description="weight classes by 1 ÷ frequency in the loss")
     normalization: Literal["unit", "standardise"] = Field(
         "unit", description="pixels to 0…1, or also to mean 0 and deviation 1 for each channel"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
@@ -59,10 +58,7 @@ class TensorBoard(Callback):
         """Hyperparameters with final figures, and the confusion matrix of the best weights' validation logits."""
         if self._writer is None:
             return
-        # Here, because matplotlib takes half a second that most who import training do not need; pyplot, which `add_figure`
-        # would import, takes longer.
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-
+        # Here, because matplotlib takes half a second that most who import training do not need.
         from squeezekit.training.confusion_figure import confusion_figure
 
         best = trainer.progress.history[trainer.early_stopping.best_epoch - 1]
@@ -74,11 +70,8 @@ class TensorBoard(Callback):
         self._writer.add_hparams(plain, metrics, run_name=".")
         count = len(self._classes)
         confusion = torch.bincount(labels * count + logits.argmax(1), minlength=count**2).view(count, count)
-        canvas = FigureCanvasAgg(confusion_figure(confusion.numpy(), self._classes))
-        canvas.draw()  # type: ignore[no-untyped-call]
-        pixels = np.asarray(canvas.buffer_rgba())[:, :, :3]  # type: ignore[no-untyped-call]
-        epochs = len(trainer.progress.history)
-        self._writer.add_image("confusion of validation images", pixels, epochs, dataformats="HWC")
+        figure = confusion_figure(confusion.numpy(), self._classes)
+        self._writer.add_figure("confusion of validation images", figure, len(trainer.progress.history))
 
 
 def _norms(tensors: dict[str, Tensor]) -> dict[str, float]:
