@@ -2,8 +2,8 @@
 
     python benchmarks/fine_tuning.py --out FOLDER [--model cifar10-nano] [--data digits] [--epochs 1 2 4 8] [--seeds 3]
 
-The same network from random weights and from pretrained ones, with the recipe `modern`; validation accuracy, one JSON line each. Runs are
-kept in FOLDER, so that a stopped measurement goes on where it was.
+The same network from random weights and from pretrained ones, with the recipe `modern`; validation accuracy, one JSON line each.
+Runs are kept in FOLDER, so that a stopped measurement goes on where it was.
 """
 
 from __future__ import annotations

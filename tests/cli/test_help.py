@@ -70,7 +70,7 @@ def test_help_of_every_command(arguments, columns, capsys, monkeypatch):
         assert not FORBIDDEN.search(text), FORBIDDEN.search(text)
 
 
-@pytest.mark.parametrize("name", set(COMMANDS) - set(ORDER))
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - set(ORDER)))
 def test_examples_of_commands_that_do_not_end_have_known_flags(name, capsys, monkeypatch):
     ran = []
     monkeypatch.setattr(f"squeezekit.cli.{name}.run", lambda **settings: ran.append(settings) or 0)

@@ -7,8 +7,8 @@ import squeezekit
 from squeezekit import SqueezekitError
 from squeezekit.compression.compress import compress
 from squeezekit.export.onnx import export_onnx
+from squeezekit.inference.int8_model import integer_plan
 from squeezekit.inference.model import load_model
-from squeezekit.integer.quantizer import integer_plan
 from squeezekit.modelfile.sqz import read_sqz
 from squeezekit.networks import NetworkConfig, SqueezeNetConfig, list_networks, network_config, register_network
 from squeezekit.networks.layer_table import layer_table
