@@ -59,7 +59,7 @@ for name in ("squeezenet-late", "fast", "squeezenet1_1", "resnet20", "mobilenetv
     for normed in (False, True):
         config = network_config(name)
         config = config.model_copy(update={"batch_norm": normed} if hasattr(config, "batch_norm") else {})
-        network = accelerate(config.build().to(memory_format=torch.channels_last))
+        network = accelerate(config.build().to(memory_format=torch.channels_last), kernels=True)
         for half in (False, True):
             with torch.autocast("cpu", torch.bfloat16, enabled=half):
                 side = min(config.image_size, 64)

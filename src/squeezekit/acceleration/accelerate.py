@@ -21,7 +21,7 @@ from squeezekit.networks.resnet import BasicBlock
 from squeezekit.networks.squeezenet import Head
 from squeezekit.networks.xvel_tiniest import FloatConv2d, TanhExp
 
-__all__ = ["accelerate", "compile_in_background", "kernels_ready"]
+__all__ = ["accelerate", "compile_in_background", "kernels_ready", "kernels_usable"]
 
 
 def _always(_module: Any) -> bool:
@@ -47,20 +47,18 @@ FORMS: list[tuple[type[nn.Module], type[nn.Module], Callable[[Any], bool]]] = [
 ]
 
 
-def accelerate(network: nn.Module, *, kernels: bool | None = None) -> nn.Module:
+def kernels_usable() -> bool:
+    """Whether kernels may compute here: SQUEEZEKIT_KERNELS is not 0, and numba shares torch's threads."""
+    return kernels_wanted() and threads_can_be_shared()
+
+
+def accelerate(network: nn.Module, *, kernels: bool) -> nn.Module:
     """`network`, in place, its layers computed faster in training; parameters, names and results (up to rounding) stay.
 
-    Compiled kernels are used on a CPU if `kernels`, by default where they are compiled already; where not, a process in the
-    background compiles them for a later call. Once in use they stay so in this process. Several processes that train one network
-    must be given the same. Calling it again is harmless.
+    With `kernels`, compiled kernels compute on a CPU from now on, in all accelerated networks of this process; without, torch's
+    own operations do. Several processes that train one network must be given the same. Calling it again is harmless.
     """
-    if kernels is None:
-        kernels = kernels_ready()
-        on_cpu = any(parameter.device.type == "cpu" for parameter in network.parameters())
-        if on_cpu and not kernels:
-            compile_in_background()
-    if kernels and kernels_wanted() and threads_can_be_shared():
-        use_kernels()
+    use_kernels(kernels and kernels_usable())
     for module in network.modules():
         for plain, faster, serves in FORMS:
             if type(module) is plain and serves(module):

@@ -1,8 +1,7 @@
 """What follows convolutions: joining branches, batch normalization, ReLU, a bypass, max-pooling.
 
-On a CPU these are bound by memory, and with torch's own operations they take most of a training step
-(docs/results/training.md). Here
-each reads and writes its feature maps as seldom as can be (`kernels.py`), where they are channels-last and kernels are in use;
+On a CPU these are bound by memory, and with torch's own operations they take most of a training step (docs/log.md). Here each
+reads and writes its feature maps as seldom as can be (`kernels.py`), where they are channels-last and kernels are in use;
 everywhere else they are torch's operations, and the two are equal up to rounding.
 """
 
@@ -33,7 +32,7 @@ class FusedBatchNorm(nn.BatchNorm2d):
     """Batch normalization that can be computed together with what stands around it: [n, c, h, w] -> [n, c, h, w]."""
 
     @staticmethod
-    def serves(norm: nn.BatchNorm2d) -> bool:
+    def serves(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> bool:
         """Whether `norm` can be one: with weights and running statistics of a fixed momentum, as by default."""
         return norm.affine and norm.track_running_stats and norm.momentum is not None
 

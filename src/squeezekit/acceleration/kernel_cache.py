@@ -51,12 +51,19 @@ def compile_in_background() -> None:
 
 
 @cache
-def _start() -> subprocess.Popen[bytes]:
+def _start() -> subprocess.Popen[bytes] | None:
     """Once a process; of those that several processes start, one compiles and the others wait for it."""
-    command = [sys.executable, "-m", "squeezekit.acceleration.compile_kernels"]
+    if getattr(sys, "frozen", False) or not sys.executable:
+        return None
+    # -P: no module of the working directory takes the place of one of Python's.
+    command = [sys.executable, "-P", "-m", "squeezekit.acceleration.compile_kernels"]
     nowhere = subprocess.DEVNULL
-    # A new session, so that Ctrl-C does not reach it.
-    return subprocess.Popen(command, stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True)
+    try:
+        # A new session, so that Ctrl-C does not reach it.
+        return subprocess.Popen(command, stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True)
+    except OSError:
+        # Without kernels training is slower, not wrong.
+        return None
 
 
 @cache

@@ -108,6 +108,7 @@ class CompressionContext:
             optimizer=optimizer,
             teacher=(self._teacher or self._own_network_as_teacher()) if distilled else None,
             acceleration=self.run.config.run.acceleration,
+            deterministic=self.run.config.run.deterministic,
         )
 
     def test_accuracies(self, file: Sqz) -> tuple[float, float] | None:

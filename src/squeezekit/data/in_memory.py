@@ -21,7 +21,7 @@ from squeezekit.system.errors import SqueezekitError
 PREFIX = "memory:"
 FINGERPRINT_DIGITS = 16
 CHANNELS = (1, 3, 4)
-COLOURLESS = ("1", "L", "I", "I;16", "I;16B")
+COLOURLESS = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "F")
 
 Arrays = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, Sequence[str]]
 Picture = Image.Image | NDArray[np.uint8]
@@ -141,12 +141,14 @@ def _of_map_style(data: MapStyle) -> tuple[int, Read, Sequence[str] | None]:
         return _picture(picture), number
 
     # Of a torch.utils.data.Subset, the whole set has the names.
-    names = getattr(data, "classes", None) or getattr(getattr(data, "dataset", None), "classes", None)
-    return len(data), read, names
+    whole: Any = data
+    while not getattr(whole, "classes", None) and hasattr(whole, "dataset"):
+        whole = whole.dataset
+    return len(data), read, getattr(whole, "classes", None)
 
 
 def _picture(given: Any) -> Picture:
-    if isinstance(given, Image.Image):
+    if isinstance(given, Image.Image) and given.mode != "F":
         return given
     is_tensor = hasattr(given, "detach")
     array = given.detach().cpu().numpy() if is_tensor else np.asarray(given)

@@ -69,7 +69,7 @@ def register_network(config_class: type[NetworkConfig], name: str | None = None)
     if not (isinstance(config_class, type) and issubclass(config_class, NetworkConfig)):
         raise SqueezekitError(f"register_network: {config_class!r} is not a subclass of NetworkConfig; give one with build()")
     name = name or config_class.model_fields["name"].default
-    if not re.fullmatch(r"[\w.-]+", name):
+    if not (isinstance(name, str) and re.fullmatch(r"[\w.-]+", name)):
         raise SqueezekitError(f"register_network: '{name}' is no name; use letters, digits, points, hyphens and underscores")
     before = NETWORKS[name][0] if name in NETWORKS else config_class
     again = (before.__module__, before.__qualname__) == (config_class.__module__, config_class.__qualname__)

@@ -18,6 +18,8 @@ from typing import Any
 
 import torch
 
+from squeezekit.networks.config import NetworkConfig
+from squeezekit.networks.registry import register_network, registered_networks
 from squeezekit.search.plan import StudyPlan
 from squeezekit.search.space import Fields
 from squeezekit.search.study import Study
@@ -123,7 +125,8 @@ class _Task:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         epochs = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
         remote = ray.remote(_trained_there).options(**self._place)
-        task = remote.remote(plan.model_dump_json(), fields, files_of(folder), epochs, self._place["num_cpus"])
+        about = (plan.model_dump_json(), fields, registered_networks())
+        task = remote.remote(*about, files_of(folder), epochs, self._place["num_cpus"])
         try:
             while not ray.wait([task], timeout=LOOK_SECONDS)[0]:
                 self._take(epochs, folder, on_epoch)
@@ -150,9 +153,13 @@ class _Task:
             on_epoch(row)
 
 
-def _trained_there(plan: str, fields: Fields, begun: Files, epochs: Any, threads: int) -> Files:
+def _trained_there(
+    plan: str, fields: Fields, networks: dict[str, type[NetworkConfig]], begun: Files, epochs: Any, threads: int
+) -> Files:
     """On a node: the run's files, those of one that was begun given."""
     torch.set_num_threads(threads)
+    for network, config_class in networks.items():
+        register_network(config_class, network)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "run"
         write_files(folder, begun)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -42,6 +43,11 @@ class Worker(Protocol):
 def work(study: Study, folder: Path, jobs: int) -> None:
     """Train everything with so many processes; raises Interrupted when asked to stop, SqueezekitError when none can go on."""
     _check(jobs)
+    for name, config_class in registered_networks().items():
+        # A worker imports the class; it finds none of a notebook's cell or of a function.
+        in_notebook = config_class.__module__ == "__main__" and not hasattr(sys.modules["__main__"], "__file__")
+        if in_notebook or "<locals>" in config_class.__qualname__:
+            raise SqueezekitError(f"network '{name}': worker processes cannot import its class; define it in a module")
     watched(study, jobs, lambda number: _Process(study, folder, number, jobs))
 
 

@@ -310,4 +310,4 @@ class LearningRateRange(Callback):
         self.rates.append(rate)
         # As if the average had not begun with 0.
         self.losses.append(self._average / (1 - self._keeping ** len(self.rates)))
-        trainer.should_stop = self.losses[-1] > self.FAR_TOO_HIGH * min(self.losses)
+        trainer.should_stop |= self.losses[-1] > self.FAR_TOO_HIGH * min(self.losses)

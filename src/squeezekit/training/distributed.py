@@ -230,7 +230,16 @@ def over_processes(x: Tensor) -> Tensor:
 
 
 def use_synchronized_batch_norm(network: nn.Module) -> None:
-    """Make every batch normalization of `network` one over all processes; parameters and their names stay."""
-    for module in network.modules():
-        if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d, FusedBatchNorm):
-            module.__class__ = SynchronizedBatchNorm
+    """Make every batch normalization of `network` one over all processes; parameters and their names stay.
+
+    Raises SqueezekitError for one without weights or running statistics.
+    """
+    for name, module in network.named_modules():
+        if not isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            continue
+        if type(module) not in (nn.BatchNorm1d, nn.BatchNorm2d, FusedBatchNorm) or not FusedBatchNorm.serves(module):
+            raise SqueezekitError(
+                f"layer '{name}': several processes need plain batch normalization with weights, running statistics and a fixed "
+                "momentum; train with one process, or change the layer"
+            )
+        module.__class__ = SynchronizedBatchNorm

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from squeezekit.acceleration.accelerate import accelerate, compile_in_background, kernels_ready
+from squeezekit.acceleration.accelerate import accelerate, compile_in_background, kernels_ready, kernels_usable
 from squeezekit.data.batches import Batches
 from squeezekit.networks.dropout import Dropout
 from squeezekit.system.seeds import derived_seed
@@ -38,8 +38,7 @@ class Trainer:
     learnt instead of the labels, both at the recipe's temperature (Hinton et al., 2015, arXiv 1503.02531, section 2).
     `acceleration` is that of `RunSettings`: faster forms of the network's layers. Compiled kernels come with the first epoch that
     finds them compiled; where `deterministic`, training waits for that. On a GPU steps are recorded once and replayed;
-    `fused` has
-    torch.compile join their operations as well.
+    `fused` has torch.compile join their operations as well.
 
     `schedule` gives the learning rate of the step after so many; `loss` is the mean training loss of the last step that was
     looked at, one in `look_every`. A callback that sets `should_stop` ends `fit` after the step.
@@ -66,10 +65,11 @@ class Trainer:
         self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # In fp32 on a CPU faster forms gain too little (docs/log.md).
         accelerated = acceleration == "on" or (acceleration == "auto" and (device.type != "cpu" or recipe.precision == "bf16"))
-        if accelerated:
-            accelerate(self.network, kernels=False)
-        self._replica = self.processes.replica(self.network)
         self._teacher = teacher and teacher.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for one in (self.network, self._teacher) if accelerated else ():
+            if one is not None:
+                accelerate(one, kernels=False)
+        self._replica = self.processes.replica(self.network)
         # Network and teacher, as they compute any batch and batches of the usual size.
         self._plain = self._usual = (self._replica, self._teacher)
         if fused and device.type == "cuda":
@@ -175,7 +175,7 @@ class Trainer:
         """
         if not self._kernels or self._accelerated or not (self.progress.accelerated or self.progress.step == 0):
             return
-        ready = self.progress.accelerated or self._deterministic or kernels_ready()
+        ready = kernels_usable() and (self.progress.accelerated or self._deterministic or kernels_ready())
         # All processes compute alike.
         if self.processes.any(not ready):
             compile_in_background()

@@ -10,7 +10,7 @@ class Progress:
     """Epochs done, steps done of the next, and sums over those steps.
 
     `loss_sum`, `right` and `images` add up the images of those steps; `history` has one row of `metrics.csv` for each epoch;
-    `stopped` says that early stopping has ended the training; `accelerated` whether the network computes by its faster forms.
+    `stopped` says that early stopping has ended the training; `accelerated` whether compiled kernels compute its layers.
     """
 
     epoch: int = 0

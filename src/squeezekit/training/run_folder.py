@@ -23,9 +23,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from squeezekit.data.sources import settled
+from squeezekit.data.sources import in_memory, settled
 from squeezekit.data.splits import Split
-from squeezekit.networks.registry import first_problem
+from squeezekit.networks.registry import first_problem, registered_networks
 from squeezekit.networks.weights import read_saved
 from squeezekit.system import atomic_io
 from squeezekit.system.errors import SqueezekitError
@@ -104,6 +104,9 @@ class Run(RunPresentation):
     @property
     def resume_command(self) -> str:
         """What a user types to go on with it."""
+        own = self.config.network.name in registered_networks()
+        if own or in_memory(self.config.run.data):
+            return f"the same call of train with out={str(self.folder)!r}, resume=True"
         return shlex.join(["squeezekit", "train", "--resume", "--out", str(self.folder)])
 
     @property

@@ -93,12 +93,12 @@ def train(
 
     Raises SqueezekitError for wrong input, Diverged (a RunFailed) when the loss is no number any more, Interrupted after Ctrl-C.
     """
-    if data is not None:
-        fields["data"] = data_name(data)
     if isinstance(init_from, str | Path):
         init_from = Path(init_from).expanduser()
-    asked = TrainingRequest(network, recipe, Path(config).expanduser() if config else None, fields, init_from)
     with joined() as processes:
+        if data is not None:
+            fields["data"] = data_name(data)
+        asked = TrainingRequest(network, recipe, Path(config).expanduser() if config else None, fields, init_from)
         opened = _led(processes, lambda: _open(Path(out).expanduser() if out else None, asked, resume=resume))
         run = opened.run
         if run.summary is not None:
