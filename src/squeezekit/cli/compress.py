@@ -92,4 +92,6 @@ def _check_run(folder: str) -> None:
     from squeezekit.pretrained.files import pretrained_names
 
     if Path(folder).expanduser().is_file() or (folder in pretrained_names() and not Path(folder).exists()):
-        raise SqueezekitError(f"{folder}: is a file; compress takes the run folder that squeezekit train has written")
+        raise SqueezekitError(
+            f"{folder}: is compressed already, or no run; compress takes the run folder that squeezekit train has written"
+        )

@@ -19,7 +19,7 @@ def add_arguments(parser: Parser) -> None:
         "export cifar10-tiny --format html -o cifar10.html",
         usage="MODEL --format onnx|c|html -o OUT [settings]",
     )
-    parser.add_model()
+    parser.add_model("a run folder, a .sqz file, or a pretrained model (squeezekit models lists them)")
     parser.add_argument(
         "--format",
         choices=["onnx", "c", "html"],

@@ -11,14 +11,15 @@ from squeezekit.system.errors import SqueezekitError
 
 COMMANDS = {"crossval": "cross-validate"}
 
-# Of every command that trains; only `train` starts from weights.
-_SETTINGS = {"--normalisation": "--normalization", "--weights": "train --init-from"}
+# Of every command that trains.
+_SETTINGS = {"--normalisation": "--normalization"}
+_TRAINS = {**_SETTINGS, "--weights": "train --init-from (this command starts from random weights)"}
 # Flags by the command of today.
 FLAGS: Mapping[str, Mapping[str, str]] = {
     "train": {**_SETTINGS, "--weights": "--init-from", "--from": "--init-from"},
-    "search": _SETTINGS,
-    "cross-validate": _SETTINGS,
-    "lr-range": {**_SETTINGS, "--from": "--min-rate", "--to": "--max-rate", "--plot": "--out"},
+    "search": _TRAINS,
+    "cross-validate": _TRAINS,
+    "lr-range": {**_TRAINS, "--from": "--min-rate", "--to": "--max-rate", "--plot": "--out"},
     "compress": {"--pressure": "--rate-weight", "--near": "--delta-from"},
     "export": {"--to": "--format", "--weights": "--store-weights"},
     "serve": {"--update-from": "--repo"},
@@ -26,7 +27,7 @@ FLAGS: Mapping[str, Mapping[str, str]] = {
     "update": {"--from": "--repo", "--to": "--out"},
 }
 # Values of flags that keep their name; networks and recipes are in networks/stored_names.py.
-SPACES = {"report": "classic"}
+SPACES = {"report": "classic", "regularisation": "regularization"}
 NETWORK_FLAGS, RECIPE_FLAGS, SPACE_FLAGS = ("--network", "--compare"), ("--recipe",), ("--space",)
 
 

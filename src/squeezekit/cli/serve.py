@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from squeezekit.cli.parser import Parser
+from squeezekit.cli.parser import MODEL, Parser
 from squeezekit.cli.signing import needs_tuf
 from squeezekit.system.errors import SqueezekitError
 
@@ -34,7 +34,7 @@ def add_arguments(parser: Parser) -> None:
         usage="MODEL [--host ADDRESS] [--port N] [settings]",
         notes=NOTES,
     )
-    parser.add_model()
+    parser.add_model(f"{MODEL}; with --repo the folder of squeezekit update")
     parser.add_argument("--host", metavar="ADDRESS", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, metavar="N", help="port to listen on; 0: any free one (default 8000)")
     parser.add_argument("--token-file", metavar="FILE", help="clients must send the token in this file (or SQUEEZEKIT_TOKEN)")

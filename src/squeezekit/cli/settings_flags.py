@@ -36,8 +36,7 @@ def add_settings(parser: Parser, *, leave: Collection[str] = ()) -> None:
         metavar="FILE",
         help=parser.seldom("TOML file with tables [network], [recipe] and [run]; flags win"),
     )
-    # Weights to start from are `--init-from`.
-    add_fields(parser, "run", RunSettings, leave={"data", "weights", *leave})
+    add_fields(parser, "run", RunSettings, leave={"data", *leave})
     add_fields(parser, "network (defaults: those of squeezenet-cifar)", SqueezeNetConfig, leave={"name", *leave})
     add_fields(parser, "recipe", Recipe, leave={"name", *leave}, presets=RECIPES)
 

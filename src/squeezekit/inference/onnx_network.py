@@ -62,7 +62,7 @@ def read_onnx(path: Path) -> tuple[OnnxNetwork, OnnxMetadata, NetworkConfig]:
     try:
         metadata = OnnxMetadata.read(json.loads(network.metadata[KEY]))
     except KeyError:
-        raise SqueezekitError(f"{path}: was not made by squeezekit; export a run or a .sqz file with --to onnx") from None
+        raise SqueezekitError(f"{path}: was not made by squeezekit; export a run or a .sqz file with --format onnx") from None
     except (SqueezekitError, ValueError) as error:
         raise SqueezekitError(f"{path}: damaged: {error}; export it again") from None
     # The graph normalises for itself.

@@ -12,7 +12,7 @@ from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.mobilenet import MobileNetV2Config
 from squeezekit.networks.resnet import ResNet8Config, ResNet20Config
 from squeezekit.networks.squeezenet import SqueezeNetConfig
-from squeezekit.networks.stored_names import STORED_NETWORKS
+from squeezekit.networks.stored_names import NETWORKS_OF_0_1, STORED_NETWORKS
 from squeezekit.networks.xvel_tiniest import TiniestConfig
 from squeezekit.system.errors import SqueezekitError
 
@@ -88,6 +88,8 @@ def registered_networks() -> dict[str, type[NetworkConfig]]:
 
 def network_class(name: str) -> type[NetworkConfig]:
     """The class of the configuration of a named network; raises SqueezekitError for an unknown name."""
+    if isinstance(name, str) and name in NETWORKS_OF_0_1:
+        raise SqueezekitError(f"network '{name}' is called '{NETWORKS_OF_0_1[name]}' now")
     if not isinstance(name, str) or name not in NETWORKS:
         raise SqueezekitError(f"network '{name}' is unknown; choose one of {', '.join(NETWORKS)}")
     return NETWORKS[name][0]

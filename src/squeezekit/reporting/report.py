@@ -45,7 +45,9 @@ def _sections_of(folder: Path, language: Language) -> tuple[str, list[ReportSect
         study = StudyReport(folder, _json(folder / "summary.json"), language)
         return study.title, study.sections()
     if not (folder / "config.toml").is_file():
-        raise SqueezekitError(f"{folder}: holds no run, search or cross-validation; give what train, search or crossval has made")
+        raise SqueezekitError(
+            f"{folder}: holds no run, search or cross-validation; give what train, search or cross-validate has made"
+        )
     run = RunReport(folder, language)
     return run.title, [run.aim(), *run.sections()]
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tomli_w
 
+from squeezekit.networks.stored_names import RECIPES_OF_0_1
 from squeezekit.reporting import charts
 from squeezekit.reporting.document import Block, Column, Listing, Paragraph, ReportSection, Table
 from squeezekit.reporting.importance import is_whole_grid, main_effects
@@ -67,7 +68,8 @@ class StudyReport:
             "large": states["too large"],
         }
         names = {"network": self.plan["network"], "recipe": self.plan["recipe"], "data": self._data()}
-        epochs = self.plan["fields"].get("epochs", named_recipe(self.plan["recipe"]).epochs)
+        recipe = RECIPES_OF_0_1.get(self.plan["recipe"], self.plan["recipe"])
+        epochs = self.plan["fields"].get("epochs") or named_recipe(recipe).epochs
         return ReportSection(
             language.text("aim"),
             [Paragraph(language.text("aim study", fields=", ".join(self.fields), epochs=epochs, **counts, **names))],

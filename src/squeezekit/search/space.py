@@ -143,6 +143,8 @@ def named_space(name: str, network: str, fields: Fields | None = None) -> Space:
     if name in BUILT_IN:
         return space_of(BUILT_IN[name], network, name)
     path = Path(name).expanduser()
+    if name in SPACES_OF_0_1 and not path.exists():
+        raise SqueezekitError(f"space '{name}' is called '{SPACES_OF_0_1[name]}' now")
     if not path.exists():
         raise SqueezekitError(f"space '{name}' is neither a file nor one of {', '.join([*BUILT_IN, 'fire-size'])}")
     return space_of(read_toml(path), network, str(path))
@@ -241,6 +243,7 @@ BUILT_IN: Mapping[str, Mapping[str, Any]] = {
         "recipe": {"weight_decay": [0.0, 0.0001, 0.0005, 0.002]},
     },
 }
+SPACES_OF_0_1 = {"report": "classic", "regularisation": "regularization"}
 FREQUENCIES, GROWTHS = (1, 2, 4), (0.0, 0.5, 1.0)
 
 

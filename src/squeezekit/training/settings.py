@@ -19,7 +19,7 @@ from squeezekit.training.recipe import NETWORK_DEFAULTS, Recipe, named_recipe
 
 TABLES = ("network", "recipe", "run")
 # Fields of version 0.1, and what to give now.
-RENAMED = {"normalisation": "--normalization", "weights": "--init-from"}
+RENAMED = {"normalisation": "normalization", "weights": "init_from, of train", "pretrained": "init_from, of train"}
 
 
 Acceleration = Literal["auto", "on", "off"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os import fspath
 from pathlib import Path
 from typing import Any
 
@@ -27,4 +28,4 @@ def starting_point(model: str | Path) -> StartingPoint:
     loaded = load_model(model)
     if isinstance(loaded.network, OnnxNetwork):
         raise SqueezekitError(f"{model}: cannot be trained; give a .sqz file, a run folder, or a name in squeezekit models")
-    return StartingPoint(str(model), loaded.network, loaded.config, loaded.fingerprints, loaded.validation)
+    return StartingPoint(fspath(model), loaded.network, loaded.config, loaded.fingerprints, loaded.validation)
