@@ -37,7 +37,7 @@ def test_one_process_is_started_and_only_where_it_is_needed(fresh, monkeypatch):
     assert not started
     compile_in_background()
     compile_in_background()
-    assert started == [[sys.executable, "-m", "squeezekit.acceleration.compile_kernels"]]
+    assert started == [[sys.executable, "-P", "-m", "squeezekit.acceleration.compile_kernels"]]
     stamp().parent.mkdir()
     stamp().touch()
     assert kernels_ready()

@@ -84,7 +84,8 @@ def test_what_others_see_as_well_is_not_folded():
         "called_twice": None,
         "joined": None,
         "biased": network.plain_norm,
-        "hidden": network.norm1d,
+        # Behind a linear layer the normalized dimension need not be that of its outputs.
+        "hidden": None,
         "last": None,
     }
     plain, images = folded(network), torch.randn(4, 3, 5, 5)
@@ -104,3 +105,38 @@ def test_a_network_that_looks_at_values_is_refused():
 
     with pytest.raises(SqueezekitError, match="Looking: its forward cannot be traced"):
         named_layers(Looking())
+
+
+class Tokens(nn.Module):
+    """Normalizes the second dimension of [n, t, c], which is not that of the linear layer's outputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.norm = nn.Linear(5, 5), nn.BatchNorm1d(5)
+
+    def forward(self, x):
+        return self.norm(input=self.linear(x))
+
+
+def test_a_norm_behind_a_linear_layer_stays_right():
+    network = lively(Tokens())
+    images = torch.randn(2, 5, 5)
+    assert torch.allclose(folded(network)(images), network(images), atol=1e-5)
+
+
+class Spelled(nn.Module):
+    """The same calls, with the names of their arguments."""
+
+    def __init__(self):
+        super().__init__()
+        self.left, self.right, self.norm = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 2, 1), nn.BatchNorm2d(6)
+
+    def forward(self, x):
+        return self.norm(input=torch.cat(tensors=[self.left(x), self.right(x)], dim=1)).mean((2, 3))
+
+
+def test_arguments_may_be_named():
+    network = lively(Spelled())
+    assert [layer.norm for layer in named_layers(network)] == [network.norm, network.norm]
+    images = torch.randn(2, 3, 4, 4)
+    assert torch.allclose(folded(network)(images), network(images), atol=1e-5)

@@ -96,7 +96,7 @@ def test_a_freeze(two, refuses, role):
     if role == "root":
         repository.root.signed.version += 1
     old.signed.expires = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=5)
-    for signer in repository._ring.signers(repository.root.signed, role):
+    for signer in repository._key_ring.signers(repository.root.signed, role):
         old.signatures.clear()
         old.sign(signer, append=True)
     name = "timestamp.json" if role == "timestamp" else f"{old.signed.version}.{role}.json"

@@ -184,7 +184,7 @@ def test_a_device_follows_hundreds_of_roots(one):
     """Also from the first one."""
     repository = newest(one)
     for _ in range(150):
-        grown = repository._grown_root()
+        grown = repository._next_root()
         repository._sign_root(repository.root, grown)
         repository._write(f"{grown.signed.version}.root.json", grown)
         repository.root = grown

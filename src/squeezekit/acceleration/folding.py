@@ -25,9 +25,10 @@ class ChannelAffine(nn.Module):
         super().__init__()
         self.weight, self.bias = nn.Parameter(weight), nn.Parameter(bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        shape = (-1, *[1] * (x.ndim - 2))
-        return x * self.weight.view(shape) + self.bias.view(shape)
+    def forward(self, input: Tensor) -> Tensor:
+        # Called as the normalization is, whose argument has that name.
+        shape = (-1, *[1] * (input.ndim - 2))
+        return input * self.weight.view(shape) + self.bias.view(shape)
 
 
 def folded_layers(network: nn.Module) -> list[FoldedLayer]:
