@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 # What initialization does to weights, beside `torch.nn.init`. On the meta device torch would import its compiler for it, which
 # takes longer than importing torch.
 _INITIALIZATION = {Tensor.normal_, Tensor.uniform_, Tensor.mean, Tensor.std}
+_INITIALIZATION |= {Tensor.__isub__, Tensor.__imul__, Tensor.sub_, Tensor.mul_, Tensor.add_, Tensor.div_}
 
 
 class _Uninitialized(TorchFunctionMode):
