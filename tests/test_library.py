@@ -75,7 +75,16 @@ def test_importing_takes_no_time():
 @pytest.mark.alone
 def test_the_first_answer_comes_soon_also_after_installing(tmp_path):
     Image.new("RGB", (64, 48), "red").save(tmp_path / "red.png")
-    slow = ["torch._dynamo", "numba", "sklearn", "matplotlib", "optuna", "tensorboard", "onnxruntime"]
+    slow = [
+        "torch._dynamo",
+        "torch.fx.experimental.symbolic_shapes",
+        "numba",
+        "sklearn",
+        "matplotlib",
+        "optuna",
+        "tensorboard",
+        "onnxruntime",
+    ]
     code = (
         "import sys; import squeezekit as sk; sk.Classifier.load('cifar10-tiny')(sys.argv[1]);"
         "print(*(name for name in sys.argv[2:] if name in sys.modules))"
