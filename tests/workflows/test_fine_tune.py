@@ -126,5 +126,5 @@ def test_train_takes_a_model_or_a_file_of_weights_and_reads_it_once(file, tiny_r
 
 
 def test_the_old_name_says_the_new_one(tmp_path):
-    with pytest.raises(SqueezekitError, match="it is --init-from now"):
+    with pytest.raises(SqueezekitError, match="it is train's init_from now"):
         train("digits", out=tmp_path / "x", weights="a.pth")

@@ -19,7 +19,7 @@ from squeezekit.training.recipe import NETWORK_DEFAULTS, Recipe, named_recipe
 
 TABLES = ("network", "recipe", "run")
 # Fields of version 0.1, and what to give now.
-RENAMED = {"normalisation": "normalization", "weights": "init_from, of train", "pretrained": "init_from, of train"}
+RENAMED = {"normalisation": "normalization", "weights": "train's init_from", "pretrained": "train's init_from"}
 
 
 Acceleration = Literal["auto", "on", "off"]
