@@ -16,8 +16,7 @@ class FireVariant(Fire):
 
     `depthwise`, 0 or odd, is the side of the third branch's filters, one for each squeezed channel. With `gated`, the squeeze
     layer makes twice its channels, and one half is multiplied by the sigmoid of the other (Dauphin et al., 2017, arXiv
-    1612.08083).
-    Neither is in the SqueezeNet paper. Raises ValueError for an even side.
+    1612.08083). Neither is in the SqueezeNet paper. Raises ValueError for an even side.
     """
 
     def __init__(

@@ -78,20 +78,10 @@ def train(
     init_from: StartingPoint | str | Path | None = None,
     **fields: Any,
 ) -> Run:
-    """Train a network and return its finished run.
+    """Train a network and return its finished run: `workflows.train.train`, which says what each argument is.
 
-    `data` is what `load_images` takes, arrays or a Dataset. `network` (default `squeezenet-cifar`) and `recipe` (default
-    `modern`) are presets; any field of `SqueezeNetConfig`, `Recipe` or `RunSettings` can be given by its name:
-    `train("digits", squeeze_ratio=0.25, epochs=10)`. `config` is a TOML file with tables [network], [recipe] and [run];
-    fields win over it. `out` is the run folder, which must not exist unless `resume` is set; then a missing one is started, a
-    finished one returned as it is. `on_epoch` is called with every epoch's row of `metrics.csv` when it is saved; what it raises
-    ends the training. `init_from` gives the weights to start from: a trained network, or a file of weights (.safetensors, .pth)
-    of this one; with another number of classes the last layer starts anew.
-
-    Under torchrun, its processes train one network together, with the weights that one process would get, up to
-    rounding; `batch_size` is that of all of them. Every process returns the run, the first one writes it.
-
-    Raises SqueezekitError for wrong input, Diverged (a RunFailed) when the loss is no number any more, Interrupted after Ctrl-C.
+    Here `init_from` is a `StartingPoint` or the path of a `.safetensors` or `.pth` file. Raises SqueezekitError for wrong input,
+    Diverged (a RunFailed) when the loss is no number any more, Interrupted after Ctrl-C.
     """
     if isinstance(init_from, str | Path):
         init_from = Path(init_from).expanduser()
