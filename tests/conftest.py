@@ -1,4 +1,4 @@
-"""What several tests need."""
+"""What several tests need. What is expensive is made once, by whichever process comes first, for all that run tests."""
 
 import os
 import subprocess
@@ -7,44 +7,75 @@ from pathlib import Path
 
 import pytest
 
-TINY = {"base_e": 16, "incr_e": 16, "stem_width": 16, "limit": 400}
+from tests.fixtures.tiny import TINY
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory):
-    """A cache of the tests' own, so that they neither use nor fill the user's."""
-    folder = tmp_path_factory.mktemp("cache")
-    before = os.environ.get("SQUEEZEKIT_CACHE")
-    os.environ["SQUEEZEKIT_CACHE"] = str(folder)
-    yield folder
-    if before is None:
-        del os.environ["SQUEEZEKIT_CACHE"]
-    else:
-        os.environ["SQUEEZEKIT_CACHE"] = before
+def shared(tmp_path_factory):
+    """A function that returns the file or folder of a name, `make(path)` having made it once for all processes."""
+    from squeezekit.system.file_lock import one_at_a_time
+
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    folder.mkdir(exist_ok=True)
+
+    def made(name, make):
+        path, done = folder / name, folder / f"{name}.done"
+        with one_at_a_time(folder / f"{name}.lock"):
+            if not done.exists():
+                make(path)
+                done.touch()
+        return path
+
+    return made
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _compiled_kernels():
-    """Kernels compiled before the first test, where the developer's own are, so that no training has other ones than the next."""
-    from squeezekit.acceleration.kernel_cache import kernel_folder, kernels_ready
-
-    os.environ["NUMBA_CACHE_DIR"] = str(kernel_folder())
-    if not kernels_ready():
-        subprocess.run([sys.executable, "-m", "squeezekit.acceleration.compile_kernels"], check=True)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _own_cache(_compiled_kernels, cache):
+def _own_cache(shared):
+    """A cache of the tests' own, so that they neither use nor fill the user's, and no kernels but where a test is about them."""
+    given = {"SQUEEZEKIT_CACHE": str(shared("cache", Path.mkdir)), "SQUEEZEKIT_KERNELS": "0"}
+    before = {name: os.environ.get(name) for name in given}
+    os.environ.update(given)
     yield
+    for name, value in before.items():
+        os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory):
-    """A small network trained for a few epochs on the digits."""
+def _compiled_kernels(shared):
+    """Their folder, where numba finds all of them compiled."""
+
+    def compile_all(folder):
+        command = [sys.executable, "-m", "squeezekit.acceleration.compile_kernels"]
+        subprocess.run(command, check=True, env={**os.environ, "NUMBA_CACHE_DIR": str(folder), "SQUEEZEKIT_KERNELS": "1"})
+
+    return shared("kernels", compile_all)
+
+
+@pytest.fixture
+def compiled_kernels(_compiled_kernels, monkeypatch):
+    """Compiled kernels, for trainings that ask for them."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(_compiled_kernels))
+    monkeypatch.delenv("SQUEEZEKIT_KERNELS")
+    return _compiled_kernels
+
+
+@pytest.fixture(scope="session")
+def tiny_run(shared):
+    """A small network trained for a few epochs on the digits; tests change only copies of it."""
     from squeezekit import train
+    from squeezekit.training.run_folder import Run
 
     # In fp32, so that it is as good on every processor.
-    return train("digits", out=tmp_path_factory.mktemp("runs") / "tiny", epochs=10, precision="fp32", **TINY)
+    return Run(shared("tiny", lambda folder: train("digits", out=folder, epochs=10, precision="fp32", **TINY)))
+
+
+@pytest.fixture(scope="session")
+def tiny_sqz(tiny_run, shared):
+    """That network in a file, quantized after training, as good as it was within a few points."""
+    from squeezekit import compress
+
+    return shared("tiny.sqz", lambda path: compress(tiny_run.folder, path, max_drop=2, minutes=0))
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ import squeezekit as sk
 from squeezekit.data.sources import load_images
 from squeezekit.inference.classifier import Prediction
 from squeezekit.search.lr_range import LrRange
-from tests.conftest import TINY
+from tests.fixtures.tiny import TINY
 
 VERBS = ["compress", "cross_validate", "evaluate", "export", "fine_tune", "list_models", "register_network", "search", "train"]
 

@@ -10,7 +10,7 @@ from squeezekit.cli import main
 from squeezekit.data.sources import load_images
 from squeezekit.networks import network_config
 from squeezekit.networks.layer_table import layer_table
-from tests.conftest import TINY
+from tests.fixtures.tiny import TINY
 
 
 def run_json(capsys, *arguments):

@@ -15,7 +15,7 @@ from squeezekit.inference.model import load_model
 from squeezekit.modelfile.sqz import read_sqz
 from squeezekit.quantization.qat import QatOptimizer
 from squeezekit.training.interruption import Interrupted
-from tests.conftest import TINY
+from tests.fixtures.tiny import TINY
 
 
 @pytest.mark.parametrize("wrong", [{"max_drop": -1}, {"max_drop": 101}, {"max_bytes": 0}, {"epochs": 0}, {"minutes": -1}])

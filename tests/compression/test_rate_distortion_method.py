@@ -13,7 +13,7 @@ from squeezekit.compression.rate_distortion_method import RateDistortionMethod
 from squeezekit.compression.target import Target
 from squeezekit.modelfile.sqz import Stage
 from squeezekit.training.measurement import logits_of, measure
-from tests.conftest import TINY
+from tests.fixtures.tiny import TINY
 
 
 def test_ptq_ends_where_no_weight_is_left():

@@ -11,8 +11,8 @@ from squeezekit.data import cifar10
 from squeezekit.data.cifar10 import load_cifar10
 from squeezekit.data.image_file import read_image
 from squeezekit.system.errors import SqueezekitError
-from tests.data.cifar10_files import NAMES, as_images, binary_members, python_members, random_batches, tar
-from tests.data.server import refusing, serving, whole
+from tests.fixtures.cifar10_files import NAMES, as_images, binary_members, python_members, random_batches, tar
+from tests.fixtures.server import refusing, serving, whole
 
 OFFICIAL = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 

@@ -12,7 +12,7 @@ import pytest
 from squeezekit.data import cifar10_archive as archive
 from squeezekit.data.cifar10_archive import find_batches, read_cifar10
 from squeezekit.system.errors import SqueezekitError
-from tests.data.cifar10_files import NAMES, as_images, binary_members, pickled, python_members, random_batches, tar
+from tests.fixtures.cifar10_files import NAMES, as_images, binary_members, pickled, python_members, random_batches, tar
 
 MEMBERS = {"python": python_members, "binary": binary_members}
 

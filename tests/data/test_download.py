@@ -13,7 +13,7 @@ import pytest
 
 from squeezekit.data.download import DownloadLimits, download
 from squeezekit.system.errors import SqueezekitError
-from tests.data.server import begin, cut_off, refusing, serving, slow, stalling, whole
+from tests.fixtures.server import begin, cut_off, refusing, serving, slow, stalling, whole
 
 CONTENT = np.random.default_rng(0).bytes(400_000)
 WRONG = CONTENT[:-1] + bytes([CONTENT[-1] ^ 1])

@@ -9,7 +9,7 @@ import pytest
 from squeezekit.data import cifar10, load_images
 from squeezekit.data.sources import loaded_once
 from squeezekit.system.errors import SqueezekitError
-from tests.data.cifar10_files import binary_members, python_members, random_batches, tar
+from tests.fixtures.cifar10_files import binary_members, python_members, random_batches, tar
 
 
 def test_digits():

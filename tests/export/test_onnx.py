@@ -14,7 +14,7 @@ from squeezekit.data.digits import load_digits
 from squeezekit.export.onnx import FromPixels, export_onnx, graph_of
 from squeezekit.inference.model import Model, load_model
 from squeezekit.networks import network_config
-from tests.export.exported import lively
+from tests.fixtures.exported import lively
 
 onnx = pytest.importorskip("onnx", reason="ONNX is not installed; pip install 'squeezekit[onnx]'")
 onnxruntime = pytest.importorskip("onnxruntime")

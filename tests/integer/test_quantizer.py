@@ -7,7 +7,7 @@ from torch import nn
 
 from squeezekit.integer.quantizer import no_integer_form
 from squeezekit.networks import network_config
-from tests.export.exported import NETWORKS, floats, pictures_like, reference, small
+from tests.fixtures.exported import NETWORKS, floats, pictures_like, reference, small
 
 
 @pytest.mark.parametrize("name", NETWORKS)

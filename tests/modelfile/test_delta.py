@@ -12,10 +12,10 @@ from squeezekit.codec.encodings import Quantized
 from squeezekit.codec.log_scales import FINE, from_log_steps, to_log_steps
 from squeezekit.codec.range_coder import decoder, encoder, exhausted, finish
 from squeezekit.modelfile.delta import apply_delta, delta_between
-from squeezekit.modelfile.self_check import SelfCheck
 from squeezekit.modelfile.sqz import from_bytes
 from squeezekit.pretrained.files import model_path
 from squeezekit.system.errors import SqueezekitError
+from tests.fixtures.changed_files import changed, with_weights
 
 BUDGET = 1 << 24
 
@@ -32,21 +32,6 @@ def test_changes_come_back(seed, shape, largest, share):
     reader = decoder(data, BUDGET)
     code_delta(reader, new_delta_model(), old, found)
     assert (found == new).all() and not exhausted(reader)
-
-
-def changed(data, share, seed=0):
-    """The same network with a share of its weights moved by one step."""
-    random, weights = np.random.default_rng(seed), dict(from_bytes(data).weights)
-    for name, part in weights.items():
-        if isinstance(part, Quantized):
-            moved = (random.random(part.shape) < share) * random.choice([-1, 1], part.shape)
-            weights[name] = Quantized(part.integers + moved, part.scales)
-    return with_weights(data, weights)
-
-
-def with_weights(data, weights):
-    found = replace(from_bytes(data), weights=weights)
-    return replace(found, self_check=SelfCheck.of(found.build(), found.network)).to_bytes()
 
 
 @pytest.fixture(scope="module")

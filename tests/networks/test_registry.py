@@ -15,7 +15,7 @@ from squeezekit.networks.layer_table import layer_table
 from squeezekit.networks.named_layers import named_layers
 from squeezekit.networks.registry import NETWORKS
 from squeezekit.search.search import search
-from tests.networks.own_network import OwnConfig
+from tests.fixtures.own_network import OwnConfig
 
 SMALL = {"limit": 300, "test": False}
 

@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 from squeezekit import SqueezekitError, train
 from squeezekit.networks import network_config
 from squeezekit.networks.weights import load_weights
-from tests.conftest import TINY
+from tests.fixtures.tiny import TINY
 
 
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])

@@ -4,7 +4,7 @@ import torch
 
 from squeezekit.quantization.bias_correction import correct_biases, reestimate_batch_norm
 from squeezekit.quantization.weight_layers import weight_layers
-from tests.quantization.networks import batches, network
+from tests.fixtures.random_networks import batches, network
 
 
 def test_statistics_of_batch_normalization_are_reestimated():

@@ -8,7 +8,7 @@ import torch
 from squeezekit.quantization.equalization import equalize
 from squeezekit.quantization.fisher import fisher_information
 from squeezekit.quantization.weight_layers import weight_layers
-from tests.quantization.networks import batches, network
+from tests.fixtures.random_networks import batches, network
 
 
 @pytest.mark.parametrize(

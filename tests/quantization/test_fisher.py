@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from squeezekit.quantization.fisher import LayerStatistics, fisher_information
 from squeezekit.quantization.weight_layers import weight_layers
-from tests.quantization.networks import batches, network
+from tests.fixtures.random_networks import batches, network
 
 
 def test_fisher_information_of_the_first_layer_and_of_the_last():

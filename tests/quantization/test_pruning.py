@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from squeezekit.quantization.pruning import PruningOptimizer, pruning_mask
-from tests.quantization.networks import network, train
+from tests.fixtures.random_networks import network, train
 
 
 @pytest.mark.parametrize("density", [1.0, 0.5, 0.1, 1e-9])

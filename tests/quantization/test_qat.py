@@ -4,39 +4,9 @@ import copy
 
 import pytest
 import torch
-import torch.nn.functional as F
 
-from squeezekit.networks import network_config
-from squeezekit.quantization.qat import QatOptimizer, QuantizedWeight
-
-
-def network():
-    torch.manual_seed(0)
-    return network_config("squeezenet-cifar", base_e=8, incr_e=8, stem_width=8, depth=3, batch_norm=True, dropout=0.0).build()
-
-
-def optimizer(net, step=0.02, rate=0.05):
-    weights = [m.weight for m in net.modules() if isinstance(m, torch.nn.Conv2d)]
-    return QatOptimizer(torch.optim.SGD(net.parameters(), rate, 0.9), [quantized(w, step) for w in weights])
-
-
-def quantized(weight, step):
-    steps = torch.full((len(weight),), step)
-    latent = weight.detach() / step
-    return QuantizedWeight.from_quantized(weight, steps, latent.round(), latent)
-
-
-def train(net, chosen, steps=10):
-    losses = []
-    for i in range(steps):
-        torch.manual_seed(i)
-        images, labels = torch.rand(16, 3, 32, 32), torch.randint(10, (16,))
-        loss = F.cross_entropy(net(images), labels)
-        chosen.zero_grad()
-        loss.backward()
-        chosen.step()
-        losses.append(float(loss.detach()))
-    return losses
+from squeezekit.quantization.qat import QuantizedWeight
+from tests.fixtures.quantized_training import network, optimizer, train
 
 
 def test_weights_stay_on_their_grid():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from squeezekit.quantization.rate_control import ESTIMATE_EVERY, MAX_MULTIPLIER, RateControl
-from tests.quantization.test_qat import network, optimizer, train
+from tests.fixtures.quantized_training import network, optimizer, train
 
 
 def controlled(file_bytes, max_bytes, steps=100):

@@ -7,7 +7,7 @@ import torch
 
 from squeezekit.quantization.pruning import pruning_mask
 from squeezekit.quantization.weight_sharing import Codebook, CodebookOptimizer
-from tests.quantization.networks import network, train
+from tests.fixtures.random_networks import network, train
 
 
 def test_k_means_comes_near_and_keeps_zeros():

@@ -5,8 +5,8 @@ import threading
 import time
 
 from squeezekit.data.digits import load_digits
-from tests.serving.test_service import png, served
-from tests.updates.conftest import published, root_of
+from tests.fixtures.repositories import published, root_of
+from tests.fixtures.service import png, served
 
 
 def test_a_new_version_while_requests_come(one, versions):

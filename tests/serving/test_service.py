@@ -1,9 +1,7 @@
 """A service on loopback: right answers, limits, tokens, another model while it runs, an orderly end."""
 
 import concurrent.futures
-import http.client
 import io
-import json
 import os
 import re
 import shutil
@@ -12,7 +10,6 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 
 import pytest
 import torch
@@ -20,75 +17,12 @@ from PIL import Image
 
 from squeezekit import Classifier, SqueezekitError
 from squeezekit.data.digits import load_digits
+from tests.fixtures.service import form, png, served
 
 # Time limits of a second.
 pytestmark = pytest.mark.alone
 
 pytest.importorskip("fastapi", reason="FastAPI is not installed; pip install 'squeezekit[serve]'")
-
-
-@contextmanager
-def served(model, *flags, **environment):
-    """A running service; its port."""
-    command = [sys.executable, "-m", "squeezekit", "serve", str(model), "--port", "0", *map(str, flags)]
-    job = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment})
-    line = job.stderr.readline()
-    assert "serving" in line, line + job.stderr.read()
-    server = Server(int(re.search(r"http://127.0.0.1:(\d+)", line).group(1)), job)
-    try:
-        server.wait()
-        yield server
-    finally:
-        job.send_signal(signal.SIGTERM)
-        try:
-            job.wait(20)
-        finally:
-            job.kill()
-            job.stderr.close()
-
-
-class Server:
-    def __init__(self, port, job):
-        self.port, self.job = port, job
-
-    def ask(self, method, path, body=None, timeout=60, **headers):
-        """Status, headers and body, as JSON where it is JSON."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
-        connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
-        answer = connection.getresponse()
-        content = answer.read()
-        connection.close()
-        is_json = answer.headers.get("content-type", "").startswith("application/json")
-        return answer.status, answer.headers, json.loads(content) if is_json else content.decode()
-
-    def classify(self, body, query="", **headers):
-        return self.ask("POST", f"/v1/classify{query}", body, **headers)
-
-    def wait(self):
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                if self.ask("GET", "/readyz")[0] == 200:
-                    return
-            except OSError:
-                pass
-            assert time.monotonic() < deadline and self.job.poll() is None
-            time.sleep(0.05)
-
-
-def png(pixels):
-    file = io.BytesIO()
-    Image.fromarray(pixels.squeeze()).save(file, "PNG")
-    return file.getvalue()
-
-
-def form(*files, name="images"):
-    """A multipart body and its header."""
-    parts = [
-        f'--x\r\nContent-Disposition: form-data; name="{name}"; filename="{i}.png"\r\n\r\n'.encode() + file + b"\r\n"
-        for i, file in enumerate(files)
-    ]
-    return b"".join(parts) + b"--x--\r\n", {"content_type": "multipart/form-data; boundary=x"}
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from squeezekit.training.run_folder import Run
-from tests.conftest import TINY
+from tests.fixtures.tiny import TINY
 
 HERE = Path(__file__).parent
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]

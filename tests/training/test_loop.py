@@ -15,7 +15,7 @@ from squeezekit.training.loop import Trainer
 from squeezekit.training.measurement import Measurement
 from squeezekit.training.recipe import RECIPES
 from squeezekit.training.schedule import rate_at
-from tests.conftest import TINY
+from tests.fixtures.tiny import TINY
 
 
 def trainer(recipe="classic", images=64, **fields):

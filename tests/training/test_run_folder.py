@@ -14,7 +14,7 @@ from squeezekit.training.distributed import Processes
 from squeezekit.training.run_folder import Run
 from squeezekit.training.settings import resolve
 from squeezekit.training.train import start_run, trainer_of
-from tests.conftest import TINY
+from tests.fixtures.tiny import TINY
 
 FIELDS = {**TINY, "epochs": 3, "dropout": 0.5, "deterministic": True}
 COMMAND = [sys.executable, "-m", "squeezekit", "train", "--data", "digits", "--resume", "--deterministic"]

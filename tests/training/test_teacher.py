@@ -14,7 +14,7 @@ from squeezekit.training.loop import Trainer
 from squeezekit.training.recipe import RECIPES
 from squeezekit.training.run_folder import Run
 from squeezekit.training.teacher import Teacher, teacher_of
-from tests.conftest import TINY
+from tests.fixtures.tiny import TINY
 
 
 def test_the_gradient_is_that_of_soft_targets_at_a_temperature(tiny_run):

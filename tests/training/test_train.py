@@ -19,7 +19,7 @@ from squeezekit.training.callbacks import Callback
 from squeezekit.training.loop import Trainer
 from squeezekit.training.recipe import RECIPES
 from squeezekit.training.run_folder import METRICS, Run
-from tests.conftest import TINY
+from tests.fixtures.tiny import TINY
 
 
 def test_a_run_folder_holds_everything(tiny_run):

@@ -16,9 +16,10 @@ from squeezekit.updates.fetcher import FetchLimits
 from squeezekit.updates.keys import KeyRing
 from squeezekit.updates.repository import Quorum, Repository, delta_name
 from squeezekit.updates.update import update
-from tests.data.server import slow, stalling, whole
-from tests.updates.conftest import PASSPHRASE, changed, newest, published, root_of
-from tests.updates.site import web
+from tests.fixtures.changed_files import changed
+from tests.fixtures.repositories import PASSPHRASE, newest, published, root_of
+from tests.fixtures.server import slow, stalling, whole
+from tests.fixtures.site import web
 
 # All that a device has after an update.
 DEVICE = {"model.sqz", "previous.sqz", "state.json", "trusted.json", ".lock"}

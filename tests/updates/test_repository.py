@@ -13,7 +13,7 @@ from squeezekit.updates.keys import KeyRing
 from squeezekit.updates.repository import Quorum, Repository
 from squeezekit.updates.self_check_process import Verdict
 from squeezekit.updates.update import update
-from tests.updates.conftest import PASSPHRASE, newest, published, root_of
+from tests.fixtures.repositories import PASSPHRASE, newest, published, root_of
 
 
 def test_keys_are_encrypted_and_ones_own(one):

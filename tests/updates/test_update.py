@@ -9,9 +9,10 @@ from squeezekit.system.errors import RunFailed, SqueezekitError
 from squeezekit.updates.device_folder import DeviceFolder, digest
 from squeezekit.updates.self_check_process import run_self_check
 from squeezekit.updates.update import go_back, update
-from tests.data.server import cut_off, refusing, whole
-from tests.updates.conftest import changed, published, root_of
-from tests.updates.site import web
+from tests.fixtures.changed_files import changed
+from tests.fixtures.repositories import published, root_of
+from tests.fixtures.server import cut_off, refusing, whole
+from tests.fixtures.site import web
 
 
 def test_a_delta_brings_the_next_version(two, versions):

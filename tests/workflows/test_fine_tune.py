@@ -13,7 +13,7 @@ from squeezekit.networks.weights import load_weights
 from squeezekit.training.interruption import Interrupted
 from squeezekit.training.loop import Trainer
 from squeezekit.training.run_folder import Run
-from tests.conftest import TINY
+from tests.fixtures.tiny import TINY
 
 FAST = {"limit": 400, "precision": "fp32", "test": False}
 

@@ -18,7 +18,7 @@ from squeezekit.inference.evaluation import evaluate
 from squeezekit.inference.int8_model import integer_plan
 from squeezekit.inference.model import Model, load_model
 from squeezekit.system import atomic_io
-from tests.export.exported import (
+from tests.fixtures.exported import (
     NETWORKS,
     SANITIZERS,
     STRICT,

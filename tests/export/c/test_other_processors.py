@@ -11,7 +11,7 @@ import pytest
 
 from squeezekit.export.c.source import source_of
 from squeezekit.system import atomic_io
-from tests.export.exported import STRICT, answers, pictures_like, processor_has, reference, small
+from tests.fixtures.exported import STRICT, answers, pictures_like, processor_has, reference, small
 
 BOARD = Path(__file__).parent / "board"
 ZIG = [sys.executable, "-m", "ziglang"]

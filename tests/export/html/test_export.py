@@ -23,8 +23,8 @@ from squeezekit.export.html.export import export_html, page_of
 from squeezekit.inference.classifier import Classifier
 from squeezekit.inference.int8_model import in_int8, integer_plan
 from squeezekit.inference.model import load_model
-from tests.export.exported import pictures_like, small
-from tests.export.html.browser import CAMERA, CHROMIUM, Browser
+from tests.fixtures.browser import CAMERA, CHROMIUM, Browser
+from tests.fixtures.exported import pictures_like, small
 
 ROOT = Path(__file__).parents[3]
 # What the page shows, as data.
