@@ -129,8 +129,28 @@ def _generator(seed: int) -> np.random.RandomState:
 
 
 def _stratified(kept: NDArray[np.int64], labels: NDArray[np.int64], share: float, seed: int) -> Split:
-    from sklearn.model_selection import train_test_split
+    # The parts that scikit-learn's train_test_split gives, without the second that importing it takes.
+    count, random = math.ceil(share * len(kept) - 1e-9), _generator(seed)
+    members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    sizes = np.array([len(each) for each in members])
+    training = _apportioned(sizes, len(kept) - count, random)
+    validation = _apportioned(sizes - training, count, random)
+    validates = np.zeros(len(kept), dtype=bool)
+    for each, first, number in zip(members, training, validation, strict=True):
+        validates[random.permutation(each)[first : first + number]] = True
+    return Split(np.sort(kept[~validates]), np.sort(kept[validates]))
 
-    count = math.ceil(share * len(kept) - 1e-9)
-    training, validation = train_test_split(kept, test_size=count, stratify=labels, random_state=_generator(seed))
-    return Split(np.sort(training), np.sort(validation))
+
+def _apportioned(sizes: NDArray[np.int64], count: int, random: np.random.RandomState) -> NDArray[np.int64]:
+    """How many of each class make `count`: in proportion, rounded down, the largest remainders up, equal ones drawn by lot."""
+    exact = sizes / sizes.sum() * count
+    found = np.floor(exact)
+    remainders = exact - found
+    for remainder in np.unique(remainders)[::-1]:
+        missing = int(count - found.sum())
+        if missing <= 0:
+            break
+        equal = np.flatnonzero(remainders == remainder)
+        found[random.choice(equal, size=min(len(equal), missing), replace=False)] += 1
+    counts: NDArray[np.int64] = found.astype(np.int64)
+    return counts

@@ -135,12 +135,10 @@ def _fingerprints(source: ImageSource) -> tuple[str, str]:
 
 
 def _evaluation(logits: torch.Tensor, labels: torch.Tensor, images: ImageSet) -> Evaluation:
-    from sklearn import metrics  # slow to import
-
     measured = measurement(logits, labels)
     probabilities = torch.softmax(logits, 1)
-    predicted, actual, every = logits.argmax(1).numpy(), labels.numpy(), np.arange(len(images.classes))
-    rows = metrics.precision_recall_fscore_support(actual, predicted, labels=every, zero_division=0.0)
+    count = len(images.classes)
+    confusion = torch.bincount(labels * count + logits.argmax(1), minlength=count**2).view(count, count)
     top5 = (logits.topk(min(5, logits.shape[1])).indices == labels[:, None]).any(1).double().mean()
     return Evaluation(
         accuracy=measured.accuracy,
@@ -148,14 +146,21 @@ def _evaluation(logits: torch.Tensor, labels: torch.Tensor, images: ImageSet) ->
         top5_accuracy=float(top5),
         loss=measured.loss,
         calibration_error=calibration_error(probabilities, labels),
-        per_class={
-            name: {"precision": float(p), "recall": float(r), "f1": float(f), "images": int(n)}
-            for name, p, r, f, n in zip(images.classes, *rows, strict=True)
-        },
-        confusion=metrics.confusion_matrix(actual, predicted, labels=every).tolist(),
+        per_class=_per_class(confusion, images.classes),
+        confusion=confusion.tolist(),
         images=images,
         probabilities=probabilities.numpy(),
     )
+
+
+def _per_class(confusion: torch.Tensor, classes: Sequence[str]) -> dict[str, ClassScores]:
+    """Of each class; 0 where a quotient has no images."""
+    right, actual, predicted = confusion.diagonal().double(), confusion.sum(1), confusion.sum(0)
+    columns = (right / predicted.clamp(min=1), right / actual.clamp(min=1), 2 * right / (actual + predicted).clamp(min=1))
+    return {
+        name: {"precision": p, "recall": r, "f1": f, "images": n}
+        for name, p, r, f, n in zip(classes, *(column.tolist() for column in columns), actual.tolist(), strict=True)
+    }
 
 
 def calibration_error(probabilities: torch.Tensor, labels: torch.Tensor, bins: int = 15) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -30,6 +31,7 @@ class StepsWeights(Protocol):
 
 def optimizer_for(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """The optimiser of the network's trainable weights, its rates the highest of the schedule."""
+    _keep_compiler_out()
     parameters = list(network.parameters())
     if recipe.optimizer == "muon":
         normed = _filters_before_a_norm(network)
@@ -44,6 +46,16 @@ def optimizer_for(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     adam = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
     # capturable: a recorded step counts on the GPU.
     return adam(groups, fused=True, capturable=parameters[0].is_cuda)
+
+
+def _keep_compiler_out() -> None:
+    """Have optimizers not import torch's compiler, a second or two, only to tell it to pass over their methods."""
+    optimizer = torch.optim.Optimizer
+    for method in (optimizer.add_param_group, optimizer.zero_grad, optimizer.state_dict, optimizer.load_state_dict):
+        # Where torch._compile._disable_dynamo looks before it imports; without such a place, nothing changes.
+        plain = getattr(method, "__wrapped__", None)
+        if plain is not None and "torch._dynamo" not in sys.modules:
+            plain.__dynamo_disable = plain
 
 
 def _groups(parameters: Sequence[Tensor], recipe: Recipe) -> list[dict[str, object]]:

@@ -25,7 +25,7 @@ class TensorBoard(Callback):
     def __init__(self, run: Run, *, first_epoch: int, writes: bool = True) -> None:
         folder = str(run.folder / "tensorboard")
         self._writer = SummaryWriter(folder, purge_step=first_epoch + 1) if writes else None
-        self._config, self._classes = run.config, run.data["classes"]
+        self._config = run.config
 
     def __enter__(self) -> Self:
         return self
@@ -54,13 +54,10 @@ class TensorBoard(Callback):
                 self._writer.add_scalar(f"{what} norm/{name}", norm, epoch)
         self._writer.flush()
 
-    def results(self, trainer: Training, logits: Tensor, labels: Tensor, test: Measurement | None) -> None:
-        """Hyperparameters with final figures, and the confusion matrix of the best weights' validation logits."""
+    def results(self, trainer: Training, test: Measurement | None) -> None:
+        """Hyperparameters with final figures."""
         if self._writer is None:
             return
-        # Here, because matplotlib takes half a second that most who import training do not need.
-        from squeezekit.training.confusion_figure import confusion_figure
-
         best = trainer.progress.history[trainer.early_stopping.best_epoch - 1]
         fields = {**self._config.network.model_dump(mode="json"), **self._config.recipe.model_dump(mode="json")}
         plain = {k: v if isinstance(v, int | float | str | bool) else str(v) for k, v in fields.items()}
@@ -68,10 +65,6 @@ class TensorBoard(Callback):
         if test:
             metrics |= {"test/loss": test.loss, "test/accuracy": test.accuracy}
         self._writer.add_hparams(plain, metrics, run_name=".")
-        count = len(self._classes)
-        confusion = torch.bincount(labels * count + logits.argmax(1), minlength=count**2).view(count, count)
-        figure = confusion_figure(confusion.numpy(), self._classes)
-        self._writer.add_figure("confusion of validation images", figure, len(trainer.progress.history))
 
 
 def _norms(tensors: dict[str, Tensor]) -> dict[str, float]:

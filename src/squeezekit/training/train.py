@@ -133,7 +133,7 @@ def _finish(run: Run, trainer: Trainer, source: ImageSource, log: TensorBoard) -
     logits, labels = logits_of(network, trainer.validation)
     test = measure(network, _batches(config, source.test, processes)) if config.run.test else None
     if processes.first:
-        log.results(trainer, logits, labels, test)
+        log.results(trainer, test)
         summary = summarised(
             run,
             progress=trainer.progress,
@@ -338,17 +338,18 @@ def _resumable(run: Run) -> Iterator[None]:
 
 @contextmanager
 def _determinism(wanted: bool) -> Iterator[None]:
-    before, tried = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    before, tried = torch.get_deterministic_debug_mode(), torch.backends.cudnn.benchmark
     if wanted:
         # What cuBLAS asks for.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(wanted or before)
+        # As use_deterministic_algorithms, which imports torch's compiler, two seconds.
+        torch.set_deterministic_debug_mode("error")
     # On a GPU, convolutions are tried out and the fastest kept.
     torch.backends.cudnn.benchmark = not (wanted or before)
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.set_deterministic_debug_mode(before)
         torch.backends.cudnn.benchmark = tried
 
 
