@@ -1,9 +1,10 @@
-# make demo: train, test and use a small SqueezeNet.  make test: all tests.  make check: ruff and mypy.
+# make demo: train, test and use a small SqueezeNet.  make check: ruff and mypy.
+# make test: all tests but the long ones.  make test-quick: those to run while working.  make test-long: those before a release.
 PYTHON ?= python3
 BIN := .venv/bin
 export MPLBACKEND := Agg
 
-.PHONY: demo test check clean
+.PHONY: demo test test-quick test-long check clean
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
@@ -23,8 +24,14 @@ demo: .venv/ready
 
 # One process a core, each of one thread, since small networks leave a second one idle; then what needs the whole machine.
 test: .venv/ready
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m 'not alone'
-	$(BIN)/pytest -m alone
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m 'not alone and not long'
+	$(BIN)/pytest -m 'alone and not long'
+
+test-quick: .venv/ready
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist worksteal -m 'not slow and not alone and not long'
+
+test-long: .venv/ready
+	$(BIN)/pytest -m long
 
 check: .venv/ready
 	$(BIN)/ruff check .

@@ -33,29 +33,28 @@ def shared(tmp_path_factory):
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(shared):
     """A cache of the tests' own, so that they neither use nor fill the user's, and no kernels but where a test is about them."""
-    given = {"SQUEEZEKIT_CACHE": str(shared("cache", Path.mkdir)), "SQUEEZEKIT_KERNELS": "0"}
-    before = {name: os.environ.get(name) for name in given}
-    os.environ.update(given)
-    yield
-    for name, value in before.items():
-        os.environ.pop(name) if value is None else os.environ.update({name: value})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SQUEEZEKIT_CACHE", str(shared("cache", Path.mkdir)))
+        patch.setenv("SQUEEZEKIT_KERNELS", "0")
+        patch.delenv("NUMBA_CACHE_DIR", raising=False)
+        yield
 
 
 @pytest.fixture(scope="session")
-def _compiled_kernels(shared):
-    """Their folder, where numba finds all of them compiled."""
+def _compiled_kernels(shared, _own_cache):
+    """All kernels, compiled as a training has it done; the digest of what they computed then."""
 
-    def compile_all(folder):
-        command = [sys.executable, "-m", "squeezekit.acceleration.compile_kernels"]
-        subprocess.run(command, check=True, env={**os.environ, "NUMBA_CACHE_DIR": str(folder), "SQUEEZEKIT_KERNELS": "1"})
+    def compile_all(path):
+        environment = {name: value for name, value in os.environ.items() if name != "SQUEEZEKIT_KERNELS"}
+        command = [sys.executable, "-m", "tests.fixtures.compile_kernels"]
+        path.write_bytes(subprocess.check_output(command, env=environment, cwd=Path(__file__).parents[1]))
 
-    return shared("kernels", compile_all)
+    return shared("kernels", compile_all).read_text()
 
 
 @pytest.fixture
 def compiled_kernels(_compiled_kernels, monkeypatch):
-    """Compiled kernels, for trainings that ask for them."""
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(_compiled_kernels))
+    """Compiled kernels compute, where they are asked for."""
     monkeypatch.delenv("SQUEEZEKIT_KERNELS")
     return _compiled_kernels
 

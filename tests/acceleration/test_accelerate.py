@@ -11,8 +11,7 @@ from torch import nn
 from squeezekit.acceleration.accelerate import FORMS, accelerate
 from squeezekit.networks import network_config
 
-# Kernels that share their work among all cores.
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("kernels")]
 
 EXACT = {"rtol": 1e-10, "atol": 1e-11}
 SLIM = {"base_e": 8, "incr_e": 8, "stem_width": 8}

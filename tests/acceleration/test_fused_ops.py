@@ -1,6 +1,5 @@
 """Kernels against torch's own operations, forward and backward, in float64."""
 
-import os
 import subprocess
 import sys
 
@@ -8,21 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from squeezekit.acceleration import dispatch, fused_ops, kernels
+from squeezekit.acceleration import dispatch, fused_ops
 from squeezekit.acceleration.fused_ops import FusedBatchNorm, finished, finished_and_pooled, normalized_and_clipped
 from squeezekit.acceleration.pooling import MaxPool, averaged
 from squeezekit.networks.dropout import Dropout
 
-# Kernels that share their work among all cores.
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("kernels")]
 
 EXACT = {"rtol": 1e-10, "atol": 1e-12}
-
-
-@pytest.fixture(autouse=True)
-def _kernels():
-    assert dispatch.threads_can_be_shared()
-    dispatch.use_kernels()
 
 
 def test_a_few_images_that_teach_nothing_are_left_to_torch():
@@ -158,7 +150,7 @@ def test_numbers_that_are_none_stay_none(special, dtype):
         assert finished([x], FusedBatchNorm(4))[:, 2].isnan().any()
 
 
-def test_bfloat16_is_rounded_to_nearest_as_torch_does():
+def test_bfloat16_is_rounded_to_nearest_as_torch_does(kernels):
     torch.manual_seed(0)
     x = drawn(64, 16, 4, 4, dtype=torch.bfloat16).detach()
     ones, zeros = torch.ones(16).numpy(), torch.full((16,), 1 / 3).numpy()
@@ -180,28 +172,3 @@ print(torch.get_num_threads())
 
 def test_kernels_leave_the_number_of_threads_alone():
     assert int(subprocess.check_output([sys.executable, "-c", THREADS_AFTER])) == 1
-
-
-BITS_OF_GRADIENTS = """
-import hashlib
-import torch
-from squeezekit.acceleration.accelerate import accelerate
-from squeezekit.networks import network_config
-digest = hashlib.sha256()
-for fields in [{}, {"batch_norm": True}]:
-    torch.manual_seed(0)
-    network = network_config("squeezenet-cifar", base_e=16, incr_e=16, stem_width=16, **fields).build()
-    network = accelerate(network.to(memory_format=torch.channels_last), kernels=True)
-    with torch.autocast("cpu", torch.bfloat16):
-        network(torch.randn(64, 3, 32, 32)).float().square().mean().backward()
-    for parameter in network.parameters():
-        digest.update(parameter.grad.numpy().tobytes())
-print(digest.hexdigest())
-"""
-
-
-def test_kernels_compiled_and_kernels_from_the_cache_give_the_same_bits(tmp_path):
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    command = [sys.executable, "-c", BITS_OF_GRADIENTS]
-    first, second = (subprocess.check_output(command, env=environment) for _ in range(2))
-    assert any(tmp_path.rglob("*.nbc")) and first == second
