@@ -44,7 +44,7 @@ class FusedSequential(nn.Sequential):
                 x = finished_and_pooled([x], layer, third) if isinstance(third, MaxPool) else finished([x], layer)
                 del layers[: 2 if isinstance(third, MaxPool) else 1]
             elif isinstance(layer, FusedBatchNorm) and type(following) is nn.ReLU6:
-                x = normalized_and_clipped(x, layer, 6)
+                x = normalized_and_clipped(x, layer, 6.0)
                 del layers[0]
             elif type(layer) is nn.ReLU and isinstance(following, MaxPool):
                 x = following.rectified(x)
