@@ -47,6 +47,28 @@ def test_no_two_public_classes_share_a_name():
     assert [name for name, count in names.items() if count > 1] == []
 
 
+def test_test_files_mirror_source_files():
+    """Those of a room; what is of the product as a whole lies in `tests` itself."""
+    tests = SOURCE.parents[1] / "tests"
+    without = [
+        path.relative_to(tests).as_posix()
+        for path in tests.glob("*/**/test_*.py")
+        for mirrored in [SOURCE / path.relative_to(tests).with_name(path.stem.removeprefix("test_"))]
+        if not mirrored.is_dir() and not mirrored.with_suffix(".py").exists()
+    ]
+    assert without == []
+
+
+def test_tests_share_fixtures_and_nothing_else():
+    tests = SOURCE.parents[1] / "tests"
+    imports = {
+        f"{path.relative_to(tests)}: {module}"
+        for path in tests.rglob("*.py")
+        for module in re.findall(r"^from (tests[\w.]*) import", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    }
+    assert [line for line in sorted(imports) if " tests.fixtures" not in line] == []
+
+
 @pytest.fixture
 def wrong(tmp_path):
     """A package whose first room imports its second, once openly and once inside a function, and with a circle."""
