@@ -5,14 +5,15 @@ import os
 import shutil
 import stat
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
-from squeezekit.system.errors import RunFailed, SqueezekitError
+from squeezekit.system.errors import SqueezekitError
 from squeezekit.updates.keys import KeyRing
 from squeezekit.updates.repository import Quorum, Repository
-from squeezekit.updates.self_check_process import Verdict
 from squeezekit.updates.update import update
+from tests.fixtures.copies import in_a_copy
 from tests.fixtures.repositories import PASSPHRASE, newest, published, root_of
 
 
@@ -158,13 +159,8 @@ def test_a_rotation_killed_at_any_write_goes_on_for_devices(two, tmp_path):
         work = tmp_path / "work" / str(number)
         shutil.copytree(two, work, ignore=lambda *_: ["work"])
         number += 1
-        child = os.fork()
-        if not child:
-            _killed_before(number)
-            newest(work).rotate("timestamp")
-            os._exit(0)
-        ended = os.waitpid(child, 0)[1] == 0
-        assert update_quietly(work, "device").version == 2
+        ended = in_a_copy(_killed_before, number, partial(newest(work).rotate, "timestamp")) == 0
+        assert update(str(work / "public"), work / "device").version == 2
         assert newest(work).renew()[0][-1] == "timestamp"
         shutil.rmtree(work)
     assert number == 4
@@ -213,36 +209,17 @@ def test_a_publisher_killed_at_any_write_leaves_a_whole_repository(one, versions
         work = tmp_path / str(number)
         shutil.copytree(one, work)
         number += 1
-        child = os.fork()
-        if not child:
-            _killed_before(number)
-            # Checked by the fixture that made it; PyTorch does not compute in copies of a process.
-            published(versions.second, work, check=False)
-            os._exit(0)
-        if os.waitpid(child, 0)[1] == 0:
+        # Checked by the fixture that made it; PyTorch does not compute in copies of a process.
+        if in_a_copy(_killed_before, number, partial(published, versions.second, work, check=False)) == 0:
             seen.add("done")
-        for folder in ("device", f"new-{number}"):
-            seen.add(update_quietly(work, folder).version)
+        for folder in ("device", "new"):
+            seen.add(update(str(work / "public"), work / folder, trust=root_of(work)).version)
         assert published(versions.second, work, check=False).version == 2
     assert seen == {"done", 1, 2} and number > 6
 
 
-def update_quietly(work, folder):
-    import squeezekit.updates.device_folder as device_folder
-
-    real = device_folder.run_self_check
-    # What is installed is what was checked a dozen times in other tests.
-    device_folder.run_self_check = lambda *_: Verdict()
-    try:
-        return update(str(work / "public"), work / folder, trust=root_of(work))
-    except RunFailed:
-        raise AssertionError("a repository is always whole") from None
-    finally:
-        device_folder.run_self_check = real
-
-
-def _killed_before(number):
-    """End this process, as if the power went, just before its n-th file takes its place."""
+def _killed_before(number, do):
+    """Do it, and end this process, as if the power went, just before its n-th file takes its place."""
     real, count = os.replace, 0
 
     def replace(*names):
@@ -253,3 +230,4 @@ def _killed_before(number):
         real(*names)
 
     os.replace = replace
+    do()
