@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -241,3 +243,9 @@ def test_a_whole_file_half_fetched_is_cheaper_than_a_delta(two, versions):
         del ways[f"/targets/{model.name}"]
         result = update(address, two / "device")
     assert result.by_delta is False and result.fetched < 1000 < delta.stat().st_size
+
+
+def test_an_update_does_without_torch():
+    """Which takes seconds to import, on a device that looks for a new version every hour."""
+    code = "import sys, squeezekit.updates.update; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
