@@ -22,20 +22,15 @@ onnx = pytest.importorskip("onnx", reason="ONNX is not installed; pip install 's
 onnxruntime = pytest.importorskip("onnxruntime")
 
 GOLDEN = Path(__file__).parents[1] / "modelfile" / "golden" / "network-1.sqz"
-# As few modules as have every kind of layer.
+# As few modules, and networks, as have every kind of layer.
 FEW = {**SMALL, "base_e": 8, "incr_e": 8, "stem_width": 8}
-OF_IMAGENET = {**FEW, "classes": 10, "image_size": 33, "pool_before": (1, 2)}
 NETWORKS = {
     "squeezenet-cifar": FEW,
-    "squeezenet-late": {**FEW, "pool_before": (1, 2), "batch_norm": True},
-    "squeezenet1_0": OF_IMAGENET,
-    "squeezenet1_1": OF_IMAGENET,
+    "squeezenet1_0": {**FEW, "classes": 10, "image_size": 33, "pool_before": (1, 2), "mirrored": True},
     "simple bypass": {**FEW, "bypass": "simple", "batch_norm": True},
     "complex bypass": {**FEW, "bypass": "complex", "batch_norm": True},
-    "bare complex bypass": {**FEW, "bypass": "complex"},
+    "bare complex bypass, grey": {**FEW, "bypass": "complex", "channels": 1, "mean": (0.3,), "std": (0.2,)},
     "grown": {**FEW, "depthwise": 7, "gated": True, "batch_norm": True},
-    "mirrored": {**FEW, "mirrored": True, "head_relu": True},
-    "grey": {**FEW, "channels": 1, "mean": (0.3,), "std": (0.2,)},
     "resnet8": {"image_size": 16},
     "mobilenetv2_050": {"image_size": 16},
 }
@@ -97,6 +92,7 @@ def test_a_run_becomes_a_file_that_is_a_model(tiny_run, plain):
     assert origin.fingerprint == tiny_run.fingerprints[0] and origin.recipe == tiny_run.config.recipe.model_dump(mode="json")
 
 
+@pytest.mark.slow
 def test_a_compressed_file_keeps_its_confidence(tmp_path):
     out = tmp_path / "golden.onnx"
     export_onnx(GOLDEN, out)
@@ -121,8 +117,14 @@ def test_eight_bits_are_smaller_and_nearly_as_good(tiny_run, plain, eight_bits):
     scales = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(small).graph.initializer}
     filters = [node for node in nodes if node.op_type == "DequantizeLinear" and node.input[0] in {t.name for t in weights}]
     assert len(filters) >= 3 and all(scales[node.input[1]].ndim == 1 for node in filters)
-    assert sum(int(np.prod(t.dims)) for t in weights) > 0.9 * tiny_run.summary["parameters"]
-    assert said["bytes"] < plain[1]["bytes"] and load_model(small).network is not None
+    assert sum(int(np.prod(t.dims)) for t in weights) > 0.8 * tiny_run.summary["parameters"]
+    # But for what says where the bytes go, which of so small a network is most of the file.
+    assert bytes_of_numbers(small) < 0.5 * bytes_of_numbers(plain[0])
+    assert load_model(small).network is not None
+
+
+def bytes_of_numbers(path):
+    return sum(onnx.numpy_helper.to_array(tensor).nbytes for tensor in onnx.load(path).graph.initializer)
 
 
 @pytest.mark.slow
@@ -167,6 +169,7 @@ class Branching(torch.nn.Module):
         return x.mean((2, 3)) if x.sum() > 0 else -x.mean((2, 3))
 
 
+@pytest.mark.slow
 def test_a_network_that_no_graph_can_hold_ends_in_a_sentence():
     config = network_config("squeezenet-cifar", classes=3)
     model = Model("own", Branching(), config, tuple("abc"), None, None, lambda images: np.arange(0))

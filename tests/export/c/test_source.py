@@ -33,10 +33,11 @@ needs_gcc = pytest.mark.skipif(not shutil.which("gcc"), reason="gcc is not insta
 
 
 @needs_gcc
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_gives_the_same_bits(name, tmp_path):
     model, plan = small(name)
-    pixels = pictures_like(model.config, 12)
+    pixels = pictures_like(model.config, 6)
     expected = reference(plan, pixels)
     assert len(np.unique(expected, axis=0)) == len(pixels)
     for coded in (False, True):
@@ -56,7 +57,7 @@ def test_instructions_for_products_give_the_same_bits(kind, tmp_path):
     # The last of these takes a compiler that optimizes two seconds.
     for name, optimized in (("odd sides", "-O0"), ("more than a block", "-O0"), ("grey", "-O0"), ("grown", "-O3")):
         model, plan = small(name)
-        pixels = pictures_like(model.config, 12)
+        pixels = pictures_like(model.config, 6)
         source = source_of(plan, model, coded=name == "grey")
         program = built(tmp_path / name, source.files, *SANITIZERS, optimized, *INSTRUCTIONS[kind])
         assert b"\0packed\0" in program.read_bytes()
@@ -68,7 +69,7 @@ def test_instructions_for_products_give_the_same_bits(kind, tmp_path):
 def test_a_thousand_photographs_give_the_same_bits(tiny_run, photographs, tmp_path):
     model = load_model(tiny_run.folder)
     plan = integer_plan(model)
-    pixels = np.ascontiguousarray(load_images(photographs, image_size=16, channels=1).test.images)
+    pixels = np.array(load_images(photographs, image_size=16, channels=1).test.images)
     program = built(tmp_path / "c", source_of(plan, model, coded=False).files, "-O2")
     assert len(pixels) == 1000 and np.array_equal(answers(program, pixels)[1], reference(plan, pixels))
 
