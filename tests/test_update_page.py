@@ -41,7 +41,7 @@ def here(command):
     if arguments[0] == "train":
         return 0
     if arguments[0] == "compress":
-        Path(arguments[-1]).write_bytes(changed(model_path("digits-nano").read_bytes(), 0.03))
+        Path(arguments[-1]).write_bytes(changed(model_path("digits-nano").read_bytes(), 0.001))
         return 0
     if program == "squeezekit":
         return main(arguments)
