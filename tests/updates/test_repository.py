@@ -203,6 +203,7 @@ def test_keys_under_several_passphrases(tmp_path, versions):
     assert Repository(tmp_path / "public", other).renew() == (["timestamp"], [])
 
 
+@pytest.mark.slow
 def test_a_publisher_killed_at_any_write_leaves_a_whole_repository(one, versions, tmp_path, monkeypatch):
     """And the next start goes on; devices find the old version or the new one, never neither."""
     monkeypatch.setattr(module, "delta_between", cache(module.delta_between))

@@ -57,6 +57,7 @@ def steps_of(device, do):
     os.fsync = fsync
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc to see what is synced")
 def test_killed_before_every_step(two, versions, tmp_path):
     seen, number, done = [], 0, False

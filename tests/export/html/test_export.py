@@ -77,6 +77,7 @@ def compare(browser, model, plan, pictures, tmp_path):
         assert len(found) == len(wanted)
 
 
+@pytest.mark.slow
 def test_fifty_pictures_are_answered_as_in_python(browser, digits_page, tiny_run, tmp_path):
     model = load_model(tiny_run.folder)
     images = load_images("digits", image_size=16, channels=1).test.images[:50]
@@ -94,9 +95,10 @@ def test_gates_and_depthwise_filters_are_answered_as_in_python(browser, tmp_path
     compare(browser, model, plan, [Image.fromarray(pixels) for pixels in pictures_like(model.config, 8)], tmp_path)
 
 
+@pytest.mark.slow
 def test_fifty_photographs_are_answered_as_in_python(browser, photographs, tmp_path):
     model, images = load_model(ROOT / "docs" / "runs" / "late-24-bf16").folded(), load_images(photographs, image_size=32)
-    plan = planned(model, images.training.images)
+    plan = planned(model, np.array(images.training.images))
     page = tmp_path / "late.html"
     page.write_text(page_of(model, plan))
     assert page.stat().st_size < 1e6
@@ -201,6 +203,7 @@ def test_nothing_can_leave_the_page(browser, digits_page):
     assert browser.value("window.inside") is None
 
 
+@pytest.mark.slow
 def test_the_command_and_what_a_page_weighs(tiny_run, tiny_sqz, tmp_path, capsys):
     out = tmp_path / "x.html"
     assert main(["export", str(tiny_sqz), "--format", "html", "-o", str(out), "--json"]) == 0
@@ -219,6 +222,7 @@ def test_the_command_and_what_a_page_weighs(tiny_run, tiny_sqz, tmp_path, capsys
         export_html(tiny_run.folder, tmp_path / "folder")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="not installed; pip install 'squeezekit[c]'")
 def test_the_module_that_is_shipped_is_what_its_source_gives(tmp_path):
     made = tmp_path / "page.wasm"
