@@ -272,6 +272,7 @@ folder.load_folder(Path({str(pets)!r}))
     assert contents(source.training) | contents(source.test) == expected(pets.rglob("*.png"))
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_decode_once(pets, fresh_cache):
     program = f"""
 from pathlib import Path

@@ -11,7 +11,7 @@ from tests.fixtures.service import png, served
 @pytest.mark.slow
 def test_a_new_version_while_requests_come(one, versions):
     picture = png(load_digits(image_size=32).test.images[0])
-    flags = ["--repo", one / "public", "--trust", root_of(one), "--every", "1"]
+    flags = ["--repo", one / "public", "--trust", root_of(one), "--every", "2"]
     with served(one / "serving", *flags) as server:
         model, first = one / "serving" / "model.sqz", server.ask("GET", "/v1/model")[2]["since"]
         assert model.read_bytes() == versions.first.read_bytes()
