@@ -1,6 +1,7 @@
 """What leaves as ONNX answers as it did, from pixels, and can be used as a MODEL."""
 
 import json
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -13,39 +14,35 @@ from squeezekit.cli import main
 from squeezekit.data.digits import load_digits
 from squeezekit.export.onnx import FromPixels, export_onnx, graph_of
 from squeezekit.inference.model import Model, load_model
-from squeezekit.networks import network_config
+from squeezekit.networks import list_networks, mobilenet, network_config
 from tests.fixtures.exported import lively
+from tests.fixtures.tiny import SMALL
 
 onnx = pytest.importorskip("onnx", reason="ONNX is not installed; pip install 'squeezekit[onnx]'")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 GOLDEN = Path(__file__).parents[1] / "modelfile" / "golden" / "network-1.sqz"
-SMALL = {"base_e": 16, "incr_e": 16, "stem_width": 16}
+# As few modules, and networks, as have every kind of layer.
+FEW = {**SMALL, "base_e": 8, "incr_e": 8, "stem_width": 8}
 NETWORKS = {
-    "squeezenet-cifar": {},
-    "squeezenet-late": {"batch_norm": True},
-    "squeezenet1_0": {"classes": 10, "image_size": 64},
-    "squeezenet1_1": {"classes": 10, "image_size": 64},
-    "simple bypass": {"bypass": "simple", "batch_norm": True, **SMALL},
-    "complex bypass": {"bypass": "complex", "batch_norm": True, **SMALL},
-    "bare complex bypass": {"bypass": "complex", **SMALL},
-    "grown": {"depthwise": 7, "gated": True, "batch_norm": True, **SMALL},
-    "mirrored": {"mirrored": True, "head_relu": True, **SMALL},
-    "grey": {"channels": 1, "mean": (0.3,), "std": (0.2,), **SMALL},
-    "resnet8": {},
-    "mobilenetv2_050": {},
+    "squeezenet-cifar": FEW,
+    "squeezenet1_0": {**FEW, "classes": 10, "image_size": 33, "pool_before": (1, 2), "mirrored": True},
+    "simple bypass": {**FEW, "bypass": "simple", "batch_norm": True},
+    "complex bypass": {**FEW, "bypass": "complex", "batch_norm": True},
+    "bare complex bypass, grey": {**FEW, "bypass": "complex", "channels": 1, "mean": (0.3,), "std": (0.2,)},
+    "grown": {**FEW, "depthwise": 7, "gated": True, "batch_norm": True},
+    "resnet8": {"image_size": 16},
+    "mobilenetv2_050": {"image_size": 16},
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
-def test_logits_are_those_of_pytorch(name):
-    known = (
-        name
-        if name in ("squeezenet-late", "squeezenet1_0", "squeezenet1_1", "resnet8", "mobilenetv2_050")
-        else "squeezenet-cifar"
-    )
+def test_logits_are_those_of_pytorch(name, monkeypatch):
+    # One stage of each kind: with and without expansion, residual and not, of stride 1 and 2.
+    monkeypatch.setattr(mobilenet, "STAGES", [(1, 16, 1, 1), (6, 24, 2, 2)])
     fields = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.25, 0.3), **NETWORKS[name]}
-    config = network_config(known, **fields)
+    config = network_config(name if name in list_networks() else "squeezenet-cifar", **fields)
     torch.manual_seed(0)
     network = lively(config.build())
     model = Model("x", network, config, tuple("0123456789"), None, None, lambda images: np.arange(0))
@@ -60,12 +57,32 @@ def test_logits_are_those_of_pytorch(name):
             assert np.abs(logits - FromPixels(model)(pixels).numpy()).max() < 1e-4
 
 
-def test_a_run_becomes_a_file_that_is_a_model(tiny_run, tmp_path, capsys):
-    out = tmp_path / "digits.onnx"
-    assert main(["export", str(tiny_run.folder), "--format", "onnx", "-o", str(out), "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
+@pytest.fixture
+def plain(tiny_run, shared):
+    """The run as ONNX, and what the command said."""
+    return exported(shared, tiny_run, "plain.onnx")
+
+
+@pytest.fixture
+def eight_bits(tiny_run, shared):
+    """The same in eight bits."""
+    return exported(shared, tiny_run, "eight-bits.onnx", "--int8")
+
+
+def exported(shared, run, name, *flags):
+    def make(path):
+        with path.with_suffix(".json").open("w") as file, redirect_stdout(file):
+            assert main(["export", str(run.folder), "--format", "onnx", "-o", str(path), *flags, "--json"]) == 0
+
+    path = shared(name, make)
+    return path, json.loads(path.with_suffix(".json").read_text())
+
+
+@pytest.mark.slow
+def test_a_run_becomes_a_file_that_is_a_model(tiny_run, plain):
+    out, said = plain
     assert said == {"file": str(out), "bytes": out.stat().st_size, "opset": 23, "int8": False, "validation": {}}
-    pixels = load_digits(image_size=32).test.images[:50]
+    pixels = load_digits(image_size=16).test.images[:50]
     ours, theirs = (Classifier.load(one).classify_pixels(pixels) for one in (tiny_run.folder, out))
     for one, other in zip(ours, theirs, strict=True):
         assert dict(one.probabilities) == pytest.approx(dict(other.probabilities), abs=1e-4)
@@ -75,6 +92,7 @@ def test_a_run_becomes_a_file_that_is_a_model(tiny_run, tmp_path, capsys):
     assert origin.fingerprint == tiny_run.fingerprints[0] and origin.recipe == tiny_run.config.recipe.model_dump(mode="json")
 
 
+@pytest.mark.slow
 def test_a_compressed_file_keeps_its_confidence(tmp_path):
     out = tmp_path / "golden.onnx"
     export_onnx(GOLDEN, out)
@@ -87,40 +105,47 @@ def test_a_compressed_file_keeps_its_confidence(tmp_path):
         assert one.probability == pytest.approx(other.probability, abs=1e-4)
 
 
-def test_eight_bits_are_smaller_and_nearly_as_good(tiny_run, tmp_path):
-    plain = export_onnx(tiny_run.folder, tmp_path / "plain.onnx")
-    small = export_onnx(tiny_run.folder, tmp_path / "small.onnx", int8=True)
-    assert small.validation["before"] == tiny_run.summary["validation"]["accuracy"]
+@pytest.mark.slow
+def test_eight_bits_are_smaller_and_nearly_as_good(tiny_run, plain, eight_bits):
+    small, said = eight_bits
+    assert said["int8"] and said["validation"]["before"] == tiny_run.summary["validation"]["accuracy"]
     # Of 40 images, by a network that is far from sure of any.
-    assert small.validation["after"] > small.validation["before"] - 0.11
-    weights = [tensor for tensor in onnx.load(small.file).graph.initializer if tensor.data_type == onnx.TensorProto.INT8]
+    assert said["validation"]["after"] > said["validation"]["before"] - 0.11
+    weights = [tensor for tensor in onnx.load(small).graph.initializer if tensor.data_type == onnx.TensorProto.INT8]
     # One scale a filter.
-    nodes = onnx.load(small.file).graph.node
-    scales = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(small.file).graph.initializer}
+    nodes = onnx.load(small).graph.node
+    scales = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(small).graph.initializer}
     filters = [node for node in nodes if node.op_type == "DequantizeLinear" and node.input[0] in {t.name for t in weights}]
     assert len(filters) >= 3 and all(scales[node.input[1]].ndim == 1 for node in filters)
-    assert sum(int(np.prod(t.dims)) for t in weights) > 0.9 * tiny_run.summary["parameters"] * 0.9
-    assert small.bytes < plain.bytes and load_model(small.file).network is not None
+    assert sum(int(np.prod(t.dims)) for t in weights) > 0.8 * tiny_run.summary["parameters"]
+    # But for what says where the bytes go, which of so small a network is most of the file.
+    assert bytes_of_numbers(small) < 0.5 * bytes_of_numbers(plain[0])
+    assert load_model(small).network is not None
 
 
-@pytest.mark.parametrize("int8", [False, True])
-def test_a_file_says_nothing_of_the_machine_that_made_it(tiny_run, tmp_path, int8):
-    out = tmp_path / "digits.onnx"
-    export_onnx(tiny_run.folder, out, int8=int8)
-    content = out.read_bytes()
+def bytes_of_numbers(path):
+    return sum(onnx.numpy_helper.to_array(tensor).nbytes for tensor in onnx.load(path).graph.initializer)
+
+
+@pytest.mark.slow
+def test_a_file_says_nothing_of_the_machine_that_made_it(tiny_run, plain, eight_bits):
     folders = [str(Path(module.__file__).parent) for module in (torch, squeezekit)]
-    for word in (*folders, "site-packages", str(tiny_run.folder), "stack_trace"):
-        assert word.encode() not in content
+    for path, _said in (plain, eight_bits):
+        content = path.read_bytes()
+        for word in (*folders, "site-packages", str(tiny_run.folder), "stack_trace"):
+            assert word.encode() not in content
 
 
-def test_what_cannot_be_exported_or_read_says_why(tiny_run, tmp_path):
+def test_what_cannot_be_exported_says_why(tiny_run, tmp_path):
     with pytest.raises(SqueezekitError, match="ends in .onnx"):
         export_onnx(tiny_run.folder, tmp_path / "digits.sqz")
     with pytest.raises(SqueezekitError, match="holds no images; name them with --data"):
         export_onnx(GOLDEN, tmp_path / "x.onnx", int8=True)
     assert list(tmp_path.iterdir()) == []
-    out = tmp_path / "x.onnx"
-    export_onnx(tiny_run.folder, out)
+
+
+def test_what_is_onnx_already_or_no_file_of_ours_says_so(plain, tmp_path):
+    out, _said = plain
     with pytest.raises(SqueezekitError, match="is ONNX already"):
         export_onnx(out, tmp_path / "y.onnx")
     graph = onnx.load(out)
@@ -144,6 +169,7 @@ class Branching(torch.nn.Module):
         return x.mean((2, 3)) if x.sum() > 0 else -x.mean((2, 3))
 
 
+@pytest.mark.slow
 def test_a_network_that_no_graph_can_hold_ends_in_a_sentence():
     config = network_config("squeezenet-cifar", classes=3)
     model = Model("own", Branching(), config, tuple("abc"), None, None, lambda images: np.arange(0))

@@ -16,26 +16,37 @@ import torch
 from PIL import Image
 
 from squeezekit import Classifier, SqueezekitError
+from squeezekit.cli import main
 from squeezekit.data.digits import load_digits
 from tests.fixtures.service import form, png, served
 
-# Time limits of a second.
-pytestmark = pytest.mark.alone
-
 pytest.importorskip("fastapi", reason="FastAPI is not installed; pip install 'squeezekit[serve]'")
+
+TOKEN = {"authorization": "Bearer geheim"}
 
 
 @pytest.fixture(scope="module")
 def digits():
-    return load_digits(image_size=32).test.images[:6]
+    return load_digits(image_size=16).test.images[:6]
 
 
 @pytest.fixture(scope="module")
 def server(tiny_run):
-    with served(tiny_run.folder, "--max-images", "4", "--max-body", "20000", "--max-pixels", "10000", "--seconds", "1") as one:
+    """A service with narrow limits on what is sent."""
+    with served(tiny_run.folder, "--max-images", "4", "--max-body", "20000", "--max-pixels", "10000") as one:
         yield one
 
 
+@pytest.fixture(scope="module")
+def guarded(tiny_run, tmp_path_factory):
+    """A service with a token, that lets three images wait, and requests arrive for two seconds."""
+    file = tmp_path_factory.mktemp("token") / "token"
+    file.write_text("geheim\n")
+    with served(tiny_run.folder, "--token-file", file, "--max-waiting", "3", "--seconds", "2") as one:
+        yield one
+
+
+@pytest.mark.slow
 def test_answers_are_those_of_the_classifier(server, tiny_run, digits):
     expected = Classifier.load(tiny_run.folder).classify_pixels(digits)
     for picture, right in zip(digits, expected, strict=True):
@@ -48,9 +59,10 @@ def test_answers_are_those_of_the_classifier(server, tiny_run, digits):
     assert status == 200 and [one["label"] for one in answer["results"]] == [one.label for one in expected[:4]]
 
 
+@pytest.mark.slow
 def test_what_is_known_of_the_model(server, tiny_run):
     status, _, about = server.ask("GET", "/v1/model")
-    assert status == 200 and about["classes"] == list("0123456789") and about["image_size"] == 32
+    assert status == 200 and about["classes"] == list("0123456789") and about["image_size"] == 16
     assert about["parameters"] == tiny_run.summary["parameters"] and about["name"] == tiny_run.folder.name
     assert server.ask("GET", "/healthz")[2] == {"status": "alive"}
     assert set(server.ask("GET", "/openapi.json")[2]["paths"]) >= {"/v1/classify", "/v1/model", "/healthz", "/readyz", "/metrics"}
@@ -59,6 +71,7 @@ def test_what_is_known_of_the_model(server, tiny_run):
     assert server.ask("GET", "/")[0] == 307
 
 
+@pytest.mark.slow
 def test_each_limit_has_its_answer(server, digits):
     good, wide = png(digits[0]), io.BytesIO()
     Image.new("L", (101, 100)).save(wide, "PNG")
@@ -83,16 +96,41 @@ def test_each_limit_has_its_answer(server, digits):
     assert status == 413 and server.classify(good)[0] == 200
 
 
-def test_a_slow_client_holds_nobody_up(server, digits):
+def begun_request(server, body):
+    """A connection whose request the service has begun to read, and of whose body it has ten bytes."""
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+    head = ("POST /v1/classify HTTP/1.1", "Host: x", "Authorization: Bearer geheim", f"Content-Length: {len(body)}")
+    connection.sendall("\r\n".join([*head, "Expect: 100-continue", "", ""]).encode() + body[:10])
+    assert connection.recv(1000).startswith(b"HTTP/1.1 100")
+    return connection
+
+
+def has_closed(server):
+    """Wait until nobody can connect any more."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", server.port)).close()
+        except ConnectionError:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+@pytest.mark.slow
+def test_a_slow_client_holds_nobody_up(guarded, digits):
     good = png(digits[0])
-    with socket.create_connection(("127.0.0.1", server.port)) as slow:
-        slow.sendall(f"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Length: {len(good)}\r\n\r\n".encode() + good[:10])
-        begin = time.monotonic()
-        assert server.classify(good)[0] == 200 and time.monotonic() - begin < 0.9
-        slow.settimeout(10)
+    with begun_request(guarded, good) as slow:
+        assert guarded.classify(good, **TOKEN)[0] == 200
+        # That was before the slow one's time was over.
+        slow.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            slow.recv(1000)
+        slow.settimeout(20)
         assert b"408" in slow.recv(1000).split(b"\r\n")[0]
 
 
+@pytest.mark.slow
 def test_requests_that_arrive_together_are_one_batch(server, digits):
     with concurrent.futures.ThreadPoolExecutor(16) as threads:
         answers = list(threads.map(lambda i: server.classify(png(digits[i % 6])), range(64)))
@@ -104,86 +142,68 @@ def test_requests_that_arrive_together_are_one_batch(server, digits):
     assert counts["sum"] > counts["count"] > 0 and 'squeezekit_requests_total{status="200"}' in text
 
 
-def test_a_full_queue_says_when_to_come_again(tiny_run, digits):
-    with served(tiny_run.folder, "--max-waiting", "1") as server:
-        body, headers = form(png(digits[0]), png(digits[1]))
-        status, known, answer = server.classify(body, **headers)
-        assert status == 503 and known["retry-after"] == "1" and "too many images wait" in answer["detail"]
-        assert server.classify(png(digits[0]))[0] == 200
+@pytest.mark.slow
+def test_a_full_queue_says_when_to_come_again(guarded, digits):
+    body, headers = form(*[png(digits[0])] * 4)
+    status, known, answer = guarded.classify(body, **headers, **TOKEN)
+    assert status == 503 and known["retry-after"] == "1" and "too many images wait" in answer["detail"]
+    assert guarded.classify(png(digits[0]), **TOKEN)[0] == 200
 
 
-def test_large_pictures_are_decoded_beside_the_others(tiny_run, digits):
+@pytest.mark.slow
+def test_large_pictures_are_decoded_beside_the_others(guarded, tiny_run, digits):
     """Large files, and small files of many pixels."""
     whole = Image.fromarray(digits[0].squeeze()).resize((1600, 1600), Image.Resampling.BICUBIC)
     photograph, flat, expected = io.BytesIO(), io.BytesIO(), Classifier.load(tiny_run.folder)
     Image.merge("RGB", [whole, whole.rotate(1), whole]).save(photograph, "JPEG", quality=99)
     Image.new("L", (1000, 1000), 90).save(flat, "PNG")
     assert len(photograph.getvalue()) > 2**16 > len(flat.getvalue())
-    with served(tiny_run.folder) as server:
-        for file in (photograph, flat):
-            status, _, answer = server.classify(file.getvalue())
-            right = expected(Image.open(file))
-            assert status == 200 and answer["results"][0]["label"] == right.label
-        body, headers = form(png(digits[0]), flat.getvalue(), b"GIF89a")
-        status, _, answer = server.classify(body, **headers)
-        assert status == 415 and "picture 3 cannot be read" in answer["detail"]
+    for file in (photograph, flat):
+        status, _, answer = guarded.classify(file.getvalue(), **TOKEN)
+        right = expected(Image.open(file))
+        assert status == 200 and answer["results"][0]["label"] == right.label
+    body, headers = form(png(digits[0]), flat.getvalue(), b"GIF89a")
+    status, _, answer = guarded.classify(body, **headers, **TOKEN)
+    assert status == 415 and "picture 3 cannot be read" in answer["detail"]
 
 
-def test_a_token_is_asked_for(tiny_run, digits, tmp_path):
-    (tmp_path / "token").write_text("geheim\n")
-    with served(tiny_run.folder, "--token-file", tmp_path / "token") as server:
-        for given in ({}, {"authorization": "Bearer other"}, {"authorization": "geheim"}):
-            status, known, answer = server.classify(png(digits[0]), **given)
-            assert status == 401 and known["www-authenticate"] == "Bearer" and "token" in answer["detail"]
-        assert server.ask("GET", "/metrics")[0] == server.ask("GET", "/v1/model")[0] == 401
-        assert server.ask("GET", "/")[0] == 307
-        assert server.classify(png(digits[0]), authorization="Bearer geheim")[0] == 200
-        assert server.ask("GET", "/healthz")[0] == 200
+@pytest.mark.slow
+def test_a_token_is_asked_for(guarded, digits):
+    for given in ({}, {"authorization": "Bearer other"}, {"authorization": "geheim"}):
+        status, known, answer = guarded.classify(png(digits[0]), **given)
+        assert status == 401 and known["www-authenticate"] == "Bearer" and "token" in answer["detail"]
+    assert guarded.ask("GET", "/metrics")[0] == guarded.ask("GET", "/v1/model")[0] == 401
+    assert guarded.ask("GET", "/")[0] == 307
+    assert guarded.classify(png(digits[0]), **TOKEN)[0] == 200
+    assert guarded.ask("GET", "/healthz")[0] == 200
 
 
-def test_another_model_takes_its_place_without_a_lost_request(tiny_run, digits, tmp_path):
-    from squeezekit.compression.compress import compress
-
-    compress(tiny_run.folder, tmp_path / "first.sqz", max_drop=100, epochs=1, minutes=0.01)
+@pytest.mark.slow
+def test_another_model_takes_its_place_without_a_lost_request_and_sigterm_ends_it_in_order(tiny_sqz, digits, tmp_path):
     model, picture = tmp_path / "model.sqz", png(digits[0])
-    shutil.copy(tmp_path / "first.sqz", model)
+    shutil.copy(tiny_sqz, model)
     with served(model) as server:
         since = server.ask("GET", "/v1/model")[2]["since"]
-        with concurrent.futures.ThreadPoolExecutor(2) as threads:
-            work = [threads.submit(lambda: [server.classify(picture)[0] for _ in range(60)]) for _ in range(2)]
+        with server.kept_busy(picture) as statuses:
             # A file that is no model changes nothing.
             (tmp_path / "bad").write_bytes(b"SQZ\x1anonsense")
             os.replace(tmp_path / "bad", model)
-            time.sleep(1.5)
+            assert server.told("the model stays as it was")
             assert server.ask("GET", "/v1/model")[2]["since"] == since
-            shutil.copy(tmp_path / "first.sqz", tmp_path / "again")
+            shutil.copy(tiny_sqz, tmp_path / "again")
             os.replace(tmp_path / "again", model)
-            later = renewed(server, since)
-            # The page holds the network itself (test_html.py tries it out).
+            later = server.renewed(since)
+            # The page holds the network itself (tests/export/html tries it out).
             status, _, page = server.ask("GET", "/")
             assert status == 200 and "Everything is computed in this page" in page and "wasm-unsafe-eval" in page
             server.job.send_signal(signal.SIGHUP)
-            assert renewed(server, later) > later
-            assert {status for one in work for status in one.result()} == {200}
-
-
-def renewed(server, since):
-    deadline = time.monotonic() + 30
-    while (now := server.ask("GET", "/v1/model")[2]["since"]) == since:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return now
-
-
-def test_sigterm_ends_it_in_order(tiny_run, digits):
-    with served(tiny_run.folder) as server:
-        good = png(digits[0])
-        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as begun:
-            begun.sendall(f"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Length: {len(good)}\r\n\r\n".encode() + good[:10])
-            time.sleep(0.3)
+            assert server.renewed(later) > later
+        assert set(statuses) == {200} and len(statuses) > 30
+        # What has begun is answered.
+        with begun_request(server, picture) as begun:
             server.job.send_signal(signal.SIGTERM)
-            time.sleep(0.3)
-            begun.sendall(good[10:])
+            assert has_closed(server)
+            begun.sendall(picture[10:])
             assert begun.recv(10000).startswith(b"HTTP/1.1 200")
         assert server.job.wait(20) == 0
 
@@ -197,15 +217,11 @@ def test_sigterm_ends_it_in_order(tiny_run, digits):
         (["--port", "70000"], "choose another port"),
     ],
 )
-def test_what_it_will_not_start_with(tiny_run, flags, said):
-    done = subprocess.run(
-        [sys.executable, "-m", "squeezekit", "serve", str(tiny_run.folder), *flags],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={name: value for name, value in os.environ.items() if name != "SQUEEZEKIT_TOKEN"},
-    )
-    assert done.returncode == 2 and said in done.stderr and len(done.stderr.splitlines()) == 1
+def test_what_it_will_not_start_with(tiny_run, flags, said, monkeypatch, capsys):
+    monkeypatch.delenv("SQUEEZEKIT_TOKEN", raising=False)
+    assert main(["serve", str(tiny_run.folder), *flags]) == 2
+    printed = capsys.readouterr().err
+    assert said in printed and len(printed.splitlines()) == 1
 
 
 def test_a_port_that_is_taken_is_named(tiny_run):
@@ -220,11 +236,12 @@ def test_a_port_that_is_taken_is_named(tiny_run):
     assert torch.get_num_threads() == threads
 
 
-def test_schemathesis_finds_nothing_against_the_description(server, tmp_path):
+@pytest.mark.parametrize("examples", [pytest.param(15, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.long)])
+def test_schemathesis_finds_nothing_against_the_description(examples, server, tmp_path):
     """Requests that fit the description and requests that do not, drawn by a program that reads it."""
     url = f"http://127.0.0.1:{server.port}/openapi.json"
     # What fits the description need not be a picture.
-    flags = ["--max-examples", "40", "--seed", "1", "--no-color", "--exclude-checks", "positive_data_acceptance"]
+    flags = ["--max-examples", str(examples), "--seed", "1", "--no-color", "--exclude-checks", "positive_data_acceptance"]
     command = [sys.executable, "-m", "schemathesis.cli", "run", url, *flags]
     # Where it keeps its memory.
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)

@@ -1,5 +1,12 @@
 """Fixtures of the update client's tests."""
 
-from tests.fixtures.repositories import _templates, one, two, versions
+import pytest
+
+from tests.fixtures.repositories import _templates, checked_here, one, two, versions
 
 __all__ = ["_templates", "one", "two", "versions"]
+
+
+@pytest.fixture(autouse=True)
+def _checked_here(monkeypatch):
+    checked_here(monkeypatch)

@@ -5,14 +5,16 @@ import os
 import shutil
 import stat
 from datetime import UTC, datetime, timedelta
+from functools import cache, partial
 
 import pytest
 
-from squeezekit.system.errors import RunFailed, SqueezekitError
+import squeezekit.updates.publish as module
+from squeezekit.system.errors import SqueezekitError
 from squeezekit.updates.keys import KeyRing
 from squeezekit.updates.repository import Quorum, Repository
-from squeezekit.updates.self_check_process import Verdict
 from squeezekit.updates.update import update
+from tests.fixtures.copies import in_a_copy
 from tests.fixtures.repositories import PASSPHRASE, newest, published, root_of
 
 
@@ -158,13 +160,8 @@ def test_a_rotation_killed_at_any_write_goes_on_for_devices(two, tmp_path):
         work = tmp_path / "work" / str(number)
         shutil.copytree(two, work, ignore=lambda *_: ["work"])
         number += 1
-        child = os.fork()
-        if not child:
-            _killed_before(number)
-            newest(work).rotate("timestamp")
-            os._exit(0)
-        ended = os.waitpid(child, 0)[1] == 0
-        assert update_quietly(work, "device").version == 2
+        ended = in_a_copy(_killed_before, number, partial(newest(work).rotate, "timestamp")) == 0
+        assert update(str(work / "public"), work / "device").version == 2
         assert newest(work).renew()[0][-1] == "timestamp"
         shutil.rmtree(work)
     assert number == 4
@@ -206,43 +203,27 @@ def test_keys_under_several_passphrases(tmp_path, versions):
     assert Repository(tmp_path / "public", other).renew() == (["timestamp"], [])
 
 
-def test_a_publisher_killed_at_any_write_leaves_a_whole_repository(one, versions, tmp_path):
+@pytest.mark.slow
+def test_a_publisher_killed_at_any_write_leaves_a_whole_repository(one, versions, tmp_path, monkeypatch):
     """And the next start goes on; devices find the old version or the new one, never neither."""
+    monkeypatch.setattr(module, "delta_between", cache(module.delta_between))
+    module.delta_between(versions.first.read_bytes(), versions.second.read_bytes())
     seen, number = set(), 0
     while "done" not in seen:
         work = tmp_path / str(number)
         shutil.copytree(one, work)
         number += 1
-        child = os.fork()
-        if not child:
-            _killed_before(number)
-            # Checked by the fixture that made it; PyTorch does not compute in copies of a process.
-            published(versions.second, work, check=False)
-            os._exit(0)
-        if os.waitpid(child, 0)[1] == 0:
+        # Checked by the fixture that made it; PyTorch does not compute in copies of a process.
+        if in_a_copy(_killed_before, number, partial(published, versions.second, work, check=False)) == 0:
             seen.add("done")
-        for folder in ("device", f"new-{number}"):
-            seen.add(update_quietly(work, folder).version)
+        for folder in ("device", "new"):
+            seen.add(update(str(work / "public"), work / folder, trust=root_of(work)).version)
         assert published(versions.second, work, check=False).version == 2
     assert seen == {"done", 1, 2} and number > 6
 
 
-def update_quietly(work, folder):
-    import squeezekit.updates.device_folder as device_folder
-
-    real = device_folder.run_self_check
-    # What is installed is what was checked a dozen times in other tests.
-    device_folder.run_self_check = lambda *_: Verdict()
-    try:
-        return update(str(work / "public"), work / folder, trust=root_of(work))
-    except RunFailed:
-        raise AssertionError("a repository is always whole") from None
-    finally:
-        device_folder.run_self_check = real
-
-
-def _killed_before(number):
-    """End this process, as if the power went, just before its n-th file takes its place."""
+def _killed_before(number, do):
+    """Do it, and end this process, as if the power went, just before its n-th file takes its place."""
     real, count = os.replace, 0
 
     def replace(*names):
@@ -253,3 +234,4 @@ def _killed_before(number):
         real(*names)
 
     os.replace = replace
+    do()

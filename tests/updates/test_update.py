@@ -1,16 +1,20 @@
 """Publish, fetch, verify, install; what a device pays, and what it keeps."""
 
+import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
+import squeezekit.updates.device_folder as device_folder
 from squeezekit.system.errors import RunFailed, SqueezekitError
 from squeezekit.updates.device_folder import DeviceFolder, digest
 from squeezekit.updates.self_check_process import run_self_check
 from squeezekit.updates.update import go_back, update
 from tests.fixtures.changed_files import changed
-from tests.fixtures.repositories import published, root_of
+from tests.fixtures.copies import in_a_copy
+from tests.fixtures.repositories import checked_here, published, root_of
 from tests.fixtures.server import cut_off, refusing, whole
 from tests.fixtures.site import web
 
@@ -136,17 +140,18 @@ def test_nobody_publishes_what_fails_its_check(one, versions, tmp_path):
 def test_a_check_that_dies_counts_and_the_second_time_refuses(two, versions):
     """As after a power cut in the middle of it, whenever that comes."""
     device = two / "device"
-    kill = (
-        "import os, sys; import squeezekit.updates.device_folder as device_folder; from squeezekit.updates.update import update;"
-        "device_folder.run_self_check = lambda *_: os.kill(os.getpid(), 9); update(sys.argv[1], sys.argv[2])"
-    )
     for turn in range(2):
-        done = subprocess.run([sys.executable, "-c", kill, str(two / "public"), str(device)], check=False)
-        assert done.returncode == -9 and DeviceFolder(device).state.trials == turn + 1
+        assert in_a_copy(_killed_in_the_check, two / "public", device) == -signal.SIGKILL
+        assert DeviceFolder(device).state.trials == turn + 1
         assert (device / "model.sqz").read_bytes() == versions.first.read_bytes()
     with pytest.raises(RunFailed, match=r"its check did not end, 2 times; version 1 stays"):
         update(str(two / "public"), device)
     assert (device / "model.sqz").read_bytes() == versions.first.read_bytes()
+
+
+def _killed_in_the_check(repository, device):
+    device_folder.run_self_check = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    update(str(repository), device)
 
 
 def test_going_back(two, versions):
@@ -170,8 +175,6 @@ def test_going_back(two, versions):
 
 def test_a_check_that_is_killed_once_is_no_verdict(two, versions, monkeypatch):
     """As for want of memory; the second time it is."""
-    import squeezekit.updates.device_folder as device_folder
-
     monkeypatch.setattr(device_folder, "run_self_check", lambda model, _seconds: run_self_check(model, 0.05))
     for _ in range(2):
         with pytest.raises(RunFailed, match="is not installed: its check did not end within .*try again"):
@@ -181,8 +184,6 @@ def test_a_check_that_is_killed_once_is_no_verdict(two, versions, monkeypatch):
 
 
 def test_a_check_stopped_in_good_order_does_not_count(two, monkeypatch):
-    import squeezekit.updates.device_folder as device_folder
-
     def stopped(*_):
         raise KeyboardInterrupt
 
@@ -190,15 +191,8 @@ def test_a_check_stopped_in_good_order_does_not_count(two, monkeypatch):
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
             update(str(two / "public"), two / "device")
-    monkeypatch.undo()
+    checked_here(monkeypatch)
     assert update(str(two / "public"), two / "device").version == 2
-
-
-def test_what_is_tried(versions, tmp_path):
-    assert not run_self_check(versions.second).reason
-    assert run_self_check(versions.unfit).unfit and "fails its self-check" in run_self_check(versions.unfit).reason
-    (tmp_path / "dust.sqz").write_bytes(b"dust")
-    assert run_self_check(tmp_path / "dust.sqz").unfit
 
 
 def test_a_device_needs_to_know_whom_to_trust(two):
@@ -249,3 +243,9 @@ def test_a_whole_file_half_fetched_is_cheaper_than_a_delta(two, versions):
         del ways[f"/targets/{model.name}"]
         result = update(address, two / "device")
     assert result.by_delta is False and result.fetched < 1000 < delta.stat().st_size
+
+
+def test_an_update_does_without_torch():
+    """Which takes seconds to import, on a device that looks for a new version every hour."""
+    code = "import sys, squeezekit.updates.update; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

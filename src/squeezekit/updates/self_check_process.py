@@ -12,10 +12,13 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from squeezekit.modelfile.self_check import TOLERANCE
-from squeezekit.modelfile.sqz import Sqz, read_sqz
 from squeezekit.system.errors import SqueezekitError
+
+if TYPE_CHECKING:
+    # Imported where a model is checked: an update itself does without torch, which takes seconds.
+    from squeezekit.modelfile.sqz import Sqz
 
 TIMEOUT_SECONDS = 120.0
 UNFIT = 3
@@ -52,6 +55,8 @@ def run_self_check(model: Path, seconds: float = TIMEOUT_SECONDS) -> Verdict:
 
 def self_check_problem(sqz: Sqz) -> str | None:
     """Why the network of a file fails the self-check in it, in half a sentence; None if it passes."""
+    from squeezekit.modelfile.self_check import TOLERANCE
+
     if sqz.self_check is None:
         return "it carries no self-check"
     found = sqz.self_check.difference(sqz.build(), sqz.network)
@@ -59,6 +64,8 @@ def self_check_problem(sqz: Sqz) -> str | None:
 
 
 def _main(model: str, seconds: str) -> int:
+    from squeezekit.modelfile.sqz import read_sqz
+
     if hasattr(signal, "alarm"):
         # Also where the parent has been killed.
         signal.alarm(int(float(seconds)) + 1)

@@ -17,14 +17,13 @@ from PIL import Image
 
 from squeezekit import SqueezekitError
 from squeezekit.cli import main
-from squeezekit.compression.compress import compress
 from squeezekit.data.sources import load_images
 from squeezekit.export.html.export import export_html, page_of
 from squeezekit.inference.classifier import Classifier
 from squeezekit.inference.int8_model import in_int8, integer_plan
 from squeezekit.inference.model import load_model
 from tests.fixtures.browser import CAMERA, CHROMIUM, Browser
-from tests.fixtures.exported import pictures_like, small
+from tests.fixtures.exported import pictures_like, planned, small
 
 ROOT = Path(__file__).parents[3]
 # What the page shows, as data.
@@ -78,9 +77,10 @@ def compare(browser, model, plan, pictures, tmp_path):
         assert len(found) == len(wanted)
 
 
+@pytest.mark.slow
 def test_fifty_pictures_are_answered_as_in_python(browser, digits_page, tiny_run, tmp_path):
     model = load_model(tiny_run.folder)
-    images = load_images("digits", image_size=32, channels=1).test.images[:50]
+    images = load_images("digits", image_size=16, channels=1).test.images[:50]
     browser.console.clear()
     browser.open(digits_page.as_uri())
     compare(browser, model, integer_plan(model), [Image.fromarray(image[:, :, 0]) for image in images], tmp_path)
@@ -88,23 +88,23 @@ def test_fifty_pictures_are_answered_as_in_python(browser, digits_page, tiny_run
 
 
 def test_gates_and_depthwise_filters_are_answered_as_in_python(browser, tmp_path):
-    model, plan = small("gated")
-    page = tmp_path / "gated.html"
+    model, plan = small("grown")
+    page = tmp_path / "grown.html"
     page.write_text(page_of(model, plan))
     browser.open(page.as_uri())
     compare(browser, model, plan, [Image.fromarray(pixels) for pixels in pictures_like(model.config, 8)], tmp_path)
 
 
-def test_fifty_photographs_are_answered_as_in_python(browser, real_images, tmp_path):
-    model = load_model(ROOT / "docs" / "runs" / "late-24-bf16")
-    plan = integer_plan(model, str(real_images))
+@pytest.mark.slow
+def test_fifty_photographs_are_answered_as_in_python(browser, photographs, tmp_path):
+    model, images = load_model(ROOT / "docs" / "runs" / "late-24-bf16").folded(), load_images(photographs, image_size=32)
+    plan = planned(model, np.array(images.training.images))
     page = tmp_path / "late.html"
     page.write_text(page_of(model, plan))
     assert page.stat().st_size < 1e6
-    test = load_images(str(real_images), image_size=32, channels=3).test
-    chosen = np.random.default_rng(0).permutation(len(test))[:50]
+    chosen = np.random.default_rng(0).permutation(len(images.test))[:50]
     browser.open(page.as_uri())
-    compare(browser, model, plan, [Image.fromarray(test.images[i]) for i in chosen], tmp_path)
+    compare(browser, model, plan, [Image.fromarray(images.test.images[i]) for i in chosen], tmp_path)
 
 
 @pytest.mark.parametrize("name", ["mirrored", "three wide pooling", "grey"])
@@ -137,7 +137,7 @@ def test_a_page_says_unsure_and_which_file_it_cannot_read(browser, tiny_run, tmp
     page = tmp_path / "page.html"
     page.write_text(page_of(model, integer_plan(trained)))
     browser.open(page.as_uri())
-    image = Image.fromarray(load_images("digits", image_size=32, channels=1).test.images[0][:, :, 0])
+    image = Image.fromarray(load_images("digits", image_size=16, channels=1).test.images[0][:, :, 0])
     verdict, found = answered(browser, image, tmp_path)
     assert verdict.startswith("Unsure, perhaps ") and set(found) == set(model.classes)
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
@@ -149,7 +149,7 @@ def test_a_page_says_unsure_and_which_file_it_cannot_read(browser, tiny_run, tmp
 
 def test_a_picture_can_be_pasted_dropped_and_taken_by_camera(browser, digits_page):
     browser.open(digits_page.as_uri())
-    image = load_images("digits", image_size=32, channels=1).test.images[1]
+    image = load_images("digits", image_size=16, channels=1).test.images[1]
     file = io.BytesIO()
     Image.fromarray(image[:, :, 0]).save(file, "PNG")
     # A stand-in for what the system's clipboard and file manager hand over.
@@ -203,16 +203,16 @@ def test_nothing_can_leave_the_page(browser, digits_page):
     assert browser.value("window.inside") is None
 
 
-def test_the_command_and_what_a_page_weighs(tiny_run, tmp_path, capsys):
-    compress(tiny_run.folder, tmp_path / "x.sqz", max_drop=100, epochs=1, minutes=0.01)
+@pytest.mark.slow
+def test_the_command_and_what_a_page_weighs(tiny_run, tiny_sqz, tmp_path, capsys):
     out = tmp_path / "x.html"
-    assert main(["export", str(tmp_path / "x.sqz"), "--format", "html", "-o", str(out), "--json"]) == 0
+    assert main(["export", str(tiny_sqz), "--format", "html", "-o", str(out), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["bytes"] == out.stat().st_size and said["validation"] == {}
     runtime = len((ROOT / "src/squeezekit/export/html/page/page.wasm").read_bytes())
     assert said["bytes"] < 4 / 3 * (said["model"] + runtime) + 20_000
     # Of the file's bytes a page adds a third and some 40 KB.
-    assert said["bytes"] < 4 / 3 * 1.1 * (tmp_path / "x.sqz").stat().st_size + 45_000
+    assert said["bytes"] < 4 / 3 * 1.1 * (tiny_sqz).stat().st_size + 45_000
     assert main(["export", str(tiny_run.folder), "--format", "html", "-o", str(out)]) == 0
     assert "in eight bits" in capsys.readouterr().out
     assert main(["export", str(tiny_run.folder), "--format", "html", "--int8", "-o", str(out)]) == 2
@@ -222,6 +222,7 @@ def test_the_command_and_what_a_page_weighs(tiny_run, tmp_path, capsys):
         export_html(tiny_run.folder, tmp_path / "folder")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="not installed; pip install 'squeezekit[c]'")
 def test_the_module_that_is_shipped_is_what_its_source_gives(tmp_path):
     made = tmp_path / "page.wasm"

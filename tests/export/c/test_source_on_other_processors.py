@@ -13,7 +13,7 @@ from squeezekit.export.c.source import source_of
 from squeezekit.system import atomic_io
 from tests.fixtures.exported import STRICT, answers, pictures_like, processor_has, reference, small
 
-BOARD = Path(__file__).parent / "board"
+BOARD = Path(__file__).parents[2] / "fixtures" / "board"
 ZIG = [sys.executable, "-m", "ziglang"]
 M_BOARD = ["-nographic", "-monitor", "none", "-serial", "none", "-semihosting-config", "enable=on,target=native", "-kernel"]
 # Target and processor for the compiler; what runs the program.
@@ -25,7 +25,7 @@ MACHINES = {
     "riscv64": (["riscv64-freestanding"], ["qemu-riscv64"]),
 }
 needs_zig = pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="not installed; pip install 'squeezekit[c]'")
-pytestmark = needs_zig
+pytestmark = [needs_zig, pytest.mark.slow]
 
 
 def compiled(folder, sources, target, *flags):
@@ -44,7 +44,7 @@ def compiled(folder, sources, target, *flags):
 def subjects(tmp_path_factory):
     """Networks as folders, with a header of pictures; what they have to answer."""
     made = {}
-    for name, coded in (("complex bypass", True), ("mirrored", False), ("gated", True)):
+    for name, coded in (("grown", True), ("mirrored", False)):
         model, plan = small(name)
         pixels = pictures_like(model.config, 4)
         numbers = ",".join(map(str, pixels.ravel().tolist()))

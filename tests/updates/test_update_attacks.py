@@ -24,7 +24,7 @@ from tests.fixtures.site import web
 # All that a device has after an update.
 DEVICE = {"model.sqz", "previous.sqz", "state.json", "trusted.json", ".lock"}
 DEVICE |= {f"metadata/{name}.json" for name in ("timestamp", "snapshot", "targets")}
-IMPATIENT = FetchLimits(min_rate=20_000, window=0.5)
+IMPATIENT = FetchLimits(min_rate=20_000, window=0.25)
 
 
 @pytest.fixture

@@ -9,27 +9,26 @@ import ast
 import os
 import shutil
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-import squeezekit.updates.device_folder as device_folder
-from squeezekit.modelfile.sqz import read_sqz
-from squeezekit.updates.self_check_process import Verdict, self_check_problem
+import squeezekit.updates.update as client
 from squeezekit.updates.update import update
+from tests.fixtures.copies import in_a_copy
+from tests.fixtures.repositories import verdict_of
 
 STEPS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate")
 
 
 @pytest.fixture(autouse=True)
-def _checked_before(versions, monkeypatch):
-    """The check, done once for the only file that there is to install: PyTorch does not compute in copies of a process."""
-    fit = versions.second.read_bytes()
-    assert self_check_problem(read_sqz(versions.second)) is None
-    other = Verdict("it is another file", unfit=True)
-    monkeypatch.setattr(
-        device_folder, "run_self_check", lambda model, _seconds: Verdict() if model.read_bytes() == fit else other
-    )
+def _known_before(two, versions, monkeypatch):
+    """The self-check of the new version, and what the delta to it gives: copies of this process need not find them again."""
+    assert not verdict_of(versions.second.read_bytes()).reason
+    monkeypatch.setattr(client, "apply_delta", cache(client.apply_delta))
+    shutil.copytree(two / "device", two / "first")
+    assert update(str(two / "public"), two / "first").by_delta
 
 
 def works(device, versions):
@@ -58,22 +57,15 @@ def steps_of(device, do):
     os.fsync = fsync
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc to see what is synced")
 def test_killed_before_every_step(two, versions, tmp_path):
-    """Each child is a copy of this process, so that a hundred of them take seconds."""
     seen, number, done = [], 0, False
     while not done:
         number += 1
         device = tmp_path / "killed" / str(number)
         shutil.copytree(two / "device", device)
-        child = os.fork()
-        if not child:
-            _die_before(device, number)
-            try:
-                update(str(two / "public"), device)
-            finally:
-                os._exit(0)
-        done = os.waitpid(child, 0)[1] == 0
+        done = in_a_copy(_updated_until, number, two / "public", device) == 0
         seen.append(works(device, versions))
         if number % 4 == 0 or done:
             result = update(str(two / "public"), device)
@@ -84,7 +76,8 @@ def test_killed_before_every_step(two, versions, tmp_path):
     assert seen == sorted(seen) and set(seen) == {1, 2} and number > 40
 
 
-def _die_before(device, number):
+def _updated_until(number, repository, device):
+    """Update, and end before the step of this number."""
     left = number
 
     def do(event, path):
@@ -94,20 +87,14 @@ def _die_before(device, number):
             os._exit(9)
 
     steps_of(device, do)
+    update(str(repository), device)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc to see what is synced")
 def test_a_disk_that_loses_what_was_not_synced(two, versions, tmp_path):
     device, log = two / "device", tmp_path / "log"
     before = {path.relative_to(device): path.read_bytes() for path in device.rglob("*") if path.is_file()}
-    child = os.fork()
-    if not child:
-        _record(device, log)
-        try:
-            update(str(two / "public"), device)
-        finally:
-            os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0 and works(device, versions) == 2
+    assert in_a_copy(_recorded, two / "public", device, log) == 0 and works(device, versions) == 2
     steps = [ast.literal_eval(line) for line in log.read_text().splitlines()]
     seen = set()
     for lost in ("data", "names"):
@@ -126,8 +113,8 @@ def test_a_disk_that_loses_what_was_not_synced(two, versions, tmp_path):
     assert len(seen) > 20
 
 
-def _record(device, log):
-    """A line a step: what, where, and of a rename from where; of a sync, the content."""
+def _recorded(repository, device, log):
+    """Update, and write a line for each step: what, where, and of a rename from where; of a sync, the content."""
     lines = log.open("w")
 
     def do(event, path):
@@ -146,6 +133,7 @@ def _record(device, log):
         real(source, target)
 
     os.replace = replace
+    update(str(repository), device)
 
 
 def _left_by(before, steps, lost):

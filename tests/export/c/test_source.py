@@ -1,0 +1,116 @@
+"""A network in C answers to the bit as the integer reference does."""
+
+import os
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from squeezekit.data.sources import load_images
+from squeezekit.export.c.source import source_of
+from squeezekit.inference.int8_model import integer_plan
+from squeezekit.inference.model import Model, load_model
+from squeezekit.system import atomic_io
+from tests.fixtures.exported import (
+    NETWORKS,
+    SANITIZERS,
+    STRICT,
+    answers,
+    built,
+    pictures_like,
+    processor_has,
+    reference,
+    small,
+)
+
+# Flags of the compiler, and what Linux calls them of a processor: each has a way of its own in products.c.
+INSTRUCTIONS = {
+    "avx2": ["-mavx2"],
+    "avx_vnni": ["-mavx2", "-mavxvnni"],
+    "avx512_vnni": ["-mavx512f", "-mavx512vnni"],
+}
+needs_gcc = pytest.mark.skipif(not shutil.which("gcc"), reason="gcc is not installed")
+
+
+@needs_gcc
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_gives_the_same_bits(name, tmp_path):
+    model, plan = small(name)
+    pixels = pictures_like(model.config, 6)
+    expected = reference(plan, pixels)
+    assert len(np.unique(expected, axis=0)) == len(pixels)
+    for coded in (False, True):
+        source = source_of(plan, model, coded=coded)
+        labels, logits = answers(built(tmp_path / f"{coded}", source.files, *SANITIZERS), pixels)
+        assert np.array_equal(logits, expected)
+        assert labels == tuple(model.classes[i] for i in expected.argmax(1))
+        assert source.memory.arena == source.memory.least_arena
+
+
+@needs_gcc
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", INSTRUCTIONS)
+def test_instructions_for_products_give_the_same_bits(kind, tmp_path):
+    if not processor_has(kind):
+        pytest.skip(f"this processor has no {kind}")
+    # The last of these takes a compiler that optimizes two seconds.
+    for name, optimized in (("odd sides", "-O0"), ("more than a block", "-O0"), ("grey", "-O0"), ("grown", "-O3")):
+        model, plan = small(name)
+        pixels = pictures_like(model.config, 6)
+        source = source_of(plan, model, coded=name == "grey")
+        program = built(tmp_path / name, source.files, *SANITIZERS, optimized, *INSTRUCTIONS[kind])
+        assert b"\0packed\0" in program.read_bytes()
+        assert np.array_equal(answers(program, pixels)[1], reference(plan, pixels))
+
+
+@needs_gcc
+@pytest.mark.slow
+def test_a_thousand_pictures_give_the_same_bits(tiny_run, request, tmp_path):
+    model = load_model(tiny_run.folder)
+    plan = integer_plan(model)
+    if os.environ.get("SQUEEZEKIT_CIFAR10"):
+        images = load_images(request.getfixturevalue("photographs"), image_size=16, channels=1).test
+    else:
+        images = load_images("digits", image_size=16).training
+    pixels = np.array(images.images[:1000])
+    program = built(tmp_path / "c", source_of(plan, model, coded=False).files, "-O2")
+    assert len(pixels) == 1000 and np.array_equal(answers(program, pixels)[1], reference(plan, pixels))
+
+
+@needs_gcc
+def test_the_library_needs_nothing(tmp_path):
+    model, plan = small("plain")
+    atomic_io.write_folder(tmp_path / "c", source_of(plan, model, coded=True).files)
+    source = tmp_path / "c" / "classifier.c"
+    flags = ["-ffreestanding", "-fstack-usage", "-Os", "-c", str(source), "-o", str(tmp_path / "classifier.o")]
+    subprocess.run(["gcc", *STRICT, *flags], check=True)
+    text = source.read_text()
+    # Those of instruction sets are the compiler's own.
+    included = {line.split()[1] for line in text.splitlines() if line.startswith("#include <")}
+    assert included == {"<stddef.h>", "<stdint.h>", "<immintrin.h>", "<wasm_simd128.h>"}
+    assert not {"malloc", "float", "double"} & set(text.replace("(", " ").replace("*", " ").split())
+    undefined = subprocess.run(["nm", "-u", str(tmp_path / "classifier.o")], capture_output=True, text=True, check=True).stdout
+    assert {line.split()[-1] for line in undefined.splitlines()} <= {"memcpy", "memset", "_GLOBAL_OFFSET_TABLE_"}
+    # Every frame has a known size.
+    frames = (tmp_path / "classifier.su").read_text().splitlines()
+    assert sum(int(line.split("\t")[1]) for line in frames if "sqz" in line or "classif" in line or "convolve" in line) < 2500
+    assert all(line.endswith("static") for line in frames)
+
+
+def test_names_of_classes_survive_the_compiler(tmp_path):
+    if not shutil.which("gcc"):
+        pytest.skip("gcc is not installed")
+    model, plan = small("plain")
+    names = ('a "quoted" \\ one', "??/ trigraph", "œuf", "1\n2", "%d", *map(str, range(5)))
+    odd = Model("x", model.network, model.config, names, None, None, None)
+    program = built(tmp_path / "c", source_of(plan, odd, coded=False).files, "-O0")
+    text = tmp_path / "names.c"
+    text.write_text(
+        '#include "c/classifier.h"\n#include <stdio.h>\nint main(void) { for (int i = 0; i < 10; i++) '
+        "{ fputs(classifier_names[i], stdout); putchar(0); } return 0; }"
+    )
+    subprocess.run(["gcc", str(text), str(tmp_path / "c" / "classifier.c"), "-o", str(program)], check=True)
+    said = subprocess.run([str(program)], capture_output=True, check=True).stdout
+    assert tuple(part.decode() for part in said.split(b"\0")[:-1]) == names
