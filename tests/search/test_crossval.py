@@ -10,8 +10,9 @@ from squeezekit import SqueezekitError
 from squeezekit.data.splits import split_training
 from squeezekit.search.crossval import compared, cross_validate, spread
 from squeezekit.training.run_folder import Run
+from tests.fixtures.tiny import SMALL
 
-TINY = {"limit": 300, "base_e": 8, "incr_e": 8, "stem_width": 8, "depth": 1, "pool_before": (1,), "epochs": 1}
+FIELDS = {**SMALL, "limit": 200, "epochs": 1}
 
 
 def test_every_image_validates_once_and_classes_are_in_proportion():
@@ -77,8 +78,9 @@ def test_overlapping_folds_do_not_find_differences_that_are_none():
     assert wrong["corrected"] / 400 < 0.1 < wrong["plain"] / 400
 
 
+@pytest.mark.slow
 def test_two_networks_on_the_same_folds(tmp_path):
-    first = cross_validate("digits", tmp_path / "first", folds=2, repeats=2, **TINY)
+    first = cross_validate("digits", tmp_path / "first", folds=2, repeats=2, **FIELDS)
     assert [(row.fields["seed"], row.fields["fold"]) for row in first.rows] == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert first.accuracy.mean == pytest.approx(np.mean([row.accuracy for row in first.rows]))
     runs = [Run(tmp_path / "first" / f"{i:04d}") for i in range(2)]
@@ -87,12 +89,12 @@ def test_two_networks_on_the_same_folds(tmp_path):
     )
     assert all("test" not in run.summary for run in runs)
     second = cross_validate(
-        "digits", tmp_path / "second", folds=2, repeats=2, against=tmp_path / "first", learning_rate=0.01, **TINY
+        "digits", tmp_path / "second", folds=2, repeats=2, against=tmp_path / "first", learning_rate=0.01, **FIELDS
     )
     expected = np.mean([row.loss for row in second.rows]) - np.mean([row.loss for row in first.rows])
     assert second.against["loss"].difference == pytest.approx(expected)
     assert json.loads((tmp_path / "second" / "crossval.json").read_text())["against"]["loss"]["other"] == str(tmp_path / "first")
     with pytest.raises(SqueezekitError, match="has other folds"):
-        cross_validate("digits", tmp_path / "third", folds=3, repeats=2, against=tmp_path / "first", **TINY)
+        cross_validate("digits", tmp_path / "third", folds=3, repeats=2, against=tmp_path / "first", **FIELDS)
     with pytest.raises(SqueezekitError, match="not a finished cross-validation"):
-        cross_validate("digits", tmp_path / "third", folds=2, against=tmp_path, **TINY)
+        cross_validate("digits", tmp_path / "third", folds=2, against=tmp_path, **FIELDS)

@@ -1,6 +1,7 @@
-"""What is called beside the steps: checkpoints, bars, reports, warnings, stop requests, the rising rate."""
+"""What is called beside the steps: early stopping, checkpoints, bars, reports, warnings, stop requests, the rising rate."""
 
 import csv
+import json
 import math
 import os
 import signal
@@ -18,6 +19,7 @@ from squeezekit.training import callbacks
 from squeezekit.training.callbacks import (
     Callback,
     Checkpoint,
+    EarlyStopping,
     EpochFunction,
     EpochReport,
     LearningRateRange,
@@ -32,9 +34,12 @@ from squeezekit.training.distributed import Processes
 from squeezekit.training.interruption import Diverged
 from squeezekit.training.loop import Trainer
 from squeezekit.training.recipe import RECIPES, Recipe
+from squeezekit.training.schedule import Plateau
 
 RUNS = Path(__file__).parents[2] / "docs" / "runs"
 LN_10 = math.log(10)
+# What Keras did with the same losses (record_keras.py).
+KERAS = json.loads(Path(__file__).with_name("keras_callbacks.json").read_text())["records"]
 
 
 def trainer(acceleration="auto", **fields):
@@ -281,3 +286,32 @@ def test_acceleration_can_be_switched_off_and_determinism_waits_for_it(monkeypat
         other = Trainer(one.network, one.recipe, one.training, one.validation, seed=0, device=one.device, **options)
         other.fit()
         assert calls == expected
+
+
+@pytest.mark.parametrize("record", KERAS)
+def test_early_stopping_and_plateau_do_what_keras_does(record):
+    case = record["case"]
+    stopping = EarlyStopping(case["patience"])
+    plateau = Plateau(1e-3, case["factor"], case["plateau_patience"], case["min_delta"], case["cooldown"], case["min_rate"])
+    rates = []
+    for loss in record["losses"]:
+        loss = math.nan if loss is None else loss
+        plateau.step(loss)
+        rates.append(plateau.rate)
+        if stopping.step(loss):
+            break
+    assert rates == pytest.approx(record["rates"], rel=1e-5)
+    assert len(rates) == record["epochs"]
+    assert stopping.best_epoch == record["best_epoch"]
+
+
+def test_keras_records_show_every_behaviour():
+    stopped = [record["epochs"] < len(record["losses"]) for record in KERAS]
+    fell = [min(record["rates"]) < 0.9e-3 for record in KERAS]
+    assert any(stopped) and not all(stopped)
+    assert any(fell) and not all(fell)
+
+
+def test_patience_0_never_stops():
+    stopping = EarlyStopping(0)
+    assert not any(stopping.step(1.0) for _ in range(100))

@@ -6,65 +6,55 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
+from squeezekit import SqueezekitError, train
 from squeezekit.training.run_folder import Run
-from tests.fixtures.tiny import TINY
+from tests.fixtures.forked import Forked, command
+from tests.fixtures.one_of_several import print_losses, together
+from tests.fixtures.tiny import TINY, flags
 
-HERE = Path(__file__).parent
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
-ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
+pytestmark = pytest.mark.slow
+
 FIELDS = {**TINY, "limit": 390, "epochs": 2, "batch_size": 32, "recipe": "classic"}
-
-
-def losses(processes, network, recipe):
-    start = [*TORCHRUN, str(processes)] if processes > 1 else [sys.executable]
-    arguments = [str(HERE / "one_of_several.py"), json.dumps(network), json.dumps(recipe)]
-    done = subprocess.run([*start, *arguments], capture_output=True, text=True, check=False, env=ONE_THREAD)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 NORMED = {"batch_norm": True, "dropout": 0.3, "bypass": "simple"}
-
-
 # Not Muon with dropout: it makes steps of length 1 from gradients that are little more than rounding.
-@pytest.mark.parametrize(
-    ("processes", "network", "recipe"),
-    [
-        (2, NORMED, {"optimizer": "sgd"}),
-        (3, NORMED, {"optimizer": "sgd"}),
-        (2, {"batch_norm": True, "dropout": 0}, {"optimizer": "muon"}),
-        (3, {"dropout": 0.5}, {"optimizer": "adam"}),
-    ],
-)
-def test_several_processes_compute_what_one_does(processes, network, recipe):
-    one, several = (losses(count, network, recipe) for count in (1, processes))
-    assert len(one["steps"]) == 22
-    for what, tolerance in {"steps": 1e-5, "validation": 1e-5, "weights": 1e-3}.items():
-        assert several[what] == pytest.approx(one[what], rel=tolerance, abs=1e-4), what
+TRAININGS = {
+    2: [(NORMED, {"optimizer": "sgd"}), ({"batch_norm": True, "dropout": 0}, {"optimizer": "muon"})],
+    3: [(NORMED, {"optimizer": "sgd"}), ({"dropout": 0.5}, {"optimizer": "adam"})],
+}
 
 
-def command(out, processes, *extra, **fields):
-    flags = [part for name, value in {**FIELDS, **fields}.items() for part in (f"--{name.replace('_', '-')}", str(value))]
-    start = [*TORCHRUN, str(processes)] if processes > 1 else [sys.executable]
-    return [*start, "-m", "squeezekit", "train", "--data", "digits", "--out", str(out), *flags, *extra]
+@pytest.mark.parametrize("processes", [2, 3])
+def test_several_processes_compute_what_one_does(processes, tmp_path):
+    trainings = TRAININGS[processes]
+    with Forked(tmp_path / "one", print_losses, trainings) as alone:
+        assert alone.wait() == 0, alone.said()
+    assert together(processes, tmp_path, print_losses, trainings) == [0] * processes, (tmp_path / "0" / "err").read_text()
+    found = [[json.loads(line) for line in (tmp_path / name / "out").read_text().splitlines()] for name in ("one", "0")]
+    assert [len(one) for one in found] == [len(trainings)] * 2
+    for one, several in zip(*found, strict=True):
+        assert len(one["steps"]) == 22
+        for what, tolerance in {"steps": 1e-5, "validation": 1e-5, "weights": 1e-3}.items():
+            assert several[what] == pytest.approx(one[what], rel=tolerance, abs=1e-4), what
 
 
-def test_the_command_under_torchrun_writes_one_run_like_that_of_one_process(tmp_path):
-    summaries = []
-    for processes in (1, 2):
-        out = tmp_path / str(processes)
-        done = subprocess.run(command(out, processes, "--json"), capture_output=True, text=True, check=False, env=ONE_THREAD)
-        assert done.returncode == 0, done.stderr
-        assert done.stderr.count("epoch 2/2") == 1
-        summaries.append(Run(out).summary)
-        assert json.loads(done.stdout)["test"] == summaries[-1]["test"]
+def arguments(out, **fields):
+    return ["train", "--data=digits", f"--out={out}", *flags({**FIELDS, **fields})]
+
+
+def test_the_command_of_two_processes_writes_one_run_like_that_of_one(tmp_path, capsys):
+    assert command(*arguments(tmp_path / "one"), "--json") == 0
+    said = capsys.readouterr()
+    assert together(2, tmp_path, command, *arguments(tmp_path / "two"), "--json") == [0, 0]
+    out, err = ["".join((tmp_path / rank / name).read_text() for rank in "01") for name in ("out", "err")]
+    summaries = [Run(tmp_path / name).summary for name in ("one", "two")]
+    assert err.count("epoch 2/2") == said.err.count("epoch 2/2") == 1
+    assert [json.loads(text)["test"] for text in (said.out, out)] == [summary["test"] for summary in summaries]
     one, two = ([summary[part]["loss"] for part in ("validation", "test")] for summary in summaries)
     assert two == pytest.approx(one, rel=1e-3)
-    logs = [len(list((tmp_path / name / "tensorboard").iterdir())) for name in ("1", "2")]
+    logs = [len(list((tmp_path / name / "tensorboard").iterdir())) for name in ("one", "two")]
     assert logs[0] == logs[1]
 
 
@@ -72,52 +62,47 @@ def children(job):
     return subprocess.run(["pgrep", "-P", str(job.pid)], capture_output=True, text=True, check=True).stdout.split()
 
 
-def wait_for(path, job, log):
+def wait_until(condition, job, log):
     deadline = time.monotonic() + 120
-    while not path.exists():
+    while not condition():
         assert time.monotonic() < deadline and job.poll() is None, log.read_text()
-        time.sleep(0.05)
+        time.sleep(0.02)
 
 
-def test_a_killed_process_ends_all_and_torchruns_restart_goes_on(tmp_path):
+def test_torchrun_restarts_what_was_killed_and_a_stop_request_ends_all_after_the_same_step(tmp_path, capsys):
     out, log = tmp_path / "run", tmp_path / "log"
-    start = command(out, 2, epochs=8)
-    start.insert(start.index("--nproc-per-node"), "--max-restarts=1")
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]
+    start += ["-m", "squeezekit", *arguments(out, epochs=40)]
     with log.open("w") as file:
-        job = subprocess.Popen(start, stderr=file, stdout=file, env=ONE_THREAD)
-        wait_for(out / "last.pt", job, log)
+        job = subprocess.Popen(start, stderr=file, stdout=file, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        wait_until((out / "last.pt").exists, job, log)
         os.kill(int(children(job)[-1]), signal.SIGKILL)
-        assert job.wait(120) == 0, log.read_text()
-    text = log.read_text()
-    assert "another of the 2 processes has ended" in text, text
-    assert text.count("epoch 1/8") == text.count("epoch 8/8") == 1
-    assert Run(out).summary["epochs"] == 8
-
-
-def test_a_restart_leaves_another_launchs_run_alone(tmp_path):
-    out = tmp_path / "run"
-    subprocess.run(command(out, 1), check=True, capture_output=True, env=ONE_THREAD)
-    start = command(out, 2)
-    start.insert(start.index("--nproc-per-node"), "--max-restarts=1")
-    done = subprocess.run(start, capture_output=True, text=True, check=False, env=ONE_THREAD)
-    assert done.returncode != 0 and done.stderr.count("exists already") == 2
-
-
-def test_a_stop_request_saves_and_all_end_after_the_same_step(tmp_path):
-    out, log = tmp_path / "run", tmp_path / "log"
-    with log.open("w") as file:
-        job = subprocess.Popen(command(out, 2, epochs=40), stderr=file, stdout=file, env=ONE_THREAD)
-        wait_for(out / "last.pt", job, log)
+        wait_until(lambda: "another of the 2 processes has ended" in log.read_text(), job, log)
+        before = log.read_text().count("epoch ")
+        wait_until(lambda: log.read_text().count("epoch ") > before, job, log)
         job.send_signal(signal.SIGTERM)
         assert job.wait(60) != 0
-    text = log.read_text()
-    assert text.count("go on with: squeezekit train --resume") >= 1
-    done = subprocess.run([*command(out, 1, epochs=40), "--resume"], capture_output=True, text=True, check=False, env=ONE_THREAD)
-    assert done.returncode == 0 and "epoch 1/40" not in done.stderr
+    assert "go on with: squeezekit train --resume" in log.read_text() and Run(out).summary is None
+    assert command(*arguments(out, epochs=40), "--resume") == 0
+    # Every epoch was trained once: each time it went on where it was.
+    text = log.read_text() + capsys.readouterr().err
+    assert [text.count(f"epoch {epoch}/40 ") for epoch in range(1, 41)] == [1] * 40
+    assert Run(out).summary["epochs"] == 40
+
+
+def test_a_restart_goes_on_with_its_own_launchs_run_and_leaves_another_alone(tiny_run, tmp_path, monkeypatch):
+    launch = {"TORCHELASTIC_RUN_ID": "mine", "WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"}
+    for name, value in launch.items():
+        monkeypatch.setenv(name, value)
+    run = train("digits", out=tmp_path / "run", **FIELDS)
+    for count in ("0", "1"):
+        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", count)
+        with pytest.raises(SqueezekitError, match="exists already"):
+            train("digits", out=tiny_run.folder, **FIELDS)
+    assert train("digits", out=run.folder, **FIELDS).summary == run.summary
 
 
 def test_an_error_is_told_once_and_ends_all(tmp_path):
     (tmp_path / "run").mkdir()
-    done = subprocess.run(command(tmp_path / "run", 2), capture_output=True, text=True, check=False)
-    assert done.returncode != 0
-    assert done.stderr.count("exists already") == 1
+    assert 0 not in together(2, tmp_path, command, *arguments(tmp_path / "run"))
+    assert sum((tmp_path / rank / "err").read_text().count("exists already") for rank in "01") == 1

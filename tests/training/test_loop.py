@@ -15,14 +15,13 @@ from squeezekit.training.loop import Trainer
 from squeezekit.training.measurement import Measurement
 from squeezekit.training.recipe import RECIPES
 from squeezekit.training.schedule import rate_at
-from tests.fixtures.tiny import TINY
+from tests.fixtures.tiny import SMALL, TINY
 
 
 def trainer(recipe="classic", images=64, **fields):
-    digits = load_digits(image_size=32, channels=1).training
+    digits = load_digits(image_size=16, channels=1).training
     torch.manual_seed(0)
-    sizes = {name: value for name, value in TINY.items() if name != "limit"}
-    network = network_config("squeezenet-cifar", channels=1, dropout=0, **sizes).build()
+    network = network_config("squeezenet-cifar", channels=1, dropout=0, **SMALL).build()
     batches = Batches(digits, np.arange(images), batch_size=16)
     options = {name: fields.pop(name, None) for name in ("class_weights", "teacher")}
     settings = RECIPES[recipe].model_copy(update=fields)
@@ -77,7 +76,7 @@ def test_the_weights_of_the_lowest_validation_loss_are_kept_and_patience_ends(mo
 
 
 def test_class_weights_and_label_smoothing_reach_the_loss():
-    digits = load_digits(image_size=32, channels=1).training
+    digits = load_digits(image_size=16, channels=1).training
     weights = torch.linspace(0.1, 2, 10)
     one = trainer(images=16, epochs=1, label_smoothing=0.2, class_weights=weights)
     pixels, labels = next(one.training.shuffled(0))
@@ -117,7 +116,7 @@ def test_balanced_class_weights_are_inverse_to_frequency(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "Trainer", Spy)
     run = train("digits", out=tmp_path / "x", epochs=1, class_weights="balanced", test=False, **TINY)
-    labels = load_digits(image_size=32, channels=1).training.labels[run.split.training]
+    labels = load_digits(image_size=16, channels=1).training.labels[run.split.training]
     counts = np.bincount(labels, minlength=10)
     assert seen[0].tolist() == pytest.approx((len(labels) / (10 * counts)).tolist(), rel=1e-5)
 

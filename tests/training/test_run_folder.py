@@ -1,9 +1,7 @@
 """A run that is stopped, or killed at any instant, goes on to the same weights."""
 
+import shutil
 import signal
-import subprocess
-import sys
-import time
 
 import pytest
 import torch
@@ -14,11 +12,12 @@ from squeezekit.training.distributed import Processes
 from squeezekit.training.run_folder import Run
 from squeezekit.training.settings import resolve
 from squeezekit.training.train import start_run, trainer_of
-from tests.fixtures.tiny import TINY
+from tests.fixtures.forked import Forked
+from tests.fixtures.stopped_training import MOMENTS, train_waiting
+from tests.fixtures.tiny import TINY, flags
 
-FIELDS = {**TINY, "epochs": 3, "dropout": 0.5, "deterministic": True}
-COMMAND = [sys.executable, "-m", "squeezekit", "train", "--data", "digits", "--resume", "--deterministic"]
-COMMAND += [f"--{name.replace('_', '-')}={value}" for name, value in FIELDS.items() if name != "deterministic"]
+SETTINGS = {**TINY, "epochs": 3, "dropout": 0.5}
+FIELDS = {**SETTINGS, "deterministic": True}
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +25,12 @@ def unbroken(tmp_path_factory):
     return train("digits", out=tmp_path_factory.mktemp("resume") / "unbroken", **FIELDS)
 
 
-def start(out):
-    return subprocess.Popen([*COMMAND, "--out", str(out)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+def waiting(moment, tmp_path):
+    """The command `train`, as a process that waits at that moment."""
+    arguments = ["--data=digits", "--resume", "--deterministic", f"--out={tmp_path / 'run'}", *flags(SETTINGS)]
+    process = Forked(tmp_path, train_waiting, moment, str(tmp_path), *arguments)
+    process.wait_for(tmp_path / "waits")
+    return process
 
 
 def same(run, unbroken):
@@ -36,39 +39,29 @@ def same(run, unbroken):
     return all(weights) and (run.folder / "best.safetensors").read_bytes() == (unbroken.folder / "best.safetensors").read_bytes()
 
 
-def wait_for(condition, process):
-    while not condition():
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.002)
-
-
-@pytest.mark.parametrize("moment", ["first epoch", "checkpoint write", "after an epoch"])
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", list(MOMENTS))
 def test_sigkill(tmp_path, unbroken, moment):
+    waiting(moment, tmp_path).kill()
     out = tmp_path / "run"
-    process = start(out)
-    conditions = {
-        "first epoch": lambda: (out / "tensorboard").exists(),
-        "checkpoint write": lambda: out.exists() and any(out.glob(".last.pt.*.partial")),
-        "after an epoch": lambda: (out / "metrics.csv").exists(),
-    }
-    wait_for(conditions[moment], process)
-    process.kill()
-    process.wait()
+    assert (out / "tensorboard").exists() and not (out / "summary.json").exists()
+    assert any(out.glob(".last.pt.*.partial")) == ("written" in moment)
+    assert (out / "last.pt").exists() == (moment in ("second checkpoint, half written", "after a checkpoint"))
     run = train(out=out, resume=True)
     assert same(run, unbroken)
     assert [row["epoch"] for row in run.checkpoint()["progress"]["history"]] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_the_step_and_says_how_to_go_on(tmp_path, unbroken):
     out = tmp_path / "run"
-    process = start(out)
-    wait_for(lambda: (out / "tensorboard").exists(), process)
-    time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, messages = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert f"squeezekit train --resume --out {out}" in messages
-    assert Run(out).checkpoint() is not None
+    with waiting("first epoch", tmp_path) as process:
+        process.send(signal.SIGINT)
+        (tmp_path / "go on").touch()
+        assert process.wait() == 130
+    assert f"squeezekit train --resume --out {out}" in process.said()
+    progress = Run(out).checkpoint()["progress"]
+    assert (progress["epoch"], progress["step"]) == (0, 3)
     assert same(train(out=out, resume=True), unbroken)
 
 
@@ -111,7 +104,7 @@ def test_a_run_of_version_0_1_is_read_and_goes_on(tmp_path):
 
 
 def test_a_run_of_version_0_1_that_has_no_checkpoint_yet_starts_from_its_file_of_weights(tiny_run, tmp_path):
-    run = train("digits", out=tmp_path / "run", epochs=1, **TINY)
+    run = Run(shutil.copytree(tiny_run.folder, tmp_path / "run"))
     place = run.folder / "config.toml"
     weights = tiny_run.folder / "best.safetensors"
     place.write_text(place.read_text() + f'weights = "{weights}"\n')

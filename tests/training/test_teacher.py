@@ -22,7 +22,7 @@ def test_the_gradient_is_that_of_soft_targets_at_a_temperature(tiny_run):
     config = tiny_run.config.network
     student, teacher = config.build(), Teacher(tiny_run.network(), config, config)
     recipe = RECIPES["classic"].model_copy(update={"precision": "fp32", "temperature": 3.0, "optimizer": "sgd", "momentum": 0.0})
-    images, labels = torch.randn(6, config.channels, 32, 32), torch.randint(10, (6,))
+    images, labels = torch.randn(6, config.channels, 16, 16), torch.randint(10, (6,))
 
     class Images:
         sizes = (6,)
@@ -45,7 +45,7 @@ def test_the_gradient_is_that_of_soft_targets_at_a_temperature(tiny_run):
 def test_a_teacher_sees_images_as_it_knows_them(tiny_run):
     own = tiny_run.config.network
     other = own.model_copy(update={"mean": (0.3,), "std": (0.2,)})
-    pixels = torch.rand(4, own.channels, 32, 32)
+    pixels = torch.rand(4, own.channels, 16, 16)
     as_student, as_own = (pixels - 0.3) / 0.2, (pixels - own.mean[0]) / own.std[0]
     taught = Teacher(tiny_run.network(), own, other)(as_student)
     assert torch.allclose(taught, tiny_run.network()(as_own), atol=1e-4)
@@ -56,7 +56,7 @@ def test_a_student_comes_near_its_teacher(tiny_run, tmp_path):
     run = train("digits", out=tmp_path / "student", teacher=str(tiny_run.folder), temperature=2.0, **fields)
     alone = train("digits", out=tmp_path / "alone", **fields)
     assert run.config.run.teacher == str(tiny_run.folder.absolute())
-    digits, config, taught = load_digits(image_size=32, channels=1).test, tiny_run.config.network, tiny_run.network()
+    digits, config, taught = load_digits(image_size=16, channels=1).test, tiny_run.config.network, tiny_run.network()
     images, _labels = next(Batches(digits, batch_size=200, mean=config.mean, std=config.std).in_order())
     with torch.no_grad():
         apart = [(taught(images).softmax(1) - one.network()(images).softmax(1)).abs().mean() for one in (run, alone)]
@@ -91,7 +91,7 @@ def test_a_run_goes_on_with_the_teacher_it_had_wherever_that_lies(tiny_run, tmp_
 
 @pytest.mark.parametrize(
     ("changes", "problem"),
-    [({"seed": 5}, "validate this run"), ({"image_size": 16}, "images of 32 pixels"), ({"limit": 300}, "validate this run")],
+    [({"seed": 5}, "validate this run"), ({"image_size": 32}, "images of 16 pixels"), ({"limit": 300}, "validate this run")],
 )
 def test_a_teacher_that_does_not_fit_is_refused_before_anything_is_made(tiny_run, tmp_path, changes, problem):
     with pytest.raises(SqueezekitError, match=problem):

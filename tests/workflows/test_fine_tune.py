@@ -8,7 +8,6 @@ from safetensors.torch import load_file
 
 from squeezekit import SqueezekitError, fine_tune, train
 from squeezekit.cli import main
-from squeezekit.compression.compress import compress
 from squeezekit.networks.weights import load_weights
 from squeezekit.training.interruption import Interrupted
 from squeezekit.training.loop import Trainer
@@ -18,15 +17,8 @@ from tests.fixtures.tiny import TINY
 FAST = {"limit": 400, "precision": "fp32", "test": False}
 
 
-@pytest.fixture(scope="module")
-def file(tiny_run, tmp_path_factory):
-    path = tmp_path_factory.mktemp("file") / "tiny.sqz"
-    compress(tiny_run.folder, path, max_bytes=30_000, minutes=0.001)
-    return path
-
-
-def test_it_begins_where_the_network_was(file, tmp_path):
-    on = fine_tune(file, "digits", out=tmp_path / "on", epochs=1, **FAST)
+def test_it_begins_where_the_network_was(tiny_sqz, tmp_path):
+    on = fine_tune(tiny_sqz, "digits", out=tmp_path / "on", epochs=1, **FAST)
     afresh = train("digits", out=tmp_path / "afresh", epochs=1, **{**TINY, **FAST})
     assert on.summary["validation"]["accuracy"] > afresh.summary["validation"]["accuracy"] + 0.2
     # Folded in the file, made anew, since the recipe has it.
@@ -43,7 +35,7 @@ def test_a_run_is_as_good_a_start_and_flags_work(tiny_run, tmp_path, capsys):
     assert all(torch.equal(begun[name], value) for name, value in tiny_run.network().state_dict().items())
 
 
-def test_other_classes_get_a_new_last_layer(file, tmp_path):
+def test_other_classes_get_a_new_last_layer(tiny_sqz, tmp_path):
     import numpy as np
     from PIL import Image
 
@@ -55,56 +47,56 @@ def test_other_classes_get_a_new_last_layer(file, tmp_path):
         for i in range(24):
             pixels = random.normal(level, 10, (16, 16)).clip(0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / f"{i}.png")
-    run = fine_tune(file, str(tmp_path / "photos"), out=tmp_path / "on", epochs=2, test=False)
+    run = fine_tune(tiny_sqz, str(tmp_path / "photos"), out=tmp_path / "on", epochs=2, test=False)
     assert run.config.network.classes == 3 and run.config.network.channels == 1
 
 
-def test_a_run_that_was_killed_at_once_still_begins_there(file, tmp_path, monkeypatch):
+def test_a_run_that_was_killed_at_once_still_begins_there(tiny_sqz, tmp_path, monkeypatch):
     def killed(*arguments, **options):
         raise Interrupted("killed")
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "fit", killed)
         with pytest.raises(Interrupted):
-            fine_tune(file, "digits", out=tmp_path / "on", epochs=1, **FAST)
+            fine_tune(tiny_sqz, "digits", out=tmp_path / "on", epochs=1, **FAST)
     trained = train(out=tmp_path / "on", resume=True)
-    straight = fine_tune(file, "digits", out=tmp_path / "straight", epochs=1, **FAST)
+    straight = fine_tune(tiny_sqz, "digits", out=tmp_path / "straight", epochs=1, **FAST)
     for one, other in zip(trained.network().parameters(), straight.network().parameters(), strict=True):
         assert torch.equal(one, other)
 
 
-def test_another_network_is_refused(file, tmp_path):
+def test_another_network_is_refused(tiny_sqz, tmp_path):
     with pytest.raises(SqueezekitError, match="leave out --network"):
-        fine_tune(file, "digits", network="squeezenet-late", out=tmp_path / "on")
+        fine_tune(tiny_sqz, "digits", network="squeezenet-late", out=tmp_path / "on")
     assert not (tmp_path / "on").exists()
     with pytest.raises(SqueezekitError, match="does not exist"):
         fine_tune("cifar11-tiny", "digits", out=tmp_path / "on")
     for changes in ({"base_e": 24}, {"bypass": "complex"}):
         with pytest.raises(SqueezekitError, match="choose the --network"):
-            fine_tune(file, "digits", out=tmp_path / "on", **{**FAST, **changes})
+            fine_tune(tiny_sqz, "digits", out=tmp_path / "on", **{**FAST, **changes})
     (tmp_path / "file.toml").write_text("[network]\nbase_e = 24\n", encoding="utf-8")
     with pytest.raises(SqueezekitError, match="leave the table out"):
-        fine_tune(file, "digits", out=tmp_path / "on", config=tmp_path / "file.toml", **FAST)
+        fine_tune(tiny_sqz, "digits", out=tmp_path / "on", config=tmp_path / "file.toml", **FAST)
     assert not (tmp_path / "on").exists()
 
 
-def test_images_that_it_has_learnt_may_not_validate(file, tiny_run, tmp_path):
-    for model in (file, tiny_run.folder):
+def test_images_that_it_has_learnt_may_not_validate(tiny_sqz, tiny_run, tmp_path):
+    for model in (tiny_sqz, tiny_run.folder):
         with pytest.raises(SqueezekitError, match="may have learnt images that validate"):
             fine_tune(model, "digits", seed=1, out=tmp_path / "on", **FAST)
 
 
-def test_a_run_taken_up_must_have_begun_there(file, tiny_run, tmp_path):
-    run = fine_tune(file, "digits", out=tmp_path / "on", epochs=1, **FAST)
-    assert Run(run.folder).data["start"] == str(file)
-    assert fine_tune(file, out=run.folder, resume=True).summary == run.summary
+def test_a_run_taken_up_must_have_begun_there(tiny_sqz, tiny_run, tmp_path):
+    run = fine_tune(tiny_sqz, "digits", out=tmp_path / "on", epochs=1, **FAST)
+    assert Run(run.folder).data["start"] == str(tiny_sqz)
+    assert fine_tune(tiny_sqz, out=run.folder, resume=True).summary == run.summary
     with pytest.raises(SqueezekitError, match="was begun from"):
         fine_tune(tiny_run.folder, out=run.folder, resume=True)
     with pytest.raises(SqueezekitError, match="random weights"):
-        fine_tune(file, out=tiny_run.folder, resume=True)
+        fine_tune(tiny_sqz, out=tiny_run.folder, resume=True)
 
 
-def test_train_takes_a_model_or_a_file_of_weights_and_reads_it_once(file, tiny_run, tmp_path, monkeypatch):
+def test_train_takes_a_model_or_a_file_of_weights_and_reads_it_once(tiny_sqz, tiny_run, tmp_path, monkeypatch):
     from squeezekit.training import train as module
 
     reads = []
@@ -114,8 +106,8 @@ def test_train_takes_a_model_or_a_file_of_weights_and_reads_it_once(file, tiny_r
     shutil.copy(tiny_run.folder / "best.safetensors", weights)
     by_file = train("digits", out=tmp_path / "file", init_from=weights, epochs=1, **{**TINY, **FAST})
     assert reads == [weights] and by_file.data["start"] == str(weights)
-    by_model = train("digits", out=tmp_path / "model", init_from=file, epochs=1, **FAST)
-    assert by_model.data["start"] == str(file)
+    by_model = train("digits", out=tmp_path / "model", init_from=tiny_sqz, epochs=1, **FAST)
+    assert by_model.data["start"] == str(tiny_sqz)
     weights.unlink()
     # The run folder has its own copy.
     (by_file.folder / "last.pt").unlink()

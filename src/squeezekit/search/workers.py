@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 from types import FrameType
 from typing import Protocol
@@ -55,6 +56,8 @@ def watched(study: Study, jobs: int, start: Callable[[int], Worker]) -> None:
     """Start so many workers, and show how far they are until the last has ended; raises what `work` does."""
     _check(jobs)
     study.fill()
+    if study.ended():
+        return
     workers = [start(number) for number in range(jobs)]
     stopping = False
     with stop_requests() as stop, LiveTable(study.plan) as live:
@@ -91,17 +94,26 @@ def _end(workers: Sequence[Worker]) -> None:
             worker.end()
 
 
+def process_context() -> ForkServerContext | SpawnContext:
+    """What makes workers: on Linux forks of one process that has imported everything, elsewhere new ones."""
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
 class _Process:
     """A process of this machine, with its share of the processor."""
 
     def __init__(self, study: Study, folder: Path, number: int, jobs: int) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = process_context()
         self._here, there = context.Pipe(duplex=False)
         threads = max((os.cpu_count() or 1) // jobs, 1)
         about = (study.plan.model_dump_json(), study.storage, study.name, study.grace)
-        self._process = context.Process(
-            target=_work_there, args=(about, str(folder), number, threads, there, registered_networks())
-        )
+        # Settings of today: the process that it is forked from may have been started with others.
+        given = (dict(os.environ), threads, registered_networks())
+        self._process = context.Process(target=_work_there, args=(about, str(folder), number, there, *given))
         self._process.start()
         there.close()
 
@@ -122,14 +134,17 @@ def _work_there(
     about: tuple[str, str, str, int],
     folder: str,
     number: int,
-    threads: int,
     report: Connection,
+    environment: dict[str, str],
+    threads: int,
     networks: dict[str, type[NetworkConfig]],
 ) -> None:
     # As Ctrl-C, so that Optuna learns of it; training handles it by itself.
     signal.signal(signal.SIGTERM, _stop)
     # A search that is killed must not leave a worker behind that trains on.
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.environ.clear()
+    os.environ.update(environment)
     torch.set_num_threads(threads)
     for network, config_class in networks.items():
         register_network(config_class, network)

@@ -1,0 +1,28 @@
+"""A trial that cannot be, is too large, diverges or is hopeless."""
+
+from squeezekit.search.plan import SizeLimits, sizes_of
+from tests.fixtures.studies import SPACE, plan_of, space_in, worked
+
+
+def test_a_trial_that_diverges_or_cannot_be_is_a_row_with_its_reason(tmp_path):
+    text = "[network]\npool_before = [[1, 2], [1, 5]]\n[recipe]\nlearning_rate = [0.01, 1e30]\n"
+    good, diverged, impossible, _ = worked(tmp_path, text, sampler="grid", recipe="classic", fields={"depth": 4})
+    assert good.state == "done"
+    assert diverged.state == "failed" and "diverged" in diverged.reason
+    assert impossible.state == "failed" and "from 1 to depth" in impossible.reason
+
+
+def test_limits_are_checked_before_a_trial_trains(tmp_path):
+    plan = plan_of(space_in(tmp_path), sampler="grid")
+    sizes = [sizes_of(plan.config(point)) for point in plan.space_of_trials().grid()]
+    limit = (sizes[0]["bytes"] + sizes[2]["bytes"]) // 2
+    rows = worked(tmp_path, SPACE, sampler="grid", limits=SizeLimits(bytes=limit))
+    assert [row.state for row in rows[2:]] == ["too large"] * 2
+    assert f"{sizes[2]['bytes']:,} bytes are more than the {limit:,} allowed" == rows[2].reason
+    assert not (tmp_path / "0002").exists() and rows[0].state != "too large"
+
+
+def test_halving_stops_hopeless_trials(tmp_path):
+    rows = worked(tmp_path, "[recipe]\nlearning_rate = [0.1, 1e-7, 1e-8]\n", sampler="grid", fields={"epochs": 6})
+    assert [row.state for row in rows] == ["done", "stopped early", "stopped early"]
+    assert "others were better after epoch" in rows[1].reason and len(rows[1].curve) < 6
