@@ -243,6 +243,7 @@ def test_faster_layers_come_with_an_epoch_when_they_are_compiled_and_a_resumed_r
     from squeezekit.training import loop
 
     ready, calls = iter([False, False, True]), []
+    monkeypatch.setattr(loop, "kernels_usable", lambda: True)
     monkeypatch.setattr(loop, "kernels_ready", lambda: next(ready))
     monkeypatch.setattr(loop, "compile_in_background", lambda: calls.append("compile"))
     monkeypatch.setattr(loop, "accelerate", lambda network, **options: options["kernels"] and calls.append("accelerate"))
@@ -260,6 +261,7 @@ def test_an_epoch_that_began_with_plain_layers_ends_with_them(monkeypatch):
     from squeezekit.training import loop
 
     calls = []
+    monkeypatch.setattr(loop, "kernels_usable", lambda: True)
     monkeypatch.setattr(loop, "kernels_ready", lambda: False)
     monkeypatch.setattr(loop, "accelerate", lambda network, **options: options["kernels"] and calls.append("accelerate"))
     one = trainer("on", epochs=2)
@@ -275,6 +277,7 @@ def test_acceleration_can_be_switched_off_and_determinism_waits_for_it(monkeypat
     from squeezekit.training import loop
 
     calls = []
+    monkeypatch.setattr(loop, "kernels_usable", lambda: True)
     monkeypatch.setattr(loop, "kernels_ready", lambda: False)
     monkeypatch.setattr(loop, "accelerate", lambda network, **options: options["kernels"] and calls.append("accelerate"))
     for options, expected in (

@@ -12,6 +12,7 @@ from squeezekit.training.optimizers import optimizer_for
 from squeezekit.training.recipe import Recipe
 
 MUON = Recipe(optimizer="muon", learning_rate=0.1, muon_rate=0.2, muon_momentum=0.6, weight_decay=0.01)
+NARROW = {"image_size": 16, "base_e": 16, "incr_e": 16, "stem_width": 16}
 
 
 @pytest.mark.parametrize("shape", [(16, 144), (144, 16), (1, 9), (8, 8)])
@@ -78,8 +79,10 @@ def test_its_momentum_goes_with_its_state():
     assert not torch.equal(weights[0], weights[2])
 
 
-def test_recipe_fast_learns_the_digits(tmp_path):
-    run = train("digits", out=tmp_path / "run", network="fast", recipe="fast", epochs=8, limit=800, test=False)
+@pytest.mark.slow
+@pytest.mark.parametrize("sizes", [NARROW, pytest.param({}, marks=pytest.mark.long)], ids=["narrow", "as it is"])
+def test_recipe_fast_learns_the_digits(sizes, tmp_path):
+    run = train("digits", out=tmp_path / "run", network="fast", recipe="fast", epochs=8, limit=800, test=False, **sizes)
     assert run.summary["validation"]["accuracy"] > 0.8
     # The recipe asks for answers from both sides, which digits do not have.
     assert not run.config.network.mirrored

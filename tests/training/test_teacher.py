@@ -52,7 +52,9 @@ def test_a_teacher_sees_images_as_it_knows_them(tiny_run):
 
 
 def test_a_student_comes_near_its_teacher(tiny_run, tmp_path):
-    fields = {"precision": "fp32", "epochs": 8, **TINY}
+    # Another way of learning than the teacher's, whose steps a student of the same seed would repeat.
+    fields = {"precision": "fp32", "epochs": 8, "recipe": "classic", "learning_rate": 0.01, "batch_norm": True, "dropout": 0}
+    fields |= {"normalization": "standardise", **TINY}
     run = train("digits", out=tmp_path / "student", teacher=str(tiny_run.folder), temperature=2.0, **fields)
     alone = train("digits", out=tmp_path / "alone", **fields)
     assert run.config.run.teacher == str(tiny_run.folder.absolute())
@@ -60,7 +62,7 @@ def test_a_student_comes_near_its_teacher(tiny_run, tmp_path):
     images, _labels = next(Batches(digits, batch_size=200, mean=config.mean, std=config.std).in_order())
     with torch.no_grad():
         apart = [(taught(images).softmax(1) - one.network()(images).softmax(1)).abs().mean() for one in (run, alone)]
-    assert apart[0] < apart[1], apart
+    assert apart[0] < 0.8 * apart[1], apart
 
 
 def test_a_run_goes_on_with_the_teacher_it_had_wherever_that_lies(tiny_run, tmp_path):

@@ -12,6 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from squeezekit import RunFailed, SqueezekitError, evaluate, train
 from squeezekit.data.batches import Batches
+from squeezekit.data.digits import load_digits
 from squeezekit.data.sources import load_images
 from squeezekit.data.splits import split_training
 from squeezekit.networks import network_config
@@ -20,6 +21,9 @@ from squeezekit.training.loop import Trainer
 from squeezekit.training.recipe import RECIPES
 from squeezekit.training.run_folder import METRICS, Run
 from tests.fixtures.tiny import TINY
+
+# More modules than the network for CIFAR-10 has, of few filters.
+DEEP = {"image_size": 16, "channels": 1, "base_e": 32, "incr_e": 8, "stem_width": 16, "depth": 10, "pool_before": (1, 2, 4)}
 
 
 def test_a_run_folder_holds_everything(tiny_run):
@@ -42,7 +46,7 @@ def test_tensorboard_shows_both_curves(tiny_run):
         assert [p.step for p in points] == list(range(1, 11))
         assert [p.value for p in points] == pytest.approx([float(row[column]) for row in rows], rel=1e-5)
     assert len(events.Scalars("loss/untrained")) == 1
-    assert {"training images", "confusion of validation images"} <= set(events.Tags()["images"])
+    assert "training images" in events.Tags()["images"]
     assert any(tag.startswith("gradient norm/") for tag in events.Tags()["scalars"])
 
 
@@ -67,7 +71,7 @@ def test_an_existing_folder_is_refused_and_a_finished_one_resumes_to_its_result(
     assert train(out=tiny_run.folder, resume=True).summary == tiny_run.summary
     assert (tiny_run.folder / "last.pt").read_bytes() == before
     with pytest.raises(SqueezekitError, match="squeeze_ratio"):
-        train(out=tiny_run.folder, resume=True, squeeze_ratio=0.5)
+        train(out=tiny_run.folder, resume=True, squeeze_ratio=0.25)
     with pytest.raises(SqueezekitError, match="learning_rate"):
         train(out=tiny_run.folder, resume=True, learning_rate=-1)
 
@@ -139,6 +143,42 @@ def test_summary_is_plain_json(tiny_run):
     assert json.loads((tiny_run.folder / "summary.json").read_text()) == tiny_run.summary
 
 
+def loss_after(steps, trainer):
+    """The mean training loss of the last 20 of so many steps."""
+    losses = []
+
+    class Losses(Callback):
+        def on_step(self, trainer, rate):
+            losses.append(trainer.loss)
+            trainer.should_stop = len(losses) == steps
+
+    trainer.fit([Losses()])
+    assert not trainer.finished and len(losses) == steps
+    return np.mean(losses[-20:])
+
+
+def untaught(network, training, validation, **fields):
+    recipe = RECIPES["classic"].model_copy(update=fields)
+    return Trainer(network, recipe, training, validation, seed=3, device=torch.device("cpu"))
+
+
+@pytest.mark.slow
+def test_deep_networks_learn_without_batch_normalisation():
+    """Glorot-uniform filters, all else the same, leave the loss where it was."""
+    digits = load_digits(image_size=16).training
+    images = Batches(digits, batch_size=32, seed=3)
+    afterwards = {}
+    for filters in ("ours", "glorot"):
+        torch.manual_seed(0)
+        network = network_config("squeezenet-cifar", **DEEP).build()
+        for module in network.modules() if filters == "glorot" else ():
+            if isinstance(module, torch.nn.Conv2d):
+                torch.nn.init.xavier_uniform_(module.weight)
+        afterwards[filters] = loss_after(100, untaught(network, images, images, precision="fp32"))
+    assert afterwards["ours"] < 1.9 and afterwards["glorot"] == pytest.approx(math.log(10), abs=0.01), afterwards
+
+
+@pytest.mark.long
 def test_real_images_are_learnt_without_batch_normalisation(real_images):
     """Training loss below 1.9 after 300 steps of 64. Glorot-uniform filters stay at 2.3027."""
     images = load_images(str(real_images)).training
@@ -148,19 +188,7 @@ def test_real_images_are_learnt_without_batch_normalisation(real_images):
         Batches(images, split.validation[:1], batch_size=64),
     )
     torch.manual_seed(0)
-    trainer = Trainer(
-        network_config("squeezenet-cifar").build(), RECIPES["classic"], training, validation, seed=3, device=torch.device("cpu")
-    )
-    sums = []
-
-    class Losses(Callback):
-        def on_step(self, trainer, rate):
-            sums.append(trainer.progress.loss_sum)
-            trainer.should_stop = trainer.progress.step == 310
-
-    trainer.fit([Losses()])
-    assert not trainer.finished
-    assert (sums[309] - sums[289]) / (20 * 64) < 1.9
+    assert loss_after(310, untaught(network_config("squeezenet-cifar").build(), training, validation)) < 1.9
 
 
 def test_weights_that_are_missing_leave_nothing(tmp_path):
@@ -235,9 +263,9 @@ def write_classes(root, first=0, count=40):
 
 
 def test_networks_keep_their_own_image_size(tmp_path):
-    run = train(
-        "digits", out=tmp_path / "x", network="squeezenet1_1", epochs=1, limit=120, base_e=8, incr_e=8, stem_width=8, test=False
-    )
+    write_classes(tmp_path / "all", count=16)
+    narrow = {"base_e": 8, "incr_e": 8, "stem_width": 8}
+    run = train(tmp_path / "all", out=tmp_path / "x", network="squeezenet1_1", epochs=1, test=False, **narrow)
     assert run.config.network.image_size == 224
 
 
@@ -252,12 +280,16 @@ def test_a_field_that_does_not_exist_is_named_on_resuming_too(tiny_run):
         train(out=tiny_run.folder, resume=True, squeeze_ration=0.125)
 
 
-def test_the_baselines_train(tmp_path):
-    for network, options in {
-        "alexnet-cifar": {"recipe": "classic", "epochs": 2, "batch_norm": True, "dropout": 0},
-        "resnet8": {"recipe": "classic", "epochs": 6, "learning_rate": 0.01},
-        "mobilenetv2_050": {"recipe": "classic", "epochs": 6, "learning_rate": 0.01},
-    }.items():
-        run = train("digits", out=tmp_path / network, network=network, limit=500, test=False, **options)
-        rows = list(csv.DictReader((run.folder / "metrics.csv").open()))
-        assert float(rows[-1]["training_loss"]) < 1.8
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("network", "fields"),
+    [
+        ("alexnet-cifar", {"epochs": 2, "limit": 100, "batch_norm": True, "dropout": 0}),
+        ("resnet8", {"epochs": 4, "limit": 200, "learning_rate": 0.01, "image_size": 16}),
+        ("mobilenetv2_050", {"epochs": 5, "limit": 200, "learning_rate": 0.01, "image_size": 16}),
+    ],
+)
+def test_the_baselines_train(network, fields, tmp_path):
+    run = train("digits", out=tmp_path / "run", network=network, recipe="classic", precision="fp32", test=False, **fields)
+    rows = list(csv.DictReader((run.folder / "metrics.csv").open()))
+    assert float(rows[-1]["training_loss"]) < 1.8

@@ -10,10 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
@@ -24,6 +23,9 @@ from squeezekit.search.plan import StudyPlan
 from squeezekit.search.study import Study
 from squeezekit.system.errors import RunFailed, SqueezekitError
 from squeezekit.training.interruption import Interrupted, stop_requests
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext, SpawnContext
 
 LOOK_SECONDS = 0.5
 
@@ -67,7 +69,8 @@ def watched(study: Study, jobs: int, start: Callable[[int], Worker]) -> None:
                     stopping = True
                     _end(workers)
                 live.show(study.rows())
-                time.sleep(LOOK_SECONDS)
+                # A stop request is heard at once.
+                (time.sleep if stopping else stop.wait)(LOOK_SECONDS)
             live.show(study.rows())
         finally:
             if not stopping:
@@ -109,7 +112,7 @@ class _Process:
     def __init__(self, study: Study, folder: Path, number: int, jobs: int) -> None:
         context = process_context()
         self._here, there = context.Pipe(duplex=False)
-        threads = max((os.cpu_count() or 1) // jobs, 1)
+        threads = max(torch.get_num_threads() // jobs, 1)
         about = (study.plan.model_dump_json(), study.storage, study.name, study.grace)
         # Settings of today: the process that it is forked from may have been started with others.
         given = (dict(os.environ), threads, registered_networks())
@@ -139,12 +142,12 @@ def _work_there(
     threads: int,
     networks: dict[str, type[NetworkConfig]],
 ) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
     # As Ctrl-C, so that Optuna learns of it; training handles it by itself.
     signal.signal(signal.SIGTERM, _stop)
     # A search that is killed must not leave a worker behind that trains on.
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    os.environ.clear()
-    os.environ.update(environment)
     torch.set_num_threads(threads)
     for network, config_class in networks.items():
         register_network(config_class, network)
