@@ -12,6 +12,7 @@ from squeezekit.system.errors import RunFailed
 from tests.fixtures.tiny import TINY, flags
 
 
+@pytest.mark.slow
 def test_the_rate_rises_and_the_suggestion_lies_below_the_lowest_loss(tmp_path, capsys):
     assert main(["lr-range", "--data", "digits", "--out", str(tmp_path / "rate.svg"), "--json", *flags(TINY)]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -78,6 +78,7 @@ def test_a_trial_that_was_taken_and_never_begun_is_given_back(tmp_path, monkeypa
     assert study.rows()[0].state == "waiting" and len(shared.trials) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Heartbeat")
 def test_no_two_workers_take_the_same_trial(tmp_path):
     study, shared = grid_study(tmp_path)
@@ -115,6 +116,7 @@ def test_samplers_try_as_many_points_as_asked(tmp_path, sampler):
     assert len({row.fields["learning_rate"] for row in rows}) == 3
 
 
+@pytest.mark.slow
 def test_a_point_that_two_workers_queued_counts_once(tmp_path):
     study, shared = grid_study(tmp_path, epochs=1)
     for point, fields in enumerate(study.plan.space_of_trials().grid()):

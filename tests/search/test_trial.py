@@ -1,9 +1,12 @@
 """A trial that cannot be, is too large, diverges or is hopeless."""
 
+import pytest
+
 from squeezekit.search.plan import SizeLimits, sizes_of
 from tests.fixtures.studies import SPACE, plan_of, space_in, worked
 
 
+@pytest.mark.slow
 def test_a_trial_that_diverges_or_cannot_be_is_a_row_with_its_reason(tmp_path):
     text = "[network]\npool_before = [[1, 2], [1, 5]]\n[recipe]\nlearning_rate = [0.01, 1e30]\n"
     good, diverged, impossible, _ = worked(tmp_path, text, sampler="grid", recipe="classic", fields={"depth": 4})
@@ -22,6 +25,7 @@ def test_limits_are_checked_before_a_trial_trains(tmp_path):
     assert not (tmp_path / "0002").exists() and rows[0].state != "too large"
 
 
+@pytest.mark.slow
 def test_halving_stops_hopeless_trials(tmp_path):
     rows = worked(tmp_path, "[recipe]\nlearning_rate = [0.1, 1e-7, 1e-8]\n", sampler="grid", fields={"epochs": 6})
     assert [row.state for row in rows] == ["done", "stopped early", "stopped early"]

@@ -51,6 +51,7 @@ def test_a_teacher_sees_images_as_it_knows_them(tiny_run):
     assert torch.allclose(taught, tiny_run.network()(as_own), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_student_comes_near_its_teacher(tiny_run, tmp_path):
     # Another way of learning than the teacher's, whose steps a student of the same seed would repeat.
     fields = {"precision": "fp32", "epochs": 8, "recipe": "classic", "learning_rate": 0.01, "batch_norm": True, "dropout": 0}
@@ -65,6 +66,7 @@ def test_a_student_comes_near_its_teacher(tiny_run, tmp_path):
     assert apart[0] < 0.8 * apart[1], apart
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_the_teacher_it_had_wherever_that_lies(tiny_run, tmp_path):
     fields = {"precision": "fp32", "epochs": 3, "test": False, **TINY}
     teacher = shutil.copytree(tiny_run.folder, tmp_path / "teacher")
