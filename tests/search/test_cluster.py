@@ -19,7 +19,7 @@ from tests.fixtures.tiny import flags
 
 ray_cluster = pytest.importorskip("ray.cluster_utils", reason="Ray is not installed; pip install 'squeezekit[ray]'")
 
-EPOCHS = 60
+EPOCHS = 40
 
 
 @pytest.fixture

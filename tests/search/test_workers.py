@@ -33,7 +33,7 @@ def test_a_search_that_is_killed_alone_takes_its_workers_with_it(tmp_path):
 
 def test_sigterm_saves_the_trial_and_the_same_command_goes_on_with_what_was_drawn(tmp_path, capsys):
     space, out = space_in(tmp_path, "[recipe]\nlearning_rate = {low = 0.001, high = 0.1, log = true}\n"), tmp_path / "study"
-    start = arguments(space, out, "--sampler=tpe", "--trials=1", "--json", epochs=12)
+    start = arguments(space, out, "--sampler=tpe", "--trials=1", "--json", epochs=8)
     with Forked(tmp_path, command, *start) as job:
         job.wait_for(out / "0000" / "last.pt")
         job.send(signal.SIGTERM)
