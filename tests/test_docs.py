@@ -115,10 +115,8 @@ def commands(tmp_path, monkeypatch):
 
 
 @pytest.fixture(params=["short", pytest.param("whole", marks=[pytest.mark.long, pytest.mark.timeout(1200)])])
-def length(request, monkeypatch):
+def length(request):
     """Both of them."""
-    if request.param == "short":
-        shorten(monkeypatch)
     return request.param
 
 
@@ -135,7 +133,9 @@ def photos(tmp_path, length):
 
 
 @pytest.mark.slow
-def test_first_steps_are_as_they_say(commands, photos, tmp_path):
+def test_first_steps_are_as_they_say(commands, photos, length, tmp_path, monkeypatch):
+    if length == "short":
+        shorten(monkeypatch)
     outputs = [commands.block(language, text) for language, text in blocks(DOCS / "tutorials" / "first-steps.md", "sh")]
     assert "cifar10-nano" in outputs[0] and "three.png: 3 " in outputs[0]
     assert "three.png: 3 " in outputs[1] and "three.png: 3 " in outputs[2]
@@ -144,7 +144,9 @@ def test_first_steps_are_as_they_say(commands, photos, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_python_of_the_front_page_runs(commands, length):
+def test_the_python_of_the_front_page_runs(commands, length, monkeypatch):
+    if length == "short":
+        shorten(monkeypatch)
     [(language, text)] = blocks(ROOT / "README.md", "python")
     assert commands.block(language, text).splitlines()[-1] == "3"
 
@@ -155,8 +157,11 @@ def test_the_python_of_compression_runs(commands):
 
 
 @pytest.mark.slow
-def test_export_and_serve_do_what_they_say(commands, length):
+def test_export_and_serve_do_what_they_say(commands, length, monkeypatch):
     """Every command of the two guides, as it stands, in their order."""
+    if length == "short":
+        # The picture that the guide gives to the C program has 32 pixels a side.
+        shorten(monkeypatch, image_size=32)
     for name in ("onnxscript", "fastapi"):
         pytest.importorskip(name, reason="not installed; pip install 'squeezekit[onnx,serve]'")
     if not shutil.which("curl"):

@@ -44,6 +44,7 @@ def report(shared, study):
     """`en.html` and `fr.html` about it, and folders `en` and `fr` with their tables and plots."""
 
     def written(folder):
+        folder.mkdir()
         for code in LANGUAGES:
             write_report([study], folder / f"{code}.html", code, folder / code)
 
