@@ -42,7 +42,7 @@ class Plan:
         self.schedules = [1] if dry else epochs
         self.seeds = 2 if dry else 5
         self.long = (1,) if dry else (100, 200)
-        self.fields: dict[str, Any] = {"limit": 100, "image_size": self.image_size} if dry else {"fused": True}
+        self.fields: dict[str, Any] = {"limit": 150, "image_size": self.image_size} if dry else {"fused": True}
         self.fast: dict[str, Any] = fields
         self._end = time.monotonic() + seconds
 

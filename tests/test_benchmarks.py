@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from squeezekit.compression import rate_distortion_method
 from squeezekit.data.digits import load_digits
 from squeezekit.networks.registry import NETWORKS
 from squeezekit.networks.squeezenet import SqueezeNetConfig
@@ -105,7 +106,7 @@ def test_plain_pytorch_is_the_same_network_as_ours():
 def test_training_speed_measures_ours_and_the_plain_peer(digit_folder, in_this_process, monkeypatch):
     monkeypatch.setitem(NETWORKS, "squeezenet-cifar", (SqueezeNetConfig, SMALL))
     flags = ["--networks", "squeezenet-cifar", "--batch-norm", "false", "--precisions", "fp32", "--rounds", 1]
-    flags += ["--batch-sizes", 8, "--peers-batch-size", 8, "--limit", 80, "--epochs", 2, "--steps", 1, "--side", 128]
+    flags += ["--batch-sizes", 8, "--peers-batch-size", 8, "--limit", 150, "--epochs", 2, "--steps", 1, "--side", 128]
     found = benchmark("training_speed", digit_folder, *flags)
     assert [row.get("who") for row in found] == ["matrix product", "squeezekit", "plain PyTorch", "squeezekit", "plain PyTorch"]
     ceiling, ours, plain, summary, _ = found
@@ -148,8 +149,9 @@ def test_the_overhead_of_a_search_is_what_is_not_training(digit_folder, in_this_
 
 
 @pytest.mark.slow
-def test_compression_measures_every_method(tiny_run, tmp_path, in_this_process):
-    command = ("compression", tiny_run.folder, "--out", tmp_path, "--epochs", 1, "--max-drop", 30)
+def test_compression_measures_every_method(tiny_run, tmp_path, in_this_process, monkeypatch):
+    monkeypatch.setattr(rate_distortion_method, "MAX_PTQ_CANDIDATES", 4)
+    command = ("compression", tiny_run.folder, "--out", tmp_path, "--epochs", 1, "--max-drop", 5)
     found = benchmark(*command, "--plot", tmp_path / "plot.png")
     made = [row for row in found if "max_drop" not in row]
     assert {row["method"] for row in made} >= {
@@ -183,8 +185,9 @@ def test_an_ablation_takes_one_part_away(digit_folder, tmp_path, in_this_process
 
 
 @pytest.mark.slow
-def test_fine_tuning_is_compared_with_a_fresh_network(tmp_path, in_this_process):
-    rows = benchmark("fine_tuning", "--out", tmp_path, "--model", "digits-nano", "--epochs", 1, "--seeds", 1)
+def test_fine_tuning_is_compared_with_a_fresh_network(digit_folder, tmp_path, in_this_process):
+    flags = ["--model", "digits-nano", "--data", digit_folder, "--epochs", 1, "--seeds", 1]
+    rows = benchmark("fine_tuning", "--out", tmp_path, *flags)
     fresh, tuned = rows
     assert (fresh["from"], tuned["from"]) == ("random weights", "digits-nano")
     assert tuned["mean"] >= fresh["mean"]
