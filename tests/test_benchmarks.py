@@ -106,7 +106,7 @@ def test_plain_pytorch_is_the_same_network_as_ours():
 def test_training_speed_measures_ours_and_the_plain_peer(digit_folder, in_this_process, monkeypatch):
     monkeypatch.setitem(NETWORKS, "squeezenet-cifar", (SqueezeNetConfig, SMALL))
     flags = ["--networks", "squeezenet-cifar", "--batch-norm", "false", "--precisions", "fp32", "--rounds", 1]
-    flags += ["--batch-sizes", 8, "--peers-batch-size", 8, "--limit", 150, "--epochs", 2, "--steps", 1, "--side", 128]
+    flags += ["--batch-sizes", 8, "--peers-batch-size", 8, "--limit", 120, "--epochs", 2, "--steps", 1, "--side", 128]
     found = benchmark("training_speed", digit_folder, *flags)
     assert [row.get("who") for row in found] == ["matrix product", "squeezekit", "plain PyTorch", "squeezekit", "plain PyTorch"]
     ceiling, ours, plain, summary, _ = found

@@ -85,6 +85,7 @@ def test_a_file_of_ones_own_comes_first_and_an_unknown_name_is_told_the_known_on
         Classifier.load("cifar10-tiny")
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_them(tmp_path):
     project = Path(__file__).parents[2]
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, project]

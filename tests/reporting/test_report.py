@@ -108,11 +108,13 @@ def test_a_study_tells_its_story_in_one_file(study, report):
     assert drawn.startswith("<svg") and "currentColor" not in drawn
 
 
+@pytest.mark.slow
 def test_shares_of_variance_are_those_of_the_means(report):
     shares = {row["field"]: float(row["share"]) for row in csv.DictReader((report / "en" / "influence.csv").open())}
     assert set(shares) == {"squeeze_ratio", "share_3x3", "learning_rate"} and 0 < sum(shares.values()) <= 1 + 1e-9
 
 
+@pytest.mark.slow
 def test_the_page_of_two_hundred_trials_is_under_two_megabytes(study, tmp_path):
     shutil.copytree(study, tmp_path / "study")
     summary = json.loads((study / "summary.json").read_text())
@@ -175,6 +177,7 @@ document.body.textContent = JSON.stringify(found);
 </script></body>"""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed; apt-get install chromium")
 def test_sorting_and_filtering_in_a_browser(report, tmp_path):
     page = tmp_path / "page.html"
