@@ -34,7 +34,6 @@ for command in map(json.loads, sys.argv[1:]):
     if not (child := os.fork()):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         from squeezekit.cli import main
-from squeezekit.compression import rate_distortion_method
         sys.exit(main(command))
     codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 print(json.dumps(codes))
