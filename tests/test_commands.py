@@ -34,7 +34,10 @@ for command in map(json.loads, sys.argv[1:]):
     if not (child := os.fork()):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         from squeezekit.cli import main
-        sys.exit(main(command))
+        code = main(command)
+        sys.stderr.flush()
+        # Taking down all that was imported takes as long as importing it.
+        os._exit(code)
     codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 print(json.dumps(codes))
 """
@@ -48,8 +51,6 @@ def test_each_command_imports_what_it_needs(tiny_run, tiny_sqz, tmp_path):
         ["train", "--data", "digits", "--epochs=1", "-o", f"{out}/run", *flags(TINY)],
         ["models"],
         ["evaluate", run],
-        ["evaluate", file, "--data", "digits"],
-        ["predict", run, str(tmp_path / "picture.png")],
         ["predict", file, str(tmp_path / "picture.png")],
         ["compress", run, "--minutes=0", "--max-bytes=20000", "-o", f"{out}/file.sqz"],
         ["inspect", file],
@@ -61,7 +62,7 @@ def test_each_command_imports_what_it_needs(tiny_run, tiny_sqz, tmp_path):
     (tmp_path / "out").mkdir()
     command = [sys.executable, "-c", EACH_IN_A_FRESH_PROCESS, *map(json.dumps, commands)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == [0] * 10 + [2], done.stderr
+    assert json.loads(done.stdout) == [0] * 8 + [2], done.stderr
 
 
 def test_it_is_a_program():
