@@ -3,8 +3,8 @@
     python benchmarks/data_parallel.py [--networks squeezenet-cifar alexnet-cifar] [--rounds 3] [--steps 10]
 
 Measured: 1 and 2 processes on this machine, one thread each, a global batch of 64 random images, in turn; bytes are what
-went over the loopback interface (Linux only), for each step and process, headers included. Computed from it: N workers,
-each on 64 images a step, over a network of B bit/s,
+went over the loopback interface (Linux only), for each step and process, headers included, median of the steps. Computed
+from it: N workers, each on 64 images a step, over a network of B bit/s,
 
     seconds an epoch = 45,000 ÷ (64 · N) · (seconds of a step on one process + 2 · (N - 1) ÷ N · 32 · parameters ÷ B)
 
@@ -22,6 +22,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -57,16 +58,15 @@ def measure_steps(network: str, steps: int) -> None:
         count = BATCH // processes.count
         images = torch.rand(count, 32, 32, 3).permute(0, 3, 1, 2)
         labels = torch.randint(10, (count,))
-        seconds = []
-        for step in range(steps + 3):
+        seconds, counts = [], []
+        for _ in range(steps + 3):
             processes.wait()
-            if step == 3:
-                before = loopback_bytes()
+            counts.append(loopback_bytes())
             begin = time.perf_counter()
             trainer.step(images, labels, recipe.learning_rate)
             seconds.append(time.perf_counter() - begin)
         processes.wait()
-        sent = (loopback_bytes() - before) / steps / processes.count
+        sent = statistics.median(after - before for before, after in pairwise([*counts[3:], loopback_bytes()])) / processes.count
         if processes.first:
             print(json.dumps({"step_seconds": statistics.median(seconds[3:]), "bytes": round(sent), **size_of(trainer.network)}))
 

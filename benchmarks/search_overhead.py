@@ -43,10 +43,10 @@ def searched(images: Path, jobs: int, fields: list[str]) -> dict[str, Any]:
     return {
         "jobs": jobs,
         "threads": THREADS // jobs,
-        "seconds": round(end - begin, 1),
+        "seconds": round(end - begin, 3),
         "share": round(training / jobs / (end - begin), 3),
-        "before": round(first - begin, 1),
-        "after": round(end - last, 1),
+        "before": round(first - begin, 3),
+        "after": round(end - last, 3),
     }
 
 

@@ -40,34 +40,33 @@ from squeezekit.training.device import chosen_precision, keep_freed_memory
 from squeezekit.training.loop import Trainer
 from squeezekit.training.recipe import RECIPES
 
-EPOCHS, STEPS, SIDE = 3, 12, 4096
-# What the peers train, and how: no batch normalization, batches of 64, fp32.
-PEERS_NETWORKS, PEERS_CASE = ("squeezenet-cifar", "squeezenet-late"), (False, 64, "fp32")
+# What the peers train, and how: no batch normalization, fp32.
+PEERS_NETWORKS, PEERS_BATCH_NORM, PEERS_PRECISION = ("squeezenet-cifar", "squeezenet-late"), False, "fp32"
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 PLAIN = Path(__file__).parent / "peers" / "plain_pytorch.py"
 
 
-def matrix_rate(precision: str) -> float:
+def matrix_rate(precision: str, side: int) -> float:
     """Floating-point operations/s of a large matrix product, the best of a few."""
-    a, b = (torch.rand(SIDE, SIDE).to(PRECISIONS[precision]) for _ in range(2))
+    a, b = (torch.rand(side, side).to(PRECISIONS[precision]) for _ in range(2))
     seconds = []
     for _ in range(6):
         begin = time.perf_counter()
         a @ b
         seconds.append(time.perf_counter() - begin)
-    return 2 * SIDE**3 / min(seconds)
+    return 2 * side**3 / min(seconds)
 
 
-def epoch_rate(case: dict[str, Any], images: Path, limit: int) -> float:
+def epoch_rate(case: dict[str, Any], images: Path, limit: int, epochs: int) -> float:
     """Images/s of the epochs after the first, median."""
     with tempfile.TemporaryDirectory() as folder:
-        run = train(images, out=Path(folder) / "run", recipe="classic", epochs=EPOCHS, limit=limit, test=False, **case)
+        run = train(images, out=Path(folder) / "run", recipe="classic", epochs=epochs, limit=limit, test=False, **case)
         state = run.checkpoint()
         assert state is not None
         return statistics.median(row["images_per_s"] for row in state["progress"]["history"][1:])
 
 
-def step_rate(case: dict[str, Any]) -> float:
+def step_rate(case: dict[str, Any], steps: int) -> float:
     """Images/s of a training step on a batch that lies ready, median."""
     keep_freed_memory()
     recipe = RECIPES["classic"].model_copy(update={"batch_size": case["batch_size"], "precision": case["precision"]})
@@ -80,30 +79,34 @@ def step_rate(case: dict[str, Any]) -> float:
     images = torch.rand(recipe.batch_size, 32, 32, 3).permute(0, 3, 1, 2)
     labels = torch.randint(10, (recipe.batch_size,))
     seconds = []
-    for _ in range(STEPS + 2):
+    for _ in range(steps + 2):
         begin = time.perf_counter()
         trainer.step(images, labels, recipe.learning_rate)
         seconds.append(time.perf_counter() - begin)
     return recipe.batch_size / statistics.median(seconds[2:])
 
 
-def measured_here(case: dict[str, Any], images: Path, limit: int) -> dict[str, float]:
+def measured_here(case: dict[str, Any], arguments: argparse.Namespace) -> dict[str, float]:
     """Everything about one case of ours, or about a precision's matrix product."""
     if "network" not in case:
-        return {"operations_per_s": matrix_rate(case["precision"])}
-    return {"step": round(step_rate(case), 1), "epoch": round(epoch_rate(case, images, limit), 1)}
+        return {"operations_per_s": matrix_rate(case["precision"], arguments.side)}
+    epoch = epoch_rate(case, arguments.images, arguments.limit, arguments.epochs)
+    return {"step": round(step_rate(case, arguments.steps), 1), "epoch": round(epoch, 1)}
 
 
-def in_child(case: dict[str, Any], images: Path, limit: int) -> dict[str, float]:
+def in_child(case: dict[str, Any], arguments: argparse.Namespace) -> dict[str, float]:
     """`measured_here` in a fresh process, so that all start alike."""
-    command = [sys.executable, __file__, str(images), "--child", json.dumps(case), "--limit", str(limit)]
+    command = [sys.executable, __file__, str(arguments.images), "--child", json.dumps(case)]
+    for name in ("limit", "epochs", "steps", "side"):
+        command += [f"--{name}", str(getattr(arguments, name))]
     result: dict[str, float] = json.loads(_output(command)[-1])
     return result
 
 
-def peer_rate(command: list[str], network: str, images: Path, limit: int) -> float:
+def peer_rate(command: list[str], network: str, arguments: argparse.Namespace) -> float:
     """Images/s of the epochs after the first of a peer's script, median."""
-    lines = _output([*command, str(images), "--network", network, "--epochs", str(EPOCHS), "--limit", str(limit)])
+    flags = ["--network", network, "--epochs", str(arguments.epochs), "--limit", str(arguments.limit)]
+    lines = _output([*command, str(arguments.images), *flags])
     return statistics.median([row["images_per_s"] for row in map(json.loads, lines) if "epoch" in row][1:])
 
 
@@ -116,30 +119,31 @@ def _output(command: list[str]) -> list[str]:
 
 def rows(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """A row a measurement, all in turn in each round."""
-    peers = {"plain PyTorch": [sys.executable, str(PLAIN)]}
+    peers_case = (PEERS_BATCH_NORM, arguments.peers_batch_size, PEERS_PRECISION)
+    peers = {"plain PyTorch": [sys.executable, str(PLAIN), "--batch-size", str(arguments.peers_batch_size)]}
     if arguments.peer_python:
         peers["Keras"] = [arguments.peer_python, arguments.peer_script]
     grid = list(product(arguments.batch_norm, arguments.batch_sizes, arguments.precisions))
     for number in range(arguments.rounds):
         ceiling = {}
         for precision in arguments.precisions:
-            ceiling[precision] = in_child({"precision": precision}, arguments.images, arguments.limit)["operations_per_s"]
+            ceiling[precision] = in_child({"precision": precision}, arguments)["operations_per_s"]
             yield {"round": number, "who": "matrix product", "precision": precision, "gflops": round(ceiling[precision] / 1e9, 1)}
         for network in arguments.networks:
             macs = layer_table(network_config(network)).macs
             for batch_norm, batch_size, precision in grid:
                 case = {"network": network, "batch_norm": batch_norm, "batch_size": batch_size, "precision": precision}
-                rates = in_child(case, arguments.images, arguments.limit)
+                rates = in_child(case, arguments)
                 share = round(6 * macs * rates["epoch"] / ceiling[precision], 3)
                 yield {"round": number, "who": "squeezekit", "macs": macs, **case, **rates, "share": share}
-                if network not in PEERS_NETWORKS or (batch_norm, batch_size, precision) != PEERS_CASE:
+                if network not in PEERS_NETWORKS or (batch_norm, batch_size, precision) != peers_case:
                     continue
                 for who, command in peers.items():
-                    rate = peer_rate(command, network, arguments.images, arguments.limit)
+                    rate = peer_rate(command, network, arguments)
                     yield {"round": number, "who": who, "macs": macs, **case, "epoch": rate}
 
 
-def summary(measured: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def summary(measured: list[dict[str, Any]], peers_batch_size: int) -> Iterator[dict[str, Any]]:
     """A row a case: the median of its rounds, their range, and the ratio to each peer, round by round."""
     cases = defaultdict(list)
     for row in measured:
@@ -151,9 +155,10 @@ def summary(measured: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         line |= {"epoch": statistics.median(epochs), "epoch_range": [min(epochs), max(epochs)]}
         if who == "squeezekit":
             line |= {key: statistics.median(row[key] for row in found) for key in ("step", "share")}
-            if (batch_norm, batch_size, precision) == PEERS_CASE:
+            peers_case = (PEERS_BATCH_NORM, peers_batch_size, PEERS_PRECISION)
+            if (batch_norm, batch_size, precision) == peers_case:
                 for peer in ("Keras", "plain PyTorch"):
-                    theirs = [row["epoch"] for row in cases.get((peer, network, False, 64, "fp32"), [])]
+                    theirs = [row["epoch"] for row in cases.get((peer, network, *peers_case), [])]
                     ratios = [round(ours / other, 2) for ours, other in zip(epochs, theirs, strict=False)]
                     line |= {f"times {peer}": {"median": statistics.median(ratios), "rounds": ratios}} if ratios else {}
         yield {"cores": os.cpu_count(), **line}
@@ -171,16 +176,20 @@ if __name__ == "__main__":
     parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"] if native == "bf16" else ["fp32"], choices=PRECISIONS)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--limit", type=int, default=5000, help="training images")
+    parser.add_argument("--epochs", type=int, default=3, help="the first is left out")
+    parser.add_argument("--steps", type=int, default=12, help="on images that lie ready")
+    parser.add_argument("--side", type=int, default=4096, help="of the matrices")
+    parser.add_argument("--peers-batch-size", type=int, default=64, help="of plain PyTorch; that of Keras is 64")
     parser.add_argument("--child", type=json.loads, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if not arguments.child and 0.9 * arguments.limit <= 7 * max(arguments.batch_sizes):
         parser.error("--limit is too small for these batches: an epoch must have eight steps")
     if arguments.child:
-        print(json.dumps(measured_here(arguments.child, arguments.images, arguments.limit)))
+        print(json.dumps(measured_here(arguments.child, arguments)))
     else:
         found = []
         for row in rows(arguments):
             found.append(row)
             print(json.dumps(row), flush=True)
-        for row in summary(found):
+        for row in summary(found, arguments.peers_batch_size):
             print(json.dumps(row), flush=True)

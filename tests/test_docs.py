@@ -1,7 +1,10 @@
-"""The pages in `docs` and the README: links lead somewhere, flags exist, and the commands of some pages are run as they stand."""
+"""The pages in `docs` and the README: links lead somewhere, flags exist, and the commands of some pages are run as they stand.
 
-import os
+Short, what they train is cut down (`tests/fixtures/commands.py`); whole, before a release, nothing is.
+"""
+
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -15,6 +18,7 @@ from PIL import Image
 
 from squeezekit.cli import COMMANDS, main
 from squeezekit.data.digits import load_digits
+from tests.fixtures.commands import Commands, shorten
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -105,62 +109,65 @@ def test_commands_and_flags_exist(capsys):
 
 
 @pytest.fixture
-def shell(tmp_path):
-    """How commands run: in a folder of their own, with the scripts of this environment, and `examples`."""
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {"cwd": tmp_path, "env": {**os.environ, "PATH": path, "MPLBACKEND": "Agg"}, "text": True}
+def commands(tmp_path, monkeypatch):
+    """How commands run: in a folder of their own."""
+    return Commands(tmp_path, monkeypatch)
 
 
-def done(language, text, shell):
-    """What a block printed."""
-    start = ["bash", "-ec", text] if language == "sh" else [sys.executable, "-c", text]
-    result = subprocess.run(start, capture_output=True, check=False, **shell)
-    assert result.returncode == 0, f"{text}\n{result.stderr}"
-    return result.stdout.strip()
+@pytest.fixture(params=["short", pytest.param("whole", marks=[pytest.mark.long, pytest.mark.timeout(1200)])])
+def length(request):
+    """Both of them."""
+    return request.param
 
 
 @pytest.fixture
-def photos(tmp_path):
+def photos(tmp_path, length):
     """Two folders of pictures, and one more picture: digits in place of cats and dogs."""
     images = load_digits(image_size=32, channels=3).training
     for name, label in (("cat", 3), ("dog", 8)):
         (tmp_path / "photos" / name).mkdir(parents=True)
-        for number in np.flatnonzero(images.labels == label)[:80]:
+        for number in np.flatnonzero(images.labels == label)[: 80 if length == "whole" else 30]:
             Image.fromarray(images.images[number]).save(tmp_path / "photos" / name / f"{number}.png")
     last = np.flatnonzero(images.labels == 3)[-1]
     Image.fromarray(images.images[last]).save(tmp_path / "cat.jpg")
 
 
-@pytest.mark.timeout(1200)
-def test_first_steps_are_as_they_say(shell, photos, tmp_path):
-    outputs = [done(language, text, shell) for language, text in blocks(DOCS / "tutorials" / "first-steps.md", "sh")]
+@pytest.mark.slow
+def test_first_steps_are_as_they_say(commands, photos, length, tmp_path, monkeypatch):
+    if length == "short":
+        shorten(monkeypatch)
+    outputs = [commands.block(language, text) for language, text in blocks(DOCS / "tutorials" / "first-steps.md", "sh")]
     assert "cifar10-nano" in outputs[0] and "three.png: 3 " in outputs[0]
     assert "three.png: 3 " in outputs[1] and "three.png: 3 " in outputs[2]
     assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == ["confusion.png", "mistakes.png"]
     assert (tmp_path / "photos.sqz").stat().st_size < 200_000
 
 
-@pytest.mark.timeout(900)
-def test_the_python_of_the_front_page_runs(shell):
+@pytest.mark.slow
+def test_the_python_of_the_front_page_runs(commands, length, monkeypatch):
+    if length == "short":
+        shorten(monkeypatch)
     [(language, text)] = blocks(ROOT / "README.md", "python")
-    assert done(language, text, shell).splitlines()[-1] == "3"
+    assert commands.block(language, text).splitlines()[-1] == "3"
 
 
-def test_the_python_of_compression_runs(shell):
+def test_the_python_of_compression_runs(commands):
     for language, text in blocks(DOCS / "guides" / "compress.md", "python"):
-        done(language, text, shell)
+        commands.block(language, text)
 
 
-@pytest.mark.timeout(900)
-def test_export_and_serve_do_what_they_say(shell):
+@pytest.mark.slow
+def test_export_and_serve_do_what_they_say(commands, length, monkeypatch):
     """Every command of the two guides, as it stands, in their order."""
+    if length == "short":
+        # The picture that the guide gives to the C program has 32 pixels a side.
+        shorten(monkeypatch, image_size=32)
     for name in ("onnxscript", "fastapi"):
         pytest.importorskip(name, reason="not installed; pip install 'squeezekit[onnx,serve]'")
     if not shutil.which("curl"):
         pytest.skip("curl is not installed")
     pages = [DOCS / "guides" / name for name in ("export.md", "serve.md")]
-    commands = [
+    steps = [
         (language, command)
         for page in pages
         for language, text in blocks(page, "sh", "python")
@@ -168,25 +175,25 @@ def test_export_and_serve_do_what_they_say(shell):
     ]
     outputs, running = [], []
     try:
-        for language, command in commands:
+        for language, command in steps:
             if command.startswith("squeezekit serve"):
-                running.append(started(command, shell))
+                running.append(started(command))
                 outputs.append("")
             else:
-                outputs.append(done(language, command, shell))
+                outputs.append(commands.block(language, command))
     finally:
         for job in running:
             job.terminate()
             job.wait(20)
     # A digit that the network was not trained on.
-    assert outputs[next(i for i, (language, _) in enumerate(commands) if language == "python")] == "3"
+    assert outputs[next(i for i, (language, _) in enumerate(steps) if language == "python")] == "3"
     one, two, about = outputs[-3:]
     assert one.startswith('{"results":[{"label":"3"') and two.count('"unsure"') == 2 and '"name":"digits.onnx"' in about
 
 
-def started(command, shell):
+def started(command):
     """A service, as soon as it answers."""
-    job = subprocess.Popen(command.split(), **shell)
+    job = subprocess.Popen([sys.executable, "-m", *shlex.split(command)])
     deadline = time.monotonic() + 60
     while True:
         try:

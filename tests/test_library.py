@@ -4,7 +4,6 @@ import importlib
 import inspect
 import subprocess
 import sys
-import time
 from types import ModuleType
 
 import numpy as np
@@ -15,6 +14,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 import squeezekit as sk
+from squeezekit.data import in_memory
 from squeezekit.data.sources import load_images
 from squeezekit.inference.classifier import Prediction
 from squeezekit.search.lr_range import LrRange
@@ -66,13 +66,26 @@ def test_packages_of_a_verbs_name_can_be_called(name):
 
 
 def test_importing_takes_no_time():
-    code = "import sys, time; t = time.perf_counter(); import squeezekit; print(time.perf_counter() - t, *sys.modules)"
+    code = "import sys, time; t = time.process_time(); import squeezekit; print(time.process_time() - t, *sys.modules)"
     seconds, *modules = min((python(code).split() for _ in range(3)), key=lambda told: float(told[0]))
     assert float(seconds) < 0.1
     assert not {"torch", "numpy", "rich", "pydantic"} & set(modules)
 
 
-@pytest.mark.alone
+# Answers without a network, which fails; prints the processor's seconds, those until torch was there, and which modules are.
+FIRST_ANSWER = """
+import socket, sys, time
+def refused(*_, **__): raise OSError("no network")
+socket.socket.connect = socket.getaddrinfo = refused
+import squeezekit as sk
+import torch
+imported = time.process_time()
+sk.Classifier.load("cifar10-tiny")(sys.argv[1])
+print(time.process_time(), imported, *(name for name in sys.argv[2:] if name in sys.modules))
+"""
+
+
+@pytest.mark.slow
 def test_the_first_answer_comes_soon_also_after_installing(tmp_path):
     Image.new("RGB", (64, 48), "red").save(tmp_path / "red.png")
     slow = [
@@ -85,13 +98,9 @@ def test_the_first_answer_comes_soon_also_after_installing(tmp_path):
         "tensorboard",
         "onnxruntime",
     ]
-    code = (
-        "import sys; import squeezekit as sk; sk.Classifier.load('cifar10-tiny')(sys.argv[1]);"
-        "print(*(name for name in sys.argv[2:] if name in sys.modules))"
-    )
-    begin = time.perf_counter()
-    assert python(code, str(tmp_path / "red.png"), *slow).split() == []
-    assert time.perf_counter() - begin < 6
+    seconds, until_torch, *imported = python(FIRST_ANSWER, str(tmp_path / "red.png"), *slow).split()
+    # On a busy machine everything takes longer, torch too.
+    assert imported == [] and float(seconds) < max(6, 3 * float(until_torch))
 
 
 def test_the_list_of_models_is_a_table():
@@ -118,7 +127,7 @@ def test_results_are_short_and_are_drawn(tiny_run):
     for result, told in (
         (tiny_run, "network=squeezenet-cifar"),
         (evaluation, f"accuracy={evaluation.accuracy:.2%}"),
-        (classifier, "image=32 × 32 × 1"),
+        (classifier, "image=16 × 16 × 1"),
         (answer, f"label={answer.label}"),
     ):
         assert told in repr(result) and "\n" not in repr(result) and len(repr(result)) < 300
@@ -147,7 +156,8 @@ def test_a_data_frame_where_pandas_is(monkeypatch):
     assert sk.list_models().to_frame()[0]["name"] == "digits-nano"
 
 
-def test_arrays_are_trained_evaluated_and_compressed(tmp_path):
+@pytest.mark.slow
+def test_arrays_are_trained_evaluated_and_compressed(tmp_path, monkeypatch):
     images, labels = digits(400)
     settings = {**TINY, "epochs": 2, "limit": 0, "precision": "fp32"}
     run = sk.train((images, labels), out=tmp_path / "run", **settings)
@@ -160,8 +170,10 @@ def test_arrays_are_trained_evaluated_and_compressed(tmp_path):
     small = sk.compress(run, tmp_path / "small.sqz", data=(images, labels), minutes=0)
     assert small.bytes == (tmp_path / "small.sqz").stat().st_size
     assert f"bytes={small.bytes:,}" in repr(small) and isinstance(small.plot(), Figure)
-    code = "import sys, squeezekit as sk\ntry: sk.evaluate(sys.argv[1])\nexcept sk.SqueezekitError as error: print(error)"
-    assert "another process; give the same ones again" in python(code, str(run.folder))
+    # As another process, which holds nothing.
+    monkeypatch.setattr(in_memory, "_HELD", {})
+    with pytest.raises(sk.SqueezekitError, match="another process; give the same ones again"):
+        sk.evaluate(run.folder)
 
 
 def test_a_search_says_that_its_workers_see_no_memory(tmp_path):

@@ -1,25 +1,37 @@
-"""Every notebook of docs/tutorials runs from its first cell to its last, in a fresh process and an empty folder."""
+"""Every notebook of docs/tutorials runs from its first cell to its last, in a namespace and a folder of its own.
+
+Short, what it trains is cut down (`tests/fixtures/commands.py`); whole, before a release, nothing is.
+"""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-NOTEBOOKS = sorted((ROOT / "docs" / "tutorials").glob("*.ipynb"))
+from squeezekit.networks.registry import NETWORKS
+from tests.fixtures.commands import shorten
+from tests.fixtures.notebook import run
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "docs" / "tutorials").glob("*.ipynb"))
 
 
+@pytest.fixture
+def _registered():
+    """Forgets what a notebook registers: no worker could import it."""
+    before = dict(NETWORKS)
+    yield
+    NETWORKS.clear()
+    NETWORKS.update(before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("length", ["short", pytest.param("whole", marks=pytest.mark.long)])
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs(notebook, tmp_path):
-    command = [sys.executable, ROOT / "tests" / "run_notebook.py", notebook]
-    environment = {**os.environ, "MPLBACKEND": "agg"}
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
-    # What a cell prints itself is no pair.
-    shown = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+def test_a_notebook_runs(notebook, length, tmp_path, monkeypatch, _registered):
+    monkeypatch.chdir(tmp_path)
+    if length == "short":
+        shorten(monkeypatch)
+    shown = list(run(notebook))
     assert len(shown) > 5 and not any("object at 0x" in (output or "") for _, output in shown)
     if notebook.stem == "library":
         assert {"digits.sqz", "digits.html", "digits-c", "plain.sqz"} <= {path.name for path in tmp_path.iterdir()}

@@ -16,18 +16,39 @@ from squeezekit.reporting.localization import LANGUAGES, Language, words
 from squeezekit.reporting.report import write_report
 from squeezekit.search.crossval import cross_validate
 from squeezekit.search.search import search
-from squeezekit.training.train import train
+from tests.fixtures.commands import search_here
+from tests.fixtures.tiny import SMALL
 
-TINY = {"limit": 400, "base_e": 8, "incr_e": 8, "stem_width": 8, "depth": 2, "epochs": 2}
+SHORT = {**SMALL, "limit": 300, "epochs": 2, "precision": "fp32"}
 SPACE = "[network]\nsqueeze_ratio = [0.25, 0.5]\nshare_3x3 = [0.3, 0.7]\n[recipe]\nlearning_rate = [0.01, 0.1, 1e30]\n"
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("study")
-    (folder / "space.toml").write_text(SPACE)
-    search("digits", folder / "study", space=str(folder / "space.toml"), sampler="grid", pruner="none", **TINY)
-    return folder / "study"
+@pytest.fixture(scope="session")
+def study(shared):
+    """A finished search of twelve points, four of which fail."""
+
+    def searched(folder):
+        # What varies is not given.
+        fields = {name: value for name, value in SHORT.items() if name != "squeeze_ratio"}
+        space = folder.with_suffix(".toml")
+        space.write_text(SPACE)
+        with pytest.MonkeyPatch.context() as patch:
+            search_here(patch)
+            search("digits", folder, space=str(space), sampler="grid", pruner="none", **fields)
+
+    return shared("reported-study", searched)
+
+
+@pytest.fixture(scope="session")
+def report(shared, study):
+    """`en.html` and `fr.html` about it, and folders `en` and `fr` with their tables and plots."""
+
+    def written(folder):
+        folder.mkdir()
+        for code in LANGUAGES:
+            write_report([study], folder / f"{code}.html", code, folder / code)
+
+    return shared("report-of-a-study", written)
 
 
 def test_both_languages_have_every_sentence_with_the_same_values():
@@ -61,9 +82,10 @@ class Page(HTMLParser):
         self.ids += [value for name, value in attributes if name == "id"]
 
 
-def test_a_study_tells_its_story_in_one_file(study, tmp_path):
+@pytest.mark.slow
+def test_a_study_tells_its_story_in_one_file(study, report):
     for code in LANGUAGES:
-        text = write_report([study], tmp_path / f"{code}.html", code, tmp_path / code).read_text()
+        text = (report / f"{code}.html").read_text()
         page = Page(text)
         assert len(page.ids) == len(set(page.ids)) and len(text) < 2_000_000
         assert not re.search(r'(src|href)="(?!data:|#)', text.replace("http://www.w3.org", ""))
@@ -76,24 +98,23 @@ def test_a_study_tells_its_story_in_one_file(study, tmp_path):
         # The search has measured the test images, not the run that it recommends.
         assert Language(code).text("confusion") in text and Language(code).text("not tested") not in text
     summary = json.loads((study / "summary.json").read_text())
-    rows = list(csv.DictReader((tmp_path / "en" / "trials.csv").open()))
+    rows = list(csv.DictReader((report / "en" / "trials.csv").open()))
     assert len(rows) == 12 and [row["state"] for row in rows].count("failed") == 4
     done = [row for row in summary["rows"] if row["state"] == "done"]
     assert float(rows[done[0]["point"]]["validation loss"]) == done[0]["loss"]
-    assert (
-        "diverging" in (tmp_path / "en" / "trials.csv").read_text()
-        and "divergente" in (tmp_path / "fr" / "trials.csv").read_text()
-    )
-    drawn = (tmp_path / "en" / "front.svg").read_text()
+    for code, word in (("en", "diverging"), ("fr", "divergente")):
+        assert word in (report / code / "trials.csv").read_text()
+    drawn = (report / "en" / "front.svg").read_text()
     assert drawn.startswith("<svg") and "currentColor" not in drawn
 
 
-def test_shares_of_variance_are_those_of_the_means(study, tmp_path):
-    write_report([study], tmp_path / "x.html", "en", tmp_path)
-    shares = {row["field"]: float(row["share"]) for row in csv.DictReader((tmp_path / "influence.csv").open())}
+@pytest.mark.slow
+def test_shares_of_variance_are_those_of_the_means(report):
+    shares = {row["field"]: float(row["share"]) for row in csv.DictReader((report / "en" / "influence.csv").open())}
     assert set(shares) == {"squeeze_ratio", "share_3x3", "learning_rate"} and 0 < sum(shares.values()) <= 1 + 1e-9
 
 
+@pytest.mark.slow
 def test_the_page_of_two_hundred_trials_is_under_two_megabytes(study, tmp_path):
     shutil.copytree(study, tmp_path / "study")
     summary = json.loads((study / "summary.json").read_text())
@@ -108,10 +129,12 @@ def test_the_page_of_two_hundred_trials_is_under_two_megabytes(study, tmp_path):
     assert text.count("<tr") > 200 and len(text.encode()) < 2_000_000
 
 
-def test_a_run_and_a_cross_validation_share_a_page(tmp_path):
-    train("digits", out=tmp_path / "run", recipe="classic", **TINY)
-    plain = cross_validate("digits", tmp_path / "plain", folds=2, **TINY)
-    cross_validate("digits", tmp_path / "other", folds=2, against=plain.study, learning_rate=0.01, **TINY)
+@pytest.mark.slow
+def test_a_run_and_a_cross_validation_share_a_page(tiny_run, tmp_path, monkeypatch):
+    search_here(monkeypatch)
+    shutil.copytree(tiny_run.folder, tmp_path / "run")
+    plain = cross_validate("digits", tmp_path / "plain", folds=2, **SHORT)
+    cross_validate("digits", tmp_path / "other", folds=2, against=plain.study, learning_rate=0.01, **SHORT)
     out = tmp_path / "rapport.html"
     assert main(["report", str(tmp_path / "run"), str(tmp_path / "other"), "-o", str(out), "--lang", "fr"]) == 0
     text, french = out.read_text(), Language("fr")
@@ -154,10 +177,11 @@ document.body.textContent = JSON.stringify(found);
 </script></body>"""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed; apt-get install chromium")
-def test_sorting_and_filtering_in_a_browser(study, tmp_path):
-    page = write_report([study], tmp_path / "page.html")
-    page.write_text(page.read_text().replace("</body>", SCRIPT))
+def test_sorting_and_filtering_in_a_browser(report, tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text((report / "en.html").read_text().replace("</body>", SCRIPT))
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--window-size=400,800", "--dump-dom"]
     done = subprocess.run([BROWSER, *flags, page.as_uri()], capture_output=True, text=True, check=True, timeout=120)
     assert "CONSOLE" not in done.stderr, done.stderr

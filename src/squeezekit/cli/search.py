@@ -33,7 +33,7 @@ def add_arguments(parser: Parser) -> None:
     """The flags of `search`."""
     parser.explain(
         "search --data digits --space learning-rate --sampler grid --epochs 5 -o studies/rate",
-        "search --data digits --trials 10 --epochs 5 --max-bytes 131072 -o studies/small",
+        "search --data digits --network nano --trials 10 --max-bytes 131072 -o studies/small",
         usage="--data DATA -o STUDY [--space SPACE] [settings]",
         notes=NOTES,
     )

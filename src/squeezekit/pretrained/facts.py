@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 from squeezekit.modelfile.sqz import read_sqz
@@ -49,6 +50,7 @@ class ModelList(Tabular, tuple[Facts, ...]):
         return [{**facts.as_json(), "classes": len(facts.classes)} for facts in self]
 
 
+@cache
 def facts(name: str) -> Facts:
     """Of the pretrained model of that name; raises SqueezekitError for an unknown one."""
     path = FILES / f"{name}.sqz"

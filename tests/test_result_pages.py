@@ -9,7 +9,7 @@ import pytest
 
 from squeezekit.pretrained.files import pretrained_names
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 AGAIN = "its numbers or its template have changed; run scripts/{}"
 
 

@@ -1,16 +1,19 @@
 """The commands as scripts use them."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from squeezekit.cli import main
+from squeezekit.compression import rate_distortion_method
 from squeezekit.data.sources import load_images
 from squeezekit.networks import network_config
 from squeezekit.networks.layer_table import layer_table
-from tests.fixtures.tiny import TINY
+from tests.fixtures.tiny import TINY, flags
 
 
 def run_json(capsys, *arguments):
@@ -18,12 +21,62 @@ def run_json(capsys, *arguments):
     return code, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
+# Runs each command in a child of a process that has imported other packages, which takes seconds, and nothing of ours.
+EACH_IN_A_FRESH_PROCESS = """
+import importlib, json, os, sys
+for package in (
+    "torch.fx.passes.shape_prop", "torch.utils.tensorboard", "torch.fx.experimental.symbolic_shapes", "sklearn.datasets",
+    "matplotlib.pyplot", "pydantic", "rich.live", "rich.progress", "rich.table", "safetensors.torch", "scipy.stats", "PIL.Image",
+):
+    importlib.import_module(package)
+codes = []
+for command in map(json.loads, sys.argv[1:]):
+    if not (child := os.fork()):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        from squeezekit.cli import main
+        code = main(command)
+        sys.stderr.flush()
+        # Taking down all that was imported takes as long as importing it.
+        os._exit(code)
+    codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+print(json.dumps(codes))
+"""
+
+
+@pytest.mark.slow
+def test_each_command_imports_what_it_needs(tiny_run, tiny_sqz, tmp_path):
+    Image.new("L", (32, 32)).save(tmp_path / "picture.png")
+    run, file, out = str(tiny_run.folder), str(tiny_sqz), str(tmp_path / "out")
+    commands = [
+        ["train", "--data", "digits", "--epochs=1", "-o", f"{out}/run", *flags(TINY)],
+        ["models"],
+        ["evaluate", run],
+        ["predict", file, str(tmp_path / "picture.png")],
+        ["compress", run, "--minutes=0", "--max-bytes=20000", "-o", f"{out}/file.sqz"],
+        ["inspect", file],
+        ["export", file, "--format=html", "-o", f"{out}/page.html"],
+        ["export", run, "--format=c", "-o", f"{out}/c"],
+        # What is wrong is told as always.
+        ["evaluate", "nowhere"],
+    ]
+    (tmp_path / "out").mkdir()
+    command = [sys.executable, "-c", EACH_IN_A_FRESH_PROCESS, *map(json.dumps, commands)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [0] * 8 + [2], done.stderr
+
+
+def test_it_is_a_program():
+    for start in ([sys.executable, "-m", "squeezekit"], [Path(sys.executable).parent / "squeezekit"]):
+        done = subprocess.run([*start, "trian"], capture_output=True, text=True, check=False)
+        assert done.returncode == 2 and "did you mean train?" in done.stderr
+
+
+@pytest.mark.slow
 def test_train_evaluate_predict(tmp_path, capsys):
     out = tmp_path / "run"
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
-    code, (trained,) = run_json(capsys, "train", "--data", "digits", "--out", str(out), "--epochs", "4", *flags)
+    code, (trained,) = run_json(capsys, "train", "--data", "digits", "--out", str(out), "--epochs", "2", *flags(TINY))
     assert code == 0
-    assert trained["epochs"] == 4
+    assert trained["epochs"] == 2
     assert (out / "curves.png").stat().st_size > 1000
     code, (evaluated,) = run_json(capsys, "evaluate", str(out))
     assert evaluated["accuracy"] == pytest.approx(trained["test"]["accuracy"])
@@ -45,7 +98,9 @@ def test_train_evaluate_predict(tmp_path, capsys):
     assert row["label"] == row["top"][0]["label"]
 
 
-def test_compress_and_inspect(tiny_run, tmp_path, capsys):
+@pytest.mark.slow
+def test_compress_and_inspect(tiny_run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(rate_distortion_method, "MAX_PTQ_CANDIDATES", 4)
     file = tmp_path / "digits.sqz"
     code, (result,) = run_json(capsys, "compress", str(tiny_run.folder), "-o", str(file), "--max-drop", "10", "--epochs", "1")
     assert code == 0
@@ -67,10 +122,12 @@ def test_compress_and_inspect(tiny_run, tmp_path, capsys):
     assert described["parameters"] > 1000
 
 
-def test_a_target_that_cannot_be_met(tiny_run, tmp_path, capsys):
+@pytest.mark.slow
+def test_a_target_that_cannot_be_met(tiny_run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(rate_distortion_method, "MAX_PTQ_CANDIDATES", 2)
     file = tmp_path / "digits.sqz"
-    arguments = ["compress", str(tiny_run.folder), "-o", str(file), "--max-bytes", "900", "--max-drop", "0", "--epochs", "1"]
-    assert main([*arguments, "--minutes", "0.001"]) == 1
+    arguments = ["compress", str(tiny_run.folder), "-o", str(file), "--max-bytes", "900", "--max-drop", "0"]
+    assert main([*arguments, "--minutes", "0"]) == 1
     assert "target missed" in capsys.readouterr().err
     assert file.exists()
 
@@ -152,8 +209,7 @@ def test_class_names_are_shown_as_they_are(tmp_path, capsys):
         for number in range(30):
             pixels = np.random.default_rng(100 * label + number).integers(0, 256, (9, 9, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "all" / name / f"{number}.png")
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
-    assert main(["train", "--data", str(tmp_path / "all"), "--out", str(tmp_path / "run"), "--epochs", "1", *flags]) == 0
+    assert main(["train", "--data", str(tmp_path / "all"), "--out", str(tmp_path / "run"), "--epochs", "1", *flags(TINY)]) == 0
     assert main(["evaluate", str(tmp_path / "run")]) == 0
     assert "[cat]" in capsys.readouterr().out
 
