@@ -48,14 +48,15 @@ def test_no_two_public_classes_share_a_name():
 
 
 def test_test_files_mirror_source_files():
-    """Those of a room; what is of the product as a whole lies in `tests` itself."""
+    """Those of a room, `test_FILE.py` or `test_FILE_….py`; what is of the product as a whole lies in `tests` itself."""
     tests = SOURCE.parents[1] / "tests"
-    without = [
-        path.relative_to(tests).as_posix()
-        for path in tests.glob("*/**/test_*.py")
-        for mirrored in [SOURCE / path.relative_to(tests).with_name(path.stem.removeprefix("test_"))]
-        if not mirrored.is_dir() and not mirrored.with_suffix(".py").exists()
-    ]
+    without = []
+    for path in tests.glob("*/**/test_*.py"):
+        place = SOURCE / path.parent.relative_to(tests)
+        words = path.stem.removeprefix("test_").split("_")
+        names = ["_".join(words[:count]) for count in range(1, len(words) + 1)]
+        if not any((place / f"{name}.py").exists() or (place / name).is_dir() for name in names):
+            without.append(path.relative_to(tests).as_posix())
     assert without == []
 
 

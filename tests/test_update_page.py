@@ -2,7 +2,6 @@
 
 import os
 import re
-import runpy
 import shlex
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import pytest
 from squeezekit.cli import main
 from squeezekit.pretrained.files import model_path
 from tests.fixtures.changed_files import changed
+from tests.fixtures.commands import run_script
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,28 +30,24 @@ def without_numbers(line):
     return re.sub(r"[-+]?\d[\d,.]*%?", "N", re.sub(r"\b[0-9a-f]{8}\b", "KEY", line))
 
 
-def by_a_shell(command):
+def whole(command):
     """The exit code of a command; what it prints goes where this process prints."""
     return subprocess.run(["bash", "-c", command], check=False, stdin=subprocess.DEVNULL).returncode
 
 
-def here(command):
+def short(command):
     """The same in this process, but for the minute in which the next version is trained and compressed: one is made otherwise."""
     program, *arguments = shlex.split(command)
-    if arguments[0] == "train":
-        return 0
     if arguments[0] == "compress":
         Path(arguments[-1]).write_bytes(changed(model_path("digits-nano").read_bytes(), 0.001))
-        return 0
-    if program == "squeezekit":
+    elif program == "squeezekit" and arguments[0] != "train":
         return main(arguments)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", arguments)
-        runpy.run_path(arguments[0], run_name="__main__")
+    elif program == "python":
+        run_script(*arguments)
     return 0
 
 
-@pytest.mark.parametrize("run", [pytest.param(here, marks=pytest.mark.slow), pytest.param(by_a_shell, marks=pytest.mark.long)])
+@pytest.mark.parametrize("run", [pytest.param(short, marks=pytest.mark.slow), pytest.param(whole, marks=pytest.mark.long)])
 def test_the_transcript_is_what_happens(run, tmp_path, monkeypatch, capfd):
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)

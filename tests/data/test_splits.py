@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.model_selection import train_test_split
 
-from squeezekit.data.splits import chosen_for_test, split_training
+from squeezekit.data.splits import _generator, chosen_for_test, split_training
 from squeezekit.system.errors import SqueezekitError
 
 NAMES = tuple("abcdefgh")
@@ -115,3 +116,15 @@ def test_the_same_content_is_never_on_both_sides():
     assert tested
     assert trained
     assert not tested & trained
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_parts_are_those_of_scikit_learn(seed):
+    random = np.random.default_rng(seed)
+    classes, share = int(random.integers(2, 9)), float(random.choice([0.05, 0.1, 1 / 7, 0.33, 0.5]))
+    counts = random.integers(20, 60, classes)
+    labels = random.permutation(np.repeat(np.arange(classes), counts))
+    found = split_training(labels, classes="abcdefgh"[:classes], seed=seed, validation_share=share)
+    count = len(found.validation)
+    expected = train_test_split(np.arange(len(labels)), test_size=count, stratify=labels, random_state=_generator(seed))
+    assert [sorted(part) for part in expected] == [found.training.tolist(), found.validation.tolist()]

@@ -58,7 +58,7 @@ class Evaluation(Tabular):
 
     def plot(self) -> Figure:
         """The confusion matrix, in images."""
-        from squeezekit.training.confusion_figure import confusion_figure
+        from squeezekit.inference.confusion_figure import confusion_figure
 
         figure = confusion_figure(self.confusion, self.images.classes)
         figure.suptitle(f"accuracy {self.accuracy:.1%} of {len(self.images)} images")

@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from squeezekit.inference.confusion_figure import draw_confusion
 from squeezekit.networks.layer_table import Layer
 from squeezekit.reporting.document import Column, Plot, Table
 from squeezekit.reporting.localization import Language
-from squeezekit.training.confusion_figure import draw_confusion
 
 # A color that nothing else has stands for that of the text.
 INK = "#010203"

@@ -1,8 +1,12 @@
 """One drawing of a confusion matrix, with the labels of whoever asks for it."""
 
+import io
+import time
+
+import numpy as np
 from matplotlib.figure import Figure
 
-from squeezekit.training.confusion_figure import CLASSES_WITH_NAMES, CLASSES_WITH_NUMBERS, confusion_figure, draw_confusion
+from squeezekit.inference.confusion_figure import CLASSES_WITH_NAMES, CLASSES_WITH_NUMBERS, confusion_figure, draw_confusion
 
 
 def test_labels_and_numbers_are_those_that_are_given():
@@ -31,3 +35,11 @@ def test_many_classes_have_no_numbers_and_very_many_no_names():
         assert not axes.texts
         named = any(label.get_text() == "class 3" for label in axes.get_xticklabels())
         assert named == (count <= CLASSES_WITH_NAMES)
+
+
+def test_two_hundred_classes_are_drawn_in_seconds():
+    begin = time.process_time()
+    figure = confusion_figure(np.eye(200, dtype=np.int64), [f"class {number}" for number in range(200)])
+    figure.savefig(io.BytesIO(), format="png")
+    assert max(figure.get_size_inches()) <= 16
+    assert time.process_time() - begin < 10
