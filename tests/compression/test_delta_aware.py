@@ -8,6 +8,7 @@ from squeezekit.compression.compress import compress
 from squeezekit.modelfile.delta import apply_delta, delta_between
 from squeezekit.modelfile.sqz import read_sqz
 from squeezekit.pretrained.files import model_path
+from tests.fixtures.families import compressed_and_tuned
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +41,13 @@ def test_options_that_do_not_go_with_it(tuned, tiny_run, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet8", "xvel-tiniest"])
-def test_networks_of_other_families_too(name, tmp_path):
-    run = train("digits", out=tmp_path / "run", network=name, epochs=1, limit=150, test=False)
-    compress(run.folder, tmp_path / "old.sqz", epochs=1, rate_weight=0.01)
-    tuned = fine_tune(tmp_path / "old.sqz", "digits", out=tmp_path / "tuned", epochs=1, limit=150, test=False)
-    made = compress(tuned.folder, tmp_path / "new.sqz", delta_from=tmp_path / "old.sqz", max_drop=100, epochs=1, minutes=0)
-    delta = delta_between(*((tmp_path / f"{which}.sqz").read_bytes() for which in ("old", "new")))
+def test_networks_of_other_families_too(name, shared, tmp_path):
+    folder = shared(name, compressed_and_tuned(name))
+    old, new = folder / "old.sqz", tmp_path / "new.sqz"
+    made = compress(folder / "tuned", new, delta_from=old, max_drop=100, epochs=1, minutes=0)
+    delta = delta_between(old.read_bytes(), new.read_bytes())
     # The test accuracy comes to the file afterwards.
     assert len(delta) <= made.delta_bytes + 8 and len(delta) < 0.8 * made.bytes
-    assert evaluate(tmp_path / "new.sqz", "digits", "validation").accuracy == pytest.approx(made.stages[-1].accuracy, abs=1e-4)
+    assert evaluate(new, "digits", "validation").accuracy == pytest.approx(made.stages[-1].accuracy, abs=1e-4)
