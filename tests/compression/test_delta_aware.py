@@ -31,6 +31,7 @@ def test_the_delta_is_small_and_the_target_met(tuned, tiny_sqz, tmp_path):
             assert (part.scales == read_sqz(tiny_sqz).weights[name].scales).all()
 
 
+@pytest.mark.slow
 def test_options_that_do_not_go_with_it(tuned, tiny_run, tiny_sqz, tmp_path):
     with pytest.raises(SqueezekitError, match="--delta-from: leave out"):
         compress(tuned, tmp_path / "x.sqz", delta_from=tiny_sqz, max_bytes=5000)

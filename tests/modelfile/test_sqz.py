@@ -270,6 +270,7 @@ def digits_file(tiny_run, tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_a_file_serves_wherever_a_run_does(tiny_run, digits_file):
     for split in ("test", "validation"):
         assert evaluate(digits_file, "digits", split).accuracy == evaluate(tiny_run.folder, split=split).accuracy
