@@ -89,6 +89,7 @@ def test_the_activation_has_gradients_where_its_exponential_would_overflow(kind)
     assert x.grad[2:].tolist() == [1, 1]
 
 
+@pytest.mark.slow
 def test_gradients_in_bf16_are_those_in_fp32_nearly():
     check_bf16(accelerated=False)
 
