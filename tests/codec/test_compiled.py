@@ -83,6 +83,7 @@ def test_arrays_that_do_not_lie_in_one_piece_are_filled_all_the_same():
         code_integers(encoder(1000), new_integer_model(), values.astype(np.int32), 5)
 
 
+@pytest.mark.slow
 def test_numba_reads_and_writes_the_same_bytes():
     code = (
         "import sys; from pathlib import Path; from squeezekit.codec import compiled;"
@@ -96,6 +97,7 @@ def test_numba_reads_and_writes_the_same_bytes():
     assert done.returncode == 0 and done.stdout.split() == ["True"] * len(smallest), done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="ziglang is not installed")
 def test_what_is_shipped_is_what_the_source_gives(tmp_path):
     subprocess.run([sys.executable, ROOT / "scripts" / "build_coder.py", tmp_path], check=True)

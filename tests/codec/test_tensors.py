@@ -46,6 +46,7 @@ arrays = floats.flatmap(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=8), arrays, max_size=4))
 def test_any_arrays_come_back_bit_for_bit(tensors):

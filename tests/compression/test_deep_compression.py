@@ -3,6 +3,7 @@
 from collections import Counter
 
 import numpy as np
+import pytest
 
 from squeezekit.codec.huffman import coded_bytes
 from squeezekit.compression.compress import compress
@@ -21,6 +22,7 @@ def test_published_bytes_by_hand():
     assert published_bytes({"w": np.zeros((2, 2, 1, 1), np.float32)}) == 0
 
 
+@pytest.mark.slow
 def test_the_whole_way(tiny_run, tmp_path):
     found = compress(tiny_run.folder, tmp_path / "x.sqz", method="deep-compression", max_drop=30, epochs=1)
     file = read_sqz(tmp_path / "x.sqz")

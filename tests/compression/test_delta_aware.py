@@ -2,37 +2,39 @@
 
 import pytest
 
-from squeezekit import SqueezekitError, evaluate, fine_tune, train
+from squeezekit import SqueezekitError, evaluate, fine_tune
 from squeezekit.codec.encodings import Quantized
 from squeezekit.compression.compress import compress
 from squeezekit.modelfile.delta import apply_delta, delta_between
 from squeezekit.modelfile.sqz import read_sqz
-from squeezekit.pretrained.files import model_path
+from tests.fixtures.families import compressed_and_tuned
 
 
 @pytest.fixture(scope="module")
-def tuned(tmp_path_factory):
-    """A run that started from a pretrained network."""
-    folder = tmp_path_factory.mktemp("tuned") / "run"
-    return fine_tune("digits-nano", "digits", out=folder, recipe="modern", epochs=1, precision="fp32").folder
+def tuned(tiny_sqz, shared):
+    """A run that started from a file."""
+    options = {"epochs": 1, "limit": 400, "precision": "fp32", "learning_rate": 0.002}
+    return shared("tuned", lambda folder: fine_tune(tiny_sqz, "digits", out=folder, **options))
 
 
-def test_the_delta_is_small_and_the_target_met(tuned, tmp_path):
-    result = compress(tuned, tmp_path / "next.sqz", delta_from="digits-nano", max_drop=3)
-    old, new = model_path("digits-nano"), tmp_path / "next.sqz"
+@pytest.mark.slow
+def test_the_delta_is_small_and_the_target_met(tuned, tiny_sqz, tmp_path):
+    new = tmp_path / "next.sqz"
+    result = compress(tuned, new, delta_from=tiny_sqz, max_drop=3)
     assert result.met_target and result.validation.after >= result.validation.before - 0.03
-    delta = delta_between(old.read_bytes(), new.read_bytes())
-    assert apply_delta(old.read_bytes(), delta) == new.read_bytes()
+    delta = delta_between(tiny_sqz.read_bytes(), new.read_bytes())
+    assert apply_delta(tiny_sqz.read_bytes(), delta) == new.read_bytes()
     # The test accuracy is written into the file after the delta was measured.
     assert abs(len(delta) - result.delta_bytes) < 40 and len(delta) < 0.4 * result.bytes
     for name, part in read_sqz(new).weights.items():
         if isinstance(part, Quantized):
-            assert (part.scales == read_sqz(old).weights[name].scales).all()
+            assert (part.scales == read_sqz(tiny_sqz).weights[name].scales).all()
 
 
-def test_options_that_do_not_go_with_it(tuned, tiny_run, tmp_path):
+@pytest.mark.slow
+def test_options_that_do_not_go_with_it(tuned, tiny_run, tiny_sqz, tmp_path):
     with pytest.raises(SqueezekitError, match="--delta-from: leave out"):
-        compress(tuned, tmp_path / "x.sqz", delta_from="digits-nano", max_bytes=5000)
+        compress(tuned, tmp_path / "x.sqz", delta_from=tiny_sqz, max_bytes=5000)
     with pytest.raises(SqueezekitError, match="holds another network than the run"):
         compress(tiny_run.folder, tmp_path / "x.sqz", delta_from="digits-nano")
     with pytest.raises(SqueezekitError, match=r"none.sqz: does not exist"):
@@ -40,13 +42,13 @@ def test_options_that_do_not_go_with_it(tuned, tiny_run, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet8", "xvel-tiniest"])
-def test_networks_of_other_families_too(name, tmp_path):
-    run = train("digits", out=tmp_path / "run", network=name, epochs=1, limit=150, test=False)
-    compress(run.folder, tmp_path / "old.sqz", epochs=1, rate_weight=0.01)
-    tuned = fine_tune(tmp_path / "old.sqz", "digits", out=tmp_path / "tuned", epochs=1, limit=150, test=False)
-    made = compress(tuned.folder, tmp_path / "new.sqz", delta_from=tmp_path / "old.sqz", max_drop=100, epochs=1, minutes=0)
-    delta = delta_between(*((tmp_path / f"{which}.sqz").read_bytes() for which in ("old", "new")))
+def test_networks_of_other_families_too(name, shared, monkeypatch, tmp_path):
+    folder = compressed_and_tuned(name, shared, monkeypatch)
+    old, new = folder / "old.sqz", tmp_path / "new.sqz"
+    made = compress(folder / "tuned", new, delta_from=old, max_drop=100, epochs=1, minutes=0)
+    delta = delta_between(old.read_bytes(), new.read_bytes())
     # The test accuracy comes to the file afterwards.
     assert len(delta) <= made.delta_bytes + 8 and len(delta) < 0.8 * made.bytes
-    assert evaluate(tmp_path / "new.sqz", "digits", "validation").accuracy == pytest.approx(made.stages[-1].accuracy, abs=1e-4)
+    assert evaluate(new, "digits", "validation").accuracy == pytest.approx(made.stages[-1].accuracy, abs=1e-4)

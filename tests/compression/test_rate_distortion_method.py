@@ -23,6 +23,7 @@ def test_ptq_ends_where_no_weight_is_left():
     assert method.next_ptq(candidates) is None and method.next_round(candidates, []) is None
 
 
+@pytest.mark.slow
 def test_a_file_answers_as_the_quantized_network(tmp_path):
     run = train("digits", out=tmp_path / "run", batch_norm=True, epochs=2, test=False, **TINY)
     context = CompressionContext(run)

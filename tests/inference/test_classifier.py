@@ -22,7 +22,7 @@ def test_evaluation_agrees_with_the_summary(tiny_run):
 
 
 def test_classifier_answers_as_evaluation_does(tiny_run):
-    test = load_images("digits").test
+    test = load_images("digits", image_size=16).test
     classifier = Classifier.load(tiny_run.folder)
     predictions = classifier.classify(list(test.images[:50]))
     evaluation = evaluate(tiny_run.folder)

@@ -35,6 +35,7 @@ def test_grey_images_stay_grey():
         assert corrupted(images, kind, strengths[-1]).images.shape == images.images.shape
 
 
+@pytest.mark.slow
 def test_worse_pictures_are_recognised_less_well(tiny_run, capsys):
     rows = {(row.kind, row.strength): row for row in robustness(tiny_run.folder, limit=150)}
     assert rows["none", 0].images == 150 and len(rows) == 1 + sum(map(len, STRENGTHS.values()))

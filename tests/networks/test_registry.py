@@ -15,15 +15,21 @@ from squeezekit.networks.layer_table import layer_table
 from squeezekit.networks.named_layers import named_layers
 from squeezekit.networks.registry import NETWORKS
 from squeezekit.search.search import search
+from squeezekit.training.run_folder import Run
 from tests.fixtures.own_network import OwnConfig
 
-SMALL = {"limit": 300, "test": False}
+SMALL = {"limit": 300, "test": False, "precision": "fp32"}
 
 
 @pytest.fixture(scope="module")
-def own_run(tmp_path_factory):
-    out = tmp_path_factory.mktemp("own") / "run"
-    return squeezekit.train("digits", network="own-network", out=out, epochs=2, precision="fp32", **SMALL)
+def own(shared):
+    """A folder with `run`, trained, and `own.sqz`, quantized after training."""
+
+    def make(folder):
+        run = squeezekit.train("digits", network="own-network", out=folder / "run", epochs=2, image_size=16, **SMALL)
+        compress(run.folder, folder / "own.sqz", max_drop=100, minutes=0)
+
+    return shared("own", make)
 
 
 def test_it_is_listed_and_built():
@@ -47,33 +53,35 @@ def test_its_layers_are_found_with_their_normalization():
     assert found == {"conv1": network.norm1, "conv2": network.norm2, "conv3": None, "linear": None}
 
 
-def test_it_is_trained_compressed_evaluated_and_exported(own_run, tmp_path):
-    assert (own_run.config.network.name, own_run.config.network.channels) == ("own-network", 1)
-    made = compress(own_run.folder, tmp_path / "own.sqz", max_drop=100, minutes=0)
-    file = read_sqz(tmp_path / "own.sqz")
-    assert made.bytes < 6000 and file.self_check.difference(file.build(), file.network) < 1e-3
-    found = squeezekit.evaluate(tmp_path / "own.sqz", "digits", "validation")
-    assert found.accuracy == pytest.approx(made.stages[-1].accuracy, abs=1e-4)
-    export_onnx(tmp_path / "own.sqz", tmp_path / "own.onnx")
+@pytest.mark.slow
+def test_it_is_trained_compressed_evaluated_and_exported(own, tmp_path):
+    network = Run(own / "run").config.network
+    assert (network.name, network.channels) == ("own-network", 1)
+    file = read_sqz(own / "own.sqz")
+    assert (own / "own.sqz").stat().st_size < 6000 and file.self_check.difference(file.build(), file.network) < 1e-3
+    found = squeezekit.evaluate(own / "own.sqz", "digits", "validation")
+    assert found.accuracy == pytest.approx(file.stages[-1].accuracy, abs=1e-4)
+    export_onnx(own / "own.sqz", tmp_path / "own.onnx")
     same = squeezekit.evaluate(tmp_path / "own.onnx", "digits", "validation")
     assert same.accuracy == pytest.approx(found.accuracy, abs=1e-4)
     with pytest.raises(SqueezekitError, match=r"layer 'norm3' \(ChannelAffine\) has no integer form; export to ONNX instead"):
-        integer_plan(load_model(tmp_path / "own.sqz"), "digits")
+        integer_plan(load_model(own / "own.sqz"), "digits")
 
 
-def test_training_goes_on_from_its_run_and_from_its_file(own_run, tmp_path):
-    compress(own_run.folder, tmp_path / "own.sqz", max_drop=100, minutes=0)
-    for model in (own_run.folder, tmp_path / "own.sqz"):
-        on = squeezekit.fine_tune(model, "digits", out=tmp_path / f"on {model.suffix}", epochs=1, learning_rate=1e-5, **SMALL)
-        assert on.config.network.name == "own-network"
-        untrained = on.checkpoint()["progress"]["untrained_loss"]
-        assert untrained < 1.1 * own_run.summary["validation"]["loss"] + 0.1
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["run", "own.sqz"])
+def test_training_goes_on_from_its_run_and_from_its_file(own, tmp_path, model):
+    on = squeezekit.fine_tune(own / model, "digits", out=tmp_path / "on", epochs=1, learning_rate=1e-5, **SMALL)
+    assert on.config.network.name == "own-network"
+    untrained = on.checkpoint()["progress"]["untrained_loss"]
+    assert untrained < 1.1 * Run(own / "run").summary["validation"]["loss"] + 0.1
 
 
+@pytest.mark.slow
 def test_a_search_varies_its_fields(tmp_path):
     (tmp_path / "space.toml").write_text("[network]\nwidth = [4]\n")
     found = search("digits", tmp_path / "study", space=str(tmp_path / "space.toml"), network="own-network", sampler="grid",
-                   epochs=1, **SMALL)  # fmt: skip
+                   epochs=1, image_size=16, **SMALL)  # fmt: skip
     assert found.recommended == 0
 
 

@@ -36,10 +36,26 @@ def test_a_block_does_what_is_written():
         assert torch.allclose(block(x), expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", [ChannelNorm, FusedChannelNorm])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-def test_channels_are_normalised_pixel_by_pixel_with_torchs_gradients(dtype, kind):
+@pytest.fixture
+def kernels(compiled_kernels):
+    """Compiled kernels compute, until the test is over."""
     use_kernels()
+    yield
+    use_kernels(False)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_channels_are_normalised_pixel_by_pixel_with_torchs_gradients(dtype):
+    check_channel_norm(ChannelNorm, dtype)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_so_are_they_by_kernels(dtype, kernels):
+    check_channel_norm(FusedChannelNorm, dtype)
+
+
+def check_channel_norm(kind, dtype):
     torch.manual_seed(0)
     norm = kind(8).to(torch.float64 if dtype == torch.float64 else torch.float32)
     with torch.no_grad():
@@ -73,8 +89,17 @@ def test_the_activation_has_gradients_where_its_exponential_would_overflow(kind)
     assert x.grad[2:].tolist() == [1, 1]
 
 
-@pytest.mark.parametrize("accelerated", [False, True])
-def test_gradients_in_bf16_are_those_in_fp32_nearly(accelerated):
+@pytest.mark.slow
+def test_gradients_in_bf16_are_those_in_fp32_nearly():
+    check_bf16(accelerated=False)
+
+
+@pytest.mark.slow
+def test_so_are_those_of_kernels(kernels):
+    check_bf16(accelerated=True)
+
+
+def check_bf16(accelerated):
     torch.manual_seed(0)
     network = network_config("xvel-tiniest").build().to(memory_format=torch.channels_last)
     network = accelerate(network, kernels=True) if accelerated else network

@@ -113,8 +113,8 @@ class DeltaAwareMethod:
     @torch.no_grad()
     def _quantize(self, network: nn.Module, rate_weight: float) -> None:
         """Write rounded weights into the network, and biases that are corrected for them."""
-        nats_per_bit = rate_weight / weight_count(network)
         found = folded_layers(network)
+        nats_per_bit = rate_weight / weight_count(layer.module for layer in found)
         for layer, fisher in zip(found, self._fisher, strict=True):
             old = self._old_weight(layer.name)
             quantized = Quantized(delta_aware_round(layer.module.weight, old, fisher, nats_per_bit), old.scales)

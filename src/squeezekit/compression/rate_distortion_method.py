@@ -25,7 +25,7 @@ from squeezekit.quantization.post_training import quantize_weights
 from squeezekit.quantization.qat import QAT_RECIPE, QatOptimizer, QuantizedWeight
 from squeezekit.quantization.quantized_arrays import quantized_arrays
 from squeezekit.quantization.rate_control import RateControl
-from squeezekit.quantization.weight_layers import weight_count, weight_layers
+from squeezekit.quantization.weight_layers import weight_layers
 from squeezekit.training.optimizers import optimizer_for
 
 # PTQ begins with this rate weight. It doubles until far too much accuracy is lost; where more is lost than the target allows from
@@ -104,7 +104,7 @@ class RateDistortionMethod:
             network.load_state_dict(earlier.state["network"])
             fisher = fisher_information(network, weight_layers(network), context.calibration)
         weights = quantize_weights(network, fisher, rate_weight, context.calibration)
-        recipe, count = context.recipe(self.epochs, QAT_RECIPE), weight_count(network)
+        recipe, count = context.recipe(self.epochs, QAT_RECIPE), sum(each.weight.numel() for each in weights)
         network.to(device)
         optimizer = QatOptimizer(optimizer_for(network, recipe), [weight.to(device) for weight in weights])
         trainer = context.trainer(network, optimizer, recipe, distilled=True)

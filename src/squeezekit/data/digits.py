@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def load_digits(*, image_size: int = 32, channels: int = 1) -> ImageSource:
     check_shape(image_size, channels)
     small, labels, classes = _original()
     hashes = [hashlib.sha256(digit.tobytes()).digest() for digit in small]
-    enlarged = np.stack([read_image(digit, image_size, channels) for digit in small])
+    enlarged = _enlarged(image_size, channels)
     for_test = chosen_for_test(labels.tolist(), hashes)
 
     def part(rows: NDArray[np.int64]) -> ImageSet:
@@ -32,6 +33,13 @@ def load_digits(*, image_size: int = 32, channels: int = 1) -> ImageSource:
     return ImageSource("digits", part(np.flatnonzero(~for_test)), part(np.flatnonzero(for_test)))
 
 
+# Both are remembered: a search or a compression asks for the same digits many times.
+@lru_cache(maxsize=4)
+def _enlarged(image_size: int, channels: int) -> NDArray[np.uint8]:
+    return np.stack([read_image(digit, image_size, channels) for digit in _original()[0]])
+
+
+@lru_cache(maxsize=1)
 def _original() -> tuple[NDArray[np.uint8], NDArray[np.int64], tuple[str, ...]]:
     table = _table()
     pixels = np.rint(table[:, :-1].reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)

@@ -74,19 +74,18 @@ class SqzBuilder:
         numbers = sum(part.size for part in weights if part.ndim > 1)
         density = sum(int(np.count_nonzero(part)) for part in weights if part.ndim > 1) / numbers
         stage = Stage(name=name, bytes=0, density=round(density, 4), bits=0, accuracy=accuracy)
+        longest, spare = (_with_longest_accuracy(file), SPARE_BYTES) if self.tested else (file, 0)
         # Twice, since the size is part of what is written.
         for _ in range(2):
-            size = self._final_bytes(replace(file, stages=(*earlier, stage)))
+            size = len(replace(longest, stages=(*earlier, stage)).to_bytes()) + spare
             stage = stage.model_copy(update={"bytes": size, "bits": round(8 * size / numbers, 4)})
         return replace(file, stages=(*earlier, stage))
 
-    def _final_bytes(self, file: Sqz) -> int:
-        """An upper bound of the size with a test accuracy: that of the longest of some."""
-        if not self.tested:
-            return len(file.to_bytes())
-        samples = [file.with_accuracy("test", accuracy) for accuracy in SAMPLE_ACCURACIES]
-        longest = max(samples, key=lambda one: len(encode_json(one.provenance and one.provenance.model_dump(mode="json"))))
-        return len(longest.to_bytes()) + SPARE_BYTES
+
+def _with_longest_accuracy(file: Sqz) -> Sqz:
+    """The file with the test accuracy, of some, that takes the most bytes."""
+    samples = [file.with_accuracy("test", accuracy) for accuracy in SAMPLE_ACCURACIES]
+    return max(samples, key=lambda one: len(encode_json(one.provenance and one.provenance.model_dump(mode="json"))))
 
 
 def exact_logits(network: nn.Module, images: Batches, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -23,7 +23,7 @@ def quantize_weights(
     image's loss. Returns one `QuantizedWeight` for each layer, from which QAT can go on.
     """
     layers = weight_layers(network)
-    nats_per_bit = rate_weight / weight_count(network)
+    nats_per_bit = rate_weight / weight_count(layers)
     quantized = []
     for layer, information in zip(layers, fisher, strict=True):
         steps = grid_steps(information, nats_per_bit)

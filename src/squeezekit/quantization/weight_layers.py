@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from torch import nn
 
 from squeezekit.networks.named_layers import Weighted, named_layers
@@ -12,6 +14,6 @@ def weight_layers(network: nn.Module) -> list[Weighted]:
     return [layer.module for layer in named_layers(network)]
 
 
-def weight_count(network: nn.Module) -> int:
-    """How many weights these layers have, without biases."""
-    return sum(layer.weight.numel() for layer in weight_layers(network))
+def weight_count(layers: Iterable[Weighted]) -> int:
+    """How many weights layers have, without biases."""
+    return sum(layer.weight.numel() for layer in layers)

@@ -1,6 +1,6 @@
 """Files of version 1 as they were first written: every later squeezekit reads them, and writes the same bytes again.
 
-`python -m tests.modelfile.test_golden` writes what is missing; a file that is there is never written again.
+`python -m tests.test_golden_files` writes what is missing; a file that is there is never written again.
 """
 
 from dataclasses import replace
@@ -22,7 +22,7 @@ from squeezekit.quantization.qat import QuantizedWeight
 from squeezekit.quantization.quantized_arrays import quantized_arrays
 from squeezekit.quantization.weight_layers import weight_layers
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parent / "modelfile" / "golden"
 TENSORS, NETWORK = GOLDEN / "tensors-1.bin", GOLDEN / "network-1.sqz"
 DELTA = GOLDEN / "delta-1.sqd"
 # What came later in version 1: scales in finer steps.
