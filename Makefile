@@ -3,6 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export MPLBACKEND := Agg
+# Many processes import the same files: they are compiled once.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-quick test-long check clean
 
@@ -33,6 +35,8 @@ test-long: those before a release.
 PYTHON ?= python3
 BIN := .venv/bin
 export MPLBACKEND := Agg
+# Many processes import the same files: they are compiled once.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-quick test-long check clean
 

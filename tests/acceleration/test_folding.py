@@ -1,5 +1,7 @@
 """Batch normalization folded into convolutions, and made anew from images."""
 
+import copy
+
 import pytest
 import torch
 
@@ -8,15 +10,16 @@ from squeezekit.networks import network_config
 from squeezekit.networks.dropout import Dropout
 from squeezekit.networks.named_layers import named_layers
 
-FAMILY = {"batch_norm": True, "dropout": 0.0, "base_e": 32, "incr_e": 16}
+FAMILY = {"batch_norm": True, "dropout": 0.0, "base_e": 32, "incr_e": 16, "image_size": 16}
 OTHERS = ("resnet8", "resnet20", "mobilenetv2_050", "xvel-tiniest")
 
 
 GROWN = {"depthwise": 5, "gated": True, "bypass": "simple"}
 
 
-@pytest.fixture(params=["none", "simple", "complex", "grown", *OTHERS])
-def network(request):
+@pytest.fixture(scope="module", params=["none", "simple", "complex", "grown", *OTHERS])
+def lively(request):
+    """Networks with statistics of images."""
     torch.manual_seed(0)
     if request.param in OTHERS:
         network = network_config(request.param).build()
@@ -29,14 +32,19 @@ def network(request):
                 module.weight.uniform_(0.5 if request.param in OTHERS else -1.5, 1.5)
                 module.bias.normal_()
         for _ in range(5):
-            network.train()(torch.randn(16, 3, 32, 32))
+            network.train()(torch.randn(16, 3, 16, 16))
     return network.eval()
 
 
+@pytest.fixture
+def network(lively):
+    return copy.deepcopy(lively)
+
+
 def test_folded_and_unfolded_answer_alike(network):
-    images = torch.randn(8, 3, 32, 32)
+    images = torch.randn(8, 3, 16, 16)
     plain = folded(network)
-    again = unfolded(plain, torch.randn(32, 3, 32, 32))
+    again = unfolded(plain, torch.randn(32, 3, 16, 16))
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in plain.modules())
     assert [*again.state_dict()] == [*network.state_dict()]
     assert (network(images).std(0) > 0).all()
@@ -49,7 +57,7 @@ def test_a_file_finds_the_network_that_was_folded(network):
     shapes = [{name: tensor.shape for name, tensor in each.state_dict().items()} for each in (plain, built)]
     assert shapes[0] == shapes[1] and [*shapes[0]] == [*shapes[1]]
     built.load_state_dict(plain.state_dict())
-    images = torch.randn(4, 3, 32, 32)
+    images = torch.randn(4, 3, 16, 16)
     assert torch.equal(built.eval()(images), plain(images))
 
 
@@ -61,7 +69,7 @@ def test_named_layers_are_all_the_filters(network):
 
 
 def test_named_layers_come_in_the_order_in_which_they_compute(network):
-    called, images = [], torch.randn(2, 3, 32, 32)
+    called, images = [], torch.randn(2, 3, 16, 16)
     for layer in named_layers(network):
         layer.module.register_forward_hook(lambda module, *_: called.append(module))
     network(images)
@@ -74,14 +82,14 @@ def test_named_layers_come_in_the_order_in_which_they_compute(network):
 
 
 def test_filters_have_the_length_that_muon_gives_them(network):
-    again = unfolded(folded(network), torch.randn(32, 3, 32, 32))
+    again = unfolded(folded(network), torch.randn(32, 3, 16, 16))
     for module in again.modules():
         if isinstance(module, torch.nn.Conv2d) and module.bias is None:
             assert float(module.weight.detach().norm()) == pytest.approx(len(module.weight) ** 0.5, rel=1e-4)
 
 
 def test_statistics_are_those_of_the_images(network):
-    images = torch.randn(32, 3, 32, 32)
+    images = torch.randn(32, 3, 16, 16)
     again = unfolded(folded(network), images)
     in_use = again(images)
     again.train()

@@ -12,7 +12,7 @@ from squeezekit.acceleration.fused_ops import FusedBatchNorm, finished, finished
 from squeezekit.acceleration.pooling import MaxPool, averaged
 from squeezekit.networks.dropout import Dropout
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("kernels")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("kernels", "two_threads")]
 
 EXACT = {"rtol": 1e-10, "atol": 1e-12}
 
