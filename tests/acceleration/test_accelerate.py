@@ -1,8 +1,6 @@
 """An accelerated network is the plain one, faster."""
 
 import copy
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -134,18 +132,3 @@ def test_dropout_is_the_same_whether_accelerated_or_not():
         torch.manual_seed(5)
         answers.append(network(images))
     assert torch.allclose(*answers, **EXACT)
-
-
-SILENT = """
-import sys
-from squeezekit.networks import network_config
-assert "numba" not in sys.modules
-from squeezekit.acceleration.accelerate import accelerate
-from squeezekit.acceleration.fused_ops import FusedBatchNorm
-accelerate(network_config("resnet8").build(), kernels=False)
-assert "numba" not in sys.modules
-"""
-
-
-def test_numba_is_imported_by_those_who_use_kernels():
-    subprocess.run([sys.executable, "-c", SILENT], check=True)

@@ -236,7 +236,7 @@ def test_a_port_that_is_taken_is_named(tiny_run):
     assert torch.get_num_threads() == threads
 
 
-@pytest.mark.parametrize("examples", [pytest.param(15, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.parametrize("examples", [pytest.param(8, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.long)])
 def test_schemathesis_finds_nothing_against_the_description(examples, server, tmp_path):
     """Requests that fit the description and requests that do not, drawn by a program that reads it."""
     url = f"http://127.0.0.1:{server.port}/openapi.json"
