@@ -8,7 +8,9 @@ from tests.fixtures.tiny import SMALL
 TRAINED = f"""
 import sys
 from squeezekit import train
-train("digits", out=sys.argv[1], epochs=1, limit=200, precision="fp32", **{SMALL})
+for optimizer in ("muon", "sgd", "adam", "adamw"):
+    out = sys.argv[1] + optimizer
+    train("digits", out=out, optimizer=optimizer, epochs=1, limit=200, precision="fp32", test=False, **{SMALL})
 print(*(name for name in sys.argv[2:] if name in sys.modules))
 """
 NEEDLESS = ["torch._dynamo", "torch._inductor", "sklearn", "scipy", "matplotlib", "numba", "optuna", "onnx"]

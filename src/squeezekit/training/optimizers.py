@@ -42,10 +42,16 @@ def optimizer_for(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         say("no convolution stands before batch normalization: all weights learn by SGD")
     groups = _groups(parameters, recipe)
     if recipe.optimizer in ("sgd", "muon"):
-        return torch.optim.SGD(groups, momentum=recipe.momentum, nesterov=recipe.momentum > 0, fused=True)
-    adam = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+        return _light(torch.optim.SGD)(groups, momentum=recipe.momentum, nesterov=recipe.momentum > 0, fused=True)
+    adam = _light(torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW)
     # capturable: a recorded step counts on the GPU.
     return adam(groups, fused=True, capturable=parameters[0].is_cuda)
+
+
+def _light(optimizer: Any) -> Any:
+    """A class of torch's whose step does not import torch's compiler, only to break graphs that nobody traces."""
+    plain = getattr(optimizer.step, "__wrapped__", None)
+    return type(optimizer.__name__, (optimizer,), {"step": torch.no_grad()(plain)} if plain else {})
 
 
 def _keep_compiler_out() -> None:
