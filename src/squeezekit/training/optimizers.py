@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -48,10 +48,11 @@ def optimizer_for(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return adam(groups, fused=True, capturable=parameters[0].is_cuda)
 
 
-def _light(optimizer: Any) -> Any:
+def _light(optimizer: Any) -> Callable[..., torch.optim.Optimizer]:
     """A class of torch's whose step does not import torch's compiler, only to break graphs that nobody traces."""
     plain = getattr(optimizer.step, "__wrapped__", None)
-    return type(optimizer.__name__, (optimizer,), {"step": torch.no_grad()(plain)} if plain else {})
+    light: type[torch.optim.Optimizer] = type(optimizer.__name__, (optimizer,), {"step": torch.no_grad()(plain)} if plain else {})
+    return light
 
 
 def _keep_compiler_out() -> None:
