@@ -26,7 +26,7 @@ demo: .venv/ready
 
 # One process a core, each of one thread, since small networks leave a second one idle.
 test: .venv/ready
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m 'not long'
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal --durations 20 -m 'not long'
 
 test-quick: .venv/ready
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist worksteal -m 'not slow and not long'
