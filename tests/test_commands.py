@@ -132,6 +132,7 @@ def test_a_target_that_cannot_be_met(tiny_run, tmp_path, capsys, monkeypatch):
     assert file.exists()
 
 
+@pytest.mark.slow
 def test_describe(capsys):
     code, (table,) = run_json(capsys, "describe", "squeezenet1_0", "--compare", "alexnet")
     assert code == 0

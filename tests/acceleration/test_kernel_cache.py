@@ -84,6 +84,7 @@ def test_what_is_compiled_in_advance_is_all_that_training_needs_and_gives_the_sa
     assert subprocess.check_output([sys.executable, "-c", LOADED], cwd=root, text=True) == compiled_kernels
 
 
+@pytest.mark.slow
 def test_a_process_that_finds_them_compiled_ends_at_once(compiled_kernels):
     done = subprocess.run([sys.executable, "-m", "squeezekit.acceleration.compile_kernels"], check=True, capture_output=True)
     assert kernels_ready() and not done.stdout and not done.stderr

@@ -220,6 +220,7 @@ def test_cut_short(length):
         decode_stored_tensors(SAMPLE[:length])
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=500)
 @given(st.integers(0, len(SAMPLE) - 1), st.integers(1, 255))
 def test_flipped_bits_never_crash(position, flip):

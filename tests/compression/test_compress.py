@@ -166,6 +166,7 @@ def test_one_round_at_a_given_rate_weight_that_learns_from_another_run(tiny_run,
         compress(tiny_run.folder, tmp_path / "x.sqz", rate_weight=0.1, method="deep-compression")
 
 
+@pytest.mark.slow
 def test_ptq_ends_at_the_target_size(tiny_run, tmp_path):
     made = compress(tiny_run.folder, tmp_path / "x.sqz", max_bytes=3000, epochs=1, minutes=0)
     sizes = [each.bytes for each in made.candidates]

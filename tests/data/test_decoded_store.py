@@ -146,6 +146,7 @@ def test_the_cache_may_begin_with_a_tilde(monkeypatch, tmp_path):
     assert store.cache_folder() == tmp_path / "here"
 
 
+@pytest.mark.slow
 def test_one_process_waits_for_another_and_not_for_a_dead_one(tmp_path):
     program = f"""
 import sys, time

@@ -84,6 +84,7 @@ def test_a_child_that_dies_is_reported(tmp_path, write_pictures):
             child.decode(files)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc"), reason="looks for processes in /proc")  # noqa: PTH112
 def test_children_end_when_their_parent_is_killed():
     program = """

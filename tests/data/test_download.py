@@ -208,6 +208,7 @@ def test_a_slow_address_is_come_back_to_when_no_other_works(fetch):
     assert [path for path, _ in requests] == ["/a", "/b", "/a"]
 
 
+@pytest.mark.slow
 def test_when_all_are_slow_one_is_kept(fetch):
     ways = {path: slow(CONTENT, 30_000, 0.1) for path in ("/a", "/b")}
     assert [path for path, _ in fetch(ways, "/a", "/b")] == ["/a", "/b", "/a"]
@@ -249,6 +250,7 @@ def start(target, *addresses):
     return subprocess.Popen([sys.executable, "-c", PROGRAM, str(target), str(len(CONTENT)), MD5, *addresses])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_download_goes_on_where_it_was(kill, fetch):
     with serving({"/a": slow(CONTENT, 20_000, 0.4)}) as (address, _):
@@ -262,6 +264,7 @@ def test_a_killed_download_goes_on_where_it_was(kill, fetch):
     assert fetch({"/a": whole(CONTENT)}, "/a") == [("/a", f"bytes={arrived}-")]
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_fetch_once(fetch):
     with serving({"/a": slow(CONTENT, 40_000, 0.05)}) as (address, requests):
         processes = [start(fetch.target, address + "/a") for _ in range(2)]

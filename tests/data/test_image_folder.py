@@ -247,6 +247,7 @@ def test_train_may_be_the_name_of_a_class(pets, write_pictures):
     assert load_folder(pets).training.classes == ("cats", "dogs", "train")
 
 
+@pytest.mark.slow
 def test_a_killed_decode_leaves_a_cache_in_which_the_next_start_is_right(pets, fresh_cache):
     program = f"""
 import os, signal, time

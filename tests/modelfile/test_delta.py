@@ -61,6 +61,7 @@ def test_the_last_layer_alone(old):
     assert apply_delta(old, delta) == new and len(delta) < 0.04 * len(new)
 
 
+@pytest.mark.slow
 def test_scales_biases_and_sections_may_change_too(old):
     sqz, random = from_bytes(old), np.random.default_rng(0)
     weights = dict(sqz.weights)

@@ -25,6 +25,7 @@ def test_a_few_right_answers_make_no_certainty(images):
     assert 1 - probability == pytest.approx(1 / (images + 2), rel=0.01)
 
 
+@pytest.mark.slow
 def test_certain_answers_are_not_unsure():
     logits = torch.zeros(100_000, 5)
     logits[:, 0] = 1

@@ -13,6 +13,7 @@ from squeezekit.networks.squeezenet import Head
 from squeezekit.system.errors import SqueezekitError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "parameters", "macs"),
     [

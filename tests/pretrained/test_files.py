@@ -33,6 +33,7 @@ def test_every_promised_network_is_there_and_small_enough():
     assert sum(path.stat().st_size for path in FILES.iterdir()) < 1_500_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MOST_BYTES)
 def test_each_answers_as_it_did_when_it_was_made(name):
     found = inspect(model_path(name))
@@ -41,6 +42,7 @@ def test_each_answers_as_it_did_when_it_was_made(name):
     assert found.activation_ranges and found.probability_calibration
 
 
+@pytest.mark.slow
 def test_the_list_says_what_matters(capsys):
     assert main(["models", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
@@ -53,6 +55,7 @@ def test_the_list_says_what_matters(capsys):
     assert "cifar10-tiny" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_real_pictures_are_recognised(real_images):
     # As many pictures as one looks at: each class's first twenty of the test.
     classifier, right, count = Classifier.load("cifar10-nano"), 0, 0

@@ -21,6 +21,7 @@ def test_what_only_goes_together_is_nobodys():
     assert main_effects(points, ["a", "b"], [0, 1, 1, 0]) == pytest.approx({"a": 0, "b": 0})
 
 
+@pytest.mark.slow
 def test_elsewhere_a_forest_finds_which_field_matters():
     draw = random.Random(0)
     points = [{"rate": 10 ** draw.uniform(-4, -1), "width": draw.randrange(8), "gate": draw.choice("ab")} for _ in range(60)]

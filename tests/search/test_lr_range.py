@@ -23,6 +23,7 @@ def test_the_rate_rises_and_the_suggestion_lies_below_the_lowest_loss(tmp_path, 
     assert (tmp_path / "rate.svg").read_text().startswith("<?xml")
 
 
+@pytest.mark.slow
 def test_rates_that_teach_nothing_are_said():
     with pytest.raises(RunFailed, match="falls at no rate"):
         lr_range("digits", from_rate=1e-9, to_rate=1e-8, **TINY)

@@ -82,6 +82,7 @@ def test_built_in_spaces_hold_what_the_report_asks():
     assert set(BUILT_IN) == {"learning-rate", "classic", "regularization"}
 
 
+@pytest.mark.slow
 def test_fire_sizes_have_the_same_number_of_parameters():
     points = named_space("fire-size", "squeezenet-cifar").grid()
     counts = [sum(p.numel() for p in network_config("squeezenet-cifar", **point).build().parameters()) for point in points]

@@ -37,6 +37,7 @@ def test_another_plan_does_not_go_on_with_a_study(tmp_path):
         Study(other, store_in(tmp_path), "study")
 
 
+@pytest.mark.slow
 def test_images_may_lie_elsewhere_but_must_be_the_same(tmp_path):
     plan = plan_of(space_in(tmp_path), sampler="grid")
     Study(plan, store_in(tmp_path), "study")
@@ -99,6 +100,7 @@ def test_no_two_workers_take_the_same_trial(tmp_path):
     assert sorted(taken) == list(range(60))
 
 
+@pytest.mark.slow
 def test_a_worker_looks_at_its_images_once(tmp_path, monkeypatch):
     looks, load = [], sources.load_digits
     monkeypatch.setattr(sources, "load_digits", lambda **given: looks.append(given) or load(**given))
@@ -108,6 +110,7 @@ def test_a_worker_looks_at_its_images_once(tmp_path, monkeypatch):
     assert len(looks) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2"])
 def test_samplers_try_as_many_points_as_asked(tmp_path, sampler):
     text = "[recipe]\nlearning_rate = {low = 0.001, high = 0.1, log = true}\n[network]\nsqueeze_ratio = [0.25, 0.5]\n"

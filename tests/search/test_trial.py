@@ -15,6 +15,7 @@ def test_a_trial_that_diverges_or_cannot_be_is_a_row_with_its_reason(tmp_path):
     assert impossible.state == "failed" and "from 1 to depth" in impossible.reason
 
 
+@pytest.mark.slow
 def test_limits_are_checked_before_a_trial_trains(tmp_path):
     plan = plan_of(space_in(tmp_path), sampler="grid")
     sizes = [sizes_of(plan.config(point)) for point in plan.space_of_trials().grid()]

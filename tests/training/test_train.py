@@ -50,6 +50,7 @@ def test_tensorboard_shows_both_curves(tiny_run):
     assert any(tag.startswith("gradient norm/") for tag in events.Tags()["scalars"])
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_files_and_other_seeds_do_not(tmp_path):
     runs = [
         train("digits", out=tmp_path / n, epochs=1, seed=s, deterministic=True, **TINY) for n, s in (("a", 1), ("b", 1), ("c", 2))
@@ -58,6 +59,7 @@ def test_equal_seeds_give_equal_files_and_other_seeds_do_not(tmp_path):
     assert a == b != c
 
 
+@pytest.mark.slow
 def test_config_file_reruns_the_run(tiny_run, tmp_path):
     again = train(config=tiny_run.folder / "config.toml", out=tmp_path / "again")
     assert again.config == tiny_run.config
@@ -90,6 +92,7 @@ def test_a_diverging_run_fails_with_step_and_rate(tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_a_guessing_network_is_named(tmp_path, capfd):
     train("digits", out=tmp_path / "x", recipe="classic", learning_rate=1e-12, epochs=5, **TINY)
     assert capfd.readouterr().err.count("not learning") == 1
@@ -269,6 +272,7 @@ def test_networks_keep_their_own_image_size(tmp_path):
     assert run.config.network.image_size == 224
 
 
+@pytest.mark.slow
 def test_every_bypass_trains(tmp_path):
     for bypass in ("simple", "complex"):
         run = train("digits", out=tmp_path / bypass, bypass=bypass, epochs=3, **TINY)

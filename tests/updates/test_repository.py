@@ -154,6 +154,7 @@ def test_a_lost_key_is_replaced_as_well(two):
     assert update(str(two / "public"), two / "device").version == 2
 
 
+@pytest.mark.slow
 def test_a_rotation_killed_at_any_write_goes_on_for_devices(two, tmp_path):
     ended, number = False, 0
     while not ended:
@@ -177,6 +178,7 @@ def test_a_nightly_renewal_does_without_the_keys_in_the_drawer(one, tmp_path):
     assert update(str(one / "public"), one / "device").version == 1
 
 
+@pytest.mark.slow
 def test_a_device_follows_hundreds_of_roots(one):
     """Also from the first one."""
     repository = newest(one)

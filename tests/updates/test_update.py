@@ -67,6 +67,7 @@ def test_publishing_the_same_again_changes_no_version(two, versions):
     assert update(str(two / "public"), two / "device").by_delta
 
 
+@pytest.mark.slow
 def test_deltas_from_as_many_versions_as_asked(one, versions, tmp_path):
     for number in range(3):
         (tmp_path / "next.sqz").write_bytes(changed(versions.first.read_bytes(), 0.01, seed=number))
@@ -111,6 +112,7 @@ def test_dust_in_a_broken_download_is_fetched_again(two):
         assert update(address, two / "device").by_delta
 
 
+@pytest.mark.slow
 def test_a_model_that_fails_its_check_is_refused_once_and_for_all(two, versions):
     published(versions.unfit, two, check=False)
     device = two / "device"

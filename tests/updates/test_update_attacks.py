@@ -189,6 +189,7 @@ def drop_by_drop(request):
         pass
 
 
+@pytest.mark.slow
 def test_slow_data(two, refuses):
     timestamp, delta = two / "public" / "metadata" / "timestamp.json", targets_file(two, ".from-")
     for path, way in (

@@ -90,6 +90,7 @@ def _updated_until(number, repository, device):
     update(str(repository), device)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc to see what is synced")
 def test_a_disk_that_loses_what_was_not_synced(two, versions, tmp_path):
     device, log = two / "device", tmp_path / "log"
