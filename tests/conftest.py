@@ -1,6 +1,7 @@
 """What several tests need. What is expensive is made once, by whichever process comes first, for all that run tests."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,9 @@ def shared(tmp_path_factory):
         path, done = folder / name, folder / f"{name}.done"
         with one_at_a_time(folder / f"{name}.lock"):
             if not done.exists():
+                # What an attempt that failed has left.
+                shutil.rmtree(path, ignore_errors=True)
+                path.unlink(missing_ok=True)
                 make(path)
                 done.touch()
         return path

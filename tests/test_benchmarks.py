@@ -291,3 +291,11 @@ def test_calibration_on_a_few_images(in_this_process):
     certain, modest = benchmark("calibration", "digits-nano", "digits", "--images", 20, "--draws", 2)
     assert certain["labels"] == "certain" and modest["temperature"] > 2 * certain["temperature"]
     assert all(0 <= row["loss"] <= row["worst_loss"] < 1 and row["images"] == 20 for row in (certain, modest))
+
+
+@pytest.mark.slow
+def test_the_start_of_a_training_is_a_process_for_each_source():
+    source = BENCHMARKS.parent / "src"
+    one, summary = lines(sys.executable, BENCHMARKS / "training_start.py", source, "--recipes", "modern", "--rounds", "1")
+    assert one["source"] == summary["source"] == str(source) and one["round"] == 1
+    assert summary["median"] == summary["least"] == summary["most"] == one["seconds"] and one["processor"] > 0.5

@@ -8,6 +8,7 @@ from torch import nn
 
 from squeezekit.acceleration.accelerate import FORMS, accelerate
 from squeezekit.networks import network_config
+from tests.fixtures.gradients import check_gradients_in_bf16
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("kernels")]
 
@@ -132,3 +133,8 @@ def test_dropout_is_the_same_whether_accelerated_or_not():
         torch.manual_seed(5)
         answers.append(network(images))
     assert torch.allclose(*answers, **EXACT)
+
+
+def test_gradients_of_xvel_tiniest_in_bf16_are_those_in_fp32_nearly():
+    torch.manual_seed(0)
+    check_gradients_in_bf16(accelerate(network_config("xvel-tiniest").build(), kernels=True))

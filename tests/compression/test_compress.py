@@ -18,7 +18,7 @@ from squeezekit.modelfile.sqz import read_sqz
 from squeezekit.quantization.qat import QatOptimizer
 from squeezekit.training.interruption import Interrupted
 from squeezekit.training.run_folder import Run
-from tests.fixtures.families import compressed_and_tuned
+from tests.fixtures.families import WIDTHS, compressed_and_tuned
 from tests.fixtures.tiny import TINY
 
 
@@ -214,8 +214,9 @@ def test_fewer_bytes_than_a_file_can_have_are_a_missed_target(tiny_run, tmp_path
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet8", "mobilenetv2_050", "xvel-tiniest"])
-def test_networks_of_other_families_too(name, shared, monkeypatch):
-    folder = compressed_and_tuned(name, shared, monkeypatch)
+@WIDTHS
+def test_networks_of_other_families_too(name, width, shared, monkeypatch):
+    folder = compressed_and_tuned(name, width, shared, monkeypatch)
     path = folder / "old.sqz"
     file = read_sqz(path)
     assert path.stat().st_size < 0.35 * file.stages[0].bytes

@@ -7,7 +7,7 @@ from squeezekit.codec.encodings import Quantized
 from squeezekit.compression.compress import compress
 from squeezekit.modelfile.delta import apply_delta, delta_between
 from squeezekit.modelfile.sqz import read_sqz
-from tests.fixtures.families import compressed_and_tuned
+from tests.fixtures.families import WIDTHS, compressed_and_tuned
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +44,9 @@ def test_options_that_do_not_go_with_it(tuned, tiny_run, tiny_sqz, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet8", "xvel-tiniest"])
-def test_networks_of_other_families_too(name, shared, monkeypatch, tmp_path):
-    folder = compressed_and_tuned(name, shared, monkeypatch)
+@WIDTHS
+def test_networks_of_other_families_too(name, width, shared, monkeypatch, tmp_path):
+    folder = compressed_and_tuned(name, width, shared, monkeypatch)
     old, new = folder / "old.sqz", tmp_path / "new.sqz"
     made = compress(folder / "tuned", new, delta_from=old, max_drop=100, epochs=1, minutes=0)
     delta = delta_between(old.read_bytes(), new.read_bytes())

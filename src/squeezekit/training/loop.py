@@ -73,7 +73,7 @@ class Trainer:
         # Network and teacher, as they compute any batch and batches of the usual size.
         self._plain = self._usual = (self._replica, self._teacher)
         if fused and device.type == "cuda":
-            self._usual = (_fused(self._replica), teacher and _fused(teacher))
+            self._usual = (_fused(self._replica, deterministic), teacher and _fused(teacher, deterministic))
         self.recipe, self.training, self.validation = recipe, training, validation
         self.optimizer = optimizer or optimizer_for(self.network, recipe)
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
@@ -306,6 +306,8 @@ class Trainer:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16")
 
 
-def _fused(network: nn.Module) -> nn.Module:
-    fused: nn.Module = torch.compile(network, dynamic=False)  # type: ignore[assignment]
+def _fused(network: nn.Module, deterministic: bool) -> nn.Module:
+    # The compiler tries out forms by the clock unless it is told.
+    options: dict[str, str | int | bool | Callable[..., object]] | None = {"deterministic": True} if deterministic else None
+    fused: nn.Module = torch.compile(network, dynamic=False, options=options)  # type: ignore[assignment]
     return fused

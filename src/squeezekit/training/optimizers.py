@@ -49,7 +49,7 @@ def optimizer_for(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def _light(optimizer: Any) -> Callable[..., torch.optim.Optimizer]:
-    """A class of torch's whose step does not import torch's compiler, only to break graphs that nobody traces."""
+    """That class of torch's with a step that does not import torch's compiler, which torch's own does for those who trace it."""
     plain = getattr(optimizer.step, "__wrapped__", None)
     light: type[torch.optim.Optimizer] = type(optimizer.__name__, (optimizer,), {"step": torch.no_grad()(plain)} if plain else {})
     return light

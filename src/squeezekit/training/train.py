@@ -342,7 +342,7 @@ def _determinism(wanted: bool) -> Iterator[None]:
     if wanted:
         # What cuBLAS asks for.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        # As use_deterministic_algorithms, which imports torch's compiler, two seconds.
+        # What use_deterministic_algorithms does, without importing torch's compiler, which takes two seconds.
         torch.set_deterministic_debug_mode("error")
     # On a GPU, convolutions are tried out and the fastest kept.
     torch.backends.cudnn.benchmark = not (wanted or before)
