@@ -2,9 +2,10 @@
 
     python benchmarks/training_start.py SOURCE [SOURCE ...] [--recipes modern classic] [--rounds 5]
 
-Each SOURCE is the `src` folder of a checkout. The training is an epoch of 400 digits of 16 pixels by a network of two Fire modules,
-in a process of its own. One JSON line a measurement (seconds on the clock and of the processor), then one a source and recipe: median, least and most.
-The order of the sources turns round in every second round; a round before the first fills the caches.
+Each SOURCE is the `src` folder of a checkout. The training is an epoch of 400 digits of 16 pixels by a network of two Fire
+modules, in a process of its own. One JSON line a measurement (seconds on the clock, and of the processor), then one a source and
+recipe: median, least and most. The sources come in the other order in every second round; a round before the first fills the
+caches.
 """
 
 from __future__ import annotations
