@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from squeezekit.cli import renamed
 from squeezekit.cli.parser import Parser
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.shown_text import shown_lines
 from squeezekit.system.version import version
 
 GROUPS = {
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SqueezekitError as error:
         if debug:
             raise
-        print(f"squeezekit: {error}", file=sys.stderr)
+        print(shown_lines(f"squeezekit: {error}"), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("squeezekit: stopped", file=sys.stderr)
@@ -70,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             raise
         place = f"{error.filename}: " if error.filename else ""
-        print(f"squeezekit: {place}{error.strerror or error}; check path, permissions and free space", file=sys.stderr)
+        message = f"squeezekit: {place}{error.strerror or error}; check path, permissions and free space"
+        print(shown_lines(message), file=sys.stderr)
         return 1
 
 

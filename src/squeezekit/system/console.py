@@ -21,6 +21,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from squeezekit.system.shown_text import shown_lines
+
 # Seconds before a bar shows itself.
 PATIENCE = 0.5
 _silent: ContextVar[bool] = ContextVar("silent", default=False)
@@ -47,8 +49,8 @@ def silence() -> Iterator[None]:
 
 
 def say(message: str) -> None:
-    """One line to standard error, as it is."""
-    console().print(message, markup=False, emoji=False, soft_wrap=True)
+    """One line or several to standard error; what a terminal would obey is shown as an escape."""
+    console().print(shown_lines(message), markup=False, emoji=False, soft_wrap=True)
 
 
 class Advance(Protocol):
