@@ -28,6 +28,7 @@ from squeezekit.data.image_set import ImageSet
 from squeezekit.system import atomic_io
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.file_lock import one_at_a_time
+from squeezekit.system.paths import expanded
 
 # A running process writes many times a second: older ones were killed.
 ABANDONED_SECONDS = 3600
@@ -57,8 +58,19 @@ class Stored:
 
 
 def cache_folder() -> Path:
-    """Where decoded images and downloads are kept: SQUEEZEKIT_CACHE, or else the user's cache folder."""
-    return Path(os.environ.get("SQUEEZEKIT_CACHE") or platformdirs.user_cache_dir("squeezekit")).expanduser()
+    """Where decoded images and downloads are kept: SQUEEZEKIT_CACHE, or else the user's cache folder.
+
+    Raises SqueezekitError for a user without a home.
+    """
+    if given := os.environ.get("SQUEEZEKIT_CACHE"):
+        return expanded(given)
+    folder = expanded(platformdirs.user_cache_dir("squeezekit"))
+    if folder.parts[0] == "~":
+        raise SqueezekitError(
+            "this user has no home folder, where decoded pictures would be kept: set the environment variable "
+            "SQUEEZEKIT_CACHE to a folder"
+        )
+    return folder
 
 
 @contextmanager

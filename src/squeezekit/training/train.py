@@ -22,6 +22,7 @@ from squeezekit.data.splits import Split, split_training
 from squeezekit.networks.weights import read_weights, take_weights
 from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.paths import expanded
 from squeezekit.system.seeds import derived_seed
 from squeezekit.training.callbacks import (
     Callback,
@@ -84,12 +85,12 @@ def train(
     Diverged (a RunFailed) when the loss is no number any more, Interrupted after Ctrl-C.
     """
     if isinstance(init_from, str | Path):
-        init_from = Path(init_from).expanduser()
+        init_from = expanded(init_from)
     with joined() as processes:
         if data is not None:
             fields["data"] = data_name(data)
-        asked = TrainingRequest(network, recipe, Path(config).expanduser() if config else None, fields, init_from)
-        opened = _led(processes, lambda: _open(Path(out).expanduser() if out else None, asked, resume=resume))
+        asked = TrainingRequest(network, recipe, expanded(config) if config else None, fields, init_from)
+        opened = _led(processes, lambda: _open(expanded(out) if out else None, asked, resume=resume))
         run = opened.run
         if run.summary is not None:
             return run
