@@ -10,7 +10,6 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-
 # Bytes of an image that are compared before all of them.
 COMPARED_FIRST = 64
 
@@ -76,14 +75,14 @@ class ImageSet:
 class ImageSource:
     """A data set as it was loaded: `test` for the final test, `training` for everything else (validation included).
 
-    unreadable: paths of the images that were skipped. layout: where the parts come from, and what was left out, in words for people.
+    unreadable: paths of the images that were skipped. notes: what a person may not expect of the parts, and what was left out.
     """
 
     name: str
     training: ImageSet
     test: ImageSet
     unreadable: tuple[str, ...] = ()
-    layout: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def everything(self) -> ImageSet:
         """Training and test pictures as one set, copied."""
@@ -95,18 +94,31 @@ class ImageSource:
 
 def first_copies(images: NDArray[np.uint8]) -> NDArray[np.int64]:
     """For each image, uint8 [n, h, w, c], the index of the first one that has the same pixels: int64 [n]."""
+    first = np.arange(len(images), dtype=np.int64)
+    for indices in _alike(images).values():
+        seen: dict[bytes, int] = {}
+        for index in indices if len(indices) > 1 else ():
+            first[index] = seen.setdefault(hashlib.sha256(images[index].tobytes()).digest(), index)
+    return first
+
+
+def copies_in(images: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which of the images, uint8 [n, h, w, c], have the pixels of one of the `others`: bool [n]."""
+    known, found = _alike(others), np.zeros(len(images), dtype=np.bool_)
+    for some, indices in _alike(images).items():
+        pixels = {others[index].tobytes() for index in known.get(some, ())}
+        found[indices] = [images[index].tobytes() in pixels for index in indices]
+    return found
+
+
+def _alike(images: NDArray[np.uint8]) -> dict[bytes, list[int]]:
+    """The indices of images that agree in a few pixels, which tell most images apart, so that few are read whole."""
     rows = images.reshape(len(images), -1)
-    # A few pixels tell most images apart; only those that agree in them are read whole.
     some = np.ascontiguousarray(rows[:, :: max(rows.shape[1] // COMPARED_FIRST, 1)])
     alike: dict[bytes, list[int]] = {}
     for index, row in enumerate(some):
         alike.setdefault(row.tobytes(), []).append(index)
-    first = np.arange(len(images), dtype=np.int64)
-    for indices in alike.values():
-        seen: dict[bytes, int] = {}
-        for index in indices if len(indices) > 1 else ():
-            first[index] = seen.setdefault(hashlib.sha256(rows[index].tobytes()).digest(), index)
-    return first
+    return alike
 
 
 def content_fingerprint(classes: Sequence[str], labels: Iterable[int], hashes: Iterable[bytes]) -> str:

@@ -28,10 +28,10 @@ def split_images(
 ) -> Split:
     """Divide a training set into training and validation, every class in proportion, the same for the same seed.
 
-    Images with the same pixels stay on one side. A validation part that the source brings itself validates, and `validation_share`
-    is then ignored. `limit` first keeps that many images, again every class in proportion and by seed (a larger limit keeps all
-    that a smaller one kept). With `folds`, that many parts of equal size validate in turn instead: part `fold`, from 0, validates,
-    the others train; over all parts each image validates once.
+    Images with the same pixels stay on one side. A validation part that the source itself has validates, whatever
+    `validation_share` is. `limit` first keeps that many images, again every class in proportion and by seed (a larger limit keeps
+    all that a smaller one kept). With `folds`, that many parts of equal size validate in turn instead: part `fold`, from 0,
+    validates, the others train; over all parts each image validates once.
 
     Raises SqueezekitError when the share is not between 0 and 1, there is no such fold, or a class has too few different images
     for at least one to train with and one to validate with.
@@ -70,10 +70,8 @@ def split_training(
     different, group = _different(kept, copies)
     if len(different) < len(kept):
         _check_counts(labels[different], classes, validation_share)
-    if folds:
-        validates = _folded(labels[different], folds, fold, seed)
-    else:
-        validates = _stratified(labels[different], validation_share, seed)
+    ours = labels[different]
+    validates = _folded(ours, folds, fold, seed) if folds else _stratified(ours, validation_share, seed)
     return _sides(kept, validates[group])
 
 
@@ -106,7 +104,7 @@ def _check_counts(labels: NDArray[np.int64], classes: Sequence[str], share: floa
 
 
 def _different(kept: NDArray[np.int64], copies: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The first image of each group of identical ones, in the order of `kept`, and for each kept image the number of its group."""
+    """The first image of each group of identical ones, in the order of `kept`, and the number of each kept image's group."""
     _, first, group = np.unique(copies[kept], return_index=True, return_inverse=True)
     order = np.argsort(first)
     rank = np.empty(len(order), dtype=np.int64)
@@ -114,9 +112,7 @@ def _different(kept: NDArray[np.int64], copies: NDArray[np.int64]) -> tuple[NDAr
     return kept[first[order]], rank[group]
 
 
-def _as_given(
-    labels: NDArray[np.int64], given: int, *, classes: Sequence[str], seed: int, limit: int | None
-) -> Split:
+def _as_given(labels: NDArray[np.int64], given: int, *, classes: Sequence[str], seed: int, limit: int | None) -> Split:
     kept = _kept(labels, limit, classes, seed, 2)
     split = _sides(kept, kept >= len(labels) - given)
     for part, name in ((split.training, "training"), (split.validation, "validation")):
