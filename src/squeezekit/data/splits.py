@@ -124,9 +124,8 @@ def _as_given(images: ImageSet, seed: int, limit: int | None) -> Split:
     for part, name in ((split.training, "training"), (split.validation, "validation")):
         counts = np.bincount(images.labels[part], minlength=len(images.classes))
         if not counts.all():
-            raise SqueezekitError(
-                f"a limit of {limit} keeps no image of class '{images.classes[int(np.argmin(counts))]}' for {name}: raise the limit"
-            )
+            lacking = images.classes[int(np.argmin(counts))]
+            raise SqueezekitError(f"a limit of {limit} keeps no image of class '{lacking}' for {name}: raise the limit")
     return split
 
 
