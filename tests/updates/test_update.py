@@ -261,6 +261,9 @@ def test_where_there_is_no_repository(two):
 def test_no_larger_model_than_allowed(two):
     with pytest.raises(RunFailed, match="allow so many with --max-bytes"):
         update(str(two / "public"), two / "new", trust=root_of(two), max_bytes=1000)
+    for wrong in (0, -5, 1 << 40):
+        with pytest.raises(SqueezekitError, match="--max-bytes .*: give 1 to 67,108,864 bytes"):
+            update(str(two / "public"), two / "new", trust=root_of(two), max_bytes=wrong)
 
 
 def test_a_whole_file_half_fetched_is_cheaper_than_a_delta(two, versions):

@@ -38,7 +38,9 @@ WAIT = timedelta(days=1)
 MAX_REFUSED = 32
 # The model in use, the one before, and the one that both are replacing.
 MAX_KNOWN = 3
-MOST_BYTES = 1 << 30
+# Of a model, and of what is noted about them.
+MOST_BYTES = 1 << 26
+MOST_BYTES_OF_NOTES = 1 << 20
 KEPT_METADATA = ("snapshot.json", "targets.json", "timestamp.json")
 FILES = ("model.sqz", "previous.sqz", "state.json", "trusted.json")
 # Names that only this program gives: downloads, models on trial, and files that replace others.
@@ -99,7 +101,7 @@ class DeviceFolder:
 
     def data(self) -> bytes:
         """The bytes of the model in use; empty where there is none."""
-        return content_of(self.model)
+        return content_of(self.model, MOST_BYTES)
 
     def version(self) -> ModelVersion | None:
         """The version of the model in use; None where it is not known."""
@@ -147,7 +149,7 @@ class DeviceFolder:
 
     def go_back(self) -> None:
         """Use the previous model again, and refuse the one in use from now on; raises SqueezekitError where there is none."""
-        data, previous = self.data(), content_of(self.previous)
+        data, previous = self.data(), content_of(self.previous, MOST_BYTES)
         if not previous or data == previous:
             raise SqueezekitError(f"{self.folder}: has no version before the one in use")
         if data:
@@ -221,9 +223,9 @@ def _holds(refused: RefusedModel) -> bool:
     return refused.until is None or refused.until - WAIT <= clock.now() < refused.until
 
 
-def content_of(path: Path) -> bytes:
-    """The bytes of a file; none where there is none. Raises SqueezekitError for what is no file."""
-    return read_outside_bytes(path, MOST_BYTES) if os.path.lexists(path) else b""
+def content_of(path: Path, most_bytes: int = MOST_BYTES_OF_NOTES) -> bytes:
+    """The bytes of a file; none where there is none. Raises SqueezekitError for what is no file, or larger."""
+    return read_outside_bytes(path, most_bytes) if os.path.lexists(path) else b""
 
 
 def digest(data: bytes) -> str:

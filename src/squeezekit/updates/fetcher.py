@@ -47,10 +47,17 @@ APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) |
 
 @dataclass(frozen=True)
 class FetchLimits:
-    """A server that sends less than `min_rate` bytes/s over `window` seconds is given up; 9.6 kbit/s is 1,200 bytes/s."""
+    """A server that sends less than `min_rate` bytes/s over `window` seconds is given up; 9.6 kbit/s is 1,200 bytes/s.
+
+    Raises SqueezekitError for a rate that is none.
+    """
 
     min_rate: float = 100.0
     window: float = 30.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_rate < float("inf"):
+            raise SqueezekitError(f"--slowest {self.min_rate:g}: give 0 or more bytes/s")
 
 
 class Fetcher(FetcherInterface):

@@ -185,8 +185,9 @@ class Repository:
         return metadata.to_bytes(JSONSerializer(compact=True))
 
     def _due(self, signed: Any, role: str) -> bool:
+        """Whether it is half expired, or was signed for longer than anybody can ask for, by a clock that was wrong."""
         left: timedelta = signed.expires - clock.now()
-        return left < timedelta(days=self._days[role]) / 2
+        return not timedelta(days=self._days[role]) / 2 <= left <= timedelta(days=MOST_DAYS)
 
     def _check_clock(self) -> None:
         """Say where this clock or that of the last signing must be wrong; raises SqueezekitError where this one certainly is."""
@@ -194,7 +195,7 @@ class Repository:
         left = {role: (getattr(self, role).signed.expires - time).days for role in ROLES}
         most = max(left, key=left.__getitem__)
         if left[most] > MOST_DAYS:
-            wrong = f"{most} was signed for another {left[most]:,} days"
+            wrong = f"{most} is signed for another {left[most]:,} days, until keys renew signs it again"
         elif left["timestamp"] < -MOST_DAYS_LATE:
             wrong = f"timestamp has expired {-left['timestamp']:,} days ago"
         else:

@@ -26,6 +26,7 @@ from squeezekit.system.shown_text import shown
 from squeezekit.updates import clock
 from squeezekit.updates.device_folder import (
     KEPT_METADATA,
+    MOST_BYTES,
     DeviceFolder,
     ModelVersion,
     content_of,
@@ -110,6 +111,8 @@ def update(
     than `max_bytes` or a model that is unfit; the model in use is then the same as before.
     """
     whole, _ = channel_files(channel)
+    if not 1 <= max_bytes <= MOST_BYTES:
+        raise SqueezekitError(f"--max-bytes {max_bytes}: give 1 to {MOST_BYTES:,} bytes")
     base, root = base_address(repo), None if trust is None else _root(expanded(trust))
     folder = expanded(out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -308,7 +311,7 @@ def _fetched(base: str, fetcher: Fetcher, device: DeviceFolder, target: TargetFi
             with progress_bar(target.path, target.length, done=begin, in_bytes=True) as advance:
                 for count in fetcher.append(url, partial, target.length):
                     advance(count)
-        data = content_of(partial)
+        data = content_of(partial, MOST_BYTES)
         try:
             target.verify_length_and_hashes(data)
             return data
