@@ -17,6 +17,7 @@ def test_the_root_of_another_repository_is_never_replaced(one, versions):
     before = {path: path.read_bytes() for path in (one / "keys").iterdir()}
     with pytest.raises(SqueezekitError, match=r"root.json: is the root of another repository; give another folder with --keys"):
         Repository.create(one / "other", KeyRing([one / "keys"], [PASSPHRASE]))
+    assert not (one / "other").exists()
     assert {path: path.read_bytes() for path in (one / "keys").iterdir()} == before
     assert published(versions.second, one).version == 2
     # Nor by one that comes at the same time, nor through a link.
@@ -30,7 +31,9 @@ def test_the_root_of_another_repository_is_never_replaced(one, versions):
 
 def test_a_folder_that_everybody_may_change_is_refused(one):
     (one / "keys").chmod(0o777)
-    with pytest.raises(SqueezekitError, match=r"keys: everybody may write there \(mode 0777\); keys need chmod 700"):
+    with pytest.raises(
+        SqueezekitError, match=r"keys: everybody may write there \(mode 0777\); keep keys to yourself with chmod 700"
+    ):
         newest(one)
     (one / "keys").chmod(0o775)
     assert newest(one).renew()

@@ -1,16 +1,19 @@
 """Publish, fetch, verify, install; what a device pays, and what it keeps."""
 
+import errno
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 from datetime import timedelta
 
 import pytest
 
 import squeezekit.updates.device_folder as device_folder
 from squeezekit.system.errors import RunFailed, SqueezekitError
+from squeezekit.system.file_lock import one_at_a_time
 from squeezekit.updates import clock
 from squeezekit.updates.device_folder import DeviceFolder, digest
 from squeezekit.updates.self_check_process import Verdict, run_self_check
@@ -190,6 +193,30 @@ def test_a_check_that_could_not_be_made_is_no_verdict(two, monkeypatch, verdict)
     assert not DeviceFolder(two / "device").state.refused
     checked_here(monkeypatch)
     assert update(str(two / "public"), two / "device").version == 2
+
+
+def test_a_full_disk_is_said_and_forgotten(two, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for _ in range(3):
+        with monkeypatch.context() as patch, pytest.raises(RunFailed, match="device: no space is left there, .*goes on"):
+            patch.setattr(device_folder.atomic_io, "write_bytes", full)
+            update(str(two / "public"), two / "device")
+    assert update(str(two / "public"), two / "device").version == 2
+
+
+def test_a_second_update_waits_for_the_first(two):
+    """And finds its work done."""
+    results = []
+    second = threading.Thread(target=lambda: results.append(update(str(two / "public"), two / "device")))
+    with one_at_a_time(two / "device" / ".lock"):
+        second.start()
+        second.join(0.3)
+        assert second.is_alive() and not results
+    second.join(60)
+    assert results[0].version == 2
+    assert not update(str(two / "public"), two / "device").changed
 
 
 def test_a_check_out_of_time_is_no_verdict(two, monkeypatch):

@@ -6,6 +6,7 @@ Keys are Ed25519, files PKCS#8 in PEM, which the package `cryptography` and Open
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -126,7 +127,8 @@ def _check_ones_own(folder: Path) -> None:
     found = folder.stat()
     if found.st_mode & stat.S_IWOTH:
         mode = stat.S_IMODE(found.st_mode)
-        raise SqueezekitError(f"{folder}: everybody may write there (mode {mode:04o}); keys need chmod 700 {folder}")
+        repair = f"chmod 700 {shlex.quote(str(folder))}"
+        raise SqueezekitError(f"{folder}: everybody may write there (mode {mode:04o}); keep keys to yourself with {repair}")
     if found.st_uid not in (os.geteuid(), 0):
         raise SqueezekitError(f"{folder}: belongs to another user; keep keys in a folder of your own")
 

@@ -78,12 +78,13 @@ class Repository:
     ) -> Repository:
         """A new repository without files, and new keys for it; raises SqueezekitError where one exists."""
         clock.time_to_sign()
+        if not (folder / "metadata" / "1.root.json").exists():
+            key_ring.check_unused()
         for part in ("metadata", "targets", "channels"):
             (folder / part).mkdir(parents=True, exist_ok=True)
         with one_at_a_time(folder / LOCK):
             if (folder / "metadata" / "1.root.json").exists():
                 raise SqueezekitError(f"{folder}: is a repository already; give another folder, or rotate its keys")
-            key_ring.check_unused()
             quorums, days = {**dict.fromkeys(ROLES, Quorum()), **(quorums or {})}, {**DAYS, **(days or {})}
             root = Metadata(Root(expires=_in_days(days["root"]), consistent_snapshot=True))
             for role, quorum in quorums.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import re
 import shutil
@@ -53,6 +54,8 @@ COPY_PREFIX = ".metadata-"
 COPY = re.compile(rf"{re.escape(COPY_PREFIX)}[a-z0-9_]{{8}}")
 IN_COPY = re.compile(r"root_history|\d+\.root\.json|(root|snapshot|targets|timestamp)\.json|tmp[a-z0-9_]{8}")
 MOST_SHOWN = 200  # Characters of what a server says.
+# Of a disk, and of what one user may have of it.
+FULL = (errno.ENOSPC, errno.EDQUOT)
 # HTTP statuses that will not change; the whole file may be there although a delta is not.
 PERMANENT_STATUSES = (403, 404, 410, 416)
 
@@ -117,7 +120,7 @@ def update(
     folder = expanded(out)
     folder.mkdir(parents=True, exist_ok=True)
     refuse_links(folder)
-    with one_at_a_time(folder / ".lock"), _one_sentence_errors(repo):
+    with one_at_a_time(folder / ".lock"), _one_sentence_errors(repo, folder):
         device, fetcher = DeviceFolder(folder), Fetcher(limits)
         if retry_refused:
             device.update_state(refused=(), trying="", trials=0)
@@ -330,13 +333,17 @@ def _partial(device: DeviceFolder, target: TargetFile) -> Path:
 
 
 @contextmanager
-def _one_sentence_errors(repo: str) -> Iterator[None]:
-    """Turn each error of python-tuf into a RunFailed of one sentence."""
+def _one_sentence_errors(repo: str, folder: Path) -> Iterator[None]:
+    """Turn each error of python-tuf, and a full disk, into a RunFailed of one sentence."""
     try:
         yield
     except (exceptions.RepositoryError, exceptions.DownloadError) as error:
         sentence = next(text for kind, text in SENTENCES.items() if isinstance(error, kind))
         raise RunFailed(f"{repo}: {sentence.format(_brief(error), time=clock.shown_time(clock.now()))}") from error
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise RunFailed(f"{folder}: no space is left there, or in {tempfile.gettempdir()}; make room, and {_RESUMES}") from error
 
 
 def _brief(error: Exception) -> str:
