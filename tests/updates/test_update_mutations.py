@@ -36,7 +36,7 @@ TOKENS = (
 def test_deltas(versions):
     old = versions.first.read_bytes()
     delta = delta_between(old, versions.second.read_bytes())
-    assert findings(partial(apply_delta, old), [delta, old], count=1500) == []
+    assert findings(partial(apply_delta, old), [delta, old], count=600, seconds=30) == []
 
 
 @contextlib.contextmanager
@@ -82,8 +82,10 @@ def _signed(folder, content):
     repository = newest(folder)
     repository.targets.signed = signed
     try:
-        repository._commit("targets", bump=False)
-        repository._commit("snapshot")
+        with contextlib.suppress(OSError):
+            # A number too long for the name of a file.
+            repository._commit("targets", bump=False)
+            repository._commit("snapshot")
         update(str(folder / "public"), folder / "again")
     finally:
         for path in set(public.iterdir()) - set(kept):
