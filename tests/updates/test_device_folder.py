@@ -72,7 +72,6 @@ def test_a_link_in_the_place_of_a_download(two, monkeypatch):
     with pytest.raises(OSError, match="symbolic link"):
         update(str(two / "public"), two / "device")
     assert secret.read_bytes() == b"x"
-    monkeypatch.undo()
 
 
 @pytest.mark.parametrize("name", ["model.sqz", "state.json", "trusted.json", "metadata/timestamp.json"])

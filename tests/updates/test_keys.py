@@ -1,5 +1,6 @@
 """Folders of keys: whose they are, and what is there already."""
 
+import errno
 import os
 import shutil
 
@@ -76,3 +77,17 @@ def test_a_key_that_is_no_file_is_missing(one):
     os.mkfifo(path)
     with pytest.raises(SqueezekitError, match="1 more of the keys of timestamp must sign"):
         newest(one).renew()
+
+
+def test_a_full_disk_leaves_no_half_of_a_file(tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            Repository.create(tmp_path / "public", KeyRing([tmp_path / "keys"], [PASSPHRASE]))
+        with pytest.raises(OSError, match="No space left"):
+            KeyRing([tmp_path / "keys"], [PASSPHRASE]).keep_root(b"root")
+    assert not list((tmp_path / "keys").iterdir())
+    Repository.create(tmp_path / "public", KeyRing([tmp_path / "keys"], [PASSPHRASE]))

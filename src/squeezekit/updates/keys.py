@@ -136,6 +136,11 @@ def _check_ones_own(folder: Path) -> None:
 def _write_new(path: Path, content: bytes) -> None:
     """Write a file that only its owner may read; raises FileExistsError where the name is taken, be it by a link."""
     with os.fdopen(os.open(path, NEW_FILE, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException:
+            # A full disk leaves no half of a key, and no root that the next start would take for another repository's.
+            path.unlink()
+            raise
