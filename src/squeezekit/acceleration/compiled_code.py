@@ -4,6 +4,9 @@ numba itself believes its files: an empty one is an EOFError in every command, a
 each begins with the digest of the rest, what is not whole is made again, and a folder that cannot be written costs only time.
 """
 
+# numba's own functions say no types.
+# mypy: disable-error-code="no-untyped-call"
+
 from __future__ import annotations
 
 import hashlib
@@ -12,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from numba import njit
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, UserProvidedCacheLocator
@@ -38,7 +41,7 @@ def compiled(**options: Any) -> Callable[[Function], Function]:
     return compile_later
 
 
-class _Place(UserProvidedCacheLocator):  # type: ignore[misc]
+class _Place(UserProvidedCacheLocator):
     """Our folder, whether or not it can be written: another user may have filled it."""
 
     def __init__(self, function: Any, file: str) -> None:
@@ -50,11 +53,11 @@ class _Place(UserProvidedCacheLocator):  # type: ignore[misc]
         return cls(function, file)
 
 
-class _Overload(CompileResultCacheImpl):  # type: ignore[misc]
-    _locator_classes = (_Place,)
+class _Overload(CompileResultCacheImpl):
+    _locator_classes: ClassVar[list[type]] = [_Place]
 
 
-class _Kept(FunctionCache):  # type: ignore[misc]
+class _Kept(FunctionCache):
     """Saves what numba has compiled, and loads what is whole."""
 
     _impl_class = _Overload
@@ -70,7 +73,7 @@ class _Kept(FunctionCache):  # type: ignore[misc]
             super().save_overload(sig, data)
 
 
-class _CheckedFiles(IndexDataCacheFile):  # type: ignore[misc]
+class _CheckedFiles(IndexDataCacheFile):
     """An index, and a file for each signature, with a digest in front of each."""
 
     def _load_index(self) -> dict[Any, str]:

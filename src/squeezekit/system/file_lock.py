@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 @contextmanager
@@ -15,6 +16,7 @@ def one_at_a_time(path: Path) -> Iterator[None]:
 
     Another user may have made it: that it can be read is enough. Raises OSError where it can be neither made nor read.
     """
+    file: BinaryIO
     try:
         file = path.open("ab")
     except PermissionError:
