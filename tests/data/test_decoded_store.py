@@ -87,6 +87,22 @@ def test_a_damaged_store_is_not_opened_and_can_be_written_again(file, damage, fr
     assert (open_store("key")[0].training.images == pixels[:3]).all()
 
 
+@pytest.mark.parametrize("kind", ["a file", "a link to a folder", "a link to nothing"])
+def test_whatever_stands_in_the_place_of_a_store_is_replaced(kind, fresh_cache, tmp_path):
+    (fresh_cache / "decoded").mkdir(parents=True)
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "file").touch()
+    place = fresh_cache / "decoded" / "key"
+    if kind == "a file":
+        place.touch()
+    else:
+        place.symlink_to(tmp_path / ("kept" if kind == "a link to a folder" else "missing"))
+    assert open_store("key") is None
+    write()
+    assert open_store("key") and place.is_dir() and not place.is_symlink()
+    assert (tmp_path / "kept" / "file").exists()
+
+
 def test_a_store_that_is_not_there_is_not_said_to_be_damaged(capsys):
     assert open_store("key") is None
     assert capsys.readouterr().err == ""
@@ -142,6 +158,21 @@ def test_a_damaged_note_about_the_last_check_only_costs_another(content, fresh_c
     assert open_store("key")
 
 
+@pytest.mark.slow
+def test_a_user_without_a_home_works_with_what_needs_no_cache(pets):
+    """Once with the libraries as they are installed: in a container whose user has no entry in /etc/passwd."""
+    program = (
+        "from squeezekit.acceleration.kernel_cache import compile_in_background, kernels_ready\n"
+        "from squeezekit.data import load_images\n"
+        "compile_in_background()\nassert not kernels_ready()\nload_images('digits')\n"
+        f"try: load_images({str(pets)!r})\nexcept Exception as error: print(error)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name not in NO_CACHE}
+    command = [*as_another_user(), sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert "no home folder" in done.stdout and done.returncode == 0, done.stderr
+
+
 def test_others_may_read_a_store_as_the_mask_for_new_files_says(fresh_cache):
     before = os.umask(0o002)
     try:
@@ -153,6 +184,17 @@ def test_others_may_read_a_store_as_the_mask_for_new_files_says(fresh_cache):
         assert path.stat().st_mode & 0o777 == 0o775
     for path in (fresh_cache / "decoded" / "key").iterdir():
         assert path.stat().st_mode & 0o777 == 0o664
+
+
+NO_CACHE = ("HOME", "SQUEEZEKIT_CACHE", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR", "SQUEEZEKIT_KERNELS")
+
+
+def as_another_user():
+    """What to put in front of a command: a user who has no entry in /etc/passwd and none of root's rights."""
+    user = ["unshare", "--user", "--map-user=12345", "--map-group=12345"]
+    if not shutil.which("unshare") or subprocess.run([*user, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("needs user namespaces")
+    return user
 
 
 READING = """
@@ -169,9 +211,7 @@ for path in sys.argv[1:]:
 
 @pytest.mark.slow
 def test_a_cache_that_may_only_be_read_serves_whoever_needs_nothing_else(pets, tmp_path):
-    user = ["unshare", "--user", "--map-user=12345", "--map-group=12345"]
-    if not shutil.which("unshare") or subprocess.run([*user, "true"], check=False, capture_output=True).returncode:
-        pytest.skip("needs user namespaces")
+    user = as_another_user()
     folders = [pets, tmp_path / "copy", tmp_path / "other"]
     for copy in folders[1:]:
         shutil.copytree(pets, copy)
@@ -269,9 +309,14 @@ def test_a_listing_that_cannot_be_noted_is_no_error(fresh_cache):
     assert recall("listing") is None
 
 
-def test_a_user_without_a_home_is_told_which_variable_to_set(monkeypatch):
+def no_home(name):
+    raise RuntimeError(f"could not determine the home directory for '~/.cache/{name}'")
+
+
+@pytest.mark.parametrize("cache_of", [no_home, lambda name: f"~/.cache/{name}"], ids=["newer platformdirs", "older"])
+def test_a_user_without_a_home_is_told_which_variable_to_set(cache_of, monkeypatch):
     monkeypatch.delenv("SQUEEZEKIT_CACHE")
-    monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: f"~/.cache/{name}")
+    monkeypatch.setattr("platformdirs.user_cache_dir", cache_of)
     monkeypatch.setattr("os.path.expanduser", lambda path: path)
     with pytest.raises(SqueezekitError, match="no home folder.*SQUEEZEKIT_CACHE"):
         store.cache_folder()

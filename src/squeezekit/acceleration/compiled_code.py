@@ -54,7 +54,7 @@ class _Place(UserProvidedCacheLocator):
 
 
 class _Overload(CompileResultCacheImpl):
-    _locator_classes: ClassVar[list[type]] = [_Place]
+    _locator_classes: ClassVar[list[type[object]]] = [_Place]
 
 
 class _Kept(FunctionCache):

@@ -70,7 +70,11 @@ def cache_folder() -> Path:
     """
     if given := os.environ.get("SQUEEZEKIT_CACHE"):
         return expanded(given)
-    folder = expanded(platformdirs.user_cache_dir("squeezekit"))
+    try:
+        folder = expanded(platformdirs.user_cache_dir("squeezekit"))
+    except RuntimeError:
+        # Newer versions of platformdirs; older ones give the path as it would be written.
+        folder = Path("~")
     if folder.parts[0] == "~":
         raise SqueezekitError(
             "this user has no home folder, where decoded pictures would be kept: set the environment variable "
@@ -250,7 +254,7 @@ def writing_store(key: str, image_shape: tuple[int, int, int]) -> Iterator[Store
             with (aside / "images.npy").open("wb") as images:
                 yield StoreWriter(key, aside, images, image_shape)
                 _flush(images)
-            shutil.rmtree(decoded / key, ignore_errors=True)
+            _remove(decoded / key)
             aside.rename(decoded / key)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
@@ -268,6 +272,14 @@ def building(key: str) -> Iterator[None]:
             folder.mkdir(parents=True, exist_ok=True)
             held.enter_context(one_at_a_time(folder / key))
         yield
+
+
+def _remove(path: Path) -> None:
+    """Whatever stands in the place of a store; what cannot be removed shows when that place is taken."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _flush(file: BinaryIO) -> None:
