@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 from numba import njit
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, UserProvidedCacheLocator
@@ -54,7 +54,7 @@ class _Place(UserProvidedCacheLocator):
 
 
 class _Overload(CompileResultCacheImpl):
-    _locator_classes: ClassVar[list[type[object]]] = [_Place]
+    _locator_classes: list[type[object]] = [_Place]  # noqa: RUF012 (as the class above it says)
 
 
 class _Kept(FunctionCache):
