@@ -31,14 +31,14 @@ ENDINGS = ("set", "data", "dataset", "images", "split")
 
 
 @dataclass(frozen=True)
-class Layout:
+class FolderLayout:
     """Where the class folders are: in `parts`, or where there are none in the data folder itself. others: folders left out."""
 
     parts: dict[Part, Path]
     others: tuple[str, ...] = ()
 
 
-def find_layout(folder: Path) -> Layout:
+def find_layout(folder: Path) -> FolderLayout:
     """The parts of a data folder; raises SqueezekitError for one that can be understood in two ways, OSError."""
     folders: dict[Part, Path] = {}
     flat: list[str] = []
@@ -54,7 +54,7 @@ def find_layout(folder: Path) -> Layout:
         else:
             folders[part] = folder / name
     _check(folder, names, folders, flat)
-    return Layout(folders, tuple(name for name in names if folder / name not in folders.values()) if folders else ())
+    return FolderLayout(folders, tuple(name for name in names if folder / name not in folders.values()) if folders else ())
 
 
 def holds_runs(folder: str | Path) -> bool:

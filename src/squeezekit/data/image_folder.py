@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from squeezekit.data.class_names import characters, class_name, mirrored_pair
 from squeezekit.data.decoded_store import StoreContents, Stored, building, key_of, open_store, recall, remember, writing_store
 from squeezekit.data.decoding import decode_files, hash_files
-from squeezekit.data.folder_layout import Layout, Part, find_layout, holds_runs
+from squeezekit.data.folder_layout import FolderLayout, Part, find_layout, holds_runs
 from squeezekit.data.image_file import IMAGE_SUFFIXES, RULE_VERSION, check_shape
 from squeezekit.data.image_set import ImageSource, content_fingerprint, copies_in
 from squeezekit.data.picture_files import LeftOut, PictureFiles, is_run, lines_about, list_pictures, passed_over
@@ -92,7 +92,7 @@ def _list(folder: Path) -> _Listing:
         raise SqueezekitError(f"{error.filename} cannot be listed ({error.strerror}): check its permissions") from error
 
 
-def _list_parts(folder: Path, layout: Layout) -> _Listing:
+def _list_parts(folder: Path, layout: FolderLayout) -> _Listing:
     listings = {part: _list_classes(place, folder) for part, place in sorted(layout.parts.items())}
     training = listings[Part.TRAINING]
     for part, listing in listings.items():
