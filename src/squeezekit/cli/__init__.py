@@ -12,7 +12,7 @@ from squeezekit.cli import renamed
 from squeezekit.cli.parser import Parser
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.shown_text import shown_lines
-from squeezekit.system.standard_streams import prepare_standard_streams
+from squeezekit.system.standard_streams import drop_unwritable_output, prepare_standard_streams
 from squeezekit.system.version import version
 
 GROUPS = {
@@ -53,12 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in given
     prepare_standard_streams()
     try:
-        renamed.check(given)
-        settings = vars(_parser(given).parse_args(given))
-        run = settings.pop("run")
-        for name in ("command", "debug"):
-            settings.pop(name, None)
-        return int(run(**settings))
+        return _run(given)
     except SqueezekitError as error:
         if debug:
             raise
@@ -68,14 +63,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("squeezekit: stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:
+        drop_unwritable_output()
         return 1
     except OSError as error:
+        drop_unwritable_output()
         if debug:
             raise
         place = f"{error.filename}: " if error.filename else ""
         message = f"squeezekit: {place}{error.strerror or error}; check path, permissions and free space"
         print(shown_lines(message), file=sys.stderr)
         return 1
+
+
+def _run(given: Sequence[str]) -> int:
+    """A command, until all that it prints is written."""
+    try:
+        renamed.check(given)
+        settings = vars(_parser(given).parse_args(given))
+        run = settings.pop("run")
+        for name in ("command", "debug"):
+            settings.pop(name, None)
+        return int(run(**settings))
+    finally:
+        sys.stdout.flush()
 
 
 def _parser(given: Sequence[str]) -> Parser:

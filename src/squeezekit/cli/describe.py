@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv as csvlib
-import io
 from typing import Any
 
 from squeezekit.cli.parser import Parser
@@ -13,6 +11,7 @@ from squeezekit.networks.layer_table import LayerTable, Shape, layer_table
 from squeezekit.networks.registry import NETWORKS, network_config
 from squeezekit.networks.squeezenet import SqueezeNetConfig
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.spreadsheet import csv_text
 from squeezekit.system.standard_output import show, show_json, show_table
 
 
@@ -85,13 +84,11 @@ def _print_table(table: LayerTable) -> None:
 
 
 def _print_csv(table: LayerTable) -> None:
-    text = io.StringIO()
-    writer = csvlib.writer(text, lineterminator="\n")
-    writer.writerow(("layer", "type", "input", "output", "parameters", "macs", "activation_bytes", "remark"))
+    rows: list[tuple[object, ...]] = [("layer", "type", "input", "output", "parameters", "macs", "activation_bytes", "remark")]
     for row in table.layers:
         shapes = (_text(row.input), _text(row.output))
-        writer.writerow((row.layer, row.type, *shapes, row.parameters, row.macs, row.activation_bytes, row.remark))
-    for line in text.getvalue().splitlines():
+        rows.append((row.layer, row.type, *shapes, row.parameters, row.macs, row.activation_bytes, row.remark))
+    for line in csv_text(rows).splitlines():
         show(line)
 
 

@@ -7,6 +7,8 @@ import shutil
 import textwrap
 from typing import Any, NoReturn
 
+from squeezekit.system.shown_text import shown
+
 WIDEST = 100
 MODEL = "a run folder, a .sqz or .onnx file, or a pretrained model (squeezekit models lists them)"
 
@@ -37,7 +39,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit code 2."""
-        self.exit(2, f"squeezekit: {message}; see {self.prog} --help\n")
+        self.exit(2, f"squeezekit: {shown(message)}; see {self.prog} --help\n")
 
     def explain(self, *examples: str, usage: str, notes: str = "") -> None:
         """What help begins with beside the summary, and what it ends with."""
