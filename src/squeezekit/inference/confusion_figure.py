@@ -16,6 +16,8 @@ from squeezekit.system.figures import NotebookFigure, drawn_names, folded_name
 CLASSES_WITH_NUMBERS, CLASSES_WITH_NAMES = 25, 60
 # Width of a letter and height of a line in inches, and where a name is broken if its cell has room for another line.
 LETTER, LINE, LINE_LENGTH = 0.085, 0.17, 24
+# Inches above the matrix.
+TITLE = 0.4
 RIGHT, WRONG = "#1f77b4", "#c43c39"
 
 
@@ -27,7 +29,7 @@ def confusion_figure(confusion: ArrayLike, classes: Sequence[str]) -> Figure:
     # Margins by the length of names: to have them found (layout="constrained") takes as long as drawing.
     longest = max(len(line) for name in names for line in name.split("\n")) if count <= CLASSES_WITH_NAMES else 0
     margin = 0.7 + LETTER * longest
-    whole = side + margin + 0.1
+    whole = side + margin + TITLE
     figure = NotebookFigure(figsize=(whole, whole))
     draw_confusion(figure.add_axes((margin / whole, margin / whole, side / whole, side / whole)), confusion, names)
     return figure

@@ -61,7 +61,7 @@ class Evaluation(Tabular):
         from squeezekit.inference.confusion_figure import confusion_figure
 
         figure = confusion_figure(self.confusion, self.images.classes)
-        figure.suptitle(f"accuracy {self.accuracy:.1%} of {len(self.images)} images")
+        figure.axes[0].set_title(f"accuracy {self.accuracy:.1%} of {len(self.images)} images")
         return figure
 
     def _shown(self) -> Row:

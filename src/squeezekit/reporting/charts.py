@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from squeezekit.inference.confusion_figure import draw_confusion, folded_names
+from squeezekit.inference.confusion_figure import CLASSES_WITH_NUMBERS, draw_confusion, folded_names
 from squeezekit.networks.layer_table import Layer
 from squeezekit.reporting.document import Column, Plot, Table
 from squeezekit.reporting.localization import Language
@@ -40,8 +40,8 @@ STYLE: dict[Any, Any] = {
     "legend.framealpha": 0.0,
     "savefig.facecolor": "none",
 }
-# Inches of a cell of a confusion matrix and of a letter, and the longest name in a drawing.
-CELL, LETTER, MOST_LETTERS = 0.42, 0.075, 60
+# Inches of a drawing, of a cell of a confusion matrix and of a letter, and the longest name in a drawing.
+WIDTH, CELL, LETTER, MOST_LETTERS = 7.2, 0.42, 0.075, 60
 Row = Mapping[str, Any]
 
 
@@ -167,16 +167,19 @@ def pareto(rows: Sequence[Row], front: Sequence[int], size: str, recommended: in
 
 def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], language: Language) -> Plot:
     """The confusion matrix, and its counts as a table; the drawing may end a long name with "…", the table does not."""
-    names = folded_names([_short(name) for name in classes], CELL)
+    many = len(classes) > CLASSES_WITH_NUMBERS
+    most = MOST_LETTERS // 2 if len(classes) > 12 else MOST_LETTERS
+    names = folded_names([_short(name, most) for name in classes], 4.5 / len(classes))
+    margin = 1 + LETTER * max(len(line) for name in names for line in name.split("\n"))
 
     def draw(axis: Axes) -> None:
         labels = {"predicted": language.text("predicted class"), "actual": language.text("true class")}
         draw_confusion(axis, matrix, names, **labels, number=language.integer)
+        axis.tick_params(labelsize=7 if many else 9)
 
     columns = [Column(language.text("true class")), *(Column(name, "integer") for name in classes)]
     rows = [[name, *row] for name, row in zip(classes, matrix, strict=True)]
-    longest = max(len(line) for name in names for line in name.split("\n"))
-    height = min(1 + LETTER * longest + CELL * len(classes), 12)
+    height = margin + min(CELL * len(classes), WIDTH - margin)
     return _plot("confusion", language.text("confusion"), draw, columns, rows, language, height=height, grid=False, ticks=False)
 
 
@@ -230,10 +233,10 @@ def _order(value: Any) -> tuple[int, Any]:
     return (0, value) if isinstance(value, int | float) else (1, str(value))
 
 
-def _short(name: str) -> str:
+def _short(name: str, most: int = MOST_LETTERS) -> str:
     """A name from outside, for a drawing."""
     name = shown(name)
-    return name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…"
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def _plot(
@@ -249,7 +252,7 @@ def _plot(
     ticks: bool = True,
 ) -> Plot:
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(7.2, height), layout="constrained")
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
         axis = figure.subplots()
         draw(axis)
         if grid:

@@ -41,8 +41,8 @@ def write_report(
 ) -> Path:
     """Write the page about these folders to `out`, its tables and plots to the folder `assets` as well; returns `out`.
 
-    Raises SqueezekitError for a folder that holds no finished run, search or cross-validation; with `left_out` that is called with
-    the reason instead, as long as another folder can be reported.
+    Raises SqueezekitError for a folder that holds no finished run, search or cross-validation; `left_out`, if given, is called
+    with the reason instead, as long as another folder can be reported.
     """
     out, words = Path(out).expanduser(), Language(language)
     parts = _parts([Path(folder).expanduser() for folder in folders], words, left_out)

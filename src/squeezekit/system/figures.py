@@ -29,8 +29,13 @@ def drawn_names(names: Sequence[str]) -> list[str]:
 
 
 def folded_name(name: str, columns: int) -> str:
-    """A name on as many lines of `columns` characters as it needs."""
-    return "\n".join(name[start : start + columns] for start in range(0, len(name), columns)) or name
+    """A name on lines of at most `columns` characters, broken behind a sign between words where there is one."""
+    lines = []
+    while len(name) > columns:
+        cut = max(name.rfind(sign, columns // 2, columns) for sign in " _-") + 1 or columns
+        lines.append(name[:cut])
+        name = name[cut:]
+    return "\n".join([*lines, name])
 
 
 def curves_figure(history: Sequence[Mapping[str, float]]) -> Figure:

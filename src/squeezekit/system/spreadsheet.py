@@ -13,7 +13,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def csv_text(rows: Iterable[Sequence[object]]) -> str:
-    """Rows as CSV, numbers unrounded; text that would be a formula gets an apostrophe in front, control characters are escapes."""
+    """Rows as CSV, numbers unrounded; an apostrophe stands before what would be a formula, control characters are escapes."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([_cell(value) for value in row] for row in rows)
     return text.getvalue()
