@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import re
 import sys
 from collections.abc import Sequence
 
@@ -69,7 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         drop_unwritable_output()
         if debug:
             raise
-        place = f"{error.filename}: " if error.filename else ""
+        # A file is written aside first, under a name that tells nobody anything.
+        place = re.sub(r"\.([^/]+)\.\d+\.partial\b", r"\1", f"{error.filename}: ") if error.filename else ""
         message = f"squeezekit: {place}{error.strerror or error}; check path, permissions and free space"
         print(shown_lines(message), file=sys.stderr)
         return 1

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from squeezekit.cli.parser import Parser
 from squeezekit.system.console import say
-from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.errors import RunFailed, SqueezekitError
 from squeezekit.system.standard_output import show, show_json, show_table
 
 
@@ -41,12 +42,18 @@ def run(*, model: str, json: bool = False, pictures: str | None = None, robustne
     if robustness and options.get("split") == "validation":
         raise SqueezekitError("--robustness measures test images; leave out --split validation")
     evaluation = sk.evaluate(model, **options)
-    if pictures:
-        _draw(evaluation, Path(pictures).expanduser())
     corrupted = on_corrupted(model, options.get("data")) if robustness else []
     if json:
         show_json(evaluation.as_json() | ({"robustness": [vars(each) for each in corrupted]} if corrupted else {}))
-        return 0
+    else:
+        _print(evaluation, corrupted)
+    # What is drawn or not, the numbers have been printed.
+    if pictures:
+        _draw(evaluation, Path(pictures).expanduser())
+    return 0
+
+
+def _print(evaluation: Any, corrupted: Sequence[Any]) -> None:
     shares = ("precision", "recall", "f1")
     rows = [[name, *(f"{row[share]:.3f}" for share in shares), str(row["images"])] for name, row in evaluation.per_class.items()]
     show_table(["class", *shares, "images"], rows, folds=["class"])
@@ -57,12 +64,18 @@ def run(*, model: str, json: bool = False, pictures: str | None = None, robustne
     )
     for each in corrupted:
         show(f"{each.kind:<10} {each.strength:>5g}  accuracy {each.accuracy:.2%} of {each.images} images")
-    return 0
 
 
 def _draw(evaluation: Any, folder: Path) -> None:
-    from squeezekit.reporting.figures import draw_confusion, draw_mistakes
+    from squeezekit.reporting.figures import draw_confusion, draw_mistakes, drawn_here
 
-    folder.mkdir(parents=True, exist_ok=True)
-    drawn = [draw_confusion(evaluation, folder / "confusion.png"), draw_mistakes(evaluation, folder / "mistakes.png")]
-    say("pictures in " + ", ".join(str(path) for path in drawn))
+    drawn = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, draw in (("confusion.png", draw_confusion), ("mistakes.png", draw_mistakes)):
+            if not drawn_here(folder / name):
+                raise RunFailed(f"{folder / name}: is a file that evaluate has not made; choose another folder for --pictures")
+            drawn.append(str(draw(evaluation, folder / name)))
+    except OSError as error:
+        raise RunFailed(f"{folder}: no pictures can be written there ({error.strerror}); choose another --pictures") from None
+    say("pictures in " + ", ".join(drawn))

@@ -25,14 +25,17 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(*, json: bool = False, **options: Any) -> int:
-    """Write the report, print where it is."""
+    """Write the report, print where it is; 1 when a folder had to be left out."""
     from squeezekit.reporting.report import write_report
 
-    page = write_report(**options)
+    problems: list[str] = []
+    page = write_report(**options, left_out=problems.append)
     size = page.stat().st_size
     if json:
         show_json({"file": str(page), "bytes": size})
     else:
         show(f"{page}: {size:,} bytes")
         say("open it in a browser")
-    return 0
+    for problem in problems:
+        say(f"left out: {problem}")
+    return 1 if problems else 0
