@@ -101,7 +101,7 @@ def heat_map(cells: Mapping[tuple[Any, Any], float], first: str, second: str, ep
             depth = (loss - low) / ((high - low) or 1)
             axis.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor=COLORS[0], alpha=0.75 - 0.7 * depth, edgecolor="none"))
             axis.text(j, i, language.number(loss, 4), ha="center", va="center")
-        axis.set(xlim=(-0.5, len(across) - 0.5), ylim=(-0.5, len(down) - 0.5), xlabel=_short(second), ylabel=_short(first))
+        axis.set(xlim=(-0.5, len(across) - 0.5), ylim=(-0.5, len(down) - 0.5), xlabel=_short(second), ylabel=_short(first, 30))
         axis.set_xticks(range(len(across)), [_short(language.shown(value)) for value in across])
         axis.set_yticks(range(len(down)), [_short(language.shown(value)) for value in down])
 
