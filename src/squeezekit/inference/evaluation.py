@@ -123,9 +123,7 @@ def own_images(model: Model, data: Data | None, *, or_others: bool = False) -> I
         raise SqueezekitError(f"{model.name}: holds no images; name them with --data")
     source = load_images(name, image_size=config.image_size, channels=config.channels)
     if source.training.classes != model.classes:
-        raise SqueezekitError(
-            f"{source.name}: {_difference(model.classes, source.training.classes)}; give its own --data"
-        )
+        raise SqueezekitError(f"{source.name}: {_difference(model.classes, source.training.classes)}; give its own --data")
     if _fingerprints(source) != model.fingerprints and not or_others:
         advice = "use --split test" if data else "name them with --data to measure their test part all the same"
         raise SqueezekitError(f"{source.name}: no longer the images that {model.name} was made from; {advice}")

@@ -105,7 +105,7 @@ def heat_map(cells: Mapping[tuple[Any, Any], float], first: str, second: str, ep
         axis.set_xticks(range(len(across)), [_short(language.shown(value)) for value in across])
         axis.set_yticks(range(len(down)), [_short(language.shown(value)) for value in down])
 
-    caption = language.text("heat plot", epoch=epoch, first=first, second=second)
+    caption = language.text("heat plot", epoch=epoch, first=_short(first), second=_short(second))
     columns = [Column(first), Column(second), Column(language.text("validation loss"), "loss")]
     rows = [[x, y, loss] for (x, y), loss in sorted(cells.items(), key=lambda cell: (_order(cell[0][0]), _order(cell[0][1])))]
     return _plot("heat", caption, draw, columns, rows, language, grid=False, ticks=False)
