@@ -62,11 +62,12 @@ def _parts(folders: Sequence[Path], language: Language, left_out: Callable[[str]
             if left_out is None:
                 raise
             problems.append(error)
-    if not parts:
-        raise problems[0]
+    refused = None if parts else problems.pop(0)
     for problem in problems:
         assert left_out is not None
         left_out(str(problem))
+    if refused:
+        raise refused
     return parts
 
 
