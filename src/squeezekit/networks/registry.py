@@ -108,4 +108,5 @@ def first_problem(error: ValidationError) -> str:
     """The first thing that pydantic found wrong, as half a sentence."""
     problem = error.errors()[0]
     place = ".".join(str(part) for part in problem["loc"])
-    return f"{place}: {problem['msg'].removeprefix('Value error, ')}" if place else problem["msg"]
+    text = problem["msg"].removeprefix("Value error, ")
+    return f"{place}: {text}" if place else text

@@ -28,7 +28,7 @@ from squeezekit.system.version import version
 # Control characters, signs that turn the direction of writing, and what no encoding can write.
 UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 # What values of another kind than those that were written end in.
-DAMAGE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, StopIteration)
+DAMAGE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, StopIteration, EOFError)
 Part = tuple[str, list[ReportSection]]
 
 
