@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from PIL import Image
 
 from squeezekit.cli import main
@@ -16,6 +17,7 @@ def test_numbers_are_printed_whatever_becomes_of_the_pictures(tiny_run, tmp_path
         assert str(tmp_path / "file") in printed.err and "partial" not in printed.err and len(printed.err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_file_that_evaluate_has_not_made_stays(tiny_run, tmp_path, capsys):
     drawn = tmp_path / "pictures"
     for _ in range(2):
