@@ -9,6 +9,7 @@ from typing import Any
 from squeezekit.cli.parser import Parser
 from squeezekit.system.console import say
 from squeezekit.system.errors import RunFailed, SqueezekitError
+from squeezekit.system.paths import expanded
 from squeezekit.system.standard_output import show, show_json, show_table
 
 
@@ -49,7 +50,7 @@ def run(*, model: str, json: bool = False, pictures: str | None = None, robustne
         _print(evaluation, corrupted)
     # What is drawn or not, the numbers have been printed.
     if pictures:
-        _draw(evaluation, Path(pictures).expanduser())
+        _draw(evaluation, expanded(pictures))
     return 0
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 from squeezekit.cli.parser import Parser
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.paths import expanded
 
 
 def add_arguments(parser: Parser) -> None:
@@ -24,7 +24,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(*, folder: str, port: int = 6006) -> int:
     """Become TensorBoard, on the loopback address only."""
-    place = Path(folder).expanduser()
+    place = expanded(folder)
     if not place.is_dir():
         raise SqueezekitError(f"{folder}: not a folder; give a run folder, or a folder of them")
     # Without -P, a file tensorboard.py in the current folder would run instead.

@@ -22,6 +22,7 @@ from squeezekit.reporting.svg import in_color, with_prefix
 from squeezekit.system import atomic_io
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.outside_files import read_outside_text
+from squeezekit.system.paths import expanded
 from squeezekit.system.shown_text import shown
 from squeezekit.system.version import version
 
@@ -44,11 +45,11 @@ def write_report(
     Raises SqueezekitError for a folder that holds no finished run, search or cross-validation; `left_out`, if given, is called
     with the reason instead, as long as another folder can be reported.
     """
-    out, words = Path(out).expanduser(), Language(language)
-    parts = _parts([Path(folder).expanduser() for folder in folders], words, left_out)
+    out, words = expanded(out), Language(language)
+    parts = _parts([expanded(folder) for folder in folders], words, left_out)
     atomic_io.write_text(out, _page(parts, words))
     if assets:
-        _write_assets(parts, Path(assets).expanduser())
+        _write_assets(parts, expanded(assets))
     return out
 
 
