@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from squeezekit.system.shown_text import shown
+from squeezekit.system.valid_json import as_json
 
 # A column that may be folded is never narrower on a terminal.
 LEAST_OF_A_FOLDED_COLUMN = 16
@@ -20,7 +19,7 @@ def show(text: str) -> None:
 
 def show_json(value: Any) -> None:
     """A result for programs, as JSON on one line; a number that JSON does not have, such as NaN, is null."""
-    print(json.dumps(_finite(value), allow_nan=False))
+    print(as_json(value))
 
 
 def show_table(
@@ -47,11 +46,3 @@ def show_table(
         table.add_row(*map(Text, row))
     # Rich would cut columns that are together wider than the terminal.
     Console(highlight=False, width=max(width, console.width) if console.is_terminal else width).print(table, crop=False)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _finite(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
