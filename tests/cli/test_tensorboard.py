@@ -2,6 +2,8 @@
 
 import os
 
+import pytest
+
 from squeezekit.cli import main
 
 
@@ -10,8 +12,14 @@ def test_it_becomes_the_installed_tensorboard_on_this_machine_alone(tmp_path, mo
     (tmp_path / "tensorboard.py").write_text("raise SystemExit('foreign code')")
     monkeypatch.chdir(tmp_path)
     ran = []
-    monkeypatch.setattr(os, "execv", lambda program, arguments: ran.append(arguments) or 0)
-    main(["tensorboard", "--port", "7007", "--", "-run of $x"])
+
+    def becomes(program, arguments):
+        ran.append(arguments)
+        raise SystemExit(0)
+
+    monkeypatch.setattr(os, "execv", becomes)
+    with pytest.raises(SystemExit):
+        main(["tensorboard", "--port", "7007", "--", "-run of $x"])
     ((_, *options),) = ran
     # -P: nothing of the current folder is imported.
     assert options == ["-P", "-m", "tensorboard.main", f"--logdir={tmp_path}/-run of $x", "--port=7007", "--host=127.0.0.1"]

@@ -3,10 +3,13 @@
 import io
 import json
 import math
+import re
+from pathlib import Path
 
 import pytest
 from rich import console as rich_console
 
+import squeezekit.cli
 from squeezekit.system.standard_output import show, show_json, show_table
 
 LONG = "Tomato___Spider_mites_Two-spotted_spider_mite_on_lower_leaf"
@@ -63,3 +66,11 @@ def test_a_table_without_rows_and_columns_that_stand_at_the_right(capsys):
     show_table(("name", "bytes"), [("a", "1"), ("b", "1,000")], numbers=["bytes"])
     text = capsys.readouterr().out
     assert "precision" in text and "│ a    │     1 │" in text
+
+
+def test_every_command_prints_through_here():
+    """No other file of a command writes to standard output."""
+    for path in Path(squeezekit.cli.__file__).parent.glob("*.py"):
+        prints = re.findall(r"(?<![\w.])print\(.*", path.read_text(encoding="utf-8"))
+        assert all("file=sys.stderr" in line for line in prints), path
+        assert not re.search(r"sys\.stdout\.write|json\.dumps|rich", path.read_text(encoding="utf-8")), path

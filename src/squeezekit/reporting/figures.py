@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
 
 from squeezekit.inference.evaluation import Evaluation
 from squeezekit.system import atomic_io
+from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.figures import drawn_names, folded_name, rates_figure, sizes_figure
+from squeezekit.system.outside_files import read_outside_bytes
 from squeezekit.training.run_folder import Run
 
 # Who has drawn a picture, as it says itself.
 MAKER = "squeezekit"
+# No drawing of ours is larger.
+MOST_BYTES = 64 * 2**20
 
 
 def draw_curves(run_folder: Path) -> Path:
@@ -61,12 +65,12 @@ def draw_rates(rates: Sequence[float], losses: Sequence[float], suggested: float
 
 def drawn_here(path: Path) -> bool:
     """Whether a drawing may take that place: there is none yet, or one of ours."""
-    try:
-        with Image.open(path) as picture:
-            return picture.info.get("Software") == MAKER
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return True
-    except (OSError, ValueError):
+    try:
+        # The first chunks of a PNG say who made it.
+        return f"Software\0{MAKER}".encode() in read_outside_bytes(path, MOST_BYTES)[:200]
+    except SqueezekitError:
         return False
 
 
