@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from squeezekit.cli.parser import Parser
@@ -40,7 +41,7 @@ def sqz_file(model: str) -> Path:
 
     path = model_path(model)
     if path.is_dir():
-        raise SqueezekitError(f"{model}: is a folder; write its .sqz file with squeezekit compress {model} -o FILE")
+        raise SqueezekitError(f"{model}: is a folder; write its .sqz file with squeezekit compress {quote(model)} -o FILE")
     if path.suffix == ".onnx":
         raise SqueezekitError(f"{model}: is an ONNX file; give the .sqz file that it was exported from")
     return path

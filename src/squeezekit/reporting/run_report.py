@@ -37,7 +37,7 @@ class RunReport:
     def __init__(self, folder: Path, language: Language, test: Mapping[str, float] | None = None) -> None:
         run = Run(folder)
         if run.summary is None:
-            raise SqueezekitError(f"{run.folder}: is not finished; go on with squeezekit train --resume --out {run.folder}")
+            raise SqueezekitError(f"{run.folder}: is not finished; go on with {run.resume_command}")
         self.run, self.language, self.summary = run, language, run.summary
         self.test = test or run.summary.get("test")
         self.table: LayerTable = layer_table(run.config.network)
