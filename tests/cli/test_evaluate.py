@@ -1,6 +1,9 @@
 """`evaluate`: numbers first, pictures that replace only its own."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from PIL import Image
@@ -30,3 +33,13 @@ def test_a_file_that_evaluate_has_not_made_stays(tiny_run, tmp_path, capsys):
         printed = capsys.readouterr()
         assert json.loads(printed.out)["images"] > 0 and "that evaluate has not made" in printed.err
         assert (drawn / "confusion.png").read_bytes() == content
+
+
+@pytest.mark.slow
+def test_without_a_home_no_library_has_a_say(tiny_run, tmp_path):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "MPL"))}
+    environment |= {"HOME": str(tmp_path / "file" / "home"), "PYTHONWARNINGS": "default"}
+    (tmp_path / "file").touch()
+    command = [sys.executable, "-m", "squeezekit", "evaluate", str(tiny_run.folder), "--pictures", str(tmp_path / "drawn")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0 and not any(word in done.stderr.lower() for word in ("matplotlib", "warning")), done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import logging
 import re
 import sys
 from collections.abc import Sequence
@@ -53,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     prepare_standard_streams()
+    # Where there is no home, it says at length that its cache is elsewhere.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
         return _run(given)
     except SqueezekitError as error:

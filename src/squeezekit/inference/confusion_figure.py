@@ -1,4 +1,4 @@
-"""The drawing of a confusion matrix, for TensorBoard, `evaluate` and reports."""
+"""The drawing of a confusion matrix, for `evaluate` and reports."""
 
 from __future__ import annotations
 
