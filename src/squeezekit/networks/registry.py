@@ -108,5 +108,4 @@ def first_problem(error: ValidationError) -> str:
     """The first thing that pydantic found wrong, as half a sentence."""
     problem = error.errors()[0]
     place = ".".join(str(part) for part in problem["loc"])
-    text = problem["msg"].removeprefix("Value error, ")
-    return f"{place}: {text}" if place else text
+    return f"{place}: {problem['msg'].removeprefix('Value error, ')}" if place else problem["msg"]
