@@ -1,6 +1,7 @@
 """The commands as scripts use them."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -200,6 +201,42 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tiny_run, tmp_path, caps
     (tmp_path / "file").touch()
     assert main(["evaluate", str(tiny_run.folder), "--pictures", str(tmp_path / "file")]) == 1
     assert str(tmp_path / "file") in capsys.readouterr().err
+
+
+def test_a_message_has_the_name_of_the_file_not_of_what_was_written_aside(monkeypatch, capsys):
+    def fails(**_):
+        raise OSError(28, "No space left on device", "/out/.page.html.4711.partial")
+
+    monkeypatch.setattr("squeezekit.cli.models.run", fails)
+    assert main(["models"]) == 1
+    assert "squeezekit: /out/page.html: No space left on device" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("arguments", [["models"], ["models", "--json"], ["--help"], ["inspect", "digits-nano"]])
+def test_output_that_cannot_be_written_is_one_sentence(arguments):
+    command = [sys.executable, "-m", "squeezekit", *arguments]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": ""})
+    assert done.returncode == 1 and done.stderr.startswith("squeezekit: No space left") and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_every_command_shows_itself_on_a_terminal_that_is_not_utf8(encoding):
+    code = """
+import contextlib, sys
+from squeezekit.cli import COMMANDS, main
+for name in COMMANDS:
+    with contextlib.suppress(SystemExit):
+        main([name, "--help-all"])
+sys.exit(main(["describe", "nano"]) or main(["inspect", "digits-nano"]) or main(["models", "--json"]))
+"""
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert b"--rate-weight \\u03bb" in done.stdout and json.loads(done.stdout.splitlines()[-1])
 
 
 def test_class_names_are_shown_as_they_are(tmp_path, capsys):

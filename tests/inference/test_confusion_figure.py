@@ -2,6 +2,7 @@
 
 import io
 import time
+import warnings
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -43,3 +44,18 @@ def test_two_hundred_classes_are_drawn_in_seconds():
     figure.savefig(io.BytesIO(), format="png")
     assert max(figure.get_size_inches()) <= 16
     assert time.process_time() - begin < 10
+
+
+def test_long_and_foreign_names_are_whole_without_a_warning():
+    names = ["Tomato___Spider_mites_Two-spotted_spider_mite_on_lower_leaf", "猫", "$\\frac{$", "b" * 255]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = confusion_figure(np.eye(4, dtype=np.int64), names)
+        figure.savefig(io.BytesIO(), format="png")
+    (axes,) = figure.axes
+    labels = [label.get_text().replace("\n", "") for label in axes.get_yticklabels()]
+    assert labels == [names[0], "class 2", names[2], names[3]]
+    whole = figure.bbox
+    for label in (*axes.get_yticklabels(), *axes.get_xticklabels(), axes.xaxis.label, axes.yaxis.label):
+        box = label.get_window_extent()
+        assert box.x0 >= whole.x0 and box.y0 >= whole.y0 and box.x1 <= whole.x1 and box.y1 <= whole.y1, label

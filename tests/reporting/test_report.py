@@ -1,11 +1,14 @@
 """A report tells the whole story, in two languages, in a real browser."""
 
+import base64
 import csv
+import hashlib
 import json
+import os
 import re
 import shutil
 import string
-import subprocess
+import xml.etree.ElementTree as Tree
 from html.parser import HTMLParser
 
 import pytest
@@ -16,6 +19,7 @@ from squeezekit.reporting.localization import LANGUAGES, Language, words
 from squeezekit.reporting.report import write_report
 from squeezekit.search.crossval import cross_validate
 from squeezekit.search.search import search
+from tests.fixtures.browser import CHROMIUM, Browser
 from tests.fixtures.commands import search_here
 from tests.fixtures.tiny import SMALL
 
@@ -154,9 +158,174 @@ def test_unfinished_or_foreign_folders_are_refused(tmp_path):
         write_report([tmp_path], tmp_path / "x.html")
 
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-# Sorts by validation loss, falling and rising, and filters; then says what it found.
-SCRIPT = """<script>
+EVIL = '"><img src=x onerror=alert(1)><script>document.title="RUN"</script><i x="'
+
+
+def study_in(folder, name="squeeze_ratio", **changes):
+    """A finished search of four trials over the field `name` and another one, as if `search` had made it."""
+    folder.mkdir()
+    (folder / "trials.csv").touch()
+    sizes = {"parameters": 10, "macs": 5, "bytes": 5, "ram": 5}
+    found = {"state": "done", "loss_error": 0.1, "accuracy": 0.5, "sizes": sizes, "seconds": 1.0, "reason": name}
+    rows = []
+    for point in range(4):
+        fields = {name: point // 2, "learning_rate": 0.1 + point % 2, "activation": ["relu", name][point % 2]}
+        rows.append({**found, "point": point, "fields": fields, "loss": 1.0 + point, "curve": [2.0, 1 + point]})
+    plan = {"network": name, "recipe": "classic", "fields": {"data": f"/x/{name}", "classes": 10, "epochs": 2}, "size": "bytes"}
+    summary = {"plan": plan, "rows": rows, "curves": ["slow"] * 4, "front": [0], "recommended": 0, "run": None, "test": {}}
+    (folder / "summary.json").write_text(json.dumps(summary | changes))
+    return folder
+
+
+def page_of(text):
+    return Page(text.split("<main>")[1].split("</main>")[0])
+
+
+@pytest.mark.slow
+def test_no_name_of_a_study_becomes_an_element(tmp_path):
+    pages, files = [], []
+    for place, name in (("plain", "a"), ("evil", EVIL)):
+        assets = tmp_path / f"{place}-files"
+        pages.append(write_report([study_in(tmp_path / place, name)], tmp_path / f"{place}.html", assets=assets).read_text())
+        files.append({path.name for path in assets.iterdir()})
+    plain, evil = map(page_of, pages)
+    assert [tag for tag, _ in evil.tags] == [tag for tag, _ in plain.tags]
+    assert [set(attributes) for _, attributes in evil.tags] == [set(attributes) for _, attributes in plain.tags]
+    assert len(evil.ids) == len(set(evil.ids)) and files[0] == files[1]
+
+
+@pytest.mark.slow
+def test_a_page_allows_its_own_style_and_script_and_nothing_else(tmp_path):
+    text = write_report([study_in(tmp_path / "study")], tmp_path / "page.html").read_text()
+    (policy,) = (attributes["content"] for tag, attributes in Page(text).tags if "http-equiv" in attributes)
+    assert policy.startswith("default-src 'none'; img-src data:; ") and "unsafe" not in policy
+    for kind, element in (("style", r"<style>(.*?)</style>"), ("script", r"<script>(.*?)</script>")):
+        (content,) = re.findall(element, text, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}';" in policy
+    assert not any("style" in attributes or tag.startswith("on") for tag, attributes in Page(text).tags)
+
+
+@pytest.mark.slow
+def test_what_no_page_can_hold_is_an_escape(tmp_path):
+    name = "\x1b[31m\x00\ud800\u202e"
+    write_report([study_in(tmp_path / "study", name)], tmp_path / "page.html", assets=tmp_path / "files")
+    text = (tmp_path / "page.html").read_text()
+    assert "\\x1b[31m\\x00\\ud800\\u202e" in text and not re.search("[\x00\x1b\u202e]", text)
+    for drawing in (tmp_path / "files").glob("*.svg"):
+        Tree.parse(drawing)
+    assert "\\ud800" in (tmp_path / "files" / "trials.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "{}",
+        "5",
+        "null",
+        "[" * 100_000,
+        '{"plan": {"x": ' + "[" * 500 + "]" * 500 + "}}",
+        '{"plan": 1' + "0" * 5000 + "}",
+        {"plan": []},
+        {"plan": {"fields": {"data": 5}}},
+        {"rows": []},
+        {"rows": [{}]},
+        {"rows": 5},
+        {"curves": []},
+        {"curves": ["<b>"] * 4},
+        {"recommended": 99},
+        {"front": [99]},
+        {"front": [[]]},
+        {"run": 5},
+        {"test": {"accuracy": "<b>"}},
+        {"test": 1},
+        b"\xff\xfe",
+    ],
+    ids=lambda content: str(content)[:30],
+)
+def test_a_damaged_study_is_one_sentence(tmp_path, content):
+    folder = study_in(tmp_path / "study", **(content if isinstance(content, dict) else {}))
+    if not isinstance(content, dict):
+        (folder / "summary.json").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(SqueezekitError) as refused:
+        write_report([folder], tmp_path / "x.html")
+    assert str(folder) in str(refused.value) and "\n" not in str(refused.value)
+    assert not (tmp_path / "x.html").exists()
+
+
+def test_losses_that_are_no_numbers_are_reported(tmp_path):
+    folder = study_in(tmp_path / "study")
+    text = (folder / "summary.json").read_text().replace('"curve": [2.0, 2]', '"curve": [NaN, null]')
+    (folder / "summary.json").write_text(text.replace('"curve": [2.0, 3]', '"curve": [2.0, Infinity]'))
+    assert "∞" not in write_report([folder], tmp_path / "x.html").read_text()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_pipes_and_deep_folders_are_one_sentence(tmp_path):
+    folder = study_in(tmp_path / "study")
+    (folder / "crossval.json").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe")
+    (folder / "summary.json").unlink()
+    os.mkfifo(folder / "summary.json")
+    for place in (folder, tmp_path / "pipe", tmp_path / ("x" * 300), tmp_path / ("d/" * 5000), "a\0b"):
+        with pytest.raises(SqueezekitError):
+            write_report([place], tmp_path / "x.html")
+
+
+def test_what_cannot_be_reported_is_left_out_aloud(tmp_path, capsys):
+    good, damaged = study_in(tmp_path / "good"), study_in(tmp_path / "damaged", rows=5)
+    out = tmp_path / "page.html"
+    assert main(["report", str(damaged), str(good), str(tmp_path / "nowhere"), "-o", str(out)]) == 1
+    printed = capsys.readouterr()
+    assert f"left out: {damaged}: " in printed.err and f"left out: {tmp_path / 'nowhere'}: holds no run" in printed.err
+    assert out.read_text().count("<h1>") == 1 and str(out) in printed.out
+    assert main(["report", str(damaged), "-o", str(out)]) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hurt", ["data.json", "summary.json", "split.npz", "metrics.csv", "best.safetensors", "config.toml"])
+def test_a_damaged_run_is_one_sentence(tiny_run, tmp_path, hurt):
+    for number, content in enumerate((b"", b"{}", b"[]", b"epoch,x\n1,nan,3\n", b"\xff" * 9)):
+        folder = shutil.copytree(tiny_run.folder, tmp_path / f"run{number}")
+        (folder / hurt).write_bytes(content)
+        with pytest.raises(SqueezekitError) as refused:
+            write_report([folder], tmp_path / "x.html")
+        assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.fixture
+def browser(tmp_path):
+    opened = Browser(tmp_path / "browser")
+    yield opened
+    opened.close()
+
+
+with_a_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed; apt-get install chromium")
+
+
+@pytest.mark.slow
+@with_a_browser
+def test_no_script_of_a_study_runs_in_a_browser(browser, tmp_path):
+    page = write_report([study_in(tmp_path / "study", EVIL)], tmp_path / "page.html")
+    browser.open(page.as_uri())
+    assert EVIL.rpartition("/")[2] in browser.value("document.title")
+    assert browser.value("document.scripts.length") == 1 and browser.value("document.querySelectorAll('img').length") == 0
+    # Neither of its own parts is held back.
+    assert browser.value("getComputedStyle(document.querySelector('td.number')).textAlign") == "right"
+    assert browser.console == []
+    # Even if a script got into the page, it would not run.
+    injected = '<script>document.title="RUN"</script><img src=x onerror="alert(1)"></main>'
+    page.write_text(page.read_text().replace("</main>", injected))
+    browser.tell("Page.navigate", url=page.as_uri())
+    browser.wait_for("document.querySelectorAll('img').length === 1")
+    assert browser.value("document.title") != "RUN"
+    assert any("Content Security Policy" in json.dumps(entry) for entry in browser.console)
+
+
+# Sorts by validation loss, rising and falling, and filters; then says what it found.
+SORTS = """(() => {
 const found = {};
 const table = document.querySelector("table.explored");
 const headings = [...table.querySelectorAll("thead th")];
@@ -173,19 +342,16 @@ input.dispatchEvent(new Event("input"));
 found.shown = [...table.tBodies[0].rows].filter(row => !row.hidden).length;
 found.count = document.querySelector("[data-count] span").textContent;
 found.wide = document.documentElement.scrollWidth - window.innerWidth;
-document.body.textContent = JSON.stringify(found);
-</script></body>"""
+return found; })()"""
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed; apt-get install chromium")
-def test_sorting_and_filtering_in_a_browser(report, tmp_path):
-    page = tmp_path / "page.html"
-    page.write_text((report / "en.html").read_text().replace("</body>", SCRIPT))
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--window-size=400,800", "--dump-dom"]
-    done = subprocess.run([BROWSER, *flags, page.as_uri()], capture_output=True, text=True, check=True, timeout=120)
-    assert "CONSOLE" not in done.stderr, done.stderr
-    found = json.loads(re.search(r"<body>(.*?)</body>", done.stdout, re.DOTALL).group(1))
+@with_a_browser
+def test_sorting_and_filtering_in_a_browser(browser, report):
+    browser.tell("Emulation.setDeviceMetricsOverride", width=400, height=800, deviceScaleFactor=1, mobile=False)
+    browser.open((report / "en.html").as_uri())
+    found = browser.value(SORTS)
+    assert browser.console == []
     numbers = [float(text) for text in found["rising"] if text != "–"]
     assert len(numbers) == 8 and numbers == sorted(numbers) and found["rising"][8:] == ["–"] * 4
     assert found["falling"][:8] == found["rising"][:8][::-1] and found["falling"][8:] == ["–"] * 4

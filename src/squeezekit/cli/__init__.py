@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import logging
+import re
 import sys
 from collections.abc import Sequence
 
@@ -12,6 +14,7 @@ from squeezekit.cli import renamed
 from squeezekit.cli.parser import Parser
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.shown_text import shown_lines
+from squeezekit.system.standard_streams import drop_unwritable_output, prepare_standard_streams
 from squeezekit.system.version import version
 
 GROUPS = {
@@ -50,13 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0 done, 1 failed, 2 wrong usage or input, 130 interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
+    prepare_standard_streams()
+    # Where there is no home, it says at length that its cache is elsewhere.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
-        renamed.check(given)
-        settings = vars(_parser(given).parse_args(given))
-        run = settings.pop("run")
-        for name in ("command", "debug"):
-            settings.pop(name, None)
-        return int(run(**settings))
+        return _run(given)
     except SqueezekitError as error:
         if debug:
             raise
@@ -66,14 +67,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("squeezekit: stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:
+        drop_unwritable_output()
         return 1
     except OSError as error:
+        drop_unwritable_output()
         if debug:
             raise
-        place = f"{error.filename}: " if error.filename else ""
+        # A file is written aside first, under a name that tells nobody anything.
+        place = re.sub(r"\.([^/]+)\.\d+\.partial\b", r"\1", f"{error.filename}: ") if error.filename else ""
         message = f"squeezekit: {place}{error.strerror or error}; check path, permissions and free space"
         print(shown_lines(message), file=sys.stderr)
         return 1
+
+
+def _run(given: Sequence[str]) -> int:
+    """A command, until all that it prints is written."""
+    try:
+        renamed.check(given)
+        settings = vars(_parser(given).parse_args(given))
+        run = settings.pop("run")
+        for name in ("command", "debug"):
+            settings.pop(name, None)
+        return int(run(**settings))
+    finally:
+        sys.stdout.flush()
 
 
 def _parser(given: Sequence[str]) -> Parser:

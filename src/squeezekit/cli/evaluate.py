@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json as jsonlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
 from squeezekit.cli.parser import Parser
 from squeezekit.system.console import say
-from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.errors import RunFailed, SqueezekitError
 from squeezekit.system.paths import expanded
+from squeezekit.system.standard_output import show, show_json, show_table
 
 
 def add_arguments(parser: Parser) -> None:
@@ -46,29 +43,40 @@ def run(*, model: str, json: bool = False, pictures: str | None = None, robustne
     if robustness and options.get("split") == "validation":
         raise SqueezekitError("--robustness measures test images; leave out --split validation")
     evaluation = sk.evaluate(model, **options)
-    if pictures:
-        _draw(evaluation, expanded(pictures))
     corrupted = on_corrupted(model, options.get("data")) if robustness else []
     if json:
-        print(jsonlib.dumps(evaluation.as_json() | ({"robustness": [vars(each) for each in corrupted]} if corrupted else {})))
-        return 0
-    table = Table("class", "precision", "recall", "f1", "images")
-    for name, row in evaluation.per_class.items():
-        table.add_row(escape(name), *(f"{row[k]:.3f}" for k in ("precision", "recall", "f1")), str(row["images"]))
-    Console(highlight=False).print(table)
-    print(
+        show_json(evaluation.as_json() | ({"robustness": [vars(each) for each in corrupted]} if corrupted else {}))
+    else:
+        _print(evaluation, corrupted)
+    # What is drawn or not, the numbers have been printed.
+    if pictures:
+        _draw(evaluation, expanded(pictures))
+    return 0
+
+
+def _print(evaluation: Any, corrupted: Sequence[Any]) -> None:
+    shares = ("precision", "recall", "f1")
+    rows = [[name, *(f"{row[share]:.3f}" for share in shares), str(row["images"])] for name, row in evaluation.per_class.items()]
+    show_table(["class", *shares, "images"], rows, folds=["class"])
+    show(
         f"accuracy {evaluation.accuracy:.2%} (balanced {evaluation.balanced_accuracy:.2%}, top-5 "
         f"{evaluation.top5_accuracy:.2%}), loss {evaluation.loss:.4f}, calibration error "
         f"{evaluation.calibration_error:.4f}, {len(evaluation.images)} images"
     )
     for each in corrupted:
-        print(f"{each.kind:<10} {each.strength:>5g}  accuracy {each.accuracy:.2%} of {each.images} images")
-    return 0
+        show(f"{each.kind:<10} {each.strength:>5g}  accuracy {each.accuracy:.2%} of {each.images} images")
 
 
 def _draw(evaluation: Any, folder: Path) -> None:
-    from squeezekit.reporting.figures import draw_confusion, draw_mistakes
+    from squeezekit.reporting.figures import draw_confusion, draw_mistakes, drawn_here
 
-    folder.mkdir(parents=True, exist_ok=True)
-    drawn = [draw_confusion(evaluation, folder / "confusion.png"), draw_mistakes(evaluation, folder / "mistakes.png")]
-    say("pictures in " + ", ".join(str(path) for path in drawn))
+    drawn = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, draw in (("confusion.png", draw_confusion), ("mistakes.png", draw_mistakes)):
+            if not drawn_here(folder / name):
+                raise RunFailed(f"{folder / name}: is a file that evaluate has not made; choose another folder for --pictures")
+            drawn.append(str(draw(evaluation, folder / name)))
+    except OSError as error:
+        raise RunFailed(f"{folder}: no pictures can be written there ({error.strerror}); choose another --pictures") from None
+    say("pictures in " + ", ".join(drawn))

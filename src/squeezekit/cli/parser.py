@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import textwrap
 from typing import Any, NoReturn
 
+from squeezekit.system.shown_text import shown
+
 WIDEST = 100
+# What a value of each type is called in messages.
+KINDS = {"int": "whole number", "str": "name"}
 MODEL = "a run folder, a .sqz or .onnx file, or a pretrained model (squeezekit models lists them)"
 
 
@@ -37,7 +42,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit code 2."""
-        self.exit(2, f"squeezekit: {message}; see {self.prog} --help\n")
+        # A type of Python is no word of the user's.
+        message = re.sub(r"invalid (\w+) value: (.*)", lambda m: f"{m[2]} is not a {KINDS.get(m[1], 'number')}", message)
+        self.exit(2, f"squeezekit: {shown(message)}; see {self.prog} --help\n")
 
     def explain(self, *examples: str, usage: str, notes: str = "") -> None:
         """What help begins with beside the summary, and what it ends with."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 from typing import Any
 
 from squeezekit.cli.parser import Parser
 from squeezekit.system.console import say
+from squeezekit.system.standard_output import show, show_json
 
 
 def add_arguments(parser: Parser) -> None:
@@ -25,12 +25,17 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(*, json: bool = False, **options: Any) -> int:
-    """Write the report, print where it is."""
+    """Write the report, print where it is; 1 when a folder had to be left out."""
     from squeezekit.reporting.report import write_report
 
-    page = write_report(**options)
+    problems: list[str] = []
+    page = write_report(**options, left_out=problems.append)
     size = page.stat().st_size
-    print(jsonlib.dumps({"file": str(page), "bytes": size}) if json else f"{page}: {size:,} bytes")
-    if not json:
+    if json:
+        show_json({"file": str(page), "bytes": size})
+    else:
+        show(f"{page}: {size:,} bytes")
         say("open it in a browser")
-    return 0
+    for problem in problems:
+        say(f"left out: {problem}")
+    return 1 if problems else 0

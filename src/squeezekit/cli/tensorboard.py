@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 from squeezekit.cli.parser import Parser
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.paths import expanded
 
 
 def add_arguments(parser: Parser) -> None:
@@ -24,7 +24,10 @@ def add_arguments(parser: Parser) -> None:
 
 def run(*, folder: str, port: int = 6006) -> int:
     """Become TensorBoard, on the loopback address only."""
-    if not Path(folder).is_dir():
+    place = expanded(folder)
+    if not place.is_dir():
         raise SqueezekitError(f"{folder}: not a folder; give a run folder, or a folder of them")
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", folder, "--port", str(port), "--host", "127.0.0.1"]
+    # Without -P, a file tensorboard.py in the current folder would run instead.
+    options = [f"--logdir={place.absolute()}", f"--port={port}", "--host=127.0.0.1"]
+    command = [sys.executable, "-P", "-m", "tensorboard.main", *options]
     os.execv(sys.executable, command)

@@ -1,4 +1,4 @@
-"""The drawing of a confusion matrix, for TensorBoard, `evaluate` and reports."""
+"""The drawing of a confusion matrix, for `evaluate` and reports."""
 
 from __future__ import annotations
 
@@ -10,25 +10,35 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from squeezekit.system.figures import NotebookFigure
+from squeezekit.system.figures import NotebookFigure, drawn_names, folded_name
 
 # More classes get no numbers in the cells, and far more no names either.
 CLASSES_WITH_NUMBERS, CLASSES_WITH_NAMES = 25, 60
-# Width of a letter in inches.
-LETTER = 0.085
+# Width of a letter and height of a line in inches, and where a name is broken if its cell has room for another line.
+LETTER, LINE, LINE_LENGTH = 0.085, 0.17, 24
+# Inches above the matrix.
+TITLE = 0.4
 RIGHT, WRONG = "#1f77b4", "#c43c39"
 
 
 def confusion_figure(confusion: ArrayLike, classes: Sequence[str]) -> Figure:
-    """A square figure of a confusion matrix; see `draw_confusion`."""
+    """A square figure of a confusion matrix, as large as its names need; see `draw_confusion`."""
     count = len(classes)
+    side = min(max(3.0, 0.5 * count + 1), 14.0)
+    names = folded_names(drawn_names(classes), side / count)
     # Margins by the length of names: to have them found (layout="constrained") takes as long as drawing.
-    longest = max(map(len, classes)) if count <= CLASSES_WITH_NAMES else 0
-    side, margin = min(max(3.0, 0.5 * count + 1), 14.0), 0.7 + LETTER * min(longest, 40)
-    whole = side + margin + 0.1
+    longest = max(len(line) for name in names for line in name.split("\n")) if count <= CLASSES_WITH_NAMES else 0
+    margin = 0.7 + LETTER * longest
+    whole = side + margin + TITLE
     figure = NotebookFigure(figsize=(whole, whole))
-    draw_confusion(figure.add_axes((margin / whole, margin / whole, side / whole, side / whole)), confusion, classes)
+    draw_confusion(figure.add_axes((margin / whole, margin / whole, side / whole, side / whole)), confusion, names)
     return figure
+
+
+def folded_names(names: Sequence[str], cell: float) -> list[str]:
+    """Names in lines that fit beside cells of that height in inches."""
+    lines = max(int(cell / LINE), 1)
+    return [folded_name(name, max(LINE_LENGTH, -(-len(name) // lines))) for name in names]
 
 
 def draw_confusion(

@@ -61,7 +61,7 @@ class Evaluation(Tabular):
         from squeezekit.inference.confusion_figure import confusion_figure
 
         figure = confusion_figure(self.confusion, self.images.classes)
-        figure.suptitle(f"accuracy {self.accuracy:.1%} of {len(self.images)} images")
+        figure.axes[0].set_title(f"accuracy {self.accuracy:.1%} of {len(self.images)} images")
         return figure
 
     def _shown(self) -> Row:
@@ -123,11 +123,25 @@ def own_images(model: Model, data: Data | None, *, or_others: bool = False) -> I
         raise SqueezekitError(f"{model.name}: holds no images; name them with --data")
     source = load_images(name, image_size=config.image_size, channels=config.channels)
     if source.training.classes != model.classes:
-        raise SqueezekitError(f"{source.name} holds other classes than {model.name} was trained on; give its own --data")
+        raise SqueezekitError(f"{source.name}: {_difference(model.classes, source.training.classes)}; give its own --data")
     if _fingerprints(source) != model.fingerprints and not or_others:
         advice = "use --split test" if data else "name them with --data to measure their test part all the same"
         raise SqueezekitError(f"{source.name}: no longer the images that {model.name} was made from; {advice}")
     return source
+
+
+def _difference(known: Sequence[str], found: Sequence[str]) -> str:
+    """How the classes of images differ from those that a model knows."""
+    missing = [name for name in known if name not in set(found)]
+    foreign = [name for name in found if name not in set(known)]
+    parts = [f"lacks {_listed(missing)} of the model's classes"] * bool(missing)
+    parts += [f"has {_listed(foreign)}, which the model does not know"] * bool(foreign)
+    return " and ".join(parts) or "has the model's classes in another order"
+
+
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def _fingerprints(source: ImageSource) -> tuple[str, str]:

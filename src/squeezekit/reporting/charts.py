@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,16 +14,18 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from squeezekit.inference.confusion_figure import draw_confusion
+from squeezekit.inference.confusion_figure import CLASSES_WITH_NUMBERS, draw_confusion, folded_names
 from squeezekit.networks.layer_table import Layer
 from squeezekit.reporting.document import Column, Plot, Table
 from squeezekit.reporting.localization import Language
+from squeezekit.reporting.svg import INK, for_page
+from squeezekit.system.shown_text import shown
 
-# A color that nothing else has stands for that of the text.
-INK = "#010203"
 COLORS = ("#1f77b4", "#e07b00", "#2ca02c", "#c43c39", "#8e63b6", "#8c6d31", "#d45f9e", "#4f8f8b")
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
+    # Names may hold the sign that begins a formula.
+    "text.parse_math": False,
     "svg.hashsalt": "squeezekit",
     "font.family": "sans-serif",
     "font.size": 9,
@@ -38,6 +40,8 @@ STYLE: dict[Any, Any] = {
     "legend.framealpha": 0.0,
     "savefig.facecolor": "none",
 }
+# Inches of a drawing, of a cell of a confusion matrix and of a letter, and the longest name in a drawing.
+WIDTH, CELL, LETTER, MOST_LETTERS = 7.2, 0.42, 0.075, 60
 Row = Mapping[str, Any]
 
 
@@ -97,14 +101,14 @@ def heat_map(cells: Mapping[tuple[Any, Any], float], first: str, second: str, ep
             depth = (loss - low) / ((high - low) or 1)
             axis.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor=COLORS[0], alpha=0.75 - 0.7 * depth, edgecolor="none"))
             axis.text(j, i, language.number(loss, 4), ha="center", va="center")
-        axis.set(xlim=(-0.5, len(across) - 0.5), ylim=(-0.5, len(down) - 0.5), xlabel=second, ylabel=first)
-        axis.set_xticks(range(len(across)), [language.shown(value) for value in across])
-        axis.set_yticks(range(len(down)), [language.shown(value) for value in down])
+        axis.set(xlim=(-0.5, len(across) - 0.5), ylim=(-0.5, len(down) - 0.5), xlabel=_short(second), ylabel=_short(first, 30))
+        axis.set_xticks(range(len(across)), [_short(language.shown(value)) for value in across])
+        axis.set_yticks(range(len(down)), [_short(language.shown(value)) for value in down])
 
-    caption = language.text("heat plot", epoch=epoch, first=first, second=second)
+    caption = language.text("heat plot", epoch=epoch, first=_short(first), second=_short(second))
     columns = [Column(first), Column(second), Column(language.text("validation loss"), "loss")]
     rows = [[x, y, loss] for (x, y), loss in sorted(cells.items(), key=lambda cell: (_order(cell[0][0]), _order(cell[0][1])))]
-    return _plot(f"heat-{first}-{second}", caption, draw, columns, rows, language, grid=False, ticks=False)
+    return _plot("heat", caption, draw, columns, rows, language, grid=False, ticks=False)
 
 
 def bars(name: str, caption: str, shares: Mapping[str, float], titles: tuple[str, str], language: Language) -> Plot:
@@ -112,7 +116,7 @@ def bars(name: str, caption: str, shares: Mapping[str, float], titles: tuple[str
     ordered = sorted(shares.items(), key=lambda item: -item[1])
 
     def draw(axis: Axes) -> None:
-        axis.barh([name for name, _ in ordered], [share for _, share in ordered], color=COLORS[0])
+        axis.barh([_short(name) for name, _ in ordered], [share for _, share in ordered], color=COLORS[0])
         for place, (_, share) in enumerate(ordered):
             axis.text(share + 0.01, place, language.percent(share), va="center")
         axis.invert_yaxis()
@@ -162,15 +166,20 @@ def pareto(rows: Sequence[Row], front: Sequence[int], size: str, recommended: in
 
 
 def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], language: Language) -> Plot:
-    """The confusion matrix, and its counts as a table."""
+    """The confusion matrix, and its counts as a table; the drawing may end a long name with "…", the table does not."""
+    many = len(classes) > CLASSES_WITH_NUMBERS
+    most = MOST_LETTERS // 2 if len(classes) > 12 else MOST_LETTERS
+    names = folded_names([_short(name, most) for name in classes], 4.5 / len(classes))
+    margin = 1 + LETTER * max(len(line) for name in names for line in name.split("\n"))
 
     def draw(axis: Axes) -> None:
         labels = {"predicted": language.text("predicted class"), "actual": language.text("true class")}
-        draw_confusion(axis, matrix, classes, **labels, number=language.integer)
+        draw_confusion(axis, matrix, names, **labels, number=language.integer)
+        axis.tick_params(labelsize=7 if many else 9)
 
     columns = [Column(language.text("true class")), *(Column(name, "integer") for name in classes)]
     rows = [[name, *row] for name, row in zip(classes, matrix, strict=True)]
-    height = min(2.2 + 0.42 * len(classes), 12)
+    height = margin + min(CELL * len(classes), WIDTH - margin)
     return _plot("confusion", language.text("confusion"), draw, columns, rows, language, height=height, grid=False, ticks=False)
 
 
@@ -224,6 +233,12 @@ def _order(value: Any) -> tuple[int, Any]:
     return (0, value) if isinstance(value, int | float) else (1, str(value))
 
 
+def _short(name: str, most: int = MOST_LETTERS) -> str:
+    """A name from outside, for a drawing."""
+    name = shown(name)
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
 def _plot(
     name: str,
     caption: str,
@@ -237,7 +252,7 @@ def _plot(
     ticks: bool = True,
 ) -> Plot:
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(7.2, height), layout="constrained")
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
         axis = figure.subplots()
         draw(axis)
         if grid:
@@ -247,19 +262,8 @@ def _plot(
         for side in ("top", "right"):
             axis.spines[side].set_visible(False)
         text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    return Plot(name, caption, _for_page(text.getvalue(), caption), Table(name, caption, columns, rows))
-
-
-def _for_page(svg: str, caption: str) -> str:
-    """Without prologue and fixed size, in the color of the text, and with a title for screen readers."""
-    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
-    svg = re.sub(
-        r'<svg [^>]*?viewBox="([^"]*)"[^>]*>',
-        r'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="\1" role="img">',
-        svg,
-        count=1,
-    )
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    title = caption.replace("&", "&amp;").replace("<", "&lt;")
-    return svg.replace('role="img">', f'role="img"><title>{title}</title>', 1)
+        with warnings.catch_warnings():
+            # The browser draws the letters, also those that this font lacks.
+            warnings.filterwarnings("ignore", "Glyph", UserWarning)
+            figure.savefig(text, format="svg", metadata={"Date": None})
+    return Plot(name, caption, for_page(text.getvalue(), caption), Table(name, caption, columns, rows))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from squeezekit.system.spreadsheet import csv_text
 
 ValueFormat = Literal["text", "integer", "percent", "loss", "number"]
 
@@ -32,11 +32,7 @@ class Table:
 
     def as_csv(self) -> str:
         """Titles and unrounded values as CSV."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([column.title for column in self.columns])
-        writer.writerows(self.rows)
-        return text.getvalue()
+        return csv_text([[column.title for column in self.columns], *self.rows])
 
 
 @dataclass(frozen=True)

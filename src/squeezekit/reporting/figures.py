@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,15 @@ from matplotlib.figure import Figure
 
 from squeezekit.inference.evaluation import Evaluation
 from squeezekit.system import atomic_io
-from squeezekit.system.figures import rates_figure, sizes_figure
+from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.figures import drawn_names, folded_name, rates_figure, sizes_figure
+from squeezekit.system.outside_files import read_outside_bytes
 from squeezekit.training.run_folder import Run
+
+# Who has drawn a picture, as it says itself.
+MAKER = "squeezekit"
+# No drawing of ours is larger.
+MOST_BYTES = 64 * 2**20
 
 
 def draw_curves(run_folder: Path) -> Path:
@@ -30,16 +38,18 @@ def draw_mistakes(evaluation: Evaluation, path: Path, count: int = 24) -> Path:
     images, predicted = evaluation.images, evaluation.probabilities.argmax(1)
     confidence = np.where(predicted == images.labels, -1, evaluation.probabilities.max(1))
     worst = [i for i in np.argsort(-confidence)[:count] if confidence[i] >= 0]
+    names = [folded_name(name, 22) for name in drawn_names(images.classes)]
+    titles = [f"{names[predicted[i]]} {confidence[i]:.0%}\nis {names[images.labels[i]]}" for i in worst]
     columns = 6
     height = max(-(-len(worst) // columns), 1)
-    figure = Figure(figsize=(1.6 * columns, 1.9 * height), layout="constrained")
+    lines = max((title.count("\n") for title in titles), default=1)
+    figure = Figure(figsize=(1.6 * columns, (1.75 + 0.15 * lines) * height), layout="constrained")
     axes: Any = figure.subplots(height, columns, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
-    for axis, i in zip(axes.flat, worst, strict=False):
+    for axis, i, title in zip(axes.flat, worst, titles, strict=False):
         axis.imshow(images.images[i].squeeze(), cmap="gray", vmin=0, vmax=255)
-        taken, true = images.classes[predicted[i]], images.classes[images.labels[i]]
-        axis.set_title(f"{taken} {confidence[i]:.0%}\nis {true}", fontsize=8, parse_math=False)
+        axis.set_title(title, fontsize=8, parse_math=False)
     return _save(figure, path)
 
 
@@ -53,7 +63,21 @@ def draw_rates(rates: Sequence[float], losses: Sequence[float], suggested: float
     return _save(rates_figure(rates, losses, suggested), path)
 
 
+def drawn_here(path: Path) -> bool:
+    """Whether a drawing may take that place: there is none yet, or one of ours."""
+    if not os.path.lexists(path):
+        return True
+    try:
+        # The first chunks of a PNG say who made it.
+        return f"Software\0{MAKER}".encode() in read_outside_bytes(path, MOST_BYTES)[:200]
+    except SqueezekitError:
+        return False
+
+
 def _save(figure: Figure, path: Path) -> Path:
     with atomic_io.replacing(path) as file:
-        figure.savefig(file, format="svg" if path.suffix == ".svg" else "png", dpi=120)
+        if path.suffix == ".svg":
+            figure.savefig(file, format="svg")
+        else:
+            figure.savefig(file, format="png", dpi=120, metadata={"Software": MAKER})
     return path

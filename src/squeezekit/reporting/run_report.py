@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import csv
 import io
 import math
 from collections.abc import Mapping
@@ -38,7 +37,7 @@ class RunReport:
     def __init__(self, folder: Path, language: Language, test: Mapping[str, float] | None = None) -> None:
         run = Run(folder)
         if run.summary is None:
-            raise SqueezekitError(f"{run.folder}: is not finished; go on with squeezekit train --resume --out {run.folder}")
+            raise SqueezekitError(f"{run.folder}: is not finished; go on with {run.resume_command}")
         self.run, self.language, self.summary = run, language, run.summary
         self.test = test or run.summary.get("test")
         self.table: LayerTable = layer_table(run.config.network)
@@ -125,7 +124,7 @@ class RunReport:
         return ReportSection(language.text("training section"), [Paragraph(text)])
 
     def _curves(self) -> ReportSection:
-        language, summary, history = self.language, self.summary, _history(self.run.folder)
+        language, summary, history = self.language, self.summary, self._history()
         classes = self.run.config.network.classes
         untrained = {"loss": language.number(summary["untrained_loss"], 4), "guess": language.number(math.log(classes), 4)}
         done = {"epochs": self.run.config.recipe.epochs, "done": summary["epochs"], "best": summary["best_epoch"]}
@@ -137,6 +136,11 @@ class RunReport:
             Paragraph(language.text("stopped", seconds=language.integer(summary["seconds"]), **done)),
         ]
         return ReportSection(language.text("curves"), [*texts, *plots])
+
+    def _history(self) -> list[dict[str, float]]:
+        if not (history := self.run.history):
+            raise SqueezekitError(f"{self.run.folder / 'metrics.csv'}: holds no epoch; train again")
+        return history
 
     def _falls(self, history: list[dict[str, float]]) -> list[int]:
         """Epochs that begin with a lower learning rate, where the schedule is `plateau`; others fall all the time."""
@@ -221,11 +225,6 @@ def _images(run: Run) -> ImageSource | None:
     except SqueezekitError:
         return None
     return source if (source.training.fingerprint, source.test.fingerprint) == run.fingerprints else None
-
-
-def _history(folder: Path) -> list[dict[str, float]]:
-    with (folder / "metrics.csv").open() as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
 def _name(source: str) -> str:

@@ -32,7 +32,7 @@ class StudyReport:
     def __init__(self, folder: Path, summary: Mapping[str, Any], language: Language) -> None:
         self.folder, self.summary, self.language = folder, summary, language
         self.plan: Mapping[str, Any] = summary["plan"]
-        self.rows: list[Row] = summary["rows"]
+        self.rows: list[Row] = [{**row, "curve": [_loss(loss) for loss in row["curve"]]} for row in summary["rows"]]
         self.curves = dict(zip((row["point"] for row in self.rows), summary["curves"], strict=True))
         self.fields = list(dict.fromkeys(name for row in self.rows for name in row["fields"]))
         self.size: str = self.plan["size"]
@@ -263,6 +263,11 @@ def plan_section(plan: Mapping[str, Any], language: Language) -> ReportSection:
     """The plan of the study, without the folder of its images on this machine."""
     fields = {**plan["fields"], "data": Path(plan["fields"]["data"]).name}
     return ReportSection(language.text("plan"), [Listing(language.text("plan"), tomli_w.dumps({**plan, "fields": fields}))])
+
+
+def _loss(value: float | None) -> float:
+    """A loss that is no number may have been written as null."""
+    return math.nan if value is None else float(value)
 
 
 def _plain(value: Any) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import time
 from collections.abc import Sequence
@@ -22,6 +20,7 @@ from squeezekit.search.workers import work
 from squeezekit.system import atomic_io, presentation
 from squeezekit.system.errors import RunFailed, SqueezekitError
 from squeezekit.system.paths import expanded
+from squeezekit.system.spreadsheet import csv_text
 from squeezekit.training.measurement import images_at_once, measure
 from squeezekit.training.run_folder import Run
 from squeezekit.training.train import images_of
@@ -169,12 +168,10 @@ def csv_of(rows: list[Row], curves: list[str]) -> str:
     """One line for each point."""
     fields = list(dict.fromkeys(name for row in rows for name in row.fields))
     sizes = list(dict.fromkeys(name for row in rows for name in row.sizes))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     results = ["validation_loss", "loss_error", "validation_accuracy"]
-    writer.writerow(["point", "state", *fields, *results, "curve", *sizes, "seconds", "reason"])
+    lines: list[list[Any]] = [["point", "state", *fields, *results, "curve", *sizes, "seconds", "reason"]]
     for row, curve in zip(rows, curves, strict=True):
         varied, needed = [row.fields.get(name) for name in fields], [row.sizes.get(name) for name in sizes]
         found = [row.loss, row.loss_error, row.accuracy]
-        writer.writerow([row.point, row.state, *varied, *found, curve, *needed, row.seconds, row.reason])
-    return text.getvalue()
+        lines.append([row.point, row.state, *varied, *found, curve, *needed, row.seconds, row.reason])
+    return csv_text(lines)

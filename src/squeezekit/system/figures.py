@@ -7,6 +7,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
+
+from squeezekit.system.shown_text import shown
 
 
 class NotebookFigure(Figure):
@@ -16,6 +19,23 @@ class NotebookFigure(Figure):
         file = io.BytesIO()
         self.savefig(file, format="png", dpi=100)
         return file.getvalue()
+
+
+def drawn_names(names: Sequence[str]) -> list[str]:
+    """Names of classes as the font of figures can draw them: where it lacks a letter, `class 3` stands for the third."""
+    letters = get_font(findfont(FontProperties())).get_charmap().keys()
+    texts = map(shown, names)
+    return [text if letters >= set(map(ord, text)) else f"class {place}" for place, text in enumerate(texts, 1)]
+
+
+def folded_name(name: str, columns: int) -> str:
+    """A name on lines of at most `columns` characters, broken behind a sign between words where there is one."""
+    lines = []
+    while len(name) > columns:
+        cut = max(name.rfind(sign, columns // 2, columns) for sign in " _-") + 1 or columns
+        lines.append(name[:cut])
+        name = name[cut:]
+    return "\n".join([*lines, name])
 
 
 def curves_figure(history: Sequence[Mapping[str, float]]) -> Figure:
