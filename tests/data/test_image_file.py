@@ -200,7 +200,7 @@ def test_pixels_are_bounded_before_any_is_decoded(tmp_path, monkeypatch):
     for kind in ("PNG", "JPEG", "BMP", "WEBP"):
         path = tmp_path / f"bomb.{kind}"
         path.write_bytes(with_declared_size(kind))
-        with pytest.raises(TooManyPixelsError, match=rf"bomb\.{kind} .*16000 × 10000 pixels, more than the limit of 100,000,000"):
+        with pytest.raises(TooManyPixelsError, match=rf"bomb\.{kind} .*16000 × 10000 pixels, more than 100,000,000"):
             read_image(path, 32, 3)
 
 
@@ -227,7 +227,7 @@ def test_the_callers_limit_is_the_only_one(monkeypatch):
     for kind in ("PNG", "JPEG", "BMP"):
         file = saved(Image.new("L", (60, 40), 7), kind)
         assert (read_image(file, 8, 1, max_pixels=2400) == 7).all()
-        with pytest.raises(TooManyPixelsError, match="60 × 40 pixels, more than the limit of 2,399.*--max-pixels"):
+        with pytest.raises(TooManyPixelsError, match="60 × 40 pixels, more than 2,399.*--max-pixels"):
             read_image(file, 8, 1, max_pixels=2399)
 
 

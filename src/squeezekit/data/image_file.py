@@ -67,7 +67,7 @@ class TooManyPixelsError(UnreadableImageError):
     """An image larger than the caller allows; none of it has been decoded."""
 
     def __init__(self, name: str, width: int, height: int, max_pixels: int) -> None:
-        reason = f"{width} × {height} pixels, more than the limit of {max_pixels:,}"
+        reason = f"{width} × {height} pixels, more than {max_pixels:,}"
         super().__init__(name, reason, "make it smaller, or raise the limit, --max-pixels")
 
 
