@@ -24,6 +24,7 @@ UNREAD_SUFFIXES = frozenset(
     )
 )
 NAMES_IN_LINE = 3
+RUN_FILES = ("config.toml", "split.npz")
 
 
 class PictureFile(NamedTuple):
@@ -51,13 +52,15 @@ class PictureFiles:
     left_out: list[LeftOut]
 
 
-def list_pictures(folder: str | Path) -> PictureFiles:
+def list_pictures(folder: str | Path, *, within: str | Path | None = None) -> PictureFiles:
     """Every picture file in `folder` and below; raises nothing: a folder that cannot be listed is among `left_out`.
 
-    Hidden and system files and folders are passed over (`passed_over`). Links to files and folders are followed; a folder that
-    can be reached in several ways is listed once. Left out are files with the suffix of another picture format, links to
-    nothing, and what is neither a file nor a folder. Paths begin with `folder` as it is given.
+    Hidden and system files and folders (`passed_over`) and run folders are passed over. Links to files and folders are followed,
+    but not to folders inside of `within` (`folder` unless it is given) or above it, whose pictures are there already. Left out
+    are files with the suffix of another picture format, links to nothing, and what is neither a file nor a folder. Paths begin
+    with `folder` as it is given.
     """
+    whole = os.path.realpath(folder if within is None else within)
     found = PictureFiles([], [])
     folders, linked, seen = deque([os.fspath(folder)]), deque[str](), set[tuple[int, int]]()
     # Links come after all real folders, so that the pictures of one reached twice keep their plain path.
@@ -68,6 +71,8 @@ def list_pictures(folder: str | Path) -> PictureFiles:
             if (status.st_dev, status.st_ino) in seen:
                 continue
             seen.add((status.st_dev, status.st_ino))
+            if is_run(path) or (os.path.islink(path) and path != os.fspath(folder) and _related(os.path.realpath(path), whole)):  # noqa: PTH114
+                continue
             with os.scandir(path) as entries:
                 for entry in sorted(entries, key=lambda entry: entry.name):
                     _sort_out(entry, found, folders, linked)
@@ -81,6 +86,16 @@ def list_pictures(folder: str | Path) -> PictureFiles:
 def passed_over(name: str) -> bool:
     """Whether a file or folder of this name is nobody's picture or class: hidden, or put there by a system."""
     return name.startswith(".") or name.lower() in SYSTEM_NAMES
+
+
+def is_run(folder: str | Path) -> bool:
+    """Whether this is the folder of a training, whose pictures are curves."""
+    return all(os.path.exists(os.path.join(folder, name)) for name in RUN_FILES)  # noqa: PTH110, PTH118
+
+
+def _related(one: str, other: str) -> bool:
+    """Whether one of two real paths is the other or holds it."""
+    return os.path.commonpath([one, other]) in (one, other)
 
 
 def lines_about(left_out: Sequence[LeftOut]) -> list[str]:
