@@ -94,7 +94,7 @@ def read_image(source: ImageInput, image_size: int, channels: int, *, max_pixels
     with quiet_pillow:
         if isinstance(source, Image.Image | np.ndarray):
             return _of_image(source, image_size, channels)
-        if not (isinstance(source, str | os.PathLike) or hasattr(source, "read")):
+        if not (isinstance(source, str | Path) or hasattr(source, "read")):
             raise SqueezekitError(f"a {type(source).__name__} is no picture: give a path, an open file, a PIL image, or an array")
         return _of_file(source, image_size, channels, max_pixels)
 
@@ -136,10 +136,9 @@ def _of_image(source: Image.Image | NDArray[np.generic], image_size: int, channe
 
 
 def _of_file(source: str | Path | BinaryIO, image_size: int, channels: int, max_pixels: int) -> NDArray[np.uint8]:
-    path = os.fspath(source) if isinstance(source, str | os.PathLike) else None
-    name = path or str(getattr(source, "name", None) or "the picture")
+    name = os.fspath(source) if isinstance(source, str | Path) else str(getattr(source, "name", None) or "the picture")
     try:
-        content = _rewound(source).read(MOST_BYTES) if path is None else file_content(path)
+        content = file_content(name) if isinstance(source, str | Path) else _read_all(source)
     except Exception as error:
         raise _failure(name, error) from error
     image, cost = _opened(content, name, image_size, max_pixels)
@@ -151,10 +150,10 @@ def _of_file(source: str | Path | BinaryIO, image_size: int, channels: int, max_
         raise _failure(name, error, cost) from error
 
 
-def _rewound(file: BinaryIO) -> BinaryIO:
+def _read_all(file: BinaryIO) -> bytes:
     with suppress(AttributeError, io.UnsupportedOperation):
         file.seek(0)
-    return file
+    return file.read(MOST_BYTES)
 
 
 def _opened(content: bytes, name: str, image_size: int, max_pixels: int) -> tuple[ImageFile.ImageFile, int]:

@@ -57,7 +57,8 @@ def _eight_bits(array: NDArray[Any], given: str) -> NDArray[np.uint8]:
     lowest, highest = array.min(), array.max()
     if not (lowest >= 0 and highest <= 1):
         raise SqueezekitError(f"{given} holds {lowest:g} to {highest:g}: give 0…1 before normalization, or uint8 0…255")
-    return np.rint(array * array.dtype.type(255)).astype(np.uint8)
+    eight: NDArray[np.uint8] = np.rint(array * array.dtype.type(255)).astype(np.uint8)
+    return eight
 
 
 def _check_depth(highest: int, given: str) -> None:

@@ -380,8 +380,13 @@ def _batches(config: RunConfig, images: ImageSet, processes: Processes, indices:
 def images_of(config: RunConfig) -> ImageSource:
     """The images that a configuration names; raises SqueezekitError."""
     network, run = config.network, config.run
-    shape = {"image_size": network.image_size, "channels": network.channels}
-    return load_images(run.data, **shape, strict=run.strict, max_pixels=run.max_pixels)
+    return load_images(
+        run.data,
+        image_size=network.image_size,
+        channels=network.channels,
+        strict=run.strict,
+        max_pixels=run.max_pixels,
+    )
 
 
 def class_weights_of(recipe: Recipe, images: ImageSet, indices: NDArray[np.int64]) -> Tensor | None:
