@@ -24,6 +24,7 @@ from squeezekit.data.image_file import (
     read_image,
 )
 from squeezekit.system.errors import SqueezekitError
+from tests.fixtures.mutation import findings
 
 
 def saved(image, kind, **options):
@@ -346,3 +347,34 @@ def test_suffixes():
     assert IMAGE_SUFFIXES == (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".webp")
     registered = Image.registered_extensions()
     assert {suffix for suffix, kind in registered.items() if kind in FORMATS} == set(IMAGE_SUFFIXES)
+
+
+def read_small(content):
+    for channels in (1, 3):
+        assert read_image(io.BytesIO(content), 16, channels, max_pixels=500_000).shape == (16, 16, channels)
+
+
+def corpus():
+    """Pictures of every kind, small and declared large, with much in them that decoders look at."""
+    colour, exif = Image.fromarray(noise(40, 60, 3)), Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    frames = [Image.new("RGB", (20, 20), name) for name in ("red", "blue")]
+    yield from (saved(colour, kind, exif=exif).getvalue() for kind in ("JPEG", "PNG", "WEBP"))
+    yield from (with_declared_size(kind) for kind in ("PNG", "JPEG", "BMP", "WEBP"))
+    yield from (saved(colour.convert(mode), "PNG", transparency=3).getvalue() for mode in ("P", "L"))
+    yield from (saved(colour.convert(mode), "PNG").getvalue() for mode in ("1", "LA", "RGBA", "I;16"))
+    yield from (saved(colour.convert(mode), "JPEG", progressive=True).getvalue() for mode in ("L", "CMYK", "RGB"))
+    yield saved(frames[0], "PNG", save_all=True, append_images=frames[1:]).getvalue()
+    yield saved(frames[0], "MPO", save_all=True, append_images=frames[1:]).getvalue()
+    yield saved(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True).getvalue()
+    yield saved(colour.convert("P"), "BMP").getvalue()
+    header = struct.pack("<IiiHHIIiiII", 40, 600, 600, 1, 8, 1, 4, 0, 0, 256, 0)
+    yield b"BM" + struct.pack("<IHHI", 0, 0, 0, 14 + 40 + 1024) + header + bytes(1024) + b"\0\2\xff\xff" * 2000
+    scans = saved(Image.new("L", (600, 600)), "JPEG", progressive=True).getvalue()
+    yield scans[:-2] + scans[scans.rindex(b"\xff\xda") : -2] * 90 + scans[-2:]
+
+
+@pytest.mark.long
+def test_mutated_pictures_are_read_or_refused_within_little_memory_and_time():
+    tokens = [b"\xff\xda", b"\xff\xc2", b"\xff\xe1\xff\xffExif\0\0", b"IDAT", b"tRNS", b"acTL", b"eXIf", b"VP8X", b"ANMF"]
+    assert findings(read_small, list(corpus()), count=6000, tokens=tokens, seconds=5, megabytes=400) == []
