@@ -5,14 +5,16 @@ import os
 import subprocess
 import sys
 import time
+from io import BytesIO
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from squeezekit.data import decoding
-from squeezekit.data.decoder_process import DecoderProcess
+from squeezekit.data import block_decoding, decoder_main, decoding
+from squeezekit.data.decoder_process import DecoderEndedError, DecoderProcess
 from squeezekit.data.decoding import decode_block, decode_files, hash_files
-from squeezekit.data.image_file import read_image
+from squeezekit.data.image_file import ReadingFailedError, UnreadableImageError, read_image
 from squeezekit.system.errors import SqueezekitError
 
 
@@ -72,6 +74,52 @@ def test_no_more_than_a_few_blocks_are_under_way(tmp_path, write_pictures, monke
 def test_large_pictures_go_in_smaller_blocks(tmp_path, write_pictures):
     files = hashed(write_pictures(tmp_path, 8))
     assert max(pixels.nbytes for pixels, _ in decode_files(files, 512, 3)) <= 2**21
+
+
+@pytest.mark.parametrize("children", [False, True])
+def test_large_pictures_are_refused_by_the_limit_alone(children, tmp_path, write_pictures, monkeypatch):
+    """Those that a child may not decode unasked are decoded by its parent."""
+    monkeypatch.setattr(decoding, "FILES_WORTH_CHILDREN", 1 if children else 10**9)
+    monkeypatch.setattr(decoding, "_processors", lambda: 2)
+    Image.new("RGB", (2100, 2000), (200, 0, 0)).save(tmp_path / "large.png")
+    files = hashed([*write_pictures(tmp_path, 2), tmp_path / "large.png"])
+    for limit, reason in ((4_200_000, None), (4_199_999, "2100 × 2000 pixels, more than 4,199,999")):
+        ((pixels, reasons),) = decode_files(files, 16, 3, limit)
+        assert (len(pixels), reasons) == (3 if reason is None else 2, [None, None, reason])
+    assert (pixels[0] == read_image(files[0][0], 16, 3)).all()
+
+
+@pytest.mark.parametrize("children", [False, True])
+def test_a_failure_of_the_moment_is_an_error_that_names_the_file(children, tmp_path, write_pictures):
+    """It is no reason to leave the file out, which would be remembered."""
+    files = hashed(write_pictures(tmp_path, 3))
+
+    def fail(*_, **__):
+        raise ReadingFailedError("the picture", "too little memory")
+
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        pytest.raises(SqueezekitError, match=r"0000\.png could .*too little memory"),
+    ):
+        patch.setattr(block_decoding, "read_image", fail)
+        if children:
+            answer, _ = decoder_main._decode_files([(path, content_hash.hex()) for path, content_hash in files], 16, 3, 10**6)
+            raise SqueezekitError(answer["error"])
+        list(decode_files(files, 16, 3))
+
+
+def test_a_child_decodes_the_content_of_a_file(tmp_path, write_pictures):
+    content = write_pictures(tmp_path, 1)[0].read_bytes()
+    with DecoderProcess(16, 3, 10**6) as child:
+        assert (child.decode_content(content, 60) == read_image(BytesIO(content), 16, 3)).all()
+        with pytest.raises(UnreadableImageError, match="not a JPEG"):
+            child.decode_content(b"GIF89a", 60)
+        assert child.decode_content(content, 60).shape == (16, 16, 3)
+        # Much longer than this takes, and nobody waits for it.
+        with pytest.raises(DecoderEndedError, match="was ended after at most 0.001 s"):
+            child.decode_content(content * 100_000, 0.001)
+        with pytest.raises(DecoderEndedError):
+            child.decode_content(content, 60)
 
 
 def test_a_child_that_dies_is_reported(tmp_path, write_pictures):

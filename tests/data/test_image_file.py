@@ -1,15 +1,30 @@
 """The one rule that turns a picture into pixels."""
 
+import errno
 import io
+import os
+import struct
+import warnings
+import zlib
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image, ImageFile
 
-from squeezekit.data.image_file import IMAGE_SUFFIXES, read_image
+from squeezekit.data import image_file
+from squeezekit.data.image_file import (
+    FORMATS,
+    IMAGE_SUFFIXES,
+    ReadingFailedError,
+    TooManyPixelsError,
+    UnreadableImageError,
+    decoded_pixels,
+    read_image,
+)
 from squeezekit.system.errors import SqueezekitError
+from tests.fixtures.mutation import findings
 
 
 def saved(image, kind, **options):
@@ -181,12 +196,138 @@ def test_damage_never_raises_anything_else(data):
         pass
 
 
-def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch):
-    path = tmp_path / "bomb.png"
-    Image.new("1", (3000, 3000)).save(path)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000 * 1000)
-    with pytest.raises(SqueezekitError, match=r"bomb\.png .*decompression bomb"):
-        read_image(path, 32, 3)
+def test_pixels_are_bounded_before_any_is_decoded(tmp_path, monkeypatch):
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("it was decoded"))
+    for kind in ("PNG", "JPEG", "BMP", "WEBP"):
+        path = tmp_path / f"bomb.{kind}"
+        path.write_bytes(with_declared_size(kind))
+        with pytest.raises(TooManyPixelsError, match=rf"bomb\.{kind} .*16000 × 10000 pixels, more than 100,000,000"):
+            read_image(path, 32, 3)
+
+
+def with_declared_size(kind):
+    """A tiny file whose header says 16,000 × 10,000."""
+    options = {"lossless": True} if kind == "WEBP" else {}
+    content = bytearray(saved(Image.new("RGB", (3, 5)), kind, **options).getvalue())
+    if kind == "PNG":
+        content[16:24] = struct.pack(">II", 16000, 10000)
+        content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    elif kind == "BMP":
+        content[18:26] = struct.pack("<ii", 16000, 10000)
+    elif kind == "JPEG":
+        at = content.index(b"\xff\xc0") + 5
+        content[at : at + 4] = struct.pack(">HH", 10000, 16000)
+    else:
+        content[21:25] = struct.pack("<I", 15999 | 9999 << 14)
+    return bytes(content)
+
+
+def test_the_callers_limit_is_the_only_one(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    monkeypatch.setattr(image_file, "PIXELS_OF_STRIP", 100)
+    for kind in ("PNG", "JPEG", "BMP"):
+        file = saved(Image.new("L", (60, 40), 7), kind)
+        assert (read_image(file, 8, 1, max_pixels=2400) == 7).all()
+        with pytest.raises(TooManyPixelsError, match="60 × 40 pixels, more than 2,399.*--max-pixels"):
+            read_image(file, 8, 1, max_pixels=2399)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P", "I;16", "CMYK"])
+def test_a_large_picture_is_converted_in_strips_without_a_difference(mode, monkeypatch):
+    pixels = noise(61, 83, {"RGB": 3, "P": 3, "LA": 2}.get(mode, 4))
+    image = Image.fromarray(noise(61, 83, dtype=np.uint16) if mode == "I;16" else pixels)
+    image = image.quantize(40) if mode == "P" else image if mode in ("I;16", "LA", "RGBA", "RGB") else image.convert("CMYK")
+    if mode == "P":
+        image.info["transparency"] = 3
+    whole = [read_image(image, 20, channels) for channels in (1, 3)]
+    monkeypatch.setattr(image_file, "PIXELS_OF_STRIP", 500)
+    assert [read_image(image, 20, channels).tobytes() for channels in (1, 3)] == [pixels.tobytes() for pixels in whole]
+
+
+def test_what_a_picture_costs_is_known_before_it_is_decoded():
+    image = Image.new("RGB", (1600, 1000))
+    assert decoded_pixels(saved(image, "PNG").getvalue(), 32) == 1_600_000
+    assert decoded_pixels(saved(image, "JPEG").getvalue(), 32) == 200 * 125
+    assert decoded_pixels(saved(image, "JPEG", progressive=True).getvalue(), 32) == 1_600_000
+    with pytest.raises(TooManyPixelsError):
+        decoded_pixels(saved(image, "PNG").getvalue(), 32, 1_599_999)
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (MemoryError(), "too little memory"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error"),
+        (OSError("out of memory error when reading image file"), "out of memory"),
+    ],
+)
+def test_a_failure_of_the_moment_is_no_verdict_on_the_file(failure, said, tmp_path, monkeypatch):
+    def fail(*_):
+        raise failure
+
+    path = tmp_path / "a.png"
+    Image.new("L", (4, 4)).save(path)
+    monkeypatch.setattr(Image.Image, "crop", fail)
+    with pytest.raises(ReadingFailedError, match=rf"a\.png could not be read this time \(.*{said}.*run the same command again"):
+        read_image(path, 2, 1)
+
+
+def test_a_decoder_that_is_refused_memory_calls_the_file_broken(monkeypatch):
+    def fail(*_):
+        raise OSError("broken data stream when reading image file")
+
+    monkeypatch.setattr(Image.Image, "crop", fail)
+    file = saved(Image.new("L", (400, 400)), "PNG")
+    with pytest.raises(UnreadableImageError, match="broken data stream"):
+        read_image(file, 2, 1)
+    monkeypatch.setattr(image_file, "BYTES_TO_DECODE_PIXEL", 2**44)
+    with pytest.raises(ReadingFailedError):
+        read_image(file, 2, 1)
+
+
+def test_too_many_open_files_are_a_failure_of_the_moment(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(image_file.os, "open", fail)
+    with pytest.raises(ReadingFailedError, match="Too many open files"):
+        read_image(tmp_path / "a.png", 2, 1)
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a folder", "a large file"])
+def test_what_is_no_file_of_a_picture_is_refused_unread(kind, tmp_path):
+    path = tmp_path / "a.png"
+    if kind == "a pipe":
+        os.mkfifo(path)
+    elif kind == "a folder":
+        path.mkdir()
+    else:
+        with path.open("wb") as file:
+            file.truncate(2**40)
+    with pytest.raises(UnreadableImageError, match="regular file|larger than 1,073,741,824 bytes|directory"):
+        read_image(path, 2, 1)
+
+
+@pytest.mark.parametrize("source", [None, b"bytes", [[0, 1]], 3])
+def test_a_source_of_another_type_is_named(source):
+    with pytest.raises(SqueezekitError, match=f"a {type(source).__name__} is no picture: give a path, an open file"):
+        read_image(source, 8, 1)
+
+
+def test_what_pillow_finds_odd_is_read_in_silence():
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    cut = exif.tobytes()[:20]
+    tags = struct.pack("<HHII", 0x112, 3, 1, 6) + struct.pack("<HHII", 0x11A, 5, 2, 38)
+    two_resolutions = b"Exif\0\0II*\0\x08\0\0\0\2\0" + tags + bytes(4) + struct.pack("<IIII", 72, 1, 72, 1)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("error")
+        for odd in (cut, two_resolutions):
+            file = saved(Image.new("L", (8, 8), 9), "JPEG", exif=odd)
+            assert (read_image(file, 8, 1) == 9).all()
+            with pytest.raises(UserWarning):
+                dict(Image.open(file).getexif())
+    assert caught == []
 
 
 def test_pillows_guard_stays_on():
@@ -203,4 +344,37 @@ def test_impossible_shapes(size, channels, sentence):
 
 
 def test_suffixes():
-    assert IMAGE_SUFFIXES == (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+    assert IMAGE_SUFFIXES == (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".webp")
+    registered = Image.registered_extensions()
+    assert {suffix for suffix, kind in registered.items() if kind in FORMATS} == set(IMAGE_SUFFIXES)
+
+
+def read_small(content):
+    for channels in (1, 3):
+        assert read_image(io.BytesIO(content), 16, channels, max_pixels=500_000).shape == (16, 16, channels)
+
+
+def corpus():
+    """Pictures of every kind, small and declared large, with much in them that decoders look at."""
+    colour, exif = Image.fromarray(noise(40, 60, 3)), Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    frames = [Image.new("RGB", (20, 20), name) for name in ("red", "blue")]
+    yield from (saved(colour, kind, exif=exif).getvalue() for kind in ("JPEG", "PNG", "WEBP"))
+    yield from (with_declared_size(kind) for kind in ("PNG", "JPEG", "BMP", "WEBP"))
+    yield from (saved(colour.convert(mode), "PNG", transparency=3).getvalue() for mode in ("P", "L"))
+    yield from (saved(colour.convert(mode), "PNG").getvalue() for mode in ("1", "LA", "RGBA", "I;16"))
+    yield from (saved(colour.convert(mode), "JPEG", progressive=True).getvalue() for mode in ("L", "CMYK", "RGB"))
+    yield saved(frames[0], "PNG", save_all=True, append_images=frames[1:]).getvalue()
+    yield saved(frames[0], "MPO", save_all=True, append_images=frames[1:]).getvalue()
+    yield saved(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True).getvalue()
+    yield saved(colour.convert("P"), "BMP").getvalue()
+    header = struct.pack("<IiiHHIIiiII", 40, 600, 600, 1, 8, 1, 4, 0, 0, 256, 0)
+    yield b"BM" + struct.pack("<IHHI", 0, 0, 0, 14 + 40 + 1024) + header + bytes(1024) + b"\0\2\xff\xff" * 2000
+    scans = saved(Image.new("L", (600, 600)), "JPEG", progressive=True).getvalue()
+    yield scans[:-2] + scans[scans.rindex(b"\xff\xda") : -2] * 90 + scans[-2:]
+
+
+@pytest.mark.long
+def test_mutated_pictures_are_read_or_refused_within_little_memory_and_time():
+    tokens = [b"\xff\xda", b"\xff\xc2", b"\xff\xe1\xff\xffExif\0\0", b"IDAT", b"tRNS", b"acTL", b"eXIf", b"VP8X", b"ANMF"]
+    assert findings(read_small, list(corpus()), count=6000, tokens=tokens, seconds=5, megabytes=400) == []

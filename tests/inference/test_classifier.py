@@ -8,6 +8,7 @@ from PIL import Image
 from squeezekit import Classifier, SqueezekitError, evaluate
 from squeezekit.data.sources import load_images
 from squeezekit.inference.evaluation import calibration_error
+from squeezekit.system.errors import RunFailed
 
 
 def test_evaluation_agrees_with_the_summary(tiny_run):
@@ -37,6 +38,32 @@ def test_every_kind_of_picture_gives_the_same_answer(tiny_run, tmp_path):
     classifier = Classifier.load(tiny_run.folder)
     answers = [classifier(path), classifier(str(path)), classifier(pixels), classifier(Image.open(path))]
     assert len({answer.probabilities for answer in answers}) == 1
+
+
+def test_floating_point_numbers_are_the_same_picture(tiny_run):
+    pixels = load_images("digits").test.images[0]
+    classifier = Classifier.load(tiny_run.folder)
+    assert classifier(pixels / 255).probabilities == classifier((pixels[:, :, 0] / 255).astype("f4")).probabilities
+    assert classifier(pixels / 255).probabilities == classifier(pixels).probabilities
+
+
+def test_what_no_picture_can_be_is_refused(tiny_run):
+    classifier = Classifier.load(tiny_run.folder)
+    for one, said in (("a.png", "a list of pictures, not a str"), (Image.new("L", (4, 4)), "a list of pictures, not a Image")):
+        with pytest.raises(SqueezekitError, match=said):
+            classifier.classify(one)
+    for pixels in (np.zeros((2, 16, 16, 1)), np.zeros((16, 16), np.uint8), np.zeros((2, 8, 8, 1), np.uint8)):
+        with pytest.raises(SqueezekitError, match=r"an array of .*: give uint8 \[n, 16, 16, 1\]"):
+            classifier.classify_pixels(pixels)
+    assert classifier.classify_pixels(np.zeros((0, 16, 16, 1), np.uint8)) == classifier.classify([]) == []
+
+
+def test_what_is_no_number_is_no_class(tiny_run):
+    classifier = Classifier.load(tiny_run.folder)
+    with torch.no_grad():
+        next(classifier.network.parameters()).fill_(torch.nan)
+    with pytest.raises(RunFailed, match="answers with what is no number"):
+        classifier(np.zeros((16, 16), np.uint8))
 
 
 def test_calibration_error():

@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from squeezekit.data.block_decoding import Decoded, File, decode_block, hash_block
 from squeezekit.data.decoder_process import DecoderProcess
+from squeezekit.data.image_file import MOST_PIXELS
 from squeezekit.system.console import progress_bar
 
 T = TypeVar("T")
@@ -39,25 +40,27 @@ def hash_files(paths: Sequence[str]) -> list[bytes | str]:
     return hashes
 
 
-def decode_files(files: Sequence[File], image_size: int, channels: int) -> Iterator[Decoded]:
-    """Decode files, given as (path, SHA-256), in their order; yields what `decode_block` gives for each block."""
+def decode_files(files: Sequence[File], image_size: int, channels: int, max_pixels: int = MOST_PIXELS) -> Iterator[Decoded]:
+    """Decode files, given as (path, SHA-256), in their order; yields and raises what `decode_block` does for each block."""
     block_size = max(min(BYTES_IN_BLOCK // (image_size**2 * channels), FILES_IN_BLOCK), 1)
     with ExitStack() as stack:
-        decode = _decoder(stack, len(files), image_size, channels)
+        decode = _decoder(stack, len(files), image_size, channels, max_pixels)
         advance = stack.enter_context(progress_bar("decoding pictures", len(files)))
         for block in _in_order(decode, _blocks(files, block_size)):
             yield block
             advance(len(block[1]))
 
 
-def _decoder(stack: ExitStack, count: int, image_size: int, channels: int) -> Callable[[Sequence[File]], Decoded]:
+def _decoder(
+    stack: ExitStack, count: int, image_size: int, channels: int, max_pixels: int
+) -> Callable[[Sequence[File]], Decoded]:
     """Decodes in the calling thread, or for many files in one of several child processes."""
     # In a frozen application sys.executable is the application itself.
     if count < FILES_WORTH_CHILDREN or _processors() == 1 or getattr(sys, "frozen", False):
-        return lambda files: decode_block(files, image_size, channels)
+        return lambda files: decode_block(files, image_size, channels, max_pixels)
     idle: SimpleQueue[DecoderProcess] = SimpleQueue()
     for _ in range(_processors()):
-        idle.put(stack.enter_context(DecoderProcess(image_size, channels)))
+        idle.put(stack.enter_context(DecoderProcess(image_size, channels, max_pixels)))
 
     def decode(files: Sequence[File]) -> Decoded:
         child = idle.get()

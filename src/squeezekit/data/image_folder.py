@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from squeezekit.data.class_names import characters, class_name, mirrored_pair
 from squeezekit.data.decoded_store import StoreContents, Stored, building, key_of, open_store, recall, remember, writing_store
 from squeezekit.data.decoding import decode_files, hash_files
 from squeezekit.data.folder_layout import FolderLayout, Part, find_layout, holds_runs
-from squeezekit.data.image_file import IMAGE_SUFFIXES, RULE_VERSION, check_shape
+from squeezekit.data.image_file import IMAGE_SUFFIXES, MOST_PIXELS, RULE_VERSION, check_shape
 from squeezekit.data.image_set import ImageSource, content_fingerprint, copies_in
 from squeezekit.data.picture_files import LeftOut, PictureFiles, is_run, lines_about, list_pictures, passed_over
 from squeezekit.data.splits import chosen_for_test
@@ -22,6 +23,14 @@ from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
 
 FEWEST_IN_CLASS = 2
+
+
+class _Rule(NamedTuple):
+    """What decides which pixels a file becomes."""
+
+    image_size: int
+    channels: int
+    max_pixels: int
 
 
 @dataclass(frozen=True)
@@ -52,22 +61,26 @@ class _Row:
     path: str
 
 
-def load_folder(folder: Path, *, image_size: int = 32, channels: int = 3, strict: bool = False) -> ImageSource:
+def load_folder(
+    folder: Path, *, image_size: int = 32, channels: int = 3, strict: bool = False, max_pixels: int = MOST_PIXELS
+) -> ImageSource:
     """Every image below `folder`, decoded once (by `read_image`) and cached.
 
     Two layouts: parts with the same classes, `train/<class>/…` with `val/<class>/…`, `test/<class>/…` or both, in the usual
     spellings (`find_layout`); or `<class>/…` alone. Without a test part, 15 % of each class go to test by the hash of their
     content (`chosen_for_test`), so that no seed ever moves a test image into training, and identical images are never on both
     sides. A class may have folders of its own inside. Hidden and system files and folders and run folders are passed over. What
-    looks like a picture and cannot be used is named on standard error and left out, or with `strict` an error.
+    looks like a picture and cannot be used, also for having more than `max_pixels`, is named on standard error and left out, or
+    with `strict` an error.
 
     Raises SqueezekitError for fewer than two classes, an empty class, one with too few images, an unreadable folder, and images
     that are all the same.
     """
     check_shape(image_size, channels)
     listing = _list(folder)
-    key = key_of("folder", RULE_VERSION, image_size, channels, folder.resolve(), listing.paths, listing.stamps, listing.parts)
-    stored = recall(key) or _decode(listing, key, image_size, channels)
+    rule = _Rule(image_size, channels, max_pixels)
+    key = key_of("folder", RULE_VERSION, rule, folder.resolve(), listing.paths, listing.stamps, listing.parts)
+    stored = recall(key) or _decode(listing, key, rule)
     _name_left_out(listing, stored.unreadable, strict)
     skipped = (*(path for path, _ in stored.unreadable), *(path for path, _ in listing.left_out))
     return ImageSource(str(folder), stored.training, stored.test, skipped, _found(listing))
@@ -151,17 +164,17 @@ def _add_class(found: dict[str, PictureFiles], name: str, pictures: PictureFiles
     found[name] = pictures
 
 
-def _decode(listing: _Listing, key: str, image_size: int, channels: int) -> Stored:
+def _decode(listing: _Listing, key: str, rule: _Rule) -> Stored:
     """Hash every file, decide what is for the test, then decode unless the same content is decoded already."""
     with building(key):
         rows, unopened = _rows(listing)
-        store_key, stored, contents = _stored(rows, listing, image_size, channels)
+        store_key, stored, contents = _stored(rows, listing, rule)
         if listing.parts is None or Part.TEST not in listing.parts:
             # A picture may be there as PNG and as BMP.
             copies = copies_in(stored.training.images, stored.test.images)
             if copies.any() and not copies.all():
                 rows = _with_tests(rows, contents, copies)
-                store_key, stored, contents = _stored(rows, listing, image_size, channels)
+                store_key, stored, contents = _stored(rows, listing, rule)
         broken = {bytes.fromhex(content_hash): reason for content_hash, reason in contents.unreadable.items()}
         unreadable = sorted(unopened + [(row.path, broken[row.content_hash]) for row in rows if row.content_hash in broken])
         # A file that could not be opened may be readable next time, with the same size and date.
@@ -170,13 +183,13 @@ def _decode(listing: _Listing, key: str, image_size: int, channels: int) -> Stor
         return Stored(stored.training, stored.test, tuple(unreadable))
 
 
-def _stored(rows: Sequence[_Row], listing: _Listing, image_size: int, channels: int) -> tuple[str, Stored, StoreContents]:
+def _stored(rows: Sequence[_Row], listing: _Listing, rule: _Rule) -> tuple[str, Stored, StoreContents]:
     """The decoded store of these rows, with its key; decoded now unless it is there."""
     content = content_fingerprint(listing.classes, [len(Part) * row.label + row.part for row in rows], _hashes(rows))
-    store_key = key_of("folder", RULE_VERSION, image_size, channels, content)
+    store_key = key_of("folder", RULE_VERSION, rule, content)
     opened = open_store(store_key)
     if opened is None:
-        _write(store_key, rows, listing, image_size, channels)
+        _write(store_key, rows, listing, rule)
         opened = open_store(store_key)
     if opened is None:
         raise SqueezekitError("the decoded pictures cannot be read back: set SQUEEZEKIT_CACHE to another folder")
@@ -226,10 +239,10 @@ def _check_counts(labels: list[int], listing: _Listing) -> None:
             )
 
 
-def _write(store_key: str, rows: Sequence[_Row], listing: _Listing, image_size: int, channels: int) -> None:
-    with writing_store(store_key, (image_size, image_size, channels)) as writer:
+def _write(store_key: str, rows: Sequence[_Row], listing: _Listing, rule: _Rule) -> None:
+    with writing_store(store_key, (rule.image_size, rule.image_size, rule.channels)) as writer:
         reasons: list[str | None] = []
-        for pixels, block_reasons in decode_files([(row.path, row.content_hash) for row in rows], image_size, channels):
+        for pixels, block_reasons in decode_files([(row.path, row.content_hash) for row in rows], *rule):
             writer.append(pixels)
             reasons += block_reasons
         kept = [row for row, reason in zip(rows, reasons, strict=True) if reason is None]

@@ -10,6 +10,7 @@ from pathlib import Path
 from squeezekit.data.cifar10 import load_cifar10
 from squeezekit.data.cifar10_archive import find_batches
 from squeezekit.data.digits import load_digits
+from squeezekit.data.image_file import MOST_PIXELS
 from squeezekit.data.image_folder import load_folder
 from squeezekit.data.image_set import ImageSource
 from squeezekit.data.in_memory import PREFIX, InMemory, hold, load_in_memory
@@ -45,7 +46,12 @@ def settled(data: str) -> str:
 
 
 def load_images(
-    data: str | Path, *, image_size: int | None = None, channels: int | None = None, strict: bool = False
+    data: str | Path,
+    *,
+    image_size: int | None = None,
+    channels: int | None = None,
+    strict: bool = False,
+    max_pixels: int = MOST_PIXELS,
 ) -> ImageSource:
     """The pictures of `data`, decoded, with the test part set aside.
 
@@ -53,15 +59,16 @@ def load_images(
     binary version) or of its unpacked folder, an image folder (see `load_folder`), or the `data_name` of pictures in memory.
     A path may begin with ~.
     image_size: height and width in pixels, 32 by default. channels: 1 grey, 3 colour, by default the source's own.
-    strict: whether a picture that cannot be read is an error instead of being named and skipped.
+    strict: whether a picture that cannot be read is an error instead of being named and skipped. max_pixels: of a picture file;
+    a larger one cannot be read.
 
     Raises SqueezekitError when `data` is none of these or what it holds cannot be used.
     """
-    loaded, asked = _LOADED.get(), (data, image_size, channels, strict)
+    loaded, asked = _LOADED.get(), (data, image_size, channels, strict, max_pixels)
     if loaded is None:
-        return _load(data, image_size, channels, strict)
+        return _load(data, image_size, channels, strict, max_pixels)
     if asked not in loaded:
-        loaded[asked] = _load(data, image_size, channels, strict)
+        loaded[asked] = _load(data, image_size, channels, strict, max_pixels)
     return loaded[asked]
 
 
@@ -76,7 +83,7 @@ def loaded_once() -> Iterator[None]:
         _LOADED.reset(before)
 
 
-def _load(data: str | Path, image_size: int | None, channels: int | None, strict: bool) -> ImageSource:
+def _load(data: str | Path, image_size: int | None, channels: int | None, strict: bool, max_pixels: int) -> ImageSource:
     size = 32 if image_size is None else image_size
     if data == "digits":
         return load_digits(image_size=size, channels=1 if channels is None else channels)
@@ -95,4 +102,4 @@ def _load(data: str | Path, image_size: int | None, channels: int | None, strict
     batches = find_batches(path) if path.is_dir() else path
     if batches is not None:
         return load_cifar10(batches, image_size=size, channels=channels)
-    return load_folder(path, image_size=size, channels=channels, strict=strict)
+    return load_folder(path, image_size=size, channels=channels, strict=strict, max_pixels=max_pixels)

@@ -9,11 +9,13 @@ from os import PathLike
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from squeezekit.acceleration.folding import folded
 from squeezekit.data.batches import Normalization
 from squeezekit.data.image_file import ImageInput, read_image
 from squeezekit.inference.model import Model, load_model
+from squeezekit.system.errors import RunFailed, SqueezekitError
 from squeezekit.system.presentation import Presented, Row, Tabular, percent
 from squeezekit.training.measurement import images_at_once
 
@@ -61,21 +63,36 @@ class Classifier(Presented):
         return cls(load_model(model))
 
     def __call__(self, image: ImageInput) -> Prediction:
-        """Classify one image: a path, an open file, a PIL image, or uint8 [h, w] or [h, w, 3]."""
+        """Classify one image: a path, an open file, a PIL image, or an array: uint8 [h, w] or [h, w, 3], or 0…1."""
         return self.classify([image])[0]
 
     def classify(self, images: Iterable[ImageInput]) -> list[Prediction]:
         """Classify images of any sizes, as one batch; raises SqueezekitError for one that cannot be read."""
+        if isinstance(images, str | PathLike | Image.Image):
+            raise SqueezekitError(f"classify takes a list of pictures, not a {type(images).__name__}: give [picture]")
         config = self.config
         pixels = [read_image(image, config.image_size, config.channels) for image in images]
         return self.classify_pixels(np.stack(pixels)) if pixels else []
 
     def classify_pixels(self, pixels: NDArray[np.uint8]) -> list[Prediction]:
-        """Classify images that already have the network's size: uint8 [n, image_size, image_size, channels]."""
-        parts = torch.split(torch.from_numpy(np.array(pixels)), images_at_once(self.config.image_size))
+        """Classify images that already have the network's size: uint8 [n, image_size, image_size, channels].
+
+        Raises SqueezekitError for any other array, and RunFailed when the network's answer is no number.
+        """
+        pixels = np.array(pixels)
+        expected = (self.config.image_size, self.config.image_size, self.config.channels)
+        if pixels.dtype != np.uint8 or pixels.shape[1:] != expected:
+            raise SqueezekitError(
+                f"an array of {pixels.dtype} {list(pixels.shape)}: give uint8 {['n', *expected]}".replace("'", "")
+            )
+        if not len(pixels):
+            return []
+        parts = torch.split(torch.from_numpy(pixels), images_at_once(self.config.image_size))
         with torch.inference_mode():
             logits = torch.cat([self.network(self._normalised(part)).float() for part in parts])
         probabilities, order = torch.softmax(logits / self.model.temperature, 1).sort(1, descending=True)
+        if not torch.isfinite(probabilities).all():
+            raise RunFailed(f"{self.model.name} answers with what is no number: its weights are damaged; train it again")
         return [
             Prediction(
                 tuple((self.classes[i], p) for i, p in zip(indices, values, strict=True)), values[0] < self.model.threshold

@@ -121,7 +121,7 @@ def own_images(model: Model, data: Data | None, *, or_others: bool = False) -> I
     name = model.data if data is None else data_name(data, model.classes)
     if not name:
         raise SqueezekitError(f"{model.name}: holds no images; name them with --data")
-    source = load_images(name, image_size=config.image_size, channels=config.channels)
+    source = load_images(name, image_size=config.image_size, channels=config.channels, max_pixels=model.max_pixels)
     if source.training.classes != model.classes:
         raise SqueezekitError(f"{source.name}: {_difference(model.classes, source.training.classes)}; give its own --data")
     if _fingerprints(source) != model.fingerprints and not or_others:

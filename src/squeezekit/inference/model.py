@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from squeezekit.acceleration.folding import folded
+from squeezekit.data.image_file import MOST_PIXELS
 from squeezekit.data.image_set import ImageSet
 from squeezekit.inference.onnx_network import read_onnx
 from squeezekit.modelfile.probability_calibration import ProbabilityCalibration
@@ -29,7 +30,7 @@ class Model:
 
     `data` names its images, if known; `fingerprints` are those of its training and test images, and `validation` gives
     the indices of the validation images among the training images. Probabilities are those of the logits divided by
-    `temperature`; an answer below `threshold` is unsure.
+    `temperature`; an answer below `threshold` is unsure. Of its images those of more than `max_pixels` were left out.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Model:
     temperature: float = 1.0
     threshold: float = 0.0
     origin: Provenance | None = None
+    max_pixels: int = MOST_PIXELS
 
     def folded(self) -> Model:
         """The same without batch normalization, in evaluation mode."""
@@ -67,6 +69,7 @@ def _of_run(run: Run) -> Model:
         run.fingerprints,
         lambda images: run.split.validation,
         origin=Provenance.of(run, {"validation": run.summary["validation"]["accuracy"]} if run.summary else {}),
+        max_pixels=run.config.run.max_pixels,
     )
 
 

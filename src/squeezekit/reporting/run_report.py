@@ -219,9 +219,9 @@ def _data_address(pixels: Any) -> str:
 
 def _images(run: Run) -> ImageSource | None:
     """The run's images, None where they are gone or have changed."""
-    network = run.config.network
+    network, given = run.config.network, run.config.run
     try:
-        source = load_images(run.config.run.data, image_size=network.image_size, channels=network.channels)
+        source = load_images(given.data, image_size=network.image_size, channels=network.channels, max_pixels=given.max_pixels)
     except SqueezekitError:
         return None
     return source if (source.training.fingerprint, source.test.fingerprint) == run.fingerprints else None

@@ -118,7 +118,13 @@ def _with_images(plan: StudyPlan) -> StudyPlan:
     # Channels that nobody asked for are those of the images.
     channels = network.channels if "channels" in plan.fields else None
     chosen_device(run.device)
-    images = load_images(run.data, image_size=network.image_size, channels=channels, strict=run.strict).training
+    images = load_images(
+        run.data,
+        image_size=network.image_size,
+        channels=channels,
+        strict=run.strict,
+        max_pixels=run.max_pixels,
+    ).training
     found = {"classes": len(images.classes), "channels": images.channels}
     return plan.model_copy(update={"fields": {**plan.fields, **found}, "images": images.fingerprint})
 

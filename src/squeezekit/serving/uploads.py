@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from io import BytesIO
+from queue import Empty, SimpleQueue
 
 import numpy as np
 from fastapi import HTTPException, Request
@@ -15,14 +17,26 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
-from squeezekit.data.image_file import FORMATS, TooManyPixelsError, read_image
+from squeezekit.data.decoder_process import DecoderEndedError, DecoderProcess
+from squeezekit.data.image_file import (
+    FORMATS,
+    UNKNOWN,
+    ReadingFailedError,
+    TooManyPixelsError,
+    UnreadableImageError,
+    decoded_pixels,
+    read_image,
+)
+from squeezekit.data.pixel_budget import PixelBudget
+from squeezekit.data.quiet_pillow import quiet_pillow
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.system.errors import SqueezekitError
 
 # Requests of so few bytes, with images of so few pixels, are decoded in the classifying thread: that takes some milliseconds at
 # most, and handing each to another thread would cost as much.
 SMALL_BYTES, SMALL_PIXELS = 2**16, 2**16
-UNKNOWN = "not a JPEG, PNG, BMP or WebP file"
+# Fifty million pixels take two or three.
+DECODING_SECONDS = 10.0
 
 
 class RequestLimits(BaseModel):
@@ -93,26 +107,33 @@ class LargeImageError(Exception):
 
 
 class UploadDecoder:
-    """Files to pixels, uint8 [n, image_size, image_size, channels]; raises HTTPException that names the image by its number."""
+    """Files to pixels, uint8 [n, image_size, image_size, channels]; raises HTTPException that names the image by its number.
+
+    Large pictures are decoded by child processes, each started when it is needed first: one that takes too long is ended. All
+    together have no more pixels in progress than one picture may have.
+    """
 
     def __init__(self, limits: RequestLimits, threads: int) -> None:
         self._max_pixels, self._small_pixels = limits.max_pixels, min(limits.max_pixels, SMALL_PIXELS)
         self._threads = ThreadPoolExecutor(threads, "decode")
+        self._in_progress, self._closed = PixelBudget(limits.max_pixels), False
+        self._children, self._idle = set[DecoderProcess](), SimpleQueue[DecoderProcess]()
 
     def inline(self, files: list[bytes], config: NetworkConfig) -> NDArray[np.uint8]:
         """Decode small files in this thread; raises LargeImageError for one of many pixels."""
         decoded = []
-        for number, file in enumerate(files, start=1):
-            try:
-                decoded.append(read_image(BytesIO(file), config.image_size, config.channels, max_pixels=self._small_pixels))
-            except TooManyPixelsError:
-                raise LargeImageError from None
-            except Exception as error:
-                raise _refusal(error, number, len(files)) from None
+        with quiet_pillow:
+            for number, file in enumerate(files, start=1):
+                try:
+                    decoded.append(read_image(BytesIO(file), config.image_size, config.channels, max_pixels=self._small_pixels))
+                except TooManyPixelsError:
+                    raise LargeImageError from None
+                except Exception as error:
+                    raise _refusal(error, number, len(files)) from None
         return np.stack(decoded)
 
     async def in_threads(self, files: list[bytes], config: NetworkConfig) -> NDArray[np.uint8]:
-        """Decode any files in a pool of threads, so that only the sender of large ones waits for them."""
+        """Decode any files beside the classifying thread, so that only the sender of large ones waits for them."""
         loop = asyncio.get_running_loop()
         tasks = [loop.run_in_executor(self._threads, self._decoded, file, config) for file in files]
         found = await asyncio.gather(*tasks, return_exceptions=True)
@@ -124,19 +145,54 @@ class UploadDecoder:
         return np.stack(decoded)
 
     def close(self) -> None:
-        """Cancel what has not begun."""
+        """Cancel what has not begun, and end what has."""
+        self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
+        for child in list(self._children):
+            child.__exit__()
 
     def _decoded(self, file: bytes, config: NetworkConfig) -> NDArray[np.uint8]:
-        return read_image(BytesIO(file), config.image_size, config.channels, max_pixels=self._max_pixels)
+        pixels = decoded_pixels(file, config.image_size, self._max_pixels)
+        with self._in_progress.taken(pixels, DECODING_SECONDS):
+            child = self._child((config.image_size, config.image_size, config.channels))
+            try:
+                decoded = child.decode_content(file, DECODING_SECONDS)
+            except DecoderEndedError:
+                self._children.discard(child)
+                child.__exit__()
+                raise
+            except SqueezekitError:
+                self._idle.put(child)
+                raise
+            self._idle.put(child)
+            return decoded
+
+    def _child(self, shape: tuple[int, int, int]) -> DecoderProcess:
+        """One that decodes nothing now; as many are started as there are threads."""
+        with suppress(Empty):
+            # Another model may want another size.
+            while (child := self._idle.get_nowait()).shape != shape:
+                self._children.discard(child)
+                child.__exit__()
+            return child
+        if self._closed:
+            raise DecoderEndedError("the service ends")
+        child = DecoderProcess(shape[0], shape[2], self._max_pixels)
+        self._children.add(child)
+        return child
 
 
 def _refusal(error: BaseException, number: int, count: int) -> HTTPException:
-    if not isinstance(error, SqueezekitError):
-        raise error
     name = f"picture {number}" if count > 1 else "the picture"
-    reason = str(getattr(error, "reason", error)).removeprefix("the picture ")
     if isinstance(error, TooManyPixelsError):
-        return HTTPException(413, f"{name} {reason}")
-    status = 415 if reason == UNKNOWN else 422
-    return HTTPException(status, f"{name} cannot be read ({reason}); send one of {', '.join(FORMATS)}")
+        return HTTPException(413, f"{name} has {error.reason}; send a smaller one")
+    if isinstance(error, UnreadableImageError):
+        status = 415 if error.reason == UNKNOWN else 422
+        return HTTPException(status, f"{name} cannot be read ({error.reason}); send one of {', '.join(FORMATS)}")
+    if isinstance(error, TimeoutError | DecoderEndedError):
+        problem = f"was not decoded within {DECODING_SECONDS:g} s"
+    elif isinstance(error, ReadingFailedError):
+        problem = f"could not be decoded this time ({error.reason})"
+    else:
+        raise error
+    return HTTPException(503, f"{name} {problem}; send a smaller one, or come again", {"Retry-After": "1"})

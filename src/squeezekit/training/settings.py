@@ -11,6 +11,7 @@ from typing import Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
 
+from squeezekit.data.image_file import MOST_PIXELS
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.registry import first_problem, network_class, network_config
 from squeezekit.networks.stored_names import network_as_read, recipe_as_read
@@ -40,6 +41,7 @@ class RunSettings(BaseModel):
     seed: int = Field(0, ge=0, description="seed of the split, the weights, shuffling, augmentation and dropout")
     teacher: str = Field("", description="a run whose network's logits are learnt in place of the labels (distillation)")
     strict: bool = Field(False, description="an image that cannot be read is an error")
+    max_pixels: int = Field(MOST_PIXELS, ge=1, description="pixels that a picture may have; larger ones cannot be read")
     deterministic: bool = Field(False, description="two runs give the same weights, bit for bit")
     device: str = Field("auto", description="cpu, cuda or auto")
     fused: bool = Field(False, description="on a GPU, torch.compile joins operations: faster after up to a minute of compiling")

@@ -221,7 +221,11 @@ def start_run(
             run[field] = settled(run[field])
     draft = build_config(network, recipe, run)
     source = load_images(
-        draft.run.data, image_size=draft.network.image_size, channels=network.get("channels"), strict=draft.run.strict
+        draft.run.data,
+        image_size=draft.network.image_size,
+        channels=network.get("channels"),
+        strict=draft.run.strict,
+        max_pixels=draft.run.max_pixels,
     )
     check_different(source)
     _fit_to_images(network, source.training, draft.run.data)
@@ -375,8 +379,14 @@ def _batches(config: RunConfig, images: ImageSet, processes: Processes, indices:
 
 def images_of(config: RunConfig) -> ImageSource:
     """The images that a configuration names; raises SqueezekitError."""
-    network = config.network
-    return load_images(config.run.data, image_size=network.image_size, channels=network.channels, strict=config.run.strict)
+    network, run = config.network, config.run
+    return load_images(
+        run.data,
+        image_size=network.image_size,
+        channels=network.channels,
+        strict=run.strict,
+        max_pixels=run.max_pixels,
+    )
 
 
 def class_weights_of(recipe: Recipe, images: ImageSet, indices: NDArray[np.int64]) -> Tensor | None:
