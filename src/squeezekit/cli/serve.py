@@ -12,6 +12,7 @@ from squeezekit.cli.signing import needs_tuf
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.outside_files import read_outside_text
 
+PACKAGES = ("fastapi", "uvicorn", "httptools", "python_multipart", "prometheus_client")
 MOST_BYTES_OF_TOKEN = 2**12
 LIMITS = {
     "max-body": ("bytes of a request's body (default 16 MiB)", int),
@@ -68,7 +69,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(*, model: str, token_file: str | None = None, repo: str | None = None, **options: Any) -> int:
     """Serve until asked to end."""
-    if missing := [name for name in ("fastapi", "uvicorn", "python_multipart", "prometheus_client") if find_spec(name) is None]:
+    if missing := [name for name in PACKAGES if find_spec(name) is None]:
         raise SqueezekitError(f"serve needs {', '.join(missing)}; pip install 'squeezekit[serve]'")
     updating = {name: options.pop(name) for name in ("trust", "channel", "every") if name in options}
     if updating and repo is None:

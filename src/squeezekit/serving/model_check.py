@@ -20,7 +20,7 @@ from squeezekit.serving.child_process import run_module
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.training.measurement import images_at_once
 
-SECONDS = 60.0
+SECONDS = 120.0
 UNFIT = 3
 WARM_BATCH = 64
 # Of address space, beyond what the imports take: half of the machine's, within these bounds.

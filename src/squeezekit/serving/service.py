@@ -30,7 +30,7 @@ from squeezekit.pretrained.files import model_path
 from squeezekit.serving.admission import Admission, ServiceNames, token_check
 from squeezekit.serving.auto_update import AutoUpdate
 from squeezekit.serving.batching import Batcher, QueueFullError
-from squeezekit.serving.connections import HEAD_BYTES, ConnectionLimits, connection_factory
+from squeezekit.serving.connections import ConnectionLimits, connection_factory
 from squeezekit.serving.demo_page import DemoPage
 from squeezekit.serving.description_page import POLICY, page_of_description
 from squeezekit.serving.live_model import LiveModel
@@ -356,7 +356,6 @@ def _server_settings(app: ASGIApp, limits: ConnectionLimits) -> uvicorn.Config:
         app,
         http=connection_factory(limits),
         ws="none",
-        h11_max_incomplete_event_size=HEAD_BYTES,
         headers=HEADERS,
         server_header=False,
         # Its warnings are one for each bad request.
