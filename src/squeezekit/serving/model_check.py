@@ -38,6 +38,9 @@ def fit_classifier(path: Path) -> Classifier:
     except (SqueezekitError, OSError):
         raise
     except Exception as error:
+        # torch's own exception says it so.
+        if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+            raise SqueezekitError(f"{path}: asks for more memory than there is; make a smaller one") from None
         raise SqueezekitError(f"{path}: cannot be used ({_named(error)}); make it again") from None
     return classifier
 
