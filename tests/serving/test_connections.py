@@ -50,14 +50,13 @@ def port():
 def told(port, *parts, pause=0.0):
     """What the server sends until it closes the connection, whatever part it takes."""
     answer = b""
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
-        # A server that closes at once resets what is still sent.
-        with contextlib.suppress(ConnectionError):
-            for part in parts:
-                connection.sendall(part)
-                time.sleep(pause)
-            while part := connection.recv(2**16):
-                answer += part
+    # A server that closes at once resets what is still sent.
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection, contextlib.suppress(ConnectionError):
+        for part in parts:
+            connection.sendall(part)
+            time.sleep(pause)
+        while part := connection.recv(2**16):
+            answer += part
     return answer.decode()
 
 

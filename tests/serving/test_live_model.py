@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -149,8 +150,8 @@ def test_the_copy_in_use_is_the_one_that_was_checked(tiny_sqz, tmp_path, capsys)
     shutil.copy(tiny_sqz, path)
     live = LiveModel(path)
     path.write_bytes(b"other")
-    copy = live.classifier.model.name
-    assert copy != str(path) and open(copy, "rb").read() == tiny_sqz.read_bytes()
+    copy = Path(live.classifier.model.name)
+    assert copy != path and copy.read_bytes() == tiny_sqz.read_bytes()
 
     async def story():
         async with watched(live):
@@ -159,7 +160,7 @@ def test_the_copy_in_use_is_the_one_that_was_checked(tiny_sqz, tmp_path, capsys)
             await said(capsys, "loaded again")
 
     asyncio.run(story())
-    assert not os.path.exists(copy) and os.path.exists(live.classifier.model.name)
+    assert not copy.exists() and Path(live.classifier.model.name).exists()
 
 
 def test_a_service_does_not_start_with_a_model_that_is_not_fit(tmp_path):

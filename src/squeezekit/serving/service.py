@@ -354,7 +354,8 @@ def serve(
 def _server_settings(app: ASGIApp, limits: ConnectionLimits) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=connection_factory(limits),
+        # uvicorn only calls it.
+        http=connection_factory(limits),  # type: ignore[arg-type]
         ws="none",
         headers=HEADERS,
         server_header=False,
