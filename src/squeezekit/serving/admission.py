@@ -23,6 +23,7 @@ from squeezekit.system.errors import SqueezekitError
 
 ANY = "*"
 MAX_HEADERS = 100
+MOST_REMEMBERED = 64
 # At module level, where FastAPI resolves annotations.
 BEARER = HTTPBearer(auto_error=False)
 HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
@@ -57,6 +58,8 @@ class Admission:
 
     def __init__(self, app: ASGIApp, names: ServiceNames) -> None:
         self._app, self._names = app, names
+        # What clients call it, again and again.
+        self._welcome: set[bytes] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -79,10 +82,12 @@ class Admission:
     def _refused(self, scope: Scope) -> JSONResponse | None:
         if len(scope["headers"]) > MAX_HEADERS:
             return _problem(431, f"more than {MAX_HEADERS} headers; send fewer")
-        hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        if len(hosts) == 1 and hosts[0] in self._welcome:
+            return None
         if not hosts and scope["http_version"] == "1.0":
             return None
-        found = HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
+        found = HOST.fullmatch(hosts[0].decode("latin-1")) if len(hosts) == 1 else None
         if found is None:
             return _problem(400, "the request has not one Host that is a name or an address")
         if not self._names.include(found[1]):
@@ -90,6 +95,8 @@ class Admission:
             return _problem(
                 421, f"the service does not go by the name {name}; use its address, or start it with --allow-host {name}"
             )
+        if len(self._welcome) < MOST_REMEMBERED:
+            self._welcome.add(hosts[0])
         return None
 
 
