@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from squeezekit.cli.parser import Parser
 from squeezekit.cli.signing import ROLES, add_signing_arguments, by_role, days, needs_tuf, passphrases
 from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.paths import expanded
 
 # What each action does, and two examples of it.
 ACTIONS = {
@@ -62,7 +63,7 @@ def add_arguments(parser: Parser) -> None:
 def run(*, action: str, repo: str, json: bool = False, **options: Any) -> int:
     """Do one of the four."""
     needs_tuf("keys")
-    folder = Path(repo).expanduser()
+    folder = expanded(repo)
     return _show(folder, json=json) if action == "show" else _sign(action, folder, json=json, **options)
 
 
@@ -81,7 +82,7 @@ def _sign(
     from squeezekit.updates.keys import KeyRing
     from squeezekit.updates.repository import Repository
 
-    ring = KeyRing([Path(each).expanduser() for each in keys], passphrases(passphrase_file, twice=action == "create"))
+    ring = KeyRing([expanded(each) for each in keys], passphrases(passphrase_file, twice=action == "create"))
     quorums = {role: _quorum(role, text) for role, text in by_role("--threshold", threshold).items()}
     if action == "create":
         Repository.create(folder, ring, quorums, days(expires))
@@ -124,12 +125,13 @@ def _quorum(role: str, text: str) -> Any:
     from squeezekit.updates.repository import Quorum
 
     needed, _, keys = text.partition("/")
-    if not needed.isdecimal() or not keys.isdecimal():
+    if not needed.isdecimal() or not keys.isdecimal() or len(text) > 9:
         raise SqueezekitError(f"--threshold {role}={text}: give two numbers, like {role}=2/3")
     return Quorum(int(needed), int(keys))
 
 
 def _show(folder: Path, *, json: bool) -> int:
+    from squeezekit.updates import clock
     from squeezekit.updates.keys import SHORT_ID
     from squeezekit.updates.repository import Repository
 
@@ -148,7 +150,7 @@ def _show(folder: Path, *, json: bool) -> int:
         print(jsonlib.dumps(found))
         return 0
     for each in found:
-        left = (datetime.fromisoformat(each["expires"]) - datetime.now(UTC)).days
+        left = (datetime.fromisoformat(each["expires"]) - clock.now()).days
         until = f"expires in {left} days" if left >= 0 else "HAS EXPIRED"
         signers = f"{each['threshold']} of {len(each['keys'])}: {', '.join(each['keys'])}"
         print(f"{each['role']:<10} version {each['version']:<4} {until:<20} {signers}")

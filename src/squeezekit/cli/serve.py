@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from squeezekit.cli.parser import MODEL, Parser
 from squeezekit.cli.signing import needs_tuf
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.outside_files import read_outside_text
+from squeezekit.system.paths import expanded
 
 PACKAGES = ("fastapi", "uvicorn", "httptools", "python_multipart", "prometheus_client")
 MOST_BYTES_OF_TOKEN = 2**12
@@ -80,8 +80,8 @@ def run(*, model: str, token_file: str | None = None, repo: str | None = None, *
     from squeezekit.serving.service import serve
 
     if "trust" in updating:
-        updating["trust"] = Path(updating["trust"]).expanduser()
-    served = model if repo is None else AutoUpdate(repo, Path(model).expanduser(), **updating)
+        updating["trust"] = expanded(updating["trust"])
+    served = model if repo is None else AutoUpdate(repo, expanded(model), **updating)
     serve(served, token=_token(token_file), **options)
     return 0
 
@@ -92,7 +92,7 @@ def _token(file: str | None) -> str | None:
         if not token:
             return None
     else:
-        name, token = f"--token-file {file}", read_outside_text(Path(file).expanduser(), MOST_BYTES_OF_TOKEN).strip()
+        name, token = f"--token-file {file}", read_outside_text(expanded(file), MOST_BYTES_OF_TOKEN).strip()
         if not token:
             raise SqueezekitError(f"{name}: is empty; write the token into it")
     if not token.isprintable():

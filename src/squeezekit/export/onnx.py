@@ -27,6 +27,7 @@ from squeezekit.modelfile.probability_calibration import ProbabilityCalibration
 from squeezekit.networks.stored_names import as_stored
 from squeezekit.system import atomic_io
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.paths import expanded
 from squeezekit.system.presentation import Presented
 
 OPSET = 23
@@ -78,7 +79,7 @@ def export_onnx(model: str | Path, out: str | Path, *, int8: bool = False, data:
     `data` for; the accuracy on the validation images is measured before and after. Raises SqueezekitError.
     """
     _check_installed()
-    loaded, out = load_model(model), Path(out).expanduser()
+    loaded, out = load_model(model), expanded(out)
     if out.suffix != ".onnx":
         raise SqueezekitError(f"-o {out}: name a file that ends in .onnx")
     if isinstance(loaded.network, OnnxNetwork):
