@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import stat
 import tempfile
 import time
 from contextlib import suppress
@@ -72,8 +73,8 @@ class LiveModel:
         say(f"{self.path}: loaded again")
 
     def _stamps(self) -> tuple[tuple[int, int, int] | None, ...]:
-        files = [self.path / name for name in RUN_FILES] if self.path.is_dir() else [self.path]
-        return tuple(_stamp(file) for file in files)
+        # Those of both kinds of MODEL: whether a path is a folder may fail to be found out.
+        return tuple(_stamp(file) for file in (self.path, *(self.path / name for name in RUN_FILES)))
 
 
 class _Copy:
@@ -113,5 +114,8 @@ def _stamp(file: Path) -> tuple[int, int, int] | None:
     try:
         known = file.stat()
     except OSError:
+        return None
+    if stat.S_ISDIR(known.st_mode):
+        # It changes with every file in it.
         return None
     return known.st_mtime_ns, known.st_size, known.st_ino
