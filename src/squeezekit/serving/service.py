@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import math
 import os
 import signal
@@ -352,6 +353,8 @@ def serve(
 
 
 def _server_settings(app: ASGIApp, limits: ConnectionLimits) -> uvicorn.Config:
+    # Both would warn of each bad request.
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
     return uvicorn.Config(
         app,
         # uvicorn only calls it.
@@ -359,7 +362,6 @@ def _server_settings(app: ASGIApp, limits: ConnectionLimits) -> uvicorn.Config:
         ws="none",
         headers=HEADERS,
         server_header=False,
-        # Its warnings are one for each bad request.
         log_level="error",
         access_log=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
