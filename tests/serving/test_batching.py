@@ -104,3 +104,14 @@ def test_what_waits_at_the_end_is_answered():
 
     run(story)
     assert story.waiting.result() == [6]
+
+
+def test_a_model_with_too_few_answers_leaves_nobody_waiting():
+    async def story(batcher, classifier):
+        classifier.classify_pixels = lambda pixels: [1]
+        tasks = [asyncio.create_task(batcher.classify(classifier, [b"\2", b"\3"])) for _ in range(2)]
+        classifier.may.set()
+        for found in await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 20):
+            assert "has not one answer for each picture" in str(found)
+
+    run(story)

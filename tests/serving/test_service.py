@@ -1,5 +1,6 @@
 """A service on loopback: right answers, limits, tokens, another model while it runs, an orderly end."""
 
+import asyncio
 import concurrent.futures
 import io
 import os
@@ -9,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -22,7 +24,8 @@ from tests.fixtures.service import form, png, served
 
 pytest.importorskip("fastapi", reason="FastAPI is not installed; pip install 'squeezekit[serve]'")
 
-TOKEN = {"authorization": "Bearer geheim"}
+# In UTF-8, as curl sends it.
+TOKEN = {"authorization": "Bearer gehéim".encode()}
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +44,7 @@ def server(tiny_run):
 def guarded(tiny_run, tmp_path_factory):
     """A service with a token, that lets three images wait, and requests arrive for two seconds."""
     file = tmp_path_factory.mktemp("token") / "token"
-    file.write_text("geheim\n")
+    file.write_bytes("\ufeffgehéim\r\n".encode())
     with served(tiny_run.folder, "--token-file", file, "--max-waiting", "3", "--seconds", "2") as one:
         yield one
 
@@ -66,7 +69,9 @@ def test_what_is_known_of_the_model(server, tiny_run):
     assert about["parameters"] == tiny_run.summary["parameters"] and about["name"] == tiny_run.folder.name
     assert server.ask("GET", "/healthz")[2] == {"status": "alive"}
     assert set(server.ask("GET", "/openapi.json")[2]["paths"]) >= {"/v1/classify", "/v1/model", "/healthz", "/readyz", "/metrics"}
-    assert server.ask("GET", "/docs")[0] == 200
+    status, known, page = server.ask("GET", "/docs")
+    assert status == 200 and "/v1/classify" in page and "default-src 'none'" in known["content-security-policy"]
+    assert known["x-content-type-options"] == "nosniff" and known["referrer-policy"] == "no-referrer"
     # A run does not state the ranges of its maps, and no visitor may make the service read images.
     assert server.ask("GET", "/")[0] == 307
 
@@ -99,7 +104,7 @@ def test_each_limit_has_its_answer(server, digits):
 def begun_request(server, body):
     """A connection whose request the service has begun to read, and of whose body it has ten bytes."""
     connection = socket.create_connection(("127.0.0.1", server.port), timeout=20)
-    head = ("POST /v1/classify HTTP/1.1", "Host: x", "Authorization: Bearer geheim", f"Content-Length: {len(body)}")
+    head = ("POST /v1/classify HTTP/1.1", "Host: localhost", "Authorization: Bearer gehéim", f"Content-Length: {len(body)}")
     connection.sendall("\r\n".join([*head, "Expect: 100-continue", "", ""]).encode() + body[:10])
     assert connection.recv(1000).startswith(b"HTTP/1.1 100")
     return connection
@@ -128,6 +133,14 @@ def test_a_slow_client_holds_nobody_up(guarded, digits):
             slow.recv(1000)
         slow.settimeout(20)
         assert b"408" in slow.recv(1000).split(b"\r\n")[0]
+
+
+@pytest.mark.slow
+def test_a_foreign_name_is_refused(server, digits):
+    status, _, answer = server.classify(png(digits[0]), host="attacker.example")
+    assert status == 421 and "start it with --allow-host attacker.example" in answer["detail"]
+    assert server.ask("GET", "/", host="attacker.example")[0] == 421
+    assert server.classify(png(digits[0]), host="localhost:8000")[0] == 200
 
 
 @pytest.mark.slow
@@ -194,7 +207,8 @@ def test_another_model_takes_its_place_without_a_lost_request_and_sigterm_ends_i
             os.replace(tmp_path / "again", model)
             later = server.renewed(since)
             # The page holds the network itself (tests/export/html tries it out).
-            status, _, page = server.ask("GET", "/")
+            status, known, page = server.ask("GET", "/")
+            assert known["content-security-policy"] == "frame-ancestors 'none'" and "unsafe-inline" not in page
             assert status == 200 and "Everything is computed in this page" in page and "wasm-unsafe-eval" in page
             server.job.send_signal(signal.SIGHUP)
             assert server.renewed(later) > later
@@ -215,6 +229,11 @@ def test_another_model_takes_its_place_without_a_lost_request_and_sigterm_ends_i
         (["--host", "::"], "others can reach it"),
         (["--max-images", "0"], "max_images"),
         (["--port", "70000"], "choose another port"),
+        (["--host", "a" * 70 + ".example", "--no-token"], "cannot be listened on"),
+        (["--seconds", "nan"], "seconds"),
+        (["--seconds", "inf"], "seconds"),
+        (["--max-connections", "0"], "max_connections"),
+        (["--allow-host", "http://photos.example"], "give it without http:// and port"),
     ],
 )
 def test_what_it_will_not_start_with(tiny_run, flags, said, monkeypatch, capsys):
@@ -222,6 +241,62 @@ def test_what_it_will_not_start_with(tiny_run, flags, said, monkeypatch, capsys)
     assert main(["serve", str(tiny_run.folder), *flags]) == 2
     printed = capsys.readouterr().err
     assert said in printed and len(printed.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty; write the token into it"),
+        (b"\xef\xbb\xbf\r\n", "is empty"),
+        (b"s\xe9cret\n", "is not UTF-8 (byte 1); save it as UTF-8"),
+        (b"one\ntwo\n", "holds what no header can carry"),
+        (b"a" * 5000, "is larger than 4,096 bytes"),
+    ],
+)
+def test_tokens_that_no_client_could_send(tiny_run, tmp_path, content, said, capsys):
+    (tmp_path / "token").write_bytes(content)
+    assert main(["serve", str(tiny_run.folder), "--token-file", str(tmp_path / "token")]) == 2
+    printed = capsys.readouterr().err
+    assert said in printed and str(tmp_path / "token") in printed and len(printed.splitlines()) == 1 and "cret" not in printed
+
+
+@pytest.mark.parametrize("length", ["9" * 5001, "-5", "+5", "5, 5", "²", "0x5", " "])
+def test_a_body_whose_length_is_no_number(length):
+    from fastapi import HTTPException, Request
+
+    from squeezekit.serving.uploads import RequestLimits, uploaded_files
+
+    request = Request({"type": "http", "headers": [(b"content-length", length.encode("latin-1"))]})
+    with pytest.raises(HTTPException) as refused:
+        asyncio.run(uploaded_files(request, RequestLimits()))
+    assert refused.value.status_code == (413 if length.isdecimal() else 400)
+
+
+def test_an_answer_that_is_no_number_is_no_json():
+    from fastapi import HTTPException
+
+    from squeezekit.inference.classifier import Prediction
+    from squeezekit.serving.service import _as_json
+
+    with pytest.raises(HTTPException, match="is not a number"):
+        _as_json(Prediction((("a", float("nan")), ("b", float("nan")))), 5)
+
+
+def test_what_still_computes_does_not_keep_it_from_ending(monkeypatch, capsys):
+    from types import SimpleNamespace
+
+    from squeezekit.serving import service
+
+    ended = threading.Event()
+    monkeypatch.setattr(service, "SHUTDOWN_SECONDS", 0)
+    monkeypatch.setattr(service, "LAST_SECONDS", 0.05)
+    monkeypatch.setattr(os, "_exit", lambda code: ended.set())
+    server = SimpleNamespace(should_exit=False)
+    with service._ends_in_time(server):
+        assert not ended.wait(0.3)
+        server.should_exit = True
+        assert ended.wait(20)
+    assert capsys.readouterr().err == "ended while requests were in progress\n"
 
 
 def test_a_port_that_is_taken_is_named(tiny_run):

@@ -9,8 +9,11 @@ from typing import Any
 from squeezekit.cli.parser import MODEL, Parser
 from squeezekit.cli.signing import needs_tuf
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.outside_files import read_outside_text
 from squeezekit.system.paths import expanded
 
+PACKAGES = ("fastapi", "uvicorn", "httptools", "python_multipart", "prometheus_client")
+MOST_BYTES_OF_TOKEN = 2**12
 LIMITS = {
     "max-body": ("bytes of a request's body (default 16 MiB)", int),
     "max-images": ("images of a request (default 64)", int),
@@ -18,6 +21,7 @@ LIMITS = {
     "seconds": ("seconds that a request may take to arrive (default 10)", float),
     "max-waiting": ("images that wait; requests beyond are answered with 503 (default 512)", int),
     "max-batch": ("images classified at once (default 64)", int),
+    "max-connections": ("connections at once; more are answered with 503 (default 512)", int),
 }
 NOTES = """The model is loaded again when its file changes, and on SIGHUP. The interface
 is documented at /docs. For a .sqz file, / is a page that classifies in the
@@ -44,6 +48,12 @@ def add_arguments(parser: Parser) -> None:
         action="store_true",
         help="allow other machines without a token; the page at / then gives everyone the network",
     )
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        metavar="NAME",
+        help="name by which clients may call the service, beside its addresses and this machine's name; * allows any",
+    )
     group = parser.add_argument_group("updates")
     group.add_argument(
         "--repo", metavar="URL", help="install new versions from this update repository; MODEL is the folder of update --out"
@@ -59,7 +69,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(*, model: str, token_file: str | None = None, repo: str | None = None, **options: Any) -> int:
     """Serve until asked to end."""
-    if missing := [name for name in ("fastapi", "uvicorn", "python_multipart", "prometheus_client") if find_spec(name) is None]:
+    if missing := [name for name in PACKAGES if find_spec(name) is None]:
         raise SqueezekitError(f"serve needs {', '.join(missing)}; pip install 'squeezekit[serve]'")
     updating = {name: options.pop(name) for name in ("trust", "channel", "every") if name in options}
     if updating and repo is None:
@@ -78,8 +88,14 @@ def run(*, model: str, token_file: str | None = None, repo: str | None = None, *
 
 def _token(file: str | None) -> str | None:
     if file is None:
-        return os.environ.get("SQUEEZEKIT_TOKEN") or None
-    token = expanded(file).read_text(encoding="utf-8").strip()
-    if not token:
-        raise SqueezekitError(f"--token-file {file}: is empty; write the token into it")
+        name, token = "SQUEEZEKIT_TOKEN", os.environ.get("SQUEEZEKIT_TOKEN", "").strip()
+        if not token:
+            return None
+    else:
+        name, token = f"--token-file {file}", read_outside_text(expanded(file), MOST_BYTES_OF_TOKEN).strip()
+        if not token:
+            raise SqueezekitError(f"{name}: is empty; write the token into it")
+    if not token.isprintable():
+        # Not shown: it may be a secret.
+        raise SqueezekitError(f"{name}: holds what no header can carry; write one line of text into it")
     return token

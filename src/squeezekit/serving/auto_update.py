@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
-import sys
-from asyncio.subprocess import DEVNULL, PIPE
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from squeezekit.serving.child_process import environment, module_command, run_module
 from squeezekit.system.console import say
 from squeezekit.system.errors import RunFailed, SqueezekitError
 
 DEFAULT_INTERVAL = 3600.0
+# Between looks for a new version, and for one update.
+LONGEST_INTERVAL = 30 * 86400.0
+MOST_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class AutoUpdate:
 
     `repo` is the address or folder of an update repository, `trust` the root.json that came with the device. The update runs
     in a process of its own, so that neither a hostile repository nor decoding a model ever keeps a request waiting. Raises
-    SqueezekitError for an interval of less than a second.
+    SqueezekitError for an interval of less than a second or more than 30 days.
     """
 
     repo: str
@@ -34,8 +34,8 @@ class AutoUpdate:
     every: float = DEFAULT_INTERVAL
 
     def __post_init__(self) -> None:
-        if not self.every >= 1:
-            raise SqueezekitError(f"--every {self.every:g}: give at least 1 second")
+        if not 1 <= self.every <= LONGEST_INTERVAL:
+            raise SqueezekitError(f"--every {self.every:g}: give at least 1 second and at most {LONGEST_INTERVAL:.0f}")
 
     @property
     def model(self) -> Path:
@@ -47,7 +47,7 @@ class AutoUpdate:
         if self.model.exists():
             return
         quiet = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True}
-        done = subprocess.run(self._command(), env=_environment(), check=False, **quiet)  # type: ignore[call-overload]
+        done = subprocess.run(module_command(*self._update_arguments()), env=environment(), check=False, **quiet)  # type: ignore[call-overload]
         if done.returncode:
             raise RunFailed(_reason(done.stderr))
 
@@ -56,34 +56,22 @@ class AutoUpdate:
         while True:
             try:
                 await self._update()
-            except (OSError, ValueError, KeyError) as error:
+            except TimeoutError:
+                say(f"no update: it did not end within {MOST_SECONDS:g} s")
+            except Exception as error:
                 say(f"no update: {error}")
             await asyncio.sleep(self.every)
 
     async def _update(self) -> None:
-        process = await asyncio.create_subprocess_exec(
-            *self._command(), env=_environment(), stdin=DEVNULL, stdout=PIPE, stderr=PIPE
-        )
-        try:
-            out, errors = await process.communicate()
-        except asyncio.CancelledError:
-            with suppress(ProcessLookupError):
-                process.terminate()
-            await process.wait()
-            raise
-        if process.returncode:
-            say(f"no update: {_reason(errors.decode(errors='replace'))}")
+        code, out, errors = await run_module(*self._update_arguments(), seconds=MOST_SECONDS)
+        if code:
+            say(f"no update: {_reason(errors)}")
         elif (found := json.loads(out))["changed"]:
             say(f"version {found['version']} of {found['channel']} installed, {found['fetched']:,} bytes fetched")
 
-    def _command(self) -> list[str]:
-        command = [sys.executable, "-P", "-m", "squeezekit", "update", "--repo", self.repo, "-o", str(self.folder)]
-        command += ["--channel", self.channel, "--json"]
-        return command if self.trust is None else [*command, "--trust", str(self.trust)]
-
-
-def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
+    def _update_arguments(self) -> list[str]:
+        arguments = ["squeezekit", "update", "--repo", self.repo, "-o", str(self.folder), "--channel", self.channel, "--json"]
+        return arguments if self.trust is None else [*arguments, "--trust", str(self.trust)]
 
 
 def _reason(errors: str) -> str:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from squeezekit.inference.classifier import Classifier, Prediction
 from squeezekit.networks.config import NetworkConfig
+from squeezekit.system.errors import RunFailed
 
 Outcome = list[Prediction] | Exception
 # Files, or uint8 [n, side, side, channels].
@@ -113,10 +114,13 @@ class Batcher:
         decoded = [self._decoded(one) for one in batch]
         readable = [pixels for pixels in decoded if isinstance(pixels, np.ndarray)]
         try:
-            predictions = iter(batch[0].classifier.classify_pixels(np.concatenate(readable)) if readable else [])
+            found = batch[0].classifier.classify_pixels(np.concatenate(readable)) if readable else []
+            if len(found) != sum(map(len, readable)):
+                raise RunFailed("the model has not one answer for each picture")
         except Exception as error:
             return [one if isinstance(one, Exception) else error for one in decoded]
-        self._on_batch(sum(map(len, readable)))
+        self._on_batch(len(found))
+        predictions = iter(found)
         return [[next(predictions) for _ in pixels] if isinstance(pixels, np.ndarray) else pixels for pixels in decoded]
 
     def _decoded(self, one: _Request) -> NDArray[np.uint8] | Exception:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from squeezekit.export.html.export import page_of
 from squeezekit.inference.int8_model import integer_plan
-from squeezekit.inference.model import Model, load_model
+from squeezekit.inference.model import Model
 from squeezekit.modelfile.sqz import read_sqz
 from squeezekit.serving.live_model import LiveModel
 from squeezekit.system.console import say
@@ -26,16 +26,17 @@ class DemoPage:
         async with self._lock:
             model = self._live.classifier.model
             if self._made[0] is not model:
-                self._made = (model, await asyncio.to_thread(_page, self._live.path))
+                self._made = (model, await asyncio.to_thread(_page, model))
             return self._made[1]
 
 
-def _page(path: Path) -> str | None:
+def _page(model: Model) -> str | None:
+    # That of the copy in use: what lies at the service's path may be another by now, and unchecked.
+    path = Path(model.name)
     try:
         if path.suffix != ".sqz" or read_sqz(path).activation_ranges is None:
             return None
-        model = load_model(path)
         return page_of(model, integer_plan(model))
     except Exception as error:
-        say(f"{path}: no page can be made of it: {error}")
+        say(f"{path.name}: no page can be made of it: {error}")
         return None

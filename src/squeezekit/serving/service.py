@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import ipaddress
+import logging
+import math
 import os
 import signal
 import socket
+import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +21,6 @@ import uvicorn
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from pydantic import BaseModel, ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -27,21 +28,26 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from squeezekit.inference.classifier import Classifier, Prediction
 from squeezekit.networks.registry import first_problem
 from squeezekit.pretrained.files import model_path
+from squeezekit.serving.admission import Admission, ServiceNames, token_check
 from squeezekit.serving.auto_update import AutoUpdate
 from squeezekit.serving.batching import Batcher, QueueFullError
+from squeezekit.serving.connections import ConnectionLimits, connection_factory
 from squeezekit.serving.demo_page import DemoPage
+from squeezekit.serving.description_page import POLICY, page_of_description
 from squeezekit.serving.live_model import LiveModel
 from squeezekit.serving.uploads import SMALL_BYTES, LargeImageError, RequestLimits, UploadDecoder, uploaded_files
 from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.shown_text import shown
 from squeezekit.system.version import version
 
 CLASSIFY = "/v1/classify"
 DEFAULT_TOP = 5
-# At module level, where FastAPI resolves annotations.
-BEARER = HTTPBearer(auto_error=False)
-# For requests in progress when the service is asked to end.
-SHUTDOWN_SECONDS = 10
+# For requests in progress when the service is asked to end, then for whatever still computes: together less than the ten seconds
+# that containers are given.
+SHUTDOWN_SECONDS, LAST_SECONDS = 5, 3
+# On every answer. Pages have policies of their own.
+HEADERS = [("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer"), ("x-frame-options", "DENY")]
 LATENCY_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 
@@ -145,8 +151,12 @@ class Service:
         watching = [asyncio.create_task(self.model.watch())]
         if self.updates is not None:
             watching.append(asyncio.create_task(self.updates.watch()))
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(
+            lambda _, problem: say(f"a connection failed: {problem.get('exception') or problem['message']}")
+        )
         if hasattr(signal, "SIGHUP"):
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.model.request_reload)
+            loop.add_signal_handler(signal.SIGHUP, self.model.request_reload)
         with self.batcher.running():
             self.ready = True
             yield
@@ -198,13 +208,15 @@ class MetricsMiddleware:
 def application(model: LiveModel, limits: RequestLimits, token: str | None = None, updates: AutoUpdate | None = None) -> FastAPI:
     """The service; with a `token`, everything but health asks for it as a bearer token."""
     shared = Service(model, limits, updates)
-    app = FastAPI(title="squeezekit", version=version(), lifespan=shared.running)
+    # FastAPI's own pages load scripts from elsewhere.
+    app = FastAPI(title="squeezekit", version=version(), lifespan=shared.running, docs_url=None, redoc_url=None)
     app.add_middleware(MetricsMiddleware, metrics=shared.metrics)
     app.add_exception_handler(RequestValidationError, _unprocessable)
+    app.add_exception_handler(Exception, _failed)
     app.include_router(_health_routes(shared))
     # The page contains the network, which a token protects.
-    app.include_router(_page_routes(None if token else DemoPage(model)))
-    app.include_router(_model_routes(shared), dependencies=[Depends(_token_check(token))] if token else [])
+    app.include_router(_page_routes(app, None if token else DemoPage(model)))
+    app.include_router(_model_routes(shared), dependencies=[Depends(token_check(token))] if token else [])
     return app
 
 
@@ -227,7 +239,7 @@ def _model_routes(shared: Service) -> APIRouter:
         """The model in use."""
         classifier = shared.model.classifier
         return ModelDescription(
-            name=shared.model.path.name,
+            name=shown(shared.model.path.name),
             classes=list(classifier.classes),
             image_size=classifier.config.image_size,
             channels=classifier.config.channels,
@@ -262,13 +274,20 @@ def _health_routes(shared: Service) -> APIRouter:
     return routes
 
 
-def _page_routes(page: DemoPage | None) -> APIRouter:
-    routes = APIRouter()
+def _page_routes(app: FastAPI, page: DemoPage | None) -> APIRouter:
+    routes = APIRouter(include_in_schema=False)
 
-    @routes.get("/", include_in_schema=False)
+    @routes.get("/")
     async def front() -> Response:
         text = await page.html() if page else None
-        return HTMLResponse(text) if text else RedirectResponse("/docs")
+        # The page names the hashes of its script and style itself.
+        policy = {"Content-Security-Policy": "frame-ancestors 'none'"}
+        return HTMLResponse(text, headers=policy) if text else RedirectResponse("/docs")
+
+    @routes.get("/docs")
+    async def docs(request: Request) -> Response:
+        text = page_of_description(app.openapi(), f"http://{request.headers.get('host', 'localhost')}")
+        return HTMLResponse(text, headers={"Content-Security-Policy": POLICY})
 
     return routes
 
@@ -280,17 +299,19 @@ async def _unprocessable(_: Request, error: Exception) -> Response:
     return JSONResponse({"detail": f"{problem['loc'][-1]}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"}, 422)
 
 
+def _say_problem(_: asyncio.AbstractEventLoop, problem: dict[str, Any]) -> None:
+    say(f"a connection failed: {problem.get('exception') or problem['message']}")
+
+
+async def _failed(_: Request, __: Exception) -> Response:
+    return JSONResponse({"detail": "the service failed at this request; its operator finds the reason in its messages"}, 500)
+
+
 def _as_json(prediction: Prediction, top: int) -> dict[str, Any]:
+    if not math.isfinite(prediction.probability):
+        raise HTTPException(500, "the model's answer for a picture is not a number; another model is needed")
     best = [{"label": label, "probability": probability} for label, probability in prediction.probabilities[:top]]
     return {"label": prediction.label, "probability": prediction.probability, "unsure": prediction.unsure, "top": best}
-
-
-def _token_check(token: str) -> Callable[..., None]:
-    def check(given: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]) -> None:
-        if given is None or not hmac.compare_digest(given.credentials.encode(), token.encode()):
-            raise HTTPException(401, "give the service's token: Authorization: Bearer …", headers={"WWW-Authenticate": "Bearer"})
-
-    return check
 
 
 def serve(
@@ -300,29 +321,71 @@ def serve(
     *,
     token: str | None,
     open_to_all: bool = False,
+    allow_host: Iterable[str] = (),
     **limits: Any,
 ) -> None:
     """Serve a MODEL, or one that is kept up to date, until SIGTERM or Ctrl-C; `limits` are fields of `RequestLimits`.
 
-    Raises SqueezekitError for a model that cannot be loaded, a port that is taken, and a host that others can reach
+    Requests must call the service by an address, `localhost`, `host`, the machine's name, or a name in `allow_host` ("*" allows
+    all). Raises SqueezekitError for a model that cannot be loaded, a port that is taken, and a host that others can reach
     without a `token`, unless it is meant to be `open_to_all`.
     """
     if not token and not open_to_all and not _is_loopback(host):
         raise SqueezekitError(f"--host {host}: others can reach it; set a token (--token-file), or say --no-token")
+    names, bounds = ServiceNames(host, allow_host), _limits(limits)
     with _one_core_free():
         updates = model if isinstance(model, AutoUpdate) else None
         if isinstance(model, AutoUpdate):
             model.first()
         path = model.model if isinstance(model, AutoUpdate) else model_path(model)
-        app = application(LiveModel(path), _limits(limits), token, updates)
+        app = Admission(application(LiveModel(path), bounds, token, updates), names)
         listening = _listening_socket(host, port)
-        config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS)
-        shown = f"[{host}]" if ":" in host else host
-        say(f"serving {path} on http://{shown}:{listening.getsockname()[1]}, its description at /docs; Ctrl-C ends it")
+        shown_host = f"[{host}]" if ":" in host else host
+        say(f"serving {path} on http://{shown_host}:{listening.getsockname()[1]}, its description at /docs; Ctrl-C ends it")
+        if not _is_loopback(host):
+            say(f"it goes by its addresses and the names {names}; allow others with --allow-host")
         for number in (signal.SIGINT, signal.SIGTERM):
             # uvicorn handles signals while it runs, and raises them again when it has ended.
             signal.signal(number, lambda *_: None)
-        uvicorn.Server(config).run(sockets=[listening])
+        server = uvicorn.Server(_server_settings(app, ConnectionLimits(bounds.seconds, bounds.max_connections)))
+        with _ends_in_time(server):
+            server.run(sockets=[listening])
+
+
+def _server_settings(app: ASGIApp, limits: ConnectionLimits) -> uvicorn.Config:
+    # Both would warn of each bad request.
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
+    return uvicorn.Config(
+        app,
+        # uvicorn only calls it.
+        http=connection_factory(limits),  # type: ignore[arg-type]
+        ws="none",
+        headers=HEADERS,
+        server_header=False,
+        log_level="error",
+        access_log=False,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+
+
+@contextmanager
+def _ends_in_time(server: uvicorn.Server) -> Iterator[None]:
+    """End the process, whatever it computes, when the server has been asked to end and its time is over."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not server.should_exit:
+            if ended.wait(0.2):
+                return
+        if not ended.wait(SHUTDOWN_SECONDS + LAST_SECONDS):
+            say("ended while requests were in progress")
+            os._exit(1)
+
+    threading.Thread(target=watch, name="end", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 @contextmanager
@@ -360,7 +423,8 @@ def _listening_socket(host: str, port: int) -> socket.socket:
         bound = socket.socket(family, kind)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
-    except (OSError, OverflowError) as error:
+    except (OSError, ValueError, OverflowError) as error:
+        # A name that cannot be one is a ValueError.
         problem = getattr(error, "strerror", None) or error
         raise SqueezekitError(f"--host {host} --port {port}: cannot be listened on ({problem}); choose another port") from None
     return bound

@@ -47,7 +47,8 @@ class RequestLimits(BaseModel):
     max_body: int = Field(16 * 2**20, ge=1, description="bytes of a request's body")
     max_images: int = Field(64, ge=1, description="images of a request")
     max_pixels: int = Field(50_000_000, ge=1, description="pixels of an image")
-    seconds: float = Field(10.0, gt=0, description="seconds that a request may take to arrive")
+    seconds: float = Field(10.0, gt=0, le=86400, description="seconds that a request's head, and its body, may take")
+    max_connections: int = Field(512, ge=1, description="connections at once; more are answered with 503")
     max_waiting: int = Field(512, ge=1, description="images that wait to be classified; more are answered with 503")
     max_batch: int = Field(64, ge=1, description="images that are classified at once")
 
@@ -64,7 +65,11 @@ async def uploaded_files(request: Request, limits: RequestLimits) -> list[bytes]
 
 async def _body(request: Request, limits: RequestLimits) -> bytes:
     too_large = HTTPException(413, f"the body has more than {limits.max_body:,} bytes; send a smaller picture, or fewer")
-    if int(request.headers.get("content-length") or 0) > limits.max_body:
+    length = request.headers.get("content-length", "0")
+    if not length.isdecimal() or not length.isascii():
+        raise HTTPException(400, "Content-Length is not a number; send the body's bytes")
+    # Of more digits than Python converts, too.
+    if len(length) > 18 or int(length) > limits.max_body:
         raise too_large
     parts, size = [], 0
     try:
