@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -15,12 +15,13 @@ from squeezekit.data.image_set import ImageSet
 from squeezekit.modelfile.section import JsonSection
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.system.errors import SqueezekitError
-from squeezekit.training.measurement import logits_of
+from squeezekit.training.measurement import images_at_once, logits_of
 
 SEEDS = (1, 2, 3)
 CELL = 4
 # Of the largest logit: more than the order of additions changes in float32.
 TOLERANCE = 1e-3
+FLOAT32 = float(np.finfo(np.float32).max)
 
 
 class SelfCheck(JsonSection):
@@ -28,8 +29,8 @@ class SelfCheck(JsonSection):
 
     title = "its self-check"
 
-    seeds: tuple[int, ...] = Field(min_length=1, max_length=8)
-    logits: tuple[tuple[float, ...], ...]
+    seeds: tuple[Annotated[int, Field(ge=0, lt=1 << 32)], ...] = Field(min_length=1, max_length=8)
+    logits: tuple[tuple[Annotated[float, Field(ge=-FLOAT32, le=FLOAT32)], ...], ...]
 
     @classmethod
     def of(cls, network: nn.Module, config: NetworkConfig) -> SelfCheck:
@@ -69,6 +70,7 @@ def check_image(seed: int, size: int, channels: int) -> NDArray[np.uint8]:
 def _logits(network: nn.Module, config: NetworkConfig, seeds: tuple[int, ...]) -> NDArray[np.float32]:
     pixels = np.stack([check_image(seed, config.image_size, config.channels) for seed in seeds])
     images = ImageSet(pixels, np.zeros(len(seeds), np.int64), ("",), "", mirrorable=False)
-    found, _labels = logits_of(network, Batches(images, batch_size=len(seeds), mean=config.mean, std=config.std))
+    size = min(len(seeds), images_at_once(config.image_size))
+    found, _labels = logits_of(network, Batches(images, batch_size=size, mean=config.mean, std=config.std))
     logits: NDArray[np.float32] = torch.nan_to_num(found).numpy()
     return logits
