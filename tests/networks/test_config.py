@@ -52,7 +52,11 @@ def test_work_is_about_that_of_the_layers(name, fields):
     [
         ("squeezenet-cifar", {**NARROW, "stem_width": 4096, "image_size": 1024}, "MACs"),
         ("squeezenet-cifar", {**NARROW, "stem_width": 4096, "image_size": 256}, "values between"),
-        ("squeezenet-cifar", {"depth": 64, "stem_width": 64, "base_e": 64, "incr_e": 0, "squeeze_ratio": 1, "image_size": 1024}, "MACs"),
+        (
+            "squeezenet-cifar",
+            {"depth": 64, "stem_width": 64, "base_e": 64, "incr_e": 0, "squeeze_ratio": 1, "image_size": 1024},
+            "MACs",
+        ),
         ("squeezenet-cifar", {"start": 1000, "freq": 1, "incr_e": 4096}, "parameters"),
         ("alexnet", {"image_size": 1024}, "parameters"),
         ("alexnet-cifar", {"image_size": 1024}, "parameters"),

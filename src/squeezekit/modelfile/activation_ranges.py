@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from squeezekit.data.batches import Batch
 from squeezekit.modelfile.section import JsonSection
-from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.errors import RunFailed, SqueezekitError
 
 # Outputs of a network that has learnt something are far smaller.
 MAX_OUTPUT = 1e9
@@ -34,7 +34,7 @@ class ActivationRanges(JsonSection):
     def of(cls, network: nn.Module, images: Iterable[Batch]) -> ActivationRanges:
         """Measure a network in evaluation mode, its batch normalization folded, on batches of images [n, c, h, w].
 
-        Raises SqueezekitError where outputs are not finite or beyond 1e9.
+        Raises RunFailed where outputs are not finite or beyond 1e9.
         """
         convolutions = {name: module for name, module in network.named_modules() if isinstance(module, nn.Conv2d)}
         ranges: dict[str, tuple[float, float]] = {}
@@ -47,7 +47,7 @@ class ActivationRanges(JsonSection):
             for hook in hooks:
                 hook.remove()
         if not all(-MAX_OUTPUT <= low <= high <= MAX_OUTPUT for low, high in ranges.values()):
-            raise SqueezekitError(
+            raise RunFailed(
                 "the network's outputs on the calibration images are not numbers below 1e9; train it again, with a lower learning rate"
             )
         lows, highs = zip(*(ranges[name] for name in convolutions), strict=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import nn
@@ -14,7 +13,7 @@ from squeezekit.data.batches import Batches
 from squeezekit.data.image_set import ImageSet
 from squeezekit.modelfile.section import JsonSection
 from squeezekit.networks.config import NetworkConfig
-from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.errors import RunFailed, SqueezekitError
 from squeezekit.training.measurement import images_at_once, logits_of
 
 SEEDS = (1, 2, 3)
@@ -34,8 +33,12 @@ class SelfCheck(JsonSection):
 
     @classmethod
     def of(cls, network: nn.Module, config: NetworkConfig) -> SelfCheck:
-        """The self-check of a network in evaluation mode, from its logits now."""
+        """The self-check of a network in evaluation mode, from its logits now; raises RunFailed where they are not finite."""
         logits = _logits(network, config, SEEDS)
+        if not np.isfinite(logits).all():
+            raise RunFailed(
+                "the network's logits are not finite, so it answers nothing; train it again, with a lower learning rate"
+            )
         return cls(seeds=SEEDS, logits=tuple(tuple(float(f"{x:.5g}") for x in row) for row in logits))
 
     @classmethod
@@ -47,9 +50,14 @@ class SelfCheck(JsonSection):
         return found
 
     def difference(self, network: nn.Module, config: NetworkConfig) -> float:
-        """The largest difference from the expected logits, as a share of the largest of them; below TOLERANCE it has passed."""
-        expected = np.array(self.logits)
-        return float(np.abs(_logits(network, config, self.seeds) - expected).max() / max(np.abs(expected).max(), 1e-6))
+        """The largest difference from the expected logits, as a share of the largest of them; below TOLERANCE it has passed.
+
+        Infinite for a network whose logits are not finite.
+        """
+        expected, found = np.array(self.logits), _logits(network, config, self.seeds)
+        if not np.isfinite(found).all():
+            return float("inf")
+        return float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-6))
 
 
 def check_image(seed: int, size: int, channels: int) -> NDArray[np.uint8]:
@@ -72,5 +80,5 @@ def _logits(network: nn.Module, config: NetworkConfig, seeds: tuple[int, ...]) -
     images = ImageSet(pixels, np.zeros(len(seeds), np.int64), ("",), "", mirrorable=False)
     size = min(len(seeds), images_at_once(config.image_size))
     found, _labels = logits_of(network, Batches(images, batch_size=size, mean=config.mean, std=config.std))
-    logits: NDArray[np.float32] = torch.nan_to_num(found).numpy()
+    logits: NDArray[np.float32] = found.numpy()
     return logits

@@ -49,7 +49,9 @@ class NetworkConfig(BaseModel):
     classes: int = Field(10, ge=2, le=MAX_CLASSES, description="number of classes; training takes those of the images")
     channels: int = Field(3, ge=1, le=4, description="channels of an image, 1 grey, 3 colour; training takes those of the images")
     image_size: int = Field(32, ge=8, le=1024, description="side of an image in pixels")
-    mean: tuple[Annotated[float, Field(ge=-1000, le=1000)], ...] = Field((0.0,), description="subtracted from pixels scaled to 0…1, for all or each channel")
+    mean: tuple[Annotated[float, Field(ge=-1000, le=1000)], ...] = Field(
+        (0.0,), description="subtracted from pixels scaled to 0…1, for all or each channel"
+    )
     std: tuple[Annotated[float, Field(ge=1e-4, le=1000)], ...] = Field((1.0,), description="divides them after that")
 
     @model_validator(mode="after")

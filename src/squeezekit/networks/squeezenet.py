@@ -26,7 +26,9 @@ class SqueezeNetConfig(NetworkConfig):
     base_e: int = Field(128, ge=2, le=4096, description="filters in the expand layer of the first Fire modules")
     incr_e: int = Field(128, ge=0, le=4096, description="filters by which the expand layer grows, every FREQ modules")
     freq: int = Field(2, ge=1, le=1000, description="Fire modules between two growths of the expand layer")
-    start: int = Field(1, ge=0, le=1000, description="modules of the progression left out at its beginning (1: one narrow module)")
+    start: int = Field(
+        1, ge=0, le=1000, description="modules of the progression left out at its beginning (1: one narrow module)"
+    )
     depth: int = Field(7, ge=1, le=64, description="number of Fire modules")
     squeeze_ratio: float = Field(0.125, gt=0, le=1, description="squeeze filters ÷ expand filters (1×1 and 3×3)")
     share_3x3: float = Field(0.5, gt=0, lt=1, description="share of 3×3 filters in the expand layer")
@@ -63,7 +65,9 @@ class SqueezeNetConfig(NetworkConfig):
     @model_validator(mode="after")
     def _images_are_large_enough(self) -> Self:
         if self._sides()[-1] < 1:
-            raise ValueError(f"image_size {self.image_size} is too small for {len(self.pool_before)} poolings; choose a larger one")
+            raise ValueError(
+                f"image_size {self.image_size} is too small for {len(self.pool_before)} poolings; choose a larger one"
+            )
         return self
 
     def _sides(self) -> list[int]:

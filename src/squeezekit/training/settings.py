@@ -152,9 +152,7 @@ def build_config(network: dict[str, Any], recipe: dict[str, Any], run: dict[str,
     built = network_config(**network)
     built.check_work()
     try:
-        return RunConfig(
-            network=built, recipe=Recipe.model_validate(recipe), run=RunSettings.model_validate(run)
-        )
+        return RunConfig(network=built, recipe=Recipe.model_validate(recipe), run=RunSettings.model_validate(run))
     except ValidationError as error:
         raise SqueezekitError(first_problem(error)) from None
 
