@@ -10,8 +10,8 @@ from torch import nn
 
 from squeezekit.system.errors import SqueezekitError
 
-# A file of a few hundred bytes can name a network that no machine holds. These admit AlexNet of 1,000 classes, SqueezeNet v1.0 with
-# images of 1,024 pixels, and every preset at 32: weights of 256 MiB, 1 GiB between two layers, half a minute of one slow core.
+# A file of a few hundred bytes can name a network that no machine holds. These admit AlexNet of 1,000 classes, SqueezeNet v1.0
+# with images of 1,024 pixels, and every preset at 32: weights of 256 MiB, 1 GiB between two layers, half a minute of a slow core.
 MAX_PARAMETERS = 1 << 26
 MAX_VALUES = 1 << 28
 MAX_MACS = 1 << 35
@@ -35,7 +35,7 @@ class Work:
 
     @classmethod
     def by_pixels(cls, config: NetworkConfig, *, macs: int, values: int, layers: int, last: int) -> Work:
-        """That of a network whose widths are fixed: `macs` and `values` of a pixel, parameters of its layers, width of the last."""
+        """That of a network of fixed widths: `macs` and `values` of a pixel, parameters of its `layers`, width of the `last`."""
         pixels = config.image_size**2
         return cls(layers + last * config.classes, values * pixels, macs * pixels + last * config.classes)
 
@@ -69,9 +69,8 @@ class NetworkConfig(BaseModel):
         taken = (("parameters", work.parameters, MAX_PARAMETERS), ("MACs an image", work.macs, MAX_MACS))
         for what, count, most in (*taken, ("values between two layers", values, MAX_VALUES)):
             if count > most:
-                raise SqueezekitError(
-                    f"network '{self.name}' has {count:,} {what} here, and at most {most:,} are possible; make it or its images smaller"
-                )
+                found = f"network '{self.name}' has {count:,} {what} here, and at most {most:,} are possible"
+                raise SqueezekitError(f"{found}; make it or its images smaller")
 
     def work(self) -> Work | None:
         """What the network takes, found without building it; None for a network of the user's own, which is not bounded."""
