@@ -207,13 +207,13 @@ def test_broken_pictures_are_named_skipped_and_counted(pets, capfd):
         lines = capfd.readouterr().err.splitlines()
         for path in broken:
             assert any(line.startswith(f"{path} cannot be read") and line.endswith("skipped") for line in lines)
-        assert lines[-1] == "2 of 81 pictures could not be read and were skipped"
+        assert lines[-1] == "2 of 81 pictures could not be used and were skipped"
 
 
 def test_strict_makes_a_broken_picture_an_error(pets):
     (pets / "cats" / "0003.png").write_bytes(b"not a picture")
     load_folder(pets)
-    with pytest.raises(SqueezekitError, match=r"1 of 80 pictures cannot be read.*cats/0003\.png.*leave out --strict"):
+    with pytest.raises(SqueezekitError, match=r"1 of 80 pictures cannot be used.*cats/0003\.png.*leave out --strict"):
         load_folder(pets, strict=True)
 
 

@@ -14,7 +14,7 @@ from squeezekit import RunFailed, SqueezekitError, evaluate, train
 from squeezekit.data.batches import Batches
 from squeezekit.data.digits import load_digits
 from squeezekit.data.sources import load_images
-from squeezekit.data.splits import split_training
+from squeezekit.data.splits import split_images
 from squeezekit.networks import network_config
 from squeezekit.training.callbacks import Callback
 from squeezekit.training.loop import Trainer
@@ -185,7 +185,7 @@ def test_deep_networks_learn_without_batch_normalisation():
 def test_real_images_are_learnt_without_batch_normalisation(real_images):
     """Training loss below 1.9 after 300 steps of 64. Glorot-uniform filters stay at 2.3027."""
     images = load_images(str(real_images)).training
-    split = split_training(images.labels, classes=images.classes, seed=0, validation_share=0.1, limit=None)
+    split = split_images(images, seed=0)
     training, validation = (
         Batches(images, split.training, batch_size=64, seed=3),
         Batches(images, split.validation[:1], batch_size=64),

@@ -9,6 +9,7 @@ from typing import Any
 from squeezekit.cli.parser import Parser
 from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.paths import expanded
 
 
 def add_arguments(parser: Parser) -> None:
@@ -91,7 +92,7 @@ def _check_run(folder: str) -> None:
     """What else is a MODEL has been compressed, or has no training to continue."""
     from squeezekit.pretrained.files import pretrained_names
 
-    if Path(folder).expanduser().is_file() or (folder in pretrained_names() and not Path(folder).exists()):
+    if expanded(folder).is_file() or (folder in pretrained_names() and not Path(folder).exists()):
         raise SqueezekitError(
             f"{folder}: is compressed already, or no run; compress takes the run folder that squeezekit train has written"
         )

@@ -13,6 +13,7 @@ from rich.table import Table
 from squeezekit.cli.parser import Parser
 from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.paths import expanded
 
 
 def add_arguments(parser: Parser) -> None:
@@ -46,7 +47,7 @@ def run(*, model: str, json: bool = False, pictures: str | None = None, robustne
         raise SqueezekitError("--robustness measures test images; leave out --split validation")
     evaluation = sk.evaluate(model, **options)
     if pictures:
-        _draw(evaluation, Path(pictures).expanduser())
+        _draw(evaluation, expanded(pictures))
     corrupted = on_corrupted(model, options.get("data")) if robustness else []
     if json:
         print(jsonlib.dumps(evaluation.as_json() | ({"robustness": [vars(each) for each in corrupted]} if corrupted else {})))

@@ -11,6 +11,7 @@ from squeezekit.cli.parser import Parser
 from squeezekit.cli.signing import ROLES, add_signing_arguments, by_role, days, needs_tuf, passphrases
 from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.paths import expanded
 
 # What each action does, and two examples of it.
 ACTIONS = {
@@ -62,7 +63,7 @@ def add_arguments(parser: Parser) -> None:
 def run(*, action: str, repo: str, json: bool = False, **options: Any) -> int:
     """Do one of the four."""
     needs_tuf("keys")
-    folder = Path(repo).expanduser()
+    folder = expanded(repo)
     return _show(folder, json=json) if action == "show" else _sign(action, folder, json=json, **options)
 
 
@@ -81,7 +82,7 @@ def _sign(
     from squeezekit.updates.keys import KeyRing
     from squeezekit.updates.repository import Repository
 
-    ring = KeyRing([Path(each).expanduser() for each in keys], passphrases(passphrase_file, twice=action == "create"))
+    ring = KeyRing([expanded(each) for each in keys], passphrases(passphrase_file, twice=action == "create"))
     quorums = {role: _quorum(role, text) for role, text in by_role("--threshold", threshold).items()}
     if action == "create":
         Repository.create(folder, ring, quorums, days(expires))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json as jsonlib
-from pathlib import Path
 from typing import Any
 
 from squeezekit.cli.parser import Parser
 from squeezekit.cli.settings_flags import add_settings
 from squeezekit.system.console import say
+from squeezekit.system.paths import expanded
 
 
 def add_arguments(parser: Parser) -> None:
@@ -33,7 +33,7 @@ def run(*, json: bool = False, out: str | None = None, **options: Any) -> int:
 
     found = lr_range(options.pop("data", None), **options)
     if out:
-        plot = draw_rates(found.rates, found.losses, found.suggested, Path(out).expanduser())
+        plot = draw_rates(found.rates, found.losses, found.suggested, expanded(out))
         say(f"loss against learning rate in {plot}")
     if json:
         print(jsonlib.dumps(found.as_json()))

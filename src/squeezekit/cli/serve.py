@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from squeezekit.cli.parser import MODEL, Parser
 from squeezekit.cli.signing import needs_tuf
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.paths import expanded
 
 LIMITS = {
     "max-body": ("bytes of a request's body (default 16 MiB)", int),
@@ -70,8 +70,8 @@ def run(*, model: str, token_file: str | None = None, repo: str | None = None, *
     from squeezekit.serving.service import serve
 
     if "trust" in updating:
-        updating["trust"] = Path(updating["trust"]).expanduser()
-    served = model if repo is None else AutoUpdate(repo, Path(model).expanduser(), **updating)
+        updating["trust"] = expanded(updating["trust"])
+    served = model if repo is None else AutoUpdate(repo, expanded(model), **updating)
     serve(served, token=_token(token_file), **options)
     return 0
 
@@ -79,7 +79,7 @@ def run(*, model: str, token_file: str | None = None, repo: str | None = None, *
 def _token(file: str | None) -> str | None:
     if file is None:
         return os.environ.get("SQUEEZEKIT_TOKEN") or None
-    token = Path(file).expanduser().read_text(encoding="utf-8").strip()
+    token = expanded(file).read_text(encoding="utf-8").strip()
     if not token:
         raise SqueezekitError(f"--token-file {file}: is empty; write the token into it")
     return token

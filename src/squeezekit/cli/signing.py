@@ -10,6 +10,7 @@ from pathlib import Path
 
 from squeezekit.cli.parser import Parser
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.paths import expanded
 
 VARIABLE = "SQUEEZEKIT_PASSPHRASE"
 DAYS = "root=365 targets=180 snapshot=60 timestamp=14"
@@ -41,7 +42,7 @@ def needs_tuf(command: str) -> None:
 def passphrases(files: list[str] | None, *, twice: bool = False) -> list[str]:
     """From files, the environment or the terminal."""
     if files is not None:
-        return [_read(Path(file).expanduser()) for file in files]
+        return [_read(expanded(file)) for file in files]
     if VARIABLE in os.environ:
         return [os.environ[VARIABLE]]
     if not sys.stdin.isatty():

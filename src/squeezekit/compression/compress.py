@@ -20,6 +20,7 @@ from squeezekit.data.sources import Data, data_name
 from squeezekit.pretrained.files import model_path
 from squeezekit.system.console import progress_bar, say
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.paths import expanded
 from squeezekit.training.callbacks import Checkpoint, EpochFunction, ProgressBar, RateSteering, StopRequests
 from squeezekit.training.device import keep_freed_memory
 from squeezekit.training.interruption import Interrupted
@@ -68,10 +69,10 @@ def compress(
     What has been done is kept beside `out` until the end; `resume` goes on with it. Raises SqueezekitError for wrong input,
     Interrupted after Ctrl-C.
     """
-    trained, out = Run(Path(run).expanduser()), Path(out).expanduser()
+    trained, out = Run(expanded(run)), expanded(out)
     if method not in METHODS:
         raise SqueezekitError(f"--method {method}: is unknown; choose one of {', '.join(METHODS)}")
-    teacher_folder = Path(teacher).expanduser() if teacher else None
+    teacher_folder = expanded(teacher) if teacher else None
     options = CompressOptions(method, max_drop, max_bytes, epochs, minutes, teacher_folder, device, rate_weight, delta_from)
     images = None if data is None else data_name(data, trained.data["classes"])
     context = CompressionContext(trained, images, device=options.training_device, teacher=teacher_folder)

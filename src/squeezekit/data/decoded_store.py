@@ -28,6 +28,7 @@ from squeezekit.data.image_set import ImageSet
 from squeezekit.system import atomic_io
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.file_lock import one_at_a_time
+from squeezekit.system.paths import expanded
 
 # A running process writes many times a second: older ones were killed.
 ABANDONED_SECONDS = 3600
@@ -38,6 +39,7 @@ class StoreContents:
     """The meaning of the arrays of a store: the first `training` rows are for training, the rest for the final test.
 
     fingerprints: of the training and the test part. unreadable: hex SHA-256 of each file that is not an image, with the reason.
+    validation: so many of the last training rows are the source's own validation part.
     """
 
     classes: tuple[str, ...]
@@ -45,6 +47,7 @@ class StoreContents:
     training: int
     fingerprints: tuple[str, str]
     unreadable: dict[str, str]
+    validation: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,19 @@ class Stored:
 
 
 def cache_folder() -> Path:
-    """Where decoded images and downloads are kept: SQUEEZEKIT_CACHE, or else the user's cache folder."""
-    return Path(os.environ.get("SQUEEZEKIT_CACHE") or platformdirs.user_cache_dir("squeezekit")).expanduser()
+    """Where decoded images and downloads are kept: SQUEEZEKIT_CACHE, or else the user's cache folder.
+
+    Raises SqueezekitError for a user without a home.
+    """
+    if given := os.environ.get("SQUEEZEKIT_CACHE"):
+        return expanded(given)
+    folder = expanded(platformdirs.user_cache_dir("squeezekit"))
+    if folder.parts[0] == "~":
+        raise SqueezekitError(
+            "this user has no home folder, where decoded pictures would be kept: set the environment variable "
+            "SQUEEZEKIT_CACHE to a folder"
+        )
+    return folder
 
 
 @contextmanager
@@ -121,7 +135,9 @@ def open_store(key: str) -> tuple[Stored, StoreContents] | None:
 def _parts(images: NDArray[np.uint8], labels: NDArray[np.int64], contents: StoreContents) -> Stored:
     cut = contents.training
     return Stored(
-        ImageSet(images[:cut], labels[:cut], contents.classes, contents.fingerprints[0], contents.mirrorable),
+        ImageSet(
+            images[:cut], labels[:cut], contents.classes, contents.fingerprints[0], contents.mirrorable, contents.validation
+        ),
         ImageSet(images[cut:], labels[cut:], contents.classes, contents.fingerprints[1], contents.mirrorable),
     )
 

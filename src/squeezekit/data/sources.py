@@ -14,6 +14,8 @@ from squeezekit.data.image_folder import load_folder
 from squeezekit.data.image_set import ImageSource
 from squeezekit.data.in_memory import PREFIX, InMemory, hold, load_in_memory
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.paths import expanded
+from squeezekit.system.shown_text import shown
 
 Data = str | Path | InMemory
 CHOICES = "'digits', 'cifar10', the path of a CIFAR-10 archive, or a folder with one folder of pictures for each class"
@@ -39,7 +41,7 @@ def in_memory(data: Data) -> bool:
 
 def settled(data: str) -> str:
     """`data` so that it means the same from any folder: a path made absolute, any other name as it is."""
-    return data if data in BUNDLED or not data or in_memory(data) else str(Path(data).expanduser().absolute())
+    return data if data in BUNDLED or not data or in_memory(data) else str(expanded(data).absolute())
 
 
 def load_images(
@@ -83,7 +85,11 @@ def _load(data: str | Path, image_size: int | None, channels: int | None, strict
     channels = 3 if channels is None else channels
     if data == "cifar10":
         return load_cifar10(image_size=size, channels=channels)
-    path = Path(data).expanduser()
+    path = expanded(data)
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError:
+        raise SqueezekitError(f"{shown(str(path))}: the path is not UTF-8; rename the folder") from None
     if data == "" or not path.exists():
         raise SqueezekitError(f"'{data}' is neither a data set nor an existing path: give {CHOICES}")
     batches = find_batches(path) if path.is_dir() else path

@@ -27,6 +27,7 @@ from squeezekit.modelfile.probability_calibration import ProbabilityCalibration
 from squeezekit.networks.stored_names import as_stored
 from squeezekit.system import atomic_io
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.paths import expanded
 from squeezekit.system.presentation import Presented
 
 # What runtimes of the last three years read: opset 18 in files of version 8. Each is exported as it is asked for.
@@ -82,7 +83,7 @@ def export_onnx(
     the operators: 18 for every runtime since 2023. Raises SqueezekitError.
     """
     _check_installed()
-    loaded, out = load_model(model), Path(out).expanduser()
+    loaded, out = load_model(model), expanded(out)
     if out.suffix != ".onnx":
         raise SqueezekitError(f"-o {out}: name a file that ends in .onnx")
     if isinstance(loaded.network, OnnxNetwork):

@@ -17,6 +17,7 @@ from squeezekit.modelfile.provenance import Provenance
 from squeezekit.modelfile.self_check import TOLERANCE
 from squeezekit.modelfile.sqz import Sqz, Stage, read_sqz
 from squeezekit.networks.config import NetworkConfig
+from squeezekit.system.paths import expanded
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Inspection:
 
 def inspect(path: str | Path) -> Inspection:
     """Inspect a `.sqz` file; raises SqueezekitError for one that cannot be read."""
-    path = Path(path).expanduser()
+    path = expanded(path)
     sqz = read_sqz(path)
     data = path.read_bytes()
     tensors = _tensor_sizes(sqz)

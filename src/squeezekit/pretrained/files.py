@@ -6,6 +6,7 @@ from os import PathLike, fspath
 from pathlib import Path
 
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.paths import expanded
 
 FILES = Path(__file__).parent / "models"
 
@@ -21,7 +22,7 @@ def model_path(model: str | PathLike[str]) -> Path:
     A run folder, a `.sqz` or an `.onnx` file in the current directory comes before a pretrained model of the same name.
     """
     name = fspath(model)
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.exists():
         return path
     if name in pretrained_names():

@@ -16,6 +16,7 @@ from squeezekit.reporting.run_report import RunReport
 from squeezekit.reporting.study_report import CrossValidationReport, StudyReport
 from squeezekit.system import atomic_io
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.paths import expanded
 from squeezekit.system.version import version
 
 
@@ -24,13 +25,13 @@ def write_report(folders: Sequence[str | Path], out: str | Path, language: str =
 
     Raises SqueezekitError for a folder that holds no finished run, search or cross-validation.
     """
-    out, words = Path(out).expanduser(), Language(language)
-    parts = [_sections_of(Path(folder).expanduser(), words) for folder in folders]
+    out, words = expanded(out), Language(language)
+    parts = [_sections_of(expanded(folder), words) for folder in folders]
     page = _environment().get_template("report.html.jinja")
     text = page.render(language=words, parts=parts, version=version())
     atomic_io.write_text(out, text)
     if assets:
-        _write_assets(parts, Path(assets).expanduser())
+        _write_assets(parts, expanded(assets))
     return out
 
 

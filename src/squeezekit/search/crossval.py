@@ -20,6 +20,7 @@ from squeezekit.search.space import Space
 from squeezekit.search.study import GRACE_SECONDS, Study
 from squeezekit.system import atomic_io, presentation
 from squeezekit.system.errors import RunFailed, SqueezekitError
+from squeezekit.system.paths import expanded
 
 CONFIDENCE = 0.95
 
@@ -112,7 +113,7 @@ def cross_validate(
 
     Raises SqueezekitError for wrong input, RunFailed when a training fails, Interrupted after Ctrl-C.
     """
-    begin, folder = time.monotonic(), Path(out).expanduser()
+    begin, folder = time.monotonic(), expanded(out)
     for name, number, least in (("folds", folds, 2), ("repeats", repeats, 1)):
         if number < least:
             raise SqueezekitError(f"--{name} {number}: give at least {least}")
@@ -121,7 +122,7 @@ def cross_validate(
     fields = {**fields, "folds": folds}
     options = {"sampler": "grid", "pruner": "none", "seed": first}
     plan = planned(points, data=data, network=network, recipe=recipe, config=config, fields=fields, **options)
-    other = _read(Path(against).expanduser(), plan) if against else None
+    other = _read(expanded(against), plan) if against else None
     study = Study.in_folder(folder, plan, storage, grace)
     carry_out(study, folder, jobs, cluster)
     found = _result(study, folder, folds, repeats, other, time.monotonic() - begin)

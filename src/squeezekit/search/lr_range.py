@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from squeezekit.data.sources import data_name
 from squeezekit.system.errors import RunFailed, SqueezekitError
+from squeezekit.system.paths import expanded
 from squeezekit.system.presentation import Row, Tabular
 from squeezekit.training.callbacks import LearningRateRange, ProgressBar
 from squeezekit.training.device import keep_freed_memory
@@ -77,7 +78,7 @@ def lr_range(
     """
     if not 0 < from_rate < to_rate:
         raise SqueezekitError(f"--min-rate {from_rate:g} --max-rate {to_rate:g}: give two rates above 0, the lower one first")
-    file = Path(config).expanduser() if config else None
+    file = expanded(config) if config else None
     if data is not None:
         fields["data"] = data_name(data)
     found = _rising(resolve(network=network, recipe=recipe, config=file, fields=fields), from_rate, to_rate, fields.get("epochs"))

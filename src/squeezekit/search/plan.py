@@ -12,6 +12,7 @@ from squeezekit.networks.layer_table import layer_table
 from squeezekit.networks.registry import first_problem, network_class
 from squeezekit.search.space import Fields, Space, named_space, space_of
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.paths import expanded
 from squeezekit.training.device import chosen_device
 from squeezekit.training.settings import RunConfig, build_config, read_tables, resolve, table_of
 
@@ -86,7 +87,7 @@ def planned(
 
     Raises SqueezekitError where something in it is impossible.
     """
-    tables = read_tables(Path(config).expanduser()) if config else {}
+    tables = read_tables(expanded(config)) if config else {}
     presets = {table: content.pop("name", None) for table, content in tables.items()}
     network, recipe = network or presets.get("network") or "squeezenet-cifar", recipe or presets.get("recipe") or "modern"
     fields = {**{name: value for content in tables.values() for name, value in content.items()}, **fields}

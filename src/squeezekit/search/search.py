@@ -21,6 +21,7 @@ from squeezekit.search.study import GRACE_SECONDS, Study
 from squeezekit.search.workers import work
 from squeezekit.system import atomic_io, presentation
 from squeezekit.system.errors import RunFailed, SqueezekitError
+from squeezekit.system.paths import expanded
 from squeezekit.training.measurement import images_at_once, measure
 from squeezekit.training.run_folder import Run
 from squeezekit.training.train import images_of
@@ -105,7 +106,7 @@ def search(
 
     Raises SqueezekitError for wrong input, RunFailed when no trial succeeds, Interrupted after Ctrl-C.
     """
-    begin, folder = time.monotonic(), Path(out).expanduser()
+    begin, folder = time.monotonic(), expanded(out)
     options = {"sampler": sampler, "trials": trials, "pruner": pruner, "size": size, "limits": limits or {}}
     seed = int(fields.get("seed", 0))
     plan = planned(space, data=data, network=network, recipe=recipe, config=config, fields=fields, seed=seed, **options)

@@ -7,7 +7,6 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from optuna import Trial
@@ -17,6 +16,7 @@ from pydantic import ValidationError
 from squeezekit.networks.registry import NETWORKS, first_problem, network_class, network_config
 from squeezekit.networks.without_memory import without_memory
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.paths import expanded
 from squeezekit.training.recipe import Recipe
 from squeezekit.training.settings import read_toml, table_of
 
@@ -142,7 +142,7 @@ def named_space(name: str, network: str, fields: Fields | None = None) -> Space:
         return Space(points=tuple(fire_sizes(network, fields or {})))
     if name in BUILT_IN:
         return space_of(BUILT_IN[name], network, name)
-    path = Path(name).expanduser()
+    path = expanded(name)
     if name in SPACES_OF_0_1 and not path.exists():
         raise SqueezekitError(f"space '{name}' is called '{SPACES_OF_0_1[name]}' now")
     if not path.exists():

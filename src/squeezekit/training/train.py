@@ -17,12 +17,15 @@ from torch import Tensor, nn
 
 from squeezekit.data.batches import Batches, channel_statistics
 from squeezekit.data.image_set import ImageSet, ImageSource
+from squeezekit.data.overview import check_copies, check_different, overview
 from squeezekit.data.sources import data_name, load_images, settled
-from squeezekit.data.splits import Split, split_training
+from squeezekit.data.splits import Split, split_images
 from squeezekit.networks.weights import read_weights, take_weights
 from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.paths import expanded
 from squeezekit.system.seeds import derived_seed
+from squeezekit.system.shown_text import shown
 from squeezekit.training.callbacks import (
     Callback,
     Checkpoint,
@@ -84,17 +87,20 @@ def train(
     Diverged (a RunFailed) when the loss is no number any more, Interrupted after Ctrl-C.
     """
     if isinstance(init_from, str | Path):
-        init_from = Path(init_from).expanduser()
+        init_from = expanded(init_from)
     with joined() as processes:
         if data is not None:
             fields["data"] = data_name(data)
-        asked = TrainingRequest(network, recipe, Path(config).expanduser() if config else None, fields, init_from)
-        opened = _led(processes, lambda: _open(Path(out).expanduser() if out else None, asked, resume=resume))
+        asked = TrainingRequest(network, recipe, expanded(config) if config else None, fields, init_from)
+        opened = _led(processes, lambda: _open(expanded(out) if out else None, asked, resume=resume))
         run = opened.run
         if run.summary is not None:
             return run
         with _resumable(run), _determinism(run.config.run.deterministic):
             source = _same_images(run, opened.source or images_of(run.config))
+            if processes.first:
+                for line in overview(source, run.split):
+                    say(line)
             keep_freed_memory()
             trainer = trainer_of(run, source.training, processes, network=opened.network, teacher=opened.teacher)
             if trainer.progress.epoch == trainer.progress.step == 0:
@@ -217,8 +223,11 @@ def start_run(
     source = load_images(
         draft.run.data, image_size=draft.network.image_size, channels=network.get("channels"), strict=draft.run.strict
     )
+    check_different(source)
     _fit_to_images(network, source.training, draft.run.data)
     split = _split_of(draft, source.training)
+    if draft.run.strict:
+        check_copies(source, split)
     if draft.recipe.normalization == "standardise" and not {"mean", "std"} & set(network):
         network["mean"], network["std"] = channel_statistics(source.training, split.training)
     run["device"] = str(chosen_device(draft.run.device))
@@ -251,9 +260,8 @@ def _fit_to_images(network: dict[str, Any], images: ImageSet, data: str) -> None
 
 
 def _split_of(config: RunConfig, images: ImageSet) -> Split:
-    return split_training(
-        images.labels,
-        classes=images.classes,
+    return split_images(
+        images,
         seed=config.run.seed,
         validation_share=config.run.validation_share,
         limit=config.run.limit or None,
@@ -269,7 +277,7 @@ def _facts(config: RunConfig, source: ImageSource) -> dict[str, Any]:
         "classes": list(source.training.classes),
         "fingerprint": source.training.fingerprint,
         "test_fingerprint": source.test.fingerprint,
-        "unreadable": list(source.unreadable),
+        "unreadable": [shown(path) for path in source.unreadable],
         "launch": launch_name(),
     }
 

@@ -18,6 +18,7 @@ from tuf.api.exceptions import DownloadError, DownloadHTTPError, DownloadLengthM
 from tuf.ngclient import FetcherInterface
 
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.paths import expanded
 
 # Offsets in a file and the bytes there.
 Chunks = Generator[tuple[int, bytes], None, None]
@@ -163,7 +164,7 @@ def base_address(source: str) -> str:
         except ValueError as error:
             raise SqueezekitError(f"{source}: is no address ({error}); give one like https://models.example.org") from None
         return source.rstrip("/")
-    folder = Path(source).expanduser()
+    folder = expanded(source)
     if not folder.is_dir():
         raise SqueezekitError(f"{source}: is neither an http:// or https:// address nor a folder; give one of them")
     return str(folder)

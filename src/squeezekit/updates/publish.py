@@ -15,6 +15,7 @@ from squeezekit.modelfile.sqz import from_bytes
 from squeezekit.pretrained.files import model_path
 from squeezekit.system import atomic_io
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.paths import expanded
 from squeezekit.updates.keys import KeyRing
 from squeezekit.updates.repository import Repository, channel_files, delta_name
 from squeezekit.updates.self_check_process import self_check_problem
@@ -57,9 +58,9 @@ def publish(
         raise SqueezekitError(f"--deltas {deltas}: give 0 or more")
     data = _read(model_path(model), check=check)
     whole, prefix = channel_files(channel)
-    folder = Path(repo).expanduser()
+    folder = expanded(repo)
     with Repository(folder).locked():
-        repository = Repository(folder, KeyRing([Path(each).expanduser() for each in keys], passphrases), days)
+        repository = Repository(folder, KeyRing([expanded(each) for each in keys], passphrases), days)
         history = _history(folder, channel)
         newest = repository.targets.signed.targets.get(whole)
         version = int((newest.custom or {}).get("version", 0)) if newest else 0

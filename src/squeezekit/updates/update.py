@@ -19,6 +19,7 @@ from squeezekit.system import atomic_io
 from squeezekit.system.console import progress_bar, say
 from squeezekit.system.errors import RunFailed, SqueezekitError
 from squeezekit.system.file_lock import one_at_a_time
+from squeezekit.system.paths import expanded
 from squeezekit.updates.device_folder import DeviceFolder, ModelVersion, digest, file_size, refusal
 from squeezekit.updates.fetcher import Fetcher, FetchLimits, base_address
 from squeezekit.updates.repository import channel_files, delta_name
@@ -93,8 +94,8 @@ def update(
     than `max_bytes` or a model that is unfit; the model in use is then the same as before.
     """
     whole, _ = channel_files(channel)
-    base, root = base_address(repo), None if trust is None else _root(Path(trust).expanduser())
-    folder = Path(out).expanduser()
+    base, root = base_address(repo), None if trust is None else _root(expanded(trust))
+    folder = expanded(out)
     folder.mkdir(parents=True, exist_ok=True)
     with one_at_a_time(folder / ".lock"), _one_sentence_errors(repo):
         device, fetcher = DeviceFolder(folder), Fetcher(limits)
@@ -122,7 +123,7 @@ def update(
 
 def go_back(out: str | Path) -> None:
     """Use the version before the one in use again, and never the one in use; raises SqueezekitError where there is none."""
-    folder = Path(out).expanduser()
+    folder = expanded(out)
     if not (folder / "model.sqz").exists():
         raise SqueezekitError(f"{out}: has no model; name the folder of squeezekit update --out")
     with one_at_a_time(folder / ".lock"):

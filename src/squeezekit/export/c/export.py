@@ -11,6 +11,7 @@ from squeezekit.inference.int8_model import accuracy_in_integers, integer_plan
 from squeezekit.inference.model import load_model
 from squeezekit.system import atomic_io
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.paths import expanded
 from squeezekit.system.presentation import Presented
 
 StoreWeights = Literal["constants", "coded"]
@@ -60,7 +61,7 @@ def export_c(
     """
     if store_weights not in get_args(StoreWeights):
         raise SqueezekitError(f"--store-weights {store_weights}: is unknown; choose {' or '.join(get_args(StoreWeights))}")
-    loaded, out = load_model(model), Path(out).expanduser()
+    loaded, out = load_model(model), expanded(out)
     _check_replaceable(out)
     plan = integer_plan(loaded, data)
     source = source_of(plan, loaded, coded=store_weights == "coded")

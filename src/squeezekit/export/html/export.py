@@ -21,6 +21,7 @@ from squeezekit.integer.layout import LayerRecord, Layout, layout_of
 from squeezekit.integer.plan import IntegerPlan
 from squeezekit.system import atomic_io
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.paths import expanded
 from squeezekit.system.presentation import Presented
 
 # `struct sqz_layer` of runtime.h and `struct block` of page.c, as WebAssembly lays them out.
@@ -58,7 +59,7 @@ def export_html(model: str | Path, out: str | Path, *, data: str | Path | None =
     are at hand (a run's own, or `data`), the accuracy on the validation images is measured before and after. Raises
     SqueezekitError.
     """
-    loaded, out = load_model(model), Path(out).expanduser()
+    loaded, out = load_model(model), expanded(out)
     plan = integer_plan(loaded, data)
     block = model_block(plan)
     text = page_of(loaded, plan, block)

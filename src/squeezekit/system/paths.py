@@ -1,0 +1,16 @@
+"""Paths as people write them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """`path` with the home folder in place of `~` or `~name` in front; where there is no such home it stays, as in a shell."""
+    written = Path(path)
+    try:
+        return written.expanduser()
+    except RuntimeError:
+        # A folder may be called `~photos`, and a user in a container need not have a home.
+        return written
