@@ -62,7 +62,7 @@ class OnnxNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         pixels = (x * 255).round().to(torch.uint8)
-        return torch.cat([self._logits(part) for part in pixels.split(self._at_once)])
+        return torch.cat([self._logits(part) for part in torch.split(pixels, self._at_once)])
 
     def _logits(self, pixels: Tensor) -> Tensor:
         try:

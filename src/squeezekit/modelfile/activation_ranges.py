@@ -48,7 +48,7 @@ class ActivationRanges(JsonSection):
                 hook.remove()
         if not all(-MAX_OUTPUT <= low <= high <= MAX_OUTPUT for low, high in ranges.values()):
             raise RunFailed(
-                "outputs of the network on calibration images are not numbers below 1e9; train it again, with a lower learning rate"
+                "outputs of the network on calibration images are no numbers below 1e9; train it again, at a lower learning rate"
             )
         lows, highs = zip(*(ranges[name] for name in convolutions), strict=True)
         return cls(low=tuple(map(_three_digits, lows)), high=tuple(map(_three_digits, highs)))
