@@ -26,6 +26,8 @@ DIGEST_BYTES = 32
 MAX_SECTIONS = 256
 # Of lists and tables in one another; ours have five levels.
 MAX_DEPTH = 32
+# Bytes: as many classes as there may be, with names of thirty letters.
+MAX_TEXT = 1 << 21
 # Tags.
 NETWORK, WEIGHTS = "Netw", "Wght"
 STAGES, PROVENANCE, PROBABILITY_CALIBRATION, SELF_CHECK, ACTIVATION_RANGES = "stag", "orig", "conf", "chck", "rang"
@@ -73,6 +75,10 @@ def encode_json(content: Any) -> bytes:
         text = json.dumps(content, separators=(",", ":"), sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
     except ValueError as error:
         raise SqueezekitError(f"a .sqz file cannot hold what is to be written ({error})") from None
+    if len(text) > MAX_TEXT:
+        raise SqueezekitError(
+            f"a .sqz file cannot hold names and notes of {len(text):,} bytes; at most {MAX_TEXT:,} are possible"
+        )
     return encode_text(text)
 
 
@@ -107,7 +113,7 @@ def decode_text(data: bytes) -> bytes:
     """What `encode_text` wrote; raises SqueezekitError."""
     reader = ByteReader(data)
     length, budget = reader.read_integer(), FREE_BITS + BITS_PER_BYTE * len(data)
-    if 8 * length > budget:
+    if 8 * length > budget or length > MAX_TEXT:
         raise SqueezekitError("damaged: a text in it is too long; get the file again")
     text, coder = np.zeros(length, np.uint8), decoder(data[reader.position :], budget)
     code_bytes(coder, new_byte_model(), text)
