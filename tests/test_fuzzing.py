@@ -133,7 +133,7 @@ def read_delta(old, content):
 @pytest.mark.parametrize("count", [FEW, MANY])
 def test_no_sqz_file_does_harm(count):
     data = whole_file().to_bytes()
-    assert findings(read_mended, [data, data[:-40], b"", b"SQZ\x1a\x01"], count=count, megabytes=400) == []
+    assert findings(read_mended, [data, data[:-40], b"", b"SQZ\x1a\x01"], count=count, seconds=30, megabytes=400) == []
 
 
 @pytest.mark.slow
@@ -150,7 +150,7 @@ def test_no_content_of_a_sqz_file_does_harm(count):
         good.replace(b"1.5", b"1e-320"),
         good.replace(b'["a","b"]', b'["\\ud800","b"]'),
     ]
-    assert findings(read_sections, [good, *hostile], count=count, tokens=TOKENS, megabytes=400) == []
+    assert findings(read_sections, [good, *hostile], count=count, tokens=TOKENS, seconds=30, megabytes=400) == []
 
 
 @pytest.mark.slow
@@ -160,7 +160,7 @@ def test_no_delta_does_harm(count):
     delta = delta_between(old, new)
     assert delta is not None
     seeds = [delta, delta_between(old, old), delta[:13], b"SQD\x1a\x01", b""]
-    assert findings(partial(read_delta, old), seeds, count=count, megabytes=400) == []
+    assert findings(partial(read_delta, old), seeds, count=count, seconds=30, megabytes=400) == []
 
 
 def read_graph(content):
@@ -203,7 +203,7 @@ def graphs():
 @pytest.mark.parametrize("count", [FEW, pytest.param(50_000, marks=pytest.mark.long)])
 def test_no_graph_does_harm_when_it_is_looked_through(count):
     pytest.importorskip("onnx")
-    assert findings(read_graph, graphs(), count=count, refusals=ValueError) == []
+    assert findings(read_graph, graphs(), count=count, seconds=30, refusals=ValueError) == []
 
 
 @pytest.mark.long

@@ -25,6 +25,12 @@ def test_check_images_are_what_the_format_says():
     assert image[0, 0, 0] == image[3, 3, 0] == x >> 24
     assert image[0, 0, 1] == (1664525 * x + 1013904223) % 2**32 >> 24
     assert check_image(1, 10, 1).shape == (10, 10, 1)
+    for seed in (0, 3, 2**32 - 1):
+        state, colors = seed, []
+        for _ in range(8 * 8 * 3):
+            state = (1664525 * state + 1013904223) % 2**32
+            colors.append(state >> 24)
+        assert check_image(seed, 32, 3)[::4, ::4].ravel().tolist() == colors
 
 
 def test_a_network_that_answers_nothing_neither_gets_nor_passes_a_check():

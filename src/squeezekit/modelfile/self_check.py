@@ -66,11 +66,11 @@ def check_image(seed: int, size: int, channels: int) -> NDArray[np.uint8]:
     Colors come row by row and channel by channel from x = 1664525·x + 1013904223 modulo 2**32, the highest byte of each x
     after `seed` (Press et al., “Numerical Recipes”, section 7.1).
     """
-    cells, state = -(-size // CELL), seed
-    colors = np.empty(cells * cells * channels, np.uint8)
-    for i in range(len(colors)):
-        state = (1664525 * state + 1013904223) & 0xFFFFFFFF
-        colors[i] = state >> 24
+    cells = -(-size // CELL)
+    # x after n steps is aⁿ · seed + c · (aⁿ⁻¹ + … + 1).
+    powers = np.cumprod(np.full(cells * cells * channels, 1664525, np.uint32), dtype=np.uint32)
+    sums = np.cumsum(np.concatenate(([1], powers[:-1])), dtype=np.uint32)
+    colors = ((powers * np.uint32(seed) + np.uint32(1013904223) * sums) >> np.uint32(24)).astype(np.uint8)
     image = colors.reshape(cells, cells, channels).repeat(CELL, 0).repeat(CELL, 1)
     return image[:size, :size]
 
