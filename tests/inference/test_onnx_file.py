@@ -44,9 +44,9 @@ def test_loops_and_branches_are_refused(graph):
         check_onnx(graph())
 
 
-@pytest.mark.parametrize("operator", ["NonZero", "RandomNormal", "StringSplit", "No\x1b[31mSuch", "x" * 10_000])
+@pytest.mark.parametrize("operator", ["NonZero", "RandomNormal", "StringSplit", "No\x1b[31mSuch\n", "x" * 10_000])
 def test_other_operators_are_refused(operator):
-    with pytest.raises(BrokenOnnx, match="is none that squeezekit writes"):
+    with pytest.raises(BrokenOnnx, match=r"^[^\x00-\x1f]+ is none that squeezekit writes$"):
         check_onnx(graph_bytes([node(operator, ["images"])]))
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from squeezekit.system.shown_text import shown
+
 # Arithmetic, convolutions, poolings, products of matrices, norms and shapes: nothing that loops, branches, draws random numbers,
 # or makes as many values as a picture says.
 _NAMES = """
@@ -101,7 +103,7 @@ def _check_node(node: memoryview, pictures: set[str]) -> None:
         elif field == ATTRIBUTE:
             _check_attribute(_bytes(value))
     if operator not in OPERATORS:
-        raise BrokenOnnx(f"its operator '{operator[:40]}' is none that squeezekit writes")
+        raise BrokenOnnx(f"its operator '{shown(operator[:40])}' is none that squeezekit writes")
     shaping = inputs if operator in SHAPED_BY_ALL else inputs[1:] if operator in SHAPED_BY_OTHERS else []
     if pictures & set(shaping):
         raise BrokenOnnx(f"the shape that its operator '{operator}' makes depends on the picture")
