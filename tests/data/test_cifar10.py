@@ -1,6 +1,7 @@
 """CIFAR-10 as a source: fetched, read and kept."""
 
 import hashlib
+import os
 import subprocess
 import sys
 
@@ -87,6 +88,26 @@ def test_a_second_start_does_not_open_the_archive_and_a_changed_one_is_noticed(t
         assert load_cifar10(path).training.fingerprint == before.training.fingerprint
     path.write_bytes(tar(python_members(random_batches(count=30, seed=1))))
     assert len(load_cifar10(path).training) == 150
+
+
+def test_archives_that_swap_places_are_noticed(tmp_path):
+    one, other, aside = (tmp_path / name for name in ("one.tar", "other.tar", "aside"))
+    for seed, path in enumerate((one, other)):
+        path.write_bytes(tar(python_members(random_batches(seed=seed)), "w"))
+        os.utime(path, (1, 1))
+    before = [load_cifar10(path).training.fingerprint for path in (one, other)]
+    for path, place in ((one, aside), (other, one), (aside, other)):
+        path.rename(place)
+    assert [load_cifar10(path).training.fingerprint for path in (one, other)] == before[::-1]
+
+
+def test_an_archive_that_is_written_in_place_is_noticed_though_its_date_is_kept(tmp_path):
+    path, fingerprints = tmp_path / "a.tar", set()
+    for seed in range(2):
+        path.write_bytes(tar(python_members(random_batches(seed=seed)), "w"))
+        os.utime(path, (1, 1))
+        fingerprints.add(load_cifar10(path).training.fingerprint)
+    assert len(fingerprints) == 2
 
 
 def test_a_damaged_store_is_rebuilt(tmp_path, fresh_cache):

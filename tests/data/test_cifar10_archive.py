@@ -5,6 +5,7 @@ import io
 import os
 import pickle
 import tarfile
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,8 +14,29 @@ from squeezekit.data import cifar10_archive as archive
 from squeezekit.data.cifar10_archive import find_batches, read_cifar10
 from squeezekit.system.errors import SqueezekitError
 from tests.fixtures.cifar10_files import NAMES, as_images, binary_members, pickled, python_members, random_batches, tar
+from tests.fixtures.mutation import findings
 
 MEMBERS = {"python": python_members, "binary": binary_members}
+
+
+# Words of pickles: a memo, marks, collections, a call, a state; and the types of tar's entries.
+TOKENS = [
+    b"r\xff\xff\xff\x0f",
+    b"(",
+    b"l",
+    b"]",
+    b"}",
+    b"R",
+    b"b",
+    b"u",
+    b"e",
+    b"h\0",
+    b"\x85",
+    b"cnumpy\nndarray\n",
+    b"S",
+    b"x",
+    b"L",
+]
 
 
 def check(read, batches):
@@ -168,6 +190,113 @@ def test_an_archive_that_bursts_is_stopped(tmp_path, monkeypatch):
     header = tarfile.TarInfo("x")
     header.type, header.size = tarfile.XHDTYPE, 2**40
     refused(tmp_path / "b.tar.gz", gzip.compress(header.tobuf(tarfile.GNU_FORMAT) + bytes(2**23)), "far larger than CIFAR-10")
+
+
+def sparse_header(size, real_size):
+    """The header of a file that says it is mostly holes."""
+    header = tarfile.TarInfo("cifar-10-batches-py/data_batch_1")
+    header.type, header.size = tarfile.GNUTYPE_SPARSE, size
+    block = bytearray(header.tobuf(tarfile.GNU_FORMAT))
+    block[386:410], block[483:495] = b"00000000000\0" * 2, b"%011o\0" % real_size
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+def nested(depth):
+    """2 ** (depth + 1) numbers, made of as many lists as it is deep."""
+    numbers = [0, 1]
+    for _ in range(depth):
+        numbers = [numbers, numbers]
+    return numbers
+
+
+def test_holes_long_names_and_hosts_of_entries_take_no_memory(tmp_path):
+    whole = tar(python_members(random_batches()), "w")
+    refused(tmp_path / "a.tar", sparse_header(0, 2**33 - 1) + bytes(1024), "it holds no data_batch_1")
+    (tmp_path / "b.tar").write_bytes(sparse_header(0, 2**33 - 1) + whole)
+    check(read_cifar10(tmp_path / "b.tar"), random_batches())
+    name = tarfile.TarInfo("././@LongLink")
+    name.type, name.size = tarfile.GNUTYPE_LONGNAME, 1
+    refused(tmp_path / "c.tar", (name.tobuf() + b"x" + bytes(511)) * 2000 + whole, "more than 1,000 entries")
+    refused(tmp_path / "d.tar", tarfile.TarInfo("x").tobuf() * 2000 + whole, "more than 1,000 entries")
+    for kind in (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.REGTYPE):
+        name.type, name.size = kind, 2**40
+        refused(tmp_path / "e.tar", name.tobuf(tarfile.GNU_FORMAT) + whole, "far larger than CIFAR-10")
+    name.size = -512
+    refused(tmp_path / "f.tar", name.tobuf(tarfile.GNU_FORMAT) + whole, "far larger than CIFAR-10")
+
+
+@pytest.mark.parametrize("labels", [nested(27), [[0]] * 20, [2**100] * 20, ["1"] * 20, [True] * 20, [0.5] * 20, [None] * 20])
+def test_labels_that_are_no_numbers_are_never_handed_to_numpy(labels, tmp_path):
+    batch = pickle.dumps({"data": np.zeros((20, 3072), np.uint8), "labels": labels}, 2)
+    members = {**python_members(random_batches()), "cifar-10-batches-py/data_batch_2": batch}
+    refused(tmp_path / "a.tar.gz", tar(members), "cannot be read as CIFAR-10")
+
+
+def test_a_batch_that_is_no_dictionary_is_refused(tmp_path):
+    members = {**python_members(random_batches()), "cifar-10-batches-py/data_batch_2": pickle.dumps([("data", 1)], 2)}
+    refused(tmp_path / "a.tar.gz", tar(members), "a batch is no dictionary")
+
+
+def test_a_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "a.tar.gz")
+    with pytest.raises(SqueezekitError, match=r"cannot be read as CIFAR-10 \(it is not a file\)"):
+        read_cifar10(tmp_path / "a.tar.gz")
+    os.mkfifo(tmp_path / "data_batch_1")
+    assert find_batches(tmp_path) is None
+
+
+def test_bits_that_have_changed_in_a_packed_archive_are_noticed(tmp_path):
+    content = bytearray(gzip.compress(tar(python_members(random_batches()), "w"), 0))
+    # Without compression, only the check sum tells.
+    content[len(content) // 2] ^= 1
+    refused(tmp_path / "a.tar.gz", bytes(content), "CRC check failed")
+
+
+def test_a_reason_of_any_length_stays_one_sentence(tmp_path):
+    batch = b"\x80\x02c" + b"m" * 100_000 + b"\nname\n."
+    members = {**python_members(random_batches()), "cifar-10-batches-py/data_batch_2": batch}
+    with pytest.raises(SqueezekitError, match="its pickle asks for mmm") as caught:
+        (tmp_path / "a.tar.gz").write_bytes(tar(members))
+        read_cifar10(tmp_path / "a.tar.gz")
+    assert len(str(caught.value)) < 600 + len(str(tmp_path))
+
+
+def read_tar(folder, content):
+    """What the fuzzer calls: reads an archive whose headers have had their check sums put right."""
+    content = bytearray(content)
+    for at in range(0, len(content) - 511, 512):
+        if content[at + 257 : at + 262] == b"ustar":
+            content[at + 148 : at + 156] = b" " * 8
+            content[at + 148 : at + 156] = b"%06o\0 " % sum(content[at : at + 512])
+    (folder / "a.tar").write_bytes(content)
+    read_cifar10(folder / "a.tar")
+
+
+def hostile_archives():
+    """A whole one of each version, and those that were attacks."""
+    members, labels = python_members(random_batches(2)), random_batches(2)["test_batch"][1]
+    deep = [pickle.dumps({"data": np.zeros((2, 3072), np.uint8), "labels": nested(27)}, protocol) for protocol in (2, 4)]
+    batches = [b"\x80\x02Nr\xff\xff\xff\x0f.", b"\x80\x02" + b"]" * 5000 + b".", *deep]
+    again = {
+        f"cifar-10-batches-py/{name}": pickle.dumps({"data": data, "labels": labels}, 4)
+        for name, (data, _) in random_batches(2).items()
+    }
+    hostile = [tar({**members, "cifar-10-batches-py/data_batch_2": batch}, "w") for batch in batches]
+    sparse = sparse_header(0, 2**33 - 1) + bytes(1024)
+    return [tar(members, "w"), tar(again, "w"), tar(binary_members(random_batches(2)), "w"), sparse, *hostile]
+
+
+@pytest.mark.slow
+def test_hostile_archives_are_read_or_refused_within_limits(tmp_path):
+    assert findings(partial(read_tar, tmp_path), hostile_archives(), count=100, tokens=TOKENS) == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_many_hostile_archives_are_read_or_refused_within_limits(seed, tmp_path):
+    assert findings(partial(read_tar, tmp_path), hostile_archives(), count=2_000, seed=seed, tokens=TOKENS) == []
 
 
 def test_the_limits_leave_room_for_the_official_archive():

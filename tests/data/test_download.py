@@ -214,6 +214,38 @@ def test_when_all_are_slow_one_is_kept(fetch):
     assert [path for path, _ in fetch(ways, "/a", "/b")] == ["/a", "/b", "/a"]
 
 
+@pytest.mark.parametrize("address", ["ftp://user:secret@127.0.0.1:9/a", "file:///etc/passwd", "http://user:secret@127.0.0.1:9/a"])
+def test_only_http_is_spoken_and_no_password_is_echoed(address, fetch, capfd):
+    with pytest.raises(SqueezekitError) as caught:
+        fetch({}, address)
+    assert "secret" not in str(caught.value) + capfd.readouterr().err
+
+
+def test_a_redirection_to_something_else_is_not_followed(fetch):
+    def elsewhere(request):
+        request.send_response(302)
+        request.send_header("Location", "ftp://127.0.0.1:9/file.tar.gz")
+        request.end_headers()
+
+    with pytest.raises(SqueezekitError, match="unknown url type: ftp"):
+        fetch({"/a": elsewhere}, "/a")
+
+
+def test_a_redirection_by_http_is_followed(fetch):
+    def elsewhere(request):
+        request.send_response(302)
+        request.send_header("Location", "/b")
+        request.end_headers()
+
+    assert [path for path, _ in fetch({"/a": elsewhere, "/b": whole(CONTENT)}, "/a")] == ["/a", "/b"]
+
+
+def test_what_is_there_needs_no_lock(fetch, monkeypatch):
+    fetch.target.write_bytes(CONTENT)
+    monkeypatch.setattr("squeezekit.data.download.one_at_a_time", lambda _: pytest.fail("it was locked"))
+    assert fetch({}) == []
+
+
 def test_when_all_fail_each_reason_is_told_in_one_sentence_and_the_way_out(fetch):
     with pytest.raises(SqueezekitError) as caught:
         fetch({"/a": refusing(503), "/b": stalling(CONTENT, 1_000)}, "/a", "/b")

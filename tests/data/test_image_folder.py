@@ -341,7 +341,7 @@ def test_a_letter_in_two_unicode_forms_is_one_class_or_one_sentence(parted, writ
 
 
 def test_a_class_folder_whose_name_is_not_utf_8_is_one_sentence(pets):
-    os.rename(os.fsencode(pets / "dogs"), os.fsencode(pets) + b"/na\xefve")
+    (pets / "dogs").rename(pets / os.fsdecode(b"na\xefve"))
     with pytest.raises(SqueezekitError, match=r"class folder 'na\\xefve': its name is not UTF-8"):
         load_folder(pets)
 

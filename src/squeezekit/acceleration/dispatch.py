@@ -11,8 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from squeezekit.acceleration.kernel_cache import kernel_folder
-
 # Where nothing is learnt, calling a kernel for fewer images costs more than it saves.
 FEWEST_IMAGES = 32
 # As what NumPy sees the values.
@@ -68,14 +66,8 @@ def working(x: Tensor) -> Any:
 
 @cache
 def kernels() -> Any:
-    """The module of that name, imported when first needed, since numba takes a second; its cache is `kernel_folder`."""
-    import numba
-
-    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(kernel_folder())  # type: ignore[attr-defined]
-    try:
-        return import_module("squeezekit.acceleration.kernels")
-    finally:
-        numba.config.CACHE_DIR = before  # type: ignore[attr-defined]
+    """The module of that name, imported when first needed, since numba takes a second."""
+    return import_module("squeezekit.acceleration.kernels")
 
 
 @cache

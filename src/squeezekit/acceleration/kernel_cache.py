@@ -11,18 +11,23 @@ import os
 import platform
 import subprocess
 import sys
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from squeezekit.data.decoded_store import cache_folder
+from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.version import version as own_version
 
 KERNELS = Path(__file__).with_name("kernels.py")
 
 
 def kernel_folder() -> Path:
-    """Where numba keeps compiled kernels: NUMBA_CACHE_DIR, or else a folder of squeezekit's cache."""
+    """Where compiled code is kept: NUMBA_CACHE_DIR, or else a folder of squeezekit's cache.
+
+    Raises SqueezekitError for a user without a home.
+    """
     return Path(os.environ.get("NUMBA_CACHE_DIR") or cache_folder() / "kernels")
 
 
@@ -33,7 +38,9 @@ def stamp() -> Path:
 
 def kernels_ready() -> bool:
     """Whether all kernels are compiled for this machine."""
-    return kernels_wanted() and stamp().exists()
+    with suppress(SqueezekitError, OSError):
+        return kernels_wanted() and stamp().exists()
+    return False
 
 
 def kernels_wanted() -> bool:
@@ -46,8 +53,10 @@ def compile_in_background() -> None:
 
     It says nothing, goes on when this process ends, and may be killed: then the next call begins anew.
     """
-    if kernels_wanted() and not stamp().exists():
-        _start()
+    # Where there is no folder to keep them in, or none that may be looked into, training does without.
+    with suppress(SqueezekitError, OSError):
+        if kernels_wanted() and not stamp().exists():
+            _start()
 
 
 @cache

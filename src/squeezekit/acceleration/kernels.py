@@ -13,9 +13,11 @@ from typing import Any
 import numba
 import numpy as np
 from llvmlite import ir
-from numba import njit, prange, types
+from numba import prange, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+from squeezekit.acceleration.compiled_code import compiled
 
 FeatureMaps = NDArray[Any]
 Floats = NDArray[Any]
@@ -75,7 +77,7 @@ narrowed: Any = intrinsic(_narrowed)
 fused: Any = intrinsic(_fused)
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@compiled(parallel=True, error_model="numpy")
 def moments(x: FeatureMaps, origin: Floats, parts: int) -> NDArray[np.float64]:
     """Sums of x − origin and of its square over the rows of x [rows, channels]: [2, channels]."""
     rows, channels = x.shape
@@ -97,7 +99,7 @@ def moments(x: FeatureMaps, origin: Floats, parts: int) -> NDArray[np.float64]:
     return sums.sum(0)  # type: ignore[no-any-return]
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@compiled(parallel=True, error_model="numpy")
 def scaled(
     x: FeatureMaps, scale: Floats, shift: Floats, floor: float, ceiling: float, out: FeatureMaps, first_channel: int, parts: int
 ) -> None:
@@ -116,7 +118,7 @@ def scaled(
                 target[k] = narrowed(top if value > top else value, target[k])
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@compiled(parallel=True, error_model="numpy")
 def scaled_and_added(
     x: FeatureMaps,
     scale: Floats,
@@ -139,7 +141,7 @@ def scaled_and_added(
                 target[k] = narrowed((bottom if value < bottom else value) + widened(above[k]), target[k])
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@compiled(parallel=True, error_model="numpy")
 def gradient_moments(
     x: FeatureMaps,
     scale: Floats,
@@ -174,7 +176,7 @@ def gradient_moments(
     return sums.sum(0)  # type: ignore[no-any-return]
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@compiled(parallel=True, error_model="numpy")
 def gradient_of_scaled(
     x: FeatureMaps,
     scale: Floats,
@@ -202,7 +204,7 @@ def gradient_of_scaled(
                 out[row, k] = narrowed(fused(passing, scale[k], inner), out[row, k])
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@compiled(parallel=True, error_model="numpy")
 def gradient_sums_of_rows(
     x: FeatureMaps, mean: Floats, inverse: Floats, gradient: FeatureMaps, parts: int
 ) -> NDArray[np.float64]:
@@ -226,7 +228,7 @@ def gradient_sums_of_rows(
     return sums.sum(0)  # type: ignore[no-any-return]
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@compiled(parallel=True, error_model="numpy")
 def pooled(
     x: FeatureMaps,
     side: int,
@@ -271,7 +273,7 @@ def pooled(
                             winner[k] = np.uint8(NONE) if negative else winner[k]
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@compiled(parallel=True, error_model="numpy")
 def gradient_of_pooled(
     gradient: FeatureMaps, winners: NDArray[np.uint8], side: int, stride: int, out: FeatureMaps, parts: int
 ) -> None:
@@ -299,7 +301,7 @@ def gradient_of_pooled(
                                     target[k] = arriving[k] if winner[k] == place else zero
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@compiled(parallel=True, error_model="numpy")
 def gradient_of_normalized_and_pooled(
     x: FeatureMaps,
     origin: Floats,
@@ -330,7 +332,7 @@ def gradient_of_normalized_and_pooled(
                         target[k] = narrowed(value, target[k])
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@compiled(parallel=True, error_model="numpy")
 def means(x: FeatureMaps, mask: NDArray[np.uint8], kept: int, factor: float, out: Floats, parts: int) -> None:
     """Write to `out` [n, channels] the mean over the rows of x [n, rows, channels] · factor, where its mask lies below `kept`.
 
@@ -356,7 +358,7 @@ def means(x: FeatureMaps, mask: NDArray[np.uint8], kept: int, factor: float, out
                 target[k] *= each
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@compiled(parallel=True, error_model="numpy")
 def gradient_of_means(gradient: Floats, mask: NDArray[np.uint8], kept: int, factor: float, out: FeatureMaps, parts: int) -> None:
     """Write to `out` [n, rows, channels] what reaches the x of `means`; `gradient` is [n, channels]."""
     n, rows, channels = out.shape

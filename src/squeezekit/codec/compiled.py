@@ -57,9 +57,9 @@ def share_tables(*tables: Any) -> None:
 
 
 def _by_numba(function: Function, **options: Any) -> Function:
-    from numba import njit
+    from squeezekit.acceleration.compiled_code import compiled
 
-    return njit(cache=True, **options)(function)  # type: ignore[no-any-return]
+    return compiled(**options)(function)
 
 
 class _Native:

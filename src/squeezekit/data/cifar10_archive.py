@@ -1,21 +1,21 @@
 """The files of CIFAR-10, packed or unpacked, Python or binary version, read without trusting them.
 
-Nothing is written to the disk: the six batches are taken out of the archive by their exact names, and the pickles of
-the Python version are read by a reader that knows only lists, dictionaries, text, numbers and arrays of bytes.
+Nothing is written to the disk: the six batches are taken out of the archive by their exact names, and `plain_pickle` reads
+those of the Python version.
 """
 
 from __future__ import annotations
 
 import gzip
-import io
-import pickle
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from squeezekit.data.plain_pickle import InertArray, load
 from squeezekit.system.errors import SqueezekitError
 
 LabeledImages = tuple[NDArray[np.uint8], NDArray[np.int64]]
@@ -29,6 +29,10 @@ PIXELS = 3 * SIDE * SIDE
 # The largest batch has 31,035,704 bytes, and the whole archive unpacks to 186 million.
 MAX_BATCH_BYTES = 2**26
 MAX_BYTES = 2**28
+# The official archive has nine entries, and each is an object to make.
+MOST_MEMBERS = 1000
+MOST_REASON = 200
+WITHOUT_CONTENT = (tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE)
 
 
 def read_cifar10(path: Path) -> tuple[LabeledImages, LabeledImages]:
@@ -43,9 +47,9 @@ def read_cifar10(path: Path) -> tuple[LabeledImages, LabeledImages]:
                 raise ValueError(f"it holds no {name}")
         images, labels = (np.concatenate(arrays) for arrays in zip(*(batches[name] for name in BATCHES[:-1]), strict=True))
         return (images, labels), batches[BATCHES[-1]]
-    # Damaged input makes gzip, tarfile and pickle raise nearly anything.
+    # Damaged input makes gzip, tarfile and pickletools raise nearly anything.
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(error)[:MOST_REASON].split()) or type(error).__name__
         raise SqueezekitError(
             f"{path} cannot be read as CIFAR-10 ({reason}): give the whole cifar-10-python.tar.gz, "
             "cifar-10-binary.tar.gz, or the folder that one of them unpacks to"
@@ -72,20 +76,43 @@ def _unpacked(folder: Path) -> dict[str, LabeledImages]:
 
 
 def _packed(path: Path) -> dict[str, LabeledImages]:
-    expected = {f"cifar-10-batches-py/{name}" for name in BATCHES}
-    expected |= {f"cifar-10-batches-bin/{name}.bin" for name in BATCHES}
+    # Opening a pipe would wait for somebody to write to it.
+    if not path.is_file():
+        raise ValueError("it is not a file")
     batches = {}
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         plain = _Limited(cast(BinaryIO, gzip.GzipFile(fileobj=file)) if packed else file)
-        with tarfile.open(fileobj=cast(BinaryIO, plain), mode="r|") as archive:
-            for member in archive:
-                content = archive.extractfile(member) if member.isreg() and member.name in expected else None
-                if content is not None:
-                    name = member.name.rpartition("/")[2]
-                    batches[name.removesuffix(".bin")] = _batch(name, content.read())
+        for name, content in _members(plain):
+            batches[name.removesuffix(".bin")] = _batch(name, content)
+        # The check sum of what was packed comes last.
+        while plain.read(MAX_BATCH_BYTES // 64):
+            pass
     return batches
+
+
+def _members(archive: _Limited) -> Iterator[tuple[str, bytes]]:
+    """The name and the content of each batch in a tar archive.
+
+    A batch is a plain file of one of twelve names: whatever else a tar may hold is passed over, as long as it says it is.
+    """
+    expected = {f"cifar-10-batches-py/{name}" for name in BATCHES} | {f"cifar-10-batches-bin/{name}.bin" for name in BATCHES}
+    for _ in range(MOST_MEMBERS):
+        header = archive.read(tarfile.BLOCKSIZE)
+        if not header.strip(b"\0"):
+            return
+        member = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+        size = 0 if member.type in WITHOUT_CONTENT else member.size
+        if not 0 <= size < MAX_BATCH_BYTES:
+            raise ValueError("it is far larger than CIFAR-10")
+        content = archive.read(size)
+        if len(content) < size:
+            raise ValueError("it breaks off")
+        archive.read(-size % tarfile.BLOCKSIZE)
+        if member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and member.name in expected:
+            yield member.name.rpartition("/")[2], content
+    raise ValueError(f"it has more than {MOST_MEMBERS:,} entries")
 
 
 class _Limited:
@@ -95,9 +122,9 @@ class _Limited:
         self._file, self._read = file, 0
 
     def read(self, size: int = MAX_BATCH_BYTES) -> bytes:
-        content = self._file.read(min(size, MAX_BATCH_BYTES))
+        content = self._file.read(size)
         self._read += len(content)
-        if self._read > MAX_BYTES or len(content) == MAX_BATCH_BYTES:
+        if self._read > MAX_BYTES or len(content) >= MAX_BATCH_BYTES:
             raise ValueError("it is far larger than CIFAR-10")
         return content
 
@@ -122,62 +149,15 @@ def _records(content: bytes) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 
 def _pickled(content: bytes) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    batch = _PlainUnpickler(io.BytesIO(content), encoding="bytes").load()
+    batch = load(content)
+    if not isinstance(batch, dict):
+        raise ValueError("a batch is no dictionary")
     # The official batches were written by Python 2, whose text arrives here as bytes.
-    named = {key.decode() if isinstance(key, bytes) else key: value for key, value in dict(batch).items()}
+    named = {key.decode() if isinstance(key, bytes) else key: value for key, value in batch.items()}
     data, labels = named.get("data"), named.get("labels")
-    if not isinstance(data, _InertArray) or not isinstance(labels, list):
+    if not isinstance(data, InertArray) or not isinstance(labels, list):
         raise ValueError("a batch holds no data or no labels")
+    # Before numpy sees them: lists within lists, each twice in the next, are more numbers than there is memory.
+    if not all(type(label) is int for label in labels):
+        raise ValueError("a batch holds labels that are not whole numbers")
     return data.pixels(), np.array(labels, dtype=np.int64)
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Reads a pickled batch and nothing else: the five names that a numpy array needs become inert objects."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """What a name in the pickle stands for."""
-        known = {
-            ("numpy.core.multiarray", "_reconstruct"): _InertArray,
-            ("numpy._core.multiarray", "_reconstruct"): _InertArray,
-            ("numpy", "ndarray"): None,
-            ("numpy", "dtype"): _InertType,
-            ("_codecs", "encode"): _as_latin1,
-        }
-        if (module, name) not in known:
-            raise pickle.UnpicklingError(f"its pickle asks for {module}.{name}, which no batch needs")
-        return known[module, name]
-
-
-class _InertType:
-    """Stands for numpy.dtype: remembers the code of the type, and ignores the rest."""
-
-    def __init__(self, code: str | bytes, *_: object) -> None:
-        self.code = code.decode() if isinstance(code, bytes) else code
-
-    def __setstate__(self, state: object) -> None:
-        """The byte order and the like, which bytes do not have."""
-
-
-class _InertArray:
-    """Stands for numpy.ndarray: keeps the state of its pickle, and becomes an array only when that is plain bytes."""
-
-    def __init__(self, *_: object) -> None:
-        self._state: tuple[Any, ...] = ()
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        """(version, shape, type, whether columns come first, bytes)."""
-        self._state = state
-
-    def pixels(self) -> NDArray[np.uint8]:
-        """The array, uint8."""
-        _, shape, kind, columns_first, content = self._state
-        if kind.code != "u1" or not isinstance(content, bytes):
-            raise ValueError("its pixels are not bytes")
-        return np.frombuffer(content, np.uint8).reshape(shape, order="F" if columns_first else "C")
-
-
-def _as_latin1(text: str, encoding: str) -> bytes:
-    # How Python 3 pickles bytes for Python 2.
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"its pickle asks for the encoding {encoding}")
-    return text.encode("latin1")

@@ -1,8 +1,9 @@
 """The decoded store: images are decoded once and memory-mapped from then on.
 
-Two folders under the cache. `decoded/KEY/` holds the pixels (`images.npy`), the labels (`labels.npy`) and what they
-mean (`about.json`); KEY names the content, so that a moved or touched folder is not decoded again. `listings/` maps
-the paths, sizes and times of a source to such a key, so that a second start reads no image at all.
+Two folders under the cache. `decoded/KEY/` holds the pixels (`images.npy`), the labels (`labels.npy`), what they mean, with
+digests of both (`about.json`), and when they were last found whole (`checked.json`); KEY names the content, so that a moved or
+touched folder is not decoded again. `listings/` maps the paths, sizes and times of a source to such a key, so that a second start
+reads no image at all. Nothing in the cache is trusted: what is damaged is made again.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
+import stat
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import platformdirs
@@ -26,12 +29,15 @@ from numpy.typing import NDArray
 
 from squeezekit.data.image_set import ImageSet
 from squeezekit.system import atomic_io
+from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.file_lock import one_at_a_time
+from squeezekit.system.outside_files import read_outside_json
 from squeezekit.system.paths import expanded
 
 # A running process writes many times a second: older ones were killed.
 ABANDONED_SECONDS = 3600
+ARRAYS = ("images.npy", "labels.npy")
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,11 @@ def cache_folder() -> Path:
     """
     if given := os.environ.get("SQUEEZEKIT_CACHE"):
         return expanded(given)
-    folder = expanded(platformdirs.user_cache_dir("squeezekit"))
+    try:
+        folder = expanded(platformdirs.user_cache_dir("squeezekit"))
+    except RuntimeError:
+        # Newer versions of platformdirs; older ones give the path as it would be written.
+        folder = Path("~")
     if folder.parts[0] == "~":
         raise SqueezekitError(
             "this user has no home folder, where decoded pictures would be kept: set the environment variable "
@@ -101,35 +111,99 @@ def key_of(*parts: object) -> str:
 def recall(listing: str) -> Stored | None:
     """The decoded source of that listing; None when it is unknown, gone or damaged."""
     try:
-        known = json.loads((cache_folder() / "listings" / f"{listing}.json").read_text(encoding="utf-8"))
+        known = _read_sealed(cache_folder() / "listings" / f"{listing}.json", listing)
         key, unreadable = known["store"], tuple((path, reason) for path, reason in known["unreadable"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (SqueezekitError, KeyError, TypeError, ValueError):
         return None
     stored = open_store(key)
     return stored and Stored(stored[0].training, stored[0].test, unreadable)
 
 
 def remember(listing: str, key: str, unreadable: Iterable[tuple[str, str]]) -> None:
-    """Record that a source with that listing is decoded under `key`, and which of its files were left out."""
-    with writable("listings") as folder:
-        known = {"store": key, "unreadable": list(unreadable)}
-        atomic_io.write_text(folder / f"{listing}.json", json.dumps(known))
+    """Record that a source with that listing is decoded under `key`, and which of its files were left out.
+
+    Where that cannot be written, the next start reads the files once more to find their store.
+    """
+    with suppress(OSError):
+        folder = cache_folder() / "listings"
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_sealed(folder / f"{listing}.json", listing, {"store": key, "unreadable": list(unreadable)})
 
 
 def open_store(key: str) -> tuple[Stored, StoreContents] | None:
-    """Memory-map a store; None when it is absent or damaged (numpy refuses a file that is shorter than it declares)."""
+    """Memory-map a store; None when it is absent or another user's alone, or damaged, which is said."""
     folder = cache_folder() / "decoded" / key
     try:
-        fields = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+        fields = _read_sealed(folder / "about.json", key)
+        digests = fields.pop("digests")
         contents = StoreContents(tuple(fields.pop("classes")), fingerprints=tuple(fields.pop("fingerprints")), **fields)
-        images = np.load(folder / "images.npy", mmap_mode="r")
-        labels = np.load(folder / "labels.npy")
-        if labels.max() >= len(contents.classes):
-            return None
-        return _parts(images, labels, contents), contents
+        _check_arrays(folder, digests)
+        images, labels = (np.load(folder / name, mmap_mode="r") for name in ARRAYS)
+        return _parts(images, np.array(labels), contents), contents
     # EOFError and the like from a file cut short, KeyError and TypeError from JSON of another shape.
-    except (OSError, ValueError, EOFError, KeyError, TypeError, AttributeError):
+    except (SqueezekitError, OSError, ValueError, EOFError, KeyError, TypeError, AttributeError):
+        if os.access(folder, os.R_OK | os.X_OK):
+            _say_damaged(folder)
         return None
+
+
+@cache
+def _say_damaged(folder: Path) -> None:
+    """Once a process: whoever opens the store next may be the one who makes it again."""
+    say(f"the decoded pictures in {folder} are damaged or of an older version: they are made again")
+
+
+def _write_sealed(path: Path, name: str, fields: dict[str, Any]) -> None:
+    """A JSON file that says by a digest that it is whole, and that it is the one of that name."""
+    atomic_io.write_text(path, json.dumps({**fields, "digest": key_of(name, json.dumps(fields))}))
+
+
+def _read_sealed(path: Path, name: str) -> dict[str, Any]:
+    """What `_write_sealed` has written; raises SqueezekitError or ValueError for whatever else the file holds."""
+    fields = read_outside_json(path)
+    if not isinstance(fields, dict) or fields.pop("digest", None) != key_of(name, json.dumps(fields)):
+        raise ValueError("not whole")
+    return fields
+
+
+def _check_arrays(folder: Path, digests: dict[str, str]) -> None:
+    """Raise unless both arrays are as they were written.
+
+    All of them is read only where a file was touched since it was last found whole: every way of changing a file changes that
+    time, and hashing takes a second for 1.4 GB.
+    """
+    stamps = [_stamp(folder / name) for name in ARRAYS]
+    if _checked(folder) == stamps:
+        return
+    for name in ARRAYS:
+        if _digest(folder / name) != digests[name]:
+            raise ValueError("not whole")
+    _remember_checked(folder, stamps)
+
+
+def _stamp(path: Path) -> list[int]:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("not a file")
+    return [status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+
+
+def _checked(folder: Path) -> object:
+    try:
+        return read_outside_json(folder / "checked.json")
+    except SqueezekitError:
+        return None
+
+
+def _remember_checked(folder: Path, stamps: list[list[int]]) -> None:
+    # Who may only read the cache checks it each time.
+    with suppress(OSError):
+        atomic_io.write_text(folder / "checked.json", json.dumps(stamps))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _parts(images: NDArray[np.uint8], labels: NDArray[np.int64], contents: StoreContents) -> Stored:
@@ -145,8 +219,8 @@ def _parts(images: NDArray[np.uint8], labels: NDArray[np.int64], contents: Store
 class StoreWriter:
     """A store while it is written, block by block, so that it need not fit into memory."""
 
-    def __init__(self, folder: Path, images: BinaryIO, image_shape: tuple[int, int, int]) -> None:
-        self._folder, self._images, self._shape, self._count = folder, images, image_shape, 0
+    def __init__(self, key: str, folder: Path, images: BinaryIO, image_shape: tuple[int, int, int]) -> None:
+        self._key, self._folder, self._images, self._shape, self._count = key, folder, images, image_shape, 0
         self._write_header()
 
     def append(self, block: NDArray[np.uint8]) -> None:
@@ -161,9 +235,10 @@ class StoreWriter:
         with (self._folder / "labels.npy").open("wb") as file:
             np.save(file, labels)
             _flush(file)
-        with (self._folder / "about.json").open("wb") as file:
-            file.write(json.dumps(asdict(contents)).encode())
-            _flush(file)
+        self._images.flush()
+        digests = {name: _digest(self._folder / name) for name in ARRAYS}
+        _write_sealed(self._folder / "about.json", self._key, {**asdict(contents), "digests": digests})
+        _remember_checked(self._folder, [_stamp(self._folder / name) for name in ARRAYS])
 
     def _write_header(self) -> None:
         # numpy pads the header for any number of rows, so that writing the final number over it fits.
@@ -176,12 +251,14 @@ def writing_store(key: str, image_shape: tuple[int, int, int]) -> Iterator[Store
     """Write a store beside its place and rename it when the block ends; a kill leaves the cache as it was."""
     with writable("decoded") as decoded:
         _remove_abandoned(decoded)
-        aside = Path(tempfile.mkdtemp(prefix=f".{key[:16]}.", suffix=".partial", dir=decoded))
+        # Not of tempfile, whose folders nobody else may read: others may share this cache.
+        aside = decoded / f".{key[:16]}.{secrets.token_hex(8)}.partial"
         try:
+            aside.mkdir()
             with (aside / "images.npy").open("wb") as images:
-                yield StoreWriter(aside, images, image_shape)
+                yield StoreWriter(key, aside, images, image_shape)
                 _flush(images)
-            shutil.rmtree(decoded / key, ignore_errors=True)
+            _remove(decoded / key)
             aside.rename(decoded / key)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
@@ -189,9 +266,24 @@ def writing_store(key: str, image_shape: tuple[int, int, int]) -> Iterator[Store
 
 @contextmanager
 def building(key: str) -> Iterator[None]:
-    """Wait while another process builds the same thing: its result can then be opened instead."""
-    with writable("locks") as folder, one_at_a_time(folder / key):
+    """Wait while another process builds the same thing: its result can then be opened instead.
+
+    Nobody waits where no lock can be made: who only reads a finished store needs none, and work is done twice at worst.
+    """
+    with ExitStack() as held:
+        with suppress(OSError):
+            folder = cache_folder() / "locks"
+            folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(one_at_a_time(folder / key))
         yield
+
+
+def _remove(path: Path) -> None:
+    """Whatever stands in the place of a store; what cannot be removed shows when that place is taken."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _flush(file: BinaryIO) -> None:
@@ -203,5 +295,7 @@ def _remove_abandoned(decoded: Path) -> None:
     oldest = time.time() - ABANDONED_SECONDS
     for aside in decoded.glob(".*.partial"):
         images = aside / "images.npy"
-        if (images if images.exists() else aside).stat().st_mtime < oldest:
-            shutil.rmtree(aside, ignore_errors=True)
+        # Another process may sweep at the same time.
+        with suppress(FileNotFoundError):
+            if (images if images.exists() else aside).stat().st_mtime < oldest:
+                shutil.rmtree(aside, ignore_errors=True)

@@ -16,13 +16,27 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
+from urllib.request import (
+    HTTPDefaultErrorHandler,
+    HTTPErrorProcessor,
+    HTTPHandler,
+    HTTPRedirectHandler,
+    HTTPSHandler,
+    OpenerDirector,
+    ProxyHandler,
+    Request,
+    UnknownHandler,
+)
 
 from squeezekit.system.console import Advance, progress_bar
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.file_lock import one_at_a_time
 
 CHUNK = 2**16
+HANDLERS = (
+    *(ProxyHandler, UnknownHandler, HTTPHandler, HTTPSHandler),
+    *(HTTPDefaultErrorHandler, HTTPRedirectHandler, HTTPErrorProcessor),
+)
 
 
 @dataclass(frozen=True)
@@ -58,6 +72,8 @@ def download(target: Path, addresses: Sequence[str], *, size: int, md5: str, lim
 
     Raises SqueezekitError when no address gives it; OSError when `target` cannot be written.
     """
+    if target.exists() and _is_complete(target, size, md5):
+        return target
     partial = target.with_name(target.name + ".partial")
     with one_at_a_time(target.with_name(target.name + ".lock")):
         if target.exists() and _is_complete(target, size, md5):
@@ -95,7 +111,7 @@ def _fetch(partial: Path, addresses: Sequence[str], size: int, md5: str, limits:
         if again:
             waiting.append(address)
         _report(address, reasons[address], waiting)
-    failures = "; ".join(f"{urlsplit(address).netloc} {reason}" for address, reason in reasons.items())
+    failures = "; ".join(f"{_host(address)} {reason}" for address, reason in reasons.items())
     raise SqueezekitError(
         f"{partial.stem} could not be downloaded ({failures}): run the same command again, which goes on from what has "
         "arrived, or fetch the file another way and give --data its path"
@@ -105,11 +121,11 @@ def _fetch(partial: Path, addresses: Sequence[str], size: int, md5: str, limits:
 def _resume(partial: Path, address: str, size: int, limits: DownloadLimits, *, has_alternative: bool) -> None:
     """Append to `partial` what it lacks, from one address, until it has `size` bytes."""
     begin = _size(partial)
-    print(f"downloading {partial.stem} from {urlsplit(address).netloc}", file=sys.stderr)
+    print(f"downloading {partial.stem} from {_host(address)}", file=sys.stderr)
     with (
         _response(address, begin, size, limits.timeout) as (response, offset),
         partial.open("r+b" if partial.exists() else "wb") as file,
-        progress_bar(f"downloading from {urlsplit(address).netloc}", size, done=begin, in_bytes=True) as advance,
+        progress_bar(f"downloading from {_host(address)}", size, done=begin, in_bytes=True) as advance,
     ):
         file.seek(begin)
         watch = _RateMonitor(limits, has_alternative)
@@ -159,8 +175,16 @@ def _request(address: str, begin: int, timeout: float) -> http.client.HTTPRespon
     headers = {"User-Agent": "squeezekit", "Accept-Encoding": "identity"}
     if begin:
         headers["Range"] = f"bytes={begin}-"
-    response: http.client.HTTPResponse = urlopen(Request(address, headers=headers), timeout=timeout)
+    response: http.client.HTTPResponse = _opener().open(Request(address, headers=headers), timeout=timeout)
     return response
+
+
+def _opener() -> OpenerDirector:
+    """As `urlopen`, but whatever an address redirects to is fetched by HTTP too, never by FTP or from a file."""
+    opener = OpenerDirector()
+    for handler in HANDLERS:
+        opener.add_handler(handler())
+    return opener
 
 
 @contextmanager
@@ -195,6 +219,11 @@ class _RateMonitor:
         self._since, self._bytes = time.monotonic(), 0
 
 
+def _host(address: str) -> str:
+    """Whom to name in messages: a name and password in front of it are nobody's business."""
+    return urlsplit(address).netloc.rpartition("@")[2]
+
+
 def _size(partial: Path) -> int:
     return partial.stat().st_size if partial.exists() else 0
 
@@ -207,5 +236,5 @@ def _is_complete(path: Path, size: int, md5: str) -> bool:
 
 
 def _report(address: str, reason: str, waiting: deque[str]) -> None:
-    further = f"; going on with {urlsplit(waiting[0]).netloc}" if waiting else ""
-    print(f"{urlsplit(address).netloc} {reason}{further}", file=sys.stderr)
+    further = f"; going on with {_host(waiting[0])}" if waiting else ""
+    print(f"{_host(address)} {reason}{further}", file=sys.stderr)

@@ -40,7 +40,8 @@ class Layout:
 
 def find_layout(folder: Path) -> Layout:
     """The parts of a data folder; raises SqueezekitError for one that can be understood in two ways, OSError."""
-    folders, flat = {}, []
+    folders: dict[Part, Path] = {}
+    flat: list[str] = []
     names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not passed_over(entry.name))
     for name in names:
         part = _part(name)

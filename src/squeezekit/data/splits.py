@@ -36,12 +36,18 @@ def split_images(
     Raises SqueezekitError when the share is not between 0 and 1, there is no such fold, or a class has too few different images
     for at least one to train with and one to validate with.
     """
-    given = 0 if folds else images.validation
-    options = {"classes": images.classes, "seed": seed, "limit": limit}
-    if given:
-        return _as_given(images.labels, given, **options)
-    options |= {"validation_share": validation_share, "folds": folds, "fold": fold}
-    return split_training(images.labels, first_copies=images.first_copies, **options)
+    if images.validation and not folds:
+        return _as_given(images, seed, limit)
+    return split_training(
+        images.labels,
+        classes=images.classes,
+        seed=seed,
+        validation_share=validation_share,
+        limit=limit,
+        folds=folds,
+        fold=fold,
+        first_copies=images.first_copies,
+    )
 
 
 def split_training(
@@ -112,15 +118,14 @@ def _different(kept: NDArray[np.int64], copies: NDArray[np.int64]) -> tuple[NDAr
     return kept[first[order]], rank[group]
 
 
-def _as_given(labels: NDArray[np.int64], given: int, *, classes: Sequence[str], seed: int, limit: int | None) -> Split:
-    kept = _kept(labels, limit, classes, seed, 2)
-    split = _sides(kept, kept >= len(labels) - given)
+def _as_given(images: ImageSet, seed: int, limit: int | None) -> Split:
+    kept = _kept(images.labels, limit, images.classes, seed, 2)
+    split = _sides(kept, kept >= len(images) - images.validation)
     for part, name in ((split.training, "training"), (split.validation, "validation")):
-        counts = np.bincount(labels[part], minlength=len(classes))
+        counts = np.bincount(images.labels[part], minlength=len(images.classes))
         if not counts.all():
-            raise SqueezekitError(
-                f"a limit of {limit} keeps no image of class '{classes[int(np.argmin(counts))]}' for {name}: raise the limit"
-            )
+            lacking = images.classes[int(np.argmin(counts))]
+            raise SqueezekitError(f"a limit of {limit} keeps no image of class '{lacking}' for {name}: raise the limit")
     return split
 
 

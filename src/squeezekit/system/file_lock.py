@@ -7,12 +7,21 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 @contextmanager
 def one_at_a_time(path: Path) -> Iterator[None]:
-    """Wait until no other process is inside this block with the same `path` (an empty file, which stays)."""
-    with path.open("ab") as file:
+    """Wait until no other process is inside this block with the same `path` (an empty file, which stays).
+
+    Another user may have made it: that it can be read is enough. Raises OSError where it can be neither made nor read.
+    """
+    file: BinaryIO
+    try:
+        file = path.open("ab")
+    except PermissionError:
+        file = path.open("rb")
+    with file:
         _lock(file.fileno())
         yield
 
