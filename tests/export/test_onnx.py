@@ -11,6 +11,7 @@ import torch
 import squeezekit
 from squeezekit import Classifier, SqueezekitError, evaluate
 from squeezekit.cli import main
+from squeezekit.cli.export import run
 from squeezekit.data.digits import load_digits
 from squeezekit.export.onnx import FromPixels, export_onnx, graph_of
 from squeezekit.inference.model import Model, load_model
@@ -57,6 +58,31 @@ def test_logits_are_those_of_pytorch(name, monkeypatch):
             assert np.abs(logits - FromPixels(model)(pixels).numpy()).max() < 1e-4
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("opset", "version"), [(18, 8), (21, 10), (23, 11)])
+def test_operators_are_of_the_version_that_was_asked_for(opset, version, tmp_path):
+    said = export_onnx(GOLDEN, tmp_path / "x.onnx", opset=opset)
+    graph = onnx.load(tmp_path / "x.onnx")
+    onnx.checker.check_model(graph, full_check=True)
+    # Runtimes refuse files of a later version than theirs, and sets of operators that they do not know, used or not.
+    assert [(one.domain, one.version) for one in graph.opset_import] == [("", opset)]
+    assert said.opset == opset and graph.ir_version == version
+    assert load_model(tmp_path / "x.onnx").classes == load_model(GOLDEN).classes
+
+
+@pytest.mark.parametrize("opset", [0, 17, 24, 10**9])
+def test_a_version_that_cannot_be_exported_is_refused(opset, tmp_path):
+    with pytest.raises(SqueezekitError, match=f"--opset {opset}: is none that can be exported; choose 18 to 23"):
+        export_onnx(GOLDEN, tmp_path / "x.onnx", opset=opset)
+    assert main(["export", str(GOLDEN), "--format", "onnx", "-o", str(tmp_path / "x.onnx"), "--opset", str(opset)]) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_onnx_has_such_versions(tmp_path):
+    with pytest.raises(SqueezekitError, match="--opset is a setting of --format onnx"):
+        run(model=str(GOLDEN), out=str(tmp_path / "x"), format="c", opset=18)
+
+
 @pytest.fixture
 def plain(tiny_run, shared):
     """The run as ONNX, and what the command said."""
@@ -81,7 +107,7 @@ def exported(shared, run, name, *flags):
 @pytest.mark.slow
 def test_a_run_becomes_a_file_that_is_a_model(tiny_run, plain):
     out, said = plain
-    assert said == {"file": str(out), "bytes": out.stat().st_size, "opset": 23, "int8": False, "validation": {}}
+    assert said == {"file": str(out), "bytes": out.stat().st_size, "opset": 18, "int8": False, "validation": {}}
     pixels = load_digits(image_size=16).test.images[:50]
     ours, theirs = (Classifier.load(one).classify_pixels(pixels) for one in (tiny_run.folder, out))
     for one, other in zip(ours, theirs, strict=True):
@@ -111,6 +137,7 @@ def test_eight_bits_are_smaller_and_nearly_as_good(tiny_run, plain, eight_bits):
     assert said["int8"] and said["validation"]["before"] == tiny_run.summary["validation"]["accuracy"]
     # Of 40 images, by a network that is far from sure of any.
     assert said["validation"]["after"] > said["validation"]["before"] - 0.11
+    assert [one.domain for one in onnx.load(small).opset_import] == [""] and onnx.load(small).ir_version == 8
     weights = [tensor for tensor in onnx.load(small).graph.initializer if tensor.data_type == onnx.TensorProto.INT8]
     # One scale a filter.
     nodes = onnx.load(small).graph.node

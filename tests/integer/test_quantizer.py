@@ -5,7 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from squeezekit.integer.quantizer import no_integer_form
+from squeezekit import SqueezekitError
+from squeezekit.integer.plan import IntegerConvolution
+from squeezekit.integer.quantizer import no_integer_form, plan_of
+from squeezekit.modelfile.activation_ranges import ActivationRanges
 from squeezekit.networks import network_config
 from tests.fixtures.exported import NETWORKS, floats, pictures_like, reference, small
 
@@ -30,3 +33,26 @@ def test_the_first_layer_without_an_integer_form_is_named():
         problem = no_integer_form(network_config(name).build())
         assert problem.startswith("layer '") and problem.endswith("has no integer form; export to ONNX instead")
     assert no_integer_form(nn.Sequential(nn.Conv2d(3, 4, 3))).startswith("a Sequential has no integer form")
+
+
+@pytest.mark.parametrize("name", ["complex bypass", "gated", "mirrored"])
+def test_odd_ranges_give_numbers_that_c_can_hold_or_a_sentence(name):
+    model, _plan = small(name)
+    convolutions, random = sum(isinstance(module, nn.Conv2d) for module in model.network.modules()), np.random.default_rng(0)
+    edges, made = [0.0, 5e-324, 1e-300, 1e-20, 1e-9, 1.0, 1e5, 1e9], 0
+    choices = [np.full(convolutions, edge) for edge in edges] + [random.choice(edges, convolutions) for _ in range(40)]
+    for high in choices:
+        ranges = ActivationRanges(low=tuple(-high), high=tuple(high))
+        try:
+            plan = plan_of(model.network, ranges)
+        except SqueezekitError as error:
+            assert "may not fit" in str(error) or "do not fit" in str(error)
+            continue
+        made += 1
+        *steps, head = plan.steps
+        for step in (*(step for step in steps if isinstance(step, IntegerConvolution)), head):
+            assert 0 <= step.shift <= 61 and np.abs(step.bias).max() < 2**31 and step.gain.min() >= 0
+            assert step.gain.max() < (2**16 if step is not head else 2**31)
+            if step is not head and step.residual:
+                assert 0 <= step.residual.gain < 2**16 and 0 <= step.residual.shift <= 16 and 0 <= step.residual.offset < 2**31
+    assert made > 5

@@ -19,3 +19,27 @@ def test_numbers_that_are_none_are_refused_wherever_they_stand(number):
 def test_json_is_compact():
     content = {"network": network_config("squeezenet-cifar").model_dump(mode="json")}
     assert len(container.encode_json(content)) < 0.8 * len(json.dumps(content, separators=(",", ":")))
+
+
+def test_a_text_has_an_end(monkeypatch):
+    monkeypatch.setattr(container, "MAX_TEXT", 100)
+    assert container.decode_json(container.encode_json("x" * 98)) == "x" * 98
+    with pytest.raises(SqueezekitError, match="a text in it is too long"):
+        container.decode_text(container.encode_text(b"x" * 101))
+    with pytest.raises(SqueezekitError, match="names and notes of 101 bytes"):
+        container.encode_json("x" * 99)
+
+
+@pytest.mark.parametrize("content", ["\ud800", float("nan"), float("inf"), {"a": [float("-inf")]}])
+def test_what_json_and_utf8_cannot_hold_is_not_written(content):
+    with pytest.raises(SqueezekitError, match="cannot hold what is to be written"):
+        container.encode_json(content)
+
+
+def test_lists_in_lists_have_an_end():
+    nested = 1
+    for _ in range(container.MAX_DEPTH):
+        nested = [nested]
+    assert container.parse_json(json.dumps(nested)) == nested
+    with pytest.raises(SqueezekitError, match="not JSON"):
+        container.parse_json(json.dumps([nested]))

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import time
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -17,9 +19,10 @@ from squeezekit import Classifier, SqueezekitError, evaluate
 from squeezekit.acceleration.folding import folded
 from squeezekit.codec.encodings import Quantized
 from squeezekit.codec.log_scales import COARSE, FINE, from_log_steps
+from squeezekit.codec.tensors import encode_tensors
 from squeezekit.codec.varint import ByteWriter
 from squeezekit.data.sources import load_images
-from squeezekit.modelfile import container
+from squeezekit.modelfile import container, sqz
 from squeezekit.modelfile.activation_ranges import ActivationRanges
 from squeezekit.modelfile.probability_calibration import ProbabilityCalibration
 from squeezekit.modelfile.provenance import Provenance
@@ -154,7 +157,118 @@ def test_a_network_that_does_not_fit_is_refused(small, about):
     assert time.process_time() - begin < 1
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"[" * 100_000, b"\xff\xfe", b'{"a": NaN}', b"1e999"])
+def about(fields, classes=2):
+    return {"network": {"name": "report", **fields}, "classes": [f"c{i}" for i in range(classes)], "resize": RESIZE}
+
+
+NARROW = {"base_e": 2, "incr_e": 0, "depth": 1, "pool_before": [1], "squeeze_ratio": 0.5, "classes": 2}
+DEEP = {"base_e": 64, "incr_e": 0, "stem_width": 64, "depth": 64, "pool_before": [], "squeeze_ratio": 1, "classes": 2}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (about({**NARROW, "stem_width": 4096, "image_size": 1024}), "MACs"),
+        (about({**NARROW, "stem_width": 4096, "image_size": 256}), "values between two layers"),
+        (about({**DEEP, "image_size": 1024}), "MACs"),
+        (about({"start": 10**12}), "start"),
+        (about({"start": 1000, "freq": 1, "incr_e": 4096, "classes": 2}), "parameters"),
+        (about({"classes": 10**18}), "classes"),
+        (about({"mean": [1e300]}), "mean"),
+        (about({"std": [0.0]}), "std"),
+    ],
+)
+def test_what_a_network_takes_is_bounded_before_anything_is_allocated(small, content, said):
+    data = with_section(small[1].to_bytes(), container.NETWORK, container.encode_json(content))
+    begin = time.process_time()
+    with pytest.raises(SqueezekitError, match=said):
+        from_bytes(data)
+    assert time.process_time() - begin < 0.5
+
+
+def test_tensors_of_another_network_are_not_decoded(small):
+    bomb = encode_tensors({"x": np.zeros(2_000_000, np.float32)})
+    assert len(bomb) < 20_000
+    data = with_section(small[1].to_bytes(), container.WEIGHTS, bomb)
+    from_bytes(small[1].to_bytes())
+    tracemalloc.start()
+    try:
+        with pytest.raises(SqueezekitError, match="not those of its network"):
+            from_bytes(data)
+        assert tracemalloc.get_traced_memory()[1] < 10 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_file_larger_than_any_network_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(sqz, "MAX_BYTES", 1000)
+    (tmp_path / "large.sqz").write_bytes(bytes(1001))
+    with pytest.raises(SqueezekitError, match=r"large.sqz: is larger than 1,000 bytes"):
+        read_sqz(tmp_path / "large.sqz")
+
+
+def test_a_pipe_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe.sqz")
+    with pytest.raises(SqueezekitError, match=r"pipe.sqz: is not a file"):
+        read_sqz(tmp_path / "pipe.sqz")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_are_finite_when_written_and_when_read(small, value):
+    broken = {name: np.full_like(part, value) for name, part in small[1].weights.items()}
+    with pytest.raises(SqueezekitError, match="no finite numbers, in 'features.0.weight'"):
+        replace(small[1], weights=broken).to_bytes()
+    with pytest.raises(SqueezekitError, match="no finite numbers"):
+        from_bytes(with_section(small[1].to_bytes(), container.WEIGHTS, encode_tensors(broken)))
+
+
+@pytest.mark.parametrize("name", ["", "\ud800", "a\0b", "x" * 1001, "class 1"])
+def test_names_of_classes_are_checked_when_written_and_when_read(small, name):
+    with pytest.raises(SqueezekitError):
+        replace(small[1], classes=(name, *small[1].classes[1:])).to_bytes()
+    fields = small[1].network.model_dump(mode="json")
+    text = json.dumps({"network": {**fields, "name": "report"}, "classes": [name, *small[1].classes[1:]], "resize": RESIZE})
+    with pytest.raises(SqueezekitError) as found:
+        from_bytes(with_section(small[1].to_bytes(), container.NETWORK, container.encode_text(text.encode())))
+    assert str(found.value).isprintable() and len(str(found.value)) < 200
+
+
+def test_control_characters_in_names_survive(small):
+    names = ("\x1b[31mred\n", "\u202eright to left", *small[1].classes[2:])
+    assert from_bytes(replace(small[1], classes=names).to_bytes()).classes == names
+
+
+@pytest.mark.parametrize(
+    ("tag", "content"),
+    [
+        (container.PROBABILITY_CALIBRATION, {"temperature": 1e-320, "threshold": 0.5}),
+        (container.PROBABILITY_CALIBRATION, {"temperature": 1e300, "threshold": 0.5}),
+        (container.PROBABILITY_CALIBRATION, {"temperature": 1, "threshold": 2}),
+        (container.ACTIVATION_RANGES, {"low": [-1e300] * 16, "high": [1e300] * 16}),
+        (container.SELF_CHECK, {"seeds": [10**4000], "logits": [[0] * 10]}),
+        (container.SELF_CHECK, {"seeds": [-1], "logits": [[0] * 10]}),
+        (container.SELF_CHECK, {"seeds": [1], "logits": [[1e308] * 10]}),
+        (container.STAGES, [{"name": "x", "bytes": 1, "density": 1e308, "bits": 1, "accuracy": 1}]),
+        (container.STAGES, [{"name": "x", "bytes": 1, "density": 1, "bits": 1, "accuracy": 1}] * 1001),
+    ],
+)
+def test_numbers_that_would_break_their_use_are_refused(small, tag, content):
+    assert len(small[1].weights) // 2 >= 16
+    with pytest.raises(SqueezekitError, match=r"damaged: .*get the file again"):
+        from_bytes(with_section(small[1].to_bytes(), tag, container.encode_json(content)))
+
+
+@pytest.mark.parametrize("change", [{"seed": -1}, {"limit": -5}, {"validation_share": 1.5}])
+def test_a_split_that_nobody_can_make_is_refused(small, change):
+    provenance = whole(small).provenance.model_dump(mode="json")
+    content = {**provenance, "split": {**provenance["split"], **change}}
+    with pytest.raises(SqueezekitError, match="damaged: its provenance"):
+        from_bytes(with_section(small[1].to_bytes(), container.PROVENANCE, container.encode_json(content)))
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b"[" * 100_000, b"\xff\xfe", b'{"a": NaN}', b"1e999", b'"\\ud800"', b"[" * 40 + b"]" * 40, b"9" * 5000]
+)
 def test_json_that_is_none_is_refused(small, text):
     for tag in (
         container.NETWORK,

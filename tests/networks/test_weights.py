@@ -1,12 +1,17 @@
 """Starting from weights that exist."""
 
+import json
+import os
+import struct
+import zipfile
+
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from squeezekit import SqueezekitError, train
 from squeezekit.networks import network_config
-from squeezekit.networks.weights import load_weights
+from squeezekit.networks.weights import MAX_BYTES, load_weights, read_weights
 from tests.fixtures.tiny import TINY
 
 
@@ -65,3 +70,86 @@ def test_damaged_files_are_one_sentence(tmp_path, suffix, content):
     path.write_bytes(content)
     with pytest.raises(SqueezekitError, match="cannot be read"):
         load_weights(network_config("squeezenet-cifar").build(), path)
+
+
+def safetensors(header, body=b""):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + body
+
+
+BROKEN = {
+    "empty.safetensors": b"",
+    "header of 2 to the 63.safetensors": struct.pack("<Q", 2**63) + b"{}",
+    "header of a gigabyte.safetensors": struct.pack("<Q", 10**9) + b"{}",
+    "deep.safetensors": safetensors(b"[" * 100_000),
+    "sides of 2 to the 40.safetensors": safetensors(
+        {"a": {"dtype": "F32", "shape": [2**40] * 2, "data_offsets": [0, 4]}}, bytes(4)
+    ),
+    "a negative side.safetensors": safetensors({"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}, bytes(4)),
+    "empty.pth": b"",
+    "text.pth": b"weights\n" * 100,
+    "half a zip.pth": b"PK\x03\x04" + bytes(100),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_file_ends_in_a_sentence(name, tmp_path):
+    (tmp_path / name).write_bytes(BROKEN[name])
+    with pytest.raises(SqueezekitError, match="weights cannot be read") as found:
+        read_weights(tmp_path / name)
+    assert str(found.value).isprintable() and len(str(found.value)) < 500
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    for suffix in ("pth", "safetensors"):
+        os.mkfifo(tmp_path / f"pipe.{suffix}")
+        (tmp_path / f"device.{suffix}").symlink_to("/dev/zero")
+        for name in ("pipe", "device"):
+            with pytest.raises(SqueezekitError, match=r"weights cannot be read \(it is not a file\)"):
+                read_weights(tmp_path / f"{name}.{suffix}")
+
+
+def test_a_packed_file_is_not_unpacked(tmp_path):
+    torch.save({"a": torch.zeros(1_000_000)}, tmp_path / "plain.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pth") as plain,
+        zipfile.ZipFile(tmp_path / "packed.pth", "w", zipfile.ZIP_DEFLATED) as to,
+    ):
+        for part in plain.infolist():
+            to.writestr(part.filename, plain.read(part))
+    assert (tmp_path / "packed.pth").stat().st_size < 20_000
+    assert list(read_weights(tmp_path / "plain.pth")) == ["a"]
+    with pytest.raises(SqueezekitError, match="it is packed"):
+        read_weights(tmp_path / "packed.pth")
+
+
+def test_a_file_larger_than_any_network_is_not_read(tmp_path):
+    with (tmp_path / "large.safetensors").open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    with pytest.raises(SqueezekitError, match="is larger than"):
+        read_weights(tmp_path / "large.safetensors")
+
+
+def test_only_tensors_of_plain_numbers_are_weights(tmp_path):
+    odd = [{1: torch.zeros(1)}, {"a": 1}, [torch.zeros(1)], {"a": torch.zeros(2, 2).to_sparse()}]
+    for content in (*odd, {"a": torch.empty(2, device="meta")}):
+        torch.save(content, tmp_path / "odd.pth")
+        with pytest.raises(SqueezekitError, match="not a dictionary of tensors|cannot be read"):
+            read_weights(tmp_path / "odd.pth")
+
+
+def test_one_number_for_a_trillion_weights_takes_no_memory(tmp_path):
+    network = network_config("squeezenet-cifar", base_e=4, incr_e=4, stem_width=4, depth=1, pool_before=(1,)).build()
+    weights = network.state_dict()
+    weights["features.0.weight"] = torch.zeros(1).expand(10**6, 10**6)
+    torch.save(weights, tmp_path / "wide.pth")
+    with pytest.raises(SqueezekitError, match="'features.0.weight' has shape"):
+        load_weights(network, tmp_path / "wide.pth")
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path):
+    network = network_config("squeezenet-cifar", base_e=4, incr_e=4, stem_width=4, depth=1, pool_before=(1,)).build()
+    weights = {**network.state_dict(), "features.0.bias": torch.full((4,), float("nan"))}
+    torch.save(weights, tmp_path / "nan.pth")
+    with pytest.raises(SqueezekitError, match="'features.0.bias' holds numbers that are not finite"):
+        load_weights(network, tmp_path / "nan.pth")

@@ -9,7 +9,7 @@ from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.standard_output import show, show_json
 
 # Flags of one format only.
-OWNERS = {"int8": "onnx", "store_weights": "c"}
+OWNERS = {"int8": "onnx", "opset": "onnx", "store_weights": "c"}
 
 
 def add_arguments(parser: Parser) -> None:
@@ -29,6 +29,7 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_out("OUT", "file to write; for c, the folder")
     parser.add_argument("--int8", action="store_true", help="onnx: 8-bit weights and activations, calibrated on training images")
+    parser.add_argument("--opset", type=int, metavar="N", help="onnx: version of the operators, 18 to 23 (default 18)")
     parser.add_argument(
         "--store-weights",
         choices=["constants", "coded"],

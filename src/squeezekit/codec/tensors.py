@@ -54,8 +54,11 @@ def decode_tensors(data: bytes) -> dict[str, Array]:
     }
 
 
-def decode_stored_tensors(data: bytes) -> dict[str, Array | Quantized]:
-    """The tensors that `encode_tensors` wrote, quantised ones as `Quantized`; raises SqueezekitError for anything else."""
+def decode_stored_tensors(data: bytes, shapes: Mapping[str, tuple[int, ...]] | None = None) -> dict[str, Array | Quantized]:
+    """The tensors that `encode_tensors` wrote, quantised ones as `Quantized`; raises SqueezekitError for anything else.
+
+    With `shapes`, by name, only for a file of these tensors, and no other shape is allocated.
+    """
     start = ByteReader(data)
     version, header_length, stream_length = (start.read_integer() for _ in range(3))
     if version != VERSION:
@@ -68,7 +71,9 @@ def decode_stored_tensors(data: bytes) -> dict[str, Array | Quantized]:
     code_bytes(coder, models.header, header)
     _check(coder)
     max_values = FREE_VALUES + VALUES_PER_BYTE * len(data)
-    tensors = _decode_all(ByteReader(header.tobytes()), coder, models, raw, max_values)
+    tensors = _decode_all(ByteReader(header.tobytes()), coder, models, raw, max_values, shapes)
+    if shapes is not None and set(tensors) != set(shapes):
+        raise _others()
     if data[raw.position :].strip(b"\0"):
         raise SqueezekitError("tensors are damaged: something follows them; get the file again")
     return tensors
@@ -121,7 +126,12 @@ def _assemble(header: bytes, encodings: list[Encoding], values: int) -> tuple[by
 
 
 def _decode_all(
-    header: ByteReader, coder: Coder, models: ContextModels, raw: ByteReader, max_values: int
+    header: ByteReader,
+    coder: Coder,
+    models: ContextModels,
+    raw: ByteReader,
+    max_values: int,
+    shapes: Mapping[str, tuple[int, ...]] | None,
 ) -> dict[str, Array | Quantized]:
     tensors: dict[str, Array | Quantized] = {}
     for _ in range(_at_most(header.read_integer(), MAX_TENSORS)):
@@ -130,11 +140,17 @@ def _decode_all(
         max_values -= prod(shape)
         if max_values < 0 or name in tensors or _extent(shape) > MAX_EXTENT:
             raise SqueezekitError("tensors are damaged: their list makes no sense; get the file again")
+        if shapes is not None and shapes.get(name) != shape:
+            raise _others()
         tensors[name] = _read_encoding(header, shape, dtype).decode(coder, models, raw)
         _check(coder)
     if not header.at_end:
         raise SqueezekitError("tensors are damaged: their list is too long; get the file again")
     return tensors
+
+
+def _others() -> SqueezekitError:
+    return SqueezekitError("damaged: its weights are not those of its network; get the file again")
 
 
 def _read_encoding(header: ByteReader, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Encoding:

@@ -30,7 +30,8 @@ from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.paths import expanded
 from squeezekit.system.presentation import Presented
 
-OPSET = 23
+# What runtimes of the last three years read: opset 18 in files of version 8. Each is exported as it is asked for.
+OPSET, OPSETS = 18, range(18, 24)
 CALIBRATION_BATCH = 64
 
 
@@ -72,11 +73,14 @@ class FromPixels(nn.Module):
         return logits
 
 
-def export_onnx(model: str | Path, out: str | Path, *, int8: bool = False, data: str | Path | None = None) -> OnnxExport:
+def export_onnx(
+    model: str | Path, out: str | Path, *, int8: bool = False, opset: int = OPSET, data: str | Path | None = None
+) -> OnnxExport:
     """Write a run or a `.sqz` file as ONNX to `out`; a file of that name stays as it was when anything fails.
 
     `int8` quantizes weights for each filter and feature maps for each layer, calibrated on training images, which a `.sqz` needs
-    `data` for; the accuracy on the validation images is measured before and after. Raises SqueezekitError.
+    `data` for; the accuracy on the validation images is measured before and after. `opset`, 18 to 23, is the version of
+    the operators: 18 for every runtime since 2023. Raises SqueezekitError.
     """
     _check_installed()
     loaded, out = load_model(model), expanded(out)
@@ -84,11 +88,14 @@ def export_onnx(model: str | Path, out: str | Path, *, int8: bool = False, data:
         raise SqueezekitError(f"-o {out}: name a file that ends in .onnx")
     if isinstance(loaded.network, OnnxNetwork):
         raise SqueezekitError(f"{model}: is ONNX already; give the run or the .sqz file that it was made from")
+    if opset not in OPSETS:
+        raise SqueezekitError(f"--opset {opset}: is none that can be exported; choose {OPSETS[0]} to {OPSETS[-1]}")
     images = own_images(loaded, data).training if int8 else None
     loaded = loaded.folded()
-    graph = graph_of(loaded)
+    graph = graph_of(loaded, opset)
     if images is not None:
         graph = _quantized(graph, images, calibration_images(loaded, images))
+    _declare_least(graph)
     entry = graph.metadata_props.add()
     entry.key, entry.value = KEY, _metadata(loaded, int8).model_dump_json()
     content = graph.SerializeToString()
@@ -98,7 +105,7 @@ def export_onnx(model: str | Path, out: str | Path, *, int8: bool = False, data:
         source = data or loaded.data
         before, after = (evaluate(one, source, "validation").accuracy for one in (model, out))
         validation = {"before": before, "after": after}
-    return OnnxExport(str(out), len(content), OPSET, int8, validation)
+    return OnnxExport(str(out), len(content), opset, int8, validation)
 
 
 def _check_installed() -> None:
@@ -120,7 +127,7 @@ def _metadata(model: Model, int8: bool) -> OnnxMetadata:
     )
 
 
-def graph_of(model: Model) -> Any:
+def graph_of(model: Model, opset: int = OPSET) -> Any:
     """The model as an `onnx.ModelProto` without metadata: uint8 [n, channels, h, w] -> logits, float [n, classes].
 
     Raises SqueezekitError for a network that torch.onnx cannot convert.
@@ -134,7 +141,7 @@ def graph_of(model: Model) -> Any:
                 network,
                 (pixels,),
                 dynamo=True,
-                opset_version=OPSET,
+                opset_version=opset,
                 input_names=[INPUT],
                 output_names=[OUTPUT],
                 dynamic_shapes={"images": {0: torch.export.Dim("n")}},
@@ -145,6 +152,17 @@ def graph_of(model: Model) -> Any:
         raise SqueezekitError(f"{model.name}: torch.onnx cannot convert its network ({reason}); replace that layer") from error
     assert program is not None
     return _without_remarks(program.model_proto)
+
+
+def _declare_least(graph: Any) -> None:
+    """The oldest version of the format that holds the graph, and no set of operators that it does not use."""
+    import onnx
+
+    used = {node.domain for node in graph.graph.node} | {""}
+    kept = [entry for entry in graph.opset_import if entry.domain in used]
+    del graph.opset_import[:]
+    graph.opset_import.extend(kept)
+    graph.ir_version = onnx.helper.find_min_ir_version_for(kept)
 
 
 def _without_remarks(graph: Any) -> Any:

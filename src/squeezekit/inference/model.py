@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from torch import nn
 
 from squeezekit.acceleration.folding import folded
 from squeezekit.data.image_file import MOST_PIXELS
 from squeezekit.data.image_set import ImageSet
 from squeezekit.inference.onnx_network import read_onnx
+from squeezekit.modelfile.class_names import check_class_names
 from squeezekit.modelfile.probability_calibration import ProbabilityCalibration
 from squeezekit.modelfile.provenance import Provenance
 from squeezekit.modelfile.sqz import read_sqz
@@ -59,16 +61,25 @@ def load_model(model: str | PathLike[str]) -> Model:
 
 
 def _of_run(run: Run) -> Model:
-    config = run.config.network
+    config, classes, summary = run.config.network, run.data.get("classes"), run.summary
+    if not isinstance(classes, list):
+        raise SqueezekitError(f"{run.folder}: its data.json names no classes; train again")
+    try:
+        check_class_names(classes, config.classes)
+        origin = Provenance.of(run, {"validation": summary["validation"]["accuracy"]} if summary else {})
+    except SqueezekitError as error:
+        raise SqueezekitError(f"{run.folder}: {error}") from None
+    except (KeyError, TypeError, ValidationError):
+        raise SqueezekitError(f"{run.folder}: its data.json or summary.json is damaged; train again") from None
     return Model(
         str(run.folder),
         run.network(),
         config,
-        tuple(run.data["classes"]),
+        tuple(classes),
         run.config.run.data,
         run.fingerprints,
         lambda images: run.split.validation,
-        origin=Provenance.of(run, {"validation": run.summary["validation"]["accuracy"]} if run.summary else {}),
+        origin=origin,
         max_pixels=run.config.run.max_pixels,
     )
 

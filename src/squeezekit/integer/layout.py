@@ -9,8 +9,11 @@ from numpy.typing import NDArray
 
 from squeezekit.integer.plan import IntegerConvolution, IntegerGating, IntegerHead, IntegerPlan, IntegerPooling, Integers, Step
 from squeezekit.integer.planner import Arena, ArenaBlock, place_blocks
+from squeezekit.system.errors import SqueezekitError
 
 TILE = 4  # Positions that the runtime computes together.
+# What 16 bits of `struct sqz_layer` count.
+MAX_CHANNELS = (1 << 16) - 1
 CONVOLUTION, POOLING, HEAD, GATING = range(4)
 
 
@@ -72,7 +75,12 @@ class Layout:
 
 
 def layout_of(plan: IntegerPlan) -> Layout:
-    """Rows of weights one after another, feature maps in the smallest arena; raises SqueezekitError where none is found."""
+    """Rows of weights one after another, feature maps in the smallest arena; raises SqueezekitError where there is none.
+
+    Also where a feature map has more channels than 16 bits count.
+    """
+    if (widest := max(feature_map.channels for feature_map in plan.feature_maps)) > MAX_CHANNELS:
+        raise SqueezekitError(f"a feature map of {widest:,} channels is too wide; train a network of at most {MAX_CHANNELS:,}")
     arena, offsets, scratch = _memory(plan)
     layers, weights, biases, gains = [], [], [], []
     first_weight = first_filter = 0

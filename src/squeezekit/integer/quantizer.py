@@ -39,6 +39,8 @@ from squeezekit.system.errors import SqueezekitError
 MAX_WEIGHT = 127  # Steps of a weight, on either side of zero.
 MIN_STEP = 1 / 4096  # Of the layer's largest step: no filter's step is smaller.
 MAX_FRACTION = 16
+MIN_SCALE = 1e-9  # A feature map of smaller steps holds nothing but zeros.
+MAX_LOGIT = 1 << 30
 # What a plan can hold, alone or in a container.
 LAYERS = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d, nn.Dropout, nn.Identity)
 CONTAINERS = (nn.Sequential, Fire)
@@ -158,7 +160,8 @@ class _Quantizer:
     def _gate(self, source: int) -> int:
         """A sigmoid brings values of either sign closer to 0, so that the scale stays."""
         here = self._feature_maps[source]
-        sigmoid = 1 / (1 + np.exp(-here.scale * (np.arange(256) - here.zero)))
+        with np.errstate(over="ignore"):
+            sigmoid = 1 / (1 + np.exp(-here.scale * (np.arange(256) - here.zero)))
         table = np.rint(255 * sigmoid).astype(np.uint8)
         self._feature_maps.append(replace(here, channels=here.channels // 2))
         self._steps.append(IntegerGating(source, len(self._feature_maps) - 1, here.zero, table))
@@ -176,7 +179,8 @@ class _Quantizer:
         if pooled:
             height, width = -(-height // 2), -(-width // 2)
         low, high = min(low, 0.0), max(high, 0.0)
-        scale = (high - low) / 255 or 1.0
+        scale = (high - low) / 255
+        scale = scale if scale >= MIN_SCALE else 1.0
         self._feature_maps.append(FeatureMap(height, width, channels, scale, min(math.ceil(-low / scale), 255)))
         return len(self._feature_maps) - 1
 
@@ -242,6 +246,9 @@ class _Quantizer:
         bias = filters.bias / (here.scale * steps) - here.zero * weights.astype(np.int64).sum((1, 2, 3))
         if residual is None:
             bias = bias + output.zero / ratio
+        # Before integers are made of it: too large ones would turn into any others.
+        if not np.abs(bias).max() < MAX_SUM:
+            raise _too_long(name)
         bias = np.rint(bias).astype(np.int64)
         gain, shift = _gains(ratio, sum_bounds(weights, bias), name)
         self._steps.append(
@@ -286,6 +293,8 @@ class _Quantizer:
         value = here.scale * steps * 2.0**drop / positions / (2 if self._config.mirrored else 1)
         most = float((_head_bound(weights, exact, added, drop) * value).max()) * (positions if head.relu else 1) * 2
         assert bound < 2**31
+        if not most < MAX_LOGIT:
+            raise SqueezekitError(f"classifier.1: logits of up to {most:.1g} do not fit 32 bits; train the network again")
         fraction = max(min(MAX_FRACTION, math.floor(30 - math.log2(max(most, 1e-9)))), 0)
         value = value * 2.0**fraction
         shift = min(30 - math.floor(math.log2(float(value.max()))), 61)
@@ -306,10 +315,16 @@ def _head_bound(weights: NDArray[np.int8], bias: Floats, added: int, drop: int) 
     return bound
 
 
+def _too_long(name: str) -> SqueezekitError:
+    return SqueezekitError(
+        f"{name}: its filters are so long, or its ranges so odd, that sums may not fit; train a narrower network"
+    )
+
+
 def _gains(ratio: Floats, bounds: Integers, name: str) -> tuple[Integers, int]:
     """Gains below 2**16 and a shift: sum · ratio is about sum · gain >> (12 + shift), within 32 bits for every possible sum."""
     if bounds.max() >= MAX_SUM:
-        raise SqueezekitError(f"{name}: its filters are so long that sums may not fit; train a narrower network")
+        raise _too_long(name)
     shift = max(min(math.floor(math.log2(MAX_GAIN / float(ratio.max()))) - LOW_BITS, 23), 1)
     while True:
         gain = np.minimum(np.rint(ratio * 2.0 ** (LOW_BITS + shift)), MAX_GAIN).astype(np.int64)

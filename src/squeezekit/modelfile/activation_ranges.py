@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -11,7 +11,11 @@ from torch import Tensor, nn
 
 from squeezekit.data.batches import Batch
 from squeezekit.modelfile.section import JsonSection
-from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.errors import RunFailed, SqueezekitError
+
+# Outputs of a network that has learnt something are far smaller.
+MAX_OUTPUT = 1e9
+Edge = Annotated[float, Field(ge=-MAX_OUTPUT, le=MAX_OUTPUT)]
 
 
 class ActivationRanges(JsonSection):
@@ -23,12 +27,15 @@ class ActivationRanges(JsonSection):
 
     title = "its activation ranges"
 
-    low: tuple[float, ...] = Field(max_length=4096)
-    high: tuple[float, ...] = Field(max_length=4096)
+    low: tuple[Edge, ...] = Field(max_length=4096)
+    high: tuple[Edge, ...] = Field(max_length=4096)
 
     @classmethod
     def of(cls, network: nn.Module, images: Iterable[Batch]) -> ActivationRanges:
-        """Measure a network in evaluation mode, its batch normalization folded, on batches of images [n, c, h, w]."""
+        """Measure a network in evaluation mode, its batch normalization folded, on batches of images [n, c, h, w].
+
+        Raises RunFailed where outputs are not finite or beyond 1e9.
+        """
         convolutions = {name: module for name, module in network.named_modules() if isinstance(module, nn.Conv2d)}
         ranges: dict[str, tuple[float, float]] = {}
         hooks = [module.register_forward_hook(_widen(ranges, name)) for name, module in convolutions.items()]
@@ -39,6 +46,10 @@ class ActivationRanges(JsonSection):
         finally:
             for hook in hooks:
                 hook.remove()
+        if not all(-MAX_OUTPUT <= low <= high <= MAX_OUTPUT for low, high in ranges.values()):
+            raise RunFailed(
+                "outputs of the network on calibration images are no numbers below 1e9; train it again, at a lower learning rate"
+            )
         lows, highs = zip(*(ranges[name] for name in convolutions), strict=True)
         return cls(low=tuple(map(_three_digits, lows)), high=tuple(map(_three_digits, highs)))
 

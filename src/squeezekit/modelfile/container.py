@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,11 +18,16 @@ from squeezekit.codec.range_coder import decoder, encoder, exhausted, finish
 from squeezekit.codec.tensors import BITS_PER_BYTE, FREE_BITS
 from squeezekit.codec.varint import ByteReader, ByteWriter
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.outside_files import finite
 
 MAGIC = b"SQZ\x1a"
 VERSION = 1
 DIGEST_BYTES = 32
 MAX_SECTIONS = 256
+# Of lists and tables in one another; ours have five levels.
+MAX_DEPTH = 32
+# Bytes: as many classes as there may be, with names of thirty letters.
+MAX_TEXT = 1 << 21
 # Tags.
 NETWORK, WEIGHTS = "Netw", "Wght"
 STAGES, PROVENANCE, PROBABILITY_CALIBRATION, SELF_CHECK, ACTIVATION_RANGES = "stag", "orig", "conf", "chck", "rang"
@@ -66,16 +70,33 @@ def split_sections(data: bytes) -> dict[str, bytes]:
 
 
 def encode_json(content: Any) -> bytes:
-    """JSON, compact and with sorted keys, as a coded text."""
-    return encode_text(json.dumps(content, separators=(",", ":"), sort_keys=True, ensure_ascii=False, allow_nan=False).encode())
+    """JSON, compact and with sorted keys, as a coded text; raises SqueezekitError for numbers and texts that it cannot hold."""
+    try:
+        text = json.dumps(content, separators=(",", ":"), sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError as error:
+        raise SqueezekitError(f"a .sqz file cannot hold what is to be written ({error})") from None
+    if len(text) > MAX_TEXT:
+        raise SqueezekitError(
+            f"a .sqz file cannot hold names and notes of {len(text):,} bytes; at most {MAX_TEXT:,} are possible"
+        )
+    return encode_text(text)
 
 
 def decode_json(data: bytes) -> Any:
     """What `encode_json` wrote; raises SqueezekitError."""
+    return parse_json(decode_text(data))
+
+
+def parse_json(text: bytes | str) -> Any:
+    """JSON of finite numbers and of texts that can be written again, nested at most `MAX_DEPTH` deep; raises SqueezekitError."""
     try:
-        return json.loads(decode_text(data), parse_float=_finite, parse_constant=_finite)
+        content = json.loads(text, parse_float=finite, parse_constant=finite)
+        # JSON can spell half of a pair of surrogates, which UTF-8 cannot.
+        json.dumps(content, ensure_ascii=False).encode()
+        _check_depth(content, MAX_DEPTH)
     except (ValueError, RecursionError):
         raise SqueezekitError("damaged: a text in it is not JSON; get the file again") from None
+    return content
 
 
 def encode_text(text: bytes) -> bytes:
@@ -92,7 +113,7 @@ def decode_text(data: bytes) -> bytes:
     """What `encode_text` wrote; raises SqueezekitError."""
     reader = ByteReader(data)
     length, budget = reader.read_integer(), FREE_BITS + BITS_PER_BYTE * len(data)
-    if 8 * length > budget:
+    if 8 * length > budget or length > MAX_TEXT:
         raise SqueezekitError("damaged: a text in it is too long; get the file again")
     text, coder = np.zeros(length, np.uint8), decoder(data[reader.position :], budget)
     code_bytes(coder, new_byte_model(), text)
@@ -101,9 +122,9 @@ def decode_text(data: bytes) -> bytes:
     return text.tobytes()
 
 
-def _finite(text: str) -> float:
-    """JSON has no other numbers, and they could not be written again."""
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(text)
-    return number
+def _check_depth(content: Any, levels: int) -> None:
+    inside = content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
+    if inside and not levels:
+        raise ValueError("nested too deeply")
+    for part in inside:
+        _check_depth(part, levels - 1)

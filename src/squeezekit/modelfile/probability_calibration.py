@@ -20,7 +20,8 @@ class ProbabilityCalibration(JsonSection):
 
     title = "its probability calibration"
 
-    temperature: float = Field(1.0, gt=0, lt=1e6)
+    # A fit gives e⁻³ to e³.
+    temperature: float = Field(1.0, ge=1e-3, le=1e3)
     threshold: float = Field(0.0, ge=0, le=1)
 
     @classmethod

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from squeezekit.data.image_set import ImageSet
 from squeezekit.data.splits import Split, split_images
@@ -21,9 +22,9 @@ class SplitRule(JsonSection):
 
     title = "how its images were split"
 
-    seed: int
-    validation_share: float
-    limit: int
+    seed: int = Field(ge=0)
+    validation_share: float = Field(gt=0, lt=1)
+    limit: int = Field(ge=0)
     digest: str
 
 
@@ -37,7 +38,7 @@ class Provenance(JsonSection):
     test_fingerprint: str
     split: SplitRule
     recipe: dict[str, Any]
-    accuracy: dict[str, float]
+    accuracy: dict[str, Annotated[float, Field(ge=0, le=1)]]
 
     @classmethod
     def of(cls, run: Run, accuracy: dict[str, float]) -> Provenance:

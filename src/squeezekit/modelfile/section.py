@@ -13,7 +13,7 @@ from squeezekit.system.errors import SqueezekitError
 class JsonSection(BaseModel):
     """Validated, immutable, plain data; `title` names the section in error messages."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     title: ClassVar[str]
 

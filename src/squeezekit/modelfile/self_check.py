@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import nn
@@ -14,13 +13,14 @@ from squeezekit.data.batches import Batches
 from squeezekit.data.image_set import ImageSet
 from squeezekit.modelfile.section import JsonSection
 from squeezekit.networks.config import NetworkConfig
-from squeezekit.system.errors import SqueezekitError
-from squeezekit.training.measurement import logits_of
+from squeezekit.system.errors import RunFailed, SqueezekitError
+from squeezekit.training.measurement import images_at_once, logits_of
 
 SEEDS = (1, 2, 3)
 CELL = 4
 # Of the largest logit: more than the order of additions changes in float32.
 TOLERANCE = 1e-3
+FLOAT32 = float(np.finfo(np.float32).max)
 
 
 class SelfCheck(JsonSection):
@@ -28,13 +28,17 @@ class SelfCheck(JsonSection):
 
     title = "its self-check"
 
-    seeds: tuple[int, ...] = Field(min_length=1, max_length=8)
-    logits: tuple[tuple[float, ...], ...]
+    seeds: tuple[Annotated[int, Field(ge=0, lt=1 << 32)], ...] = Field(min_length=1, max_length=8)
+    logits: tuple[tuple[Annotated[float, Field(ge=-FLOAT32, le=FLOAT32)], ...], ...]
 
     @classmethod
     def of(cls, network: nn.Module, config: NetworkConfig) -> SelfCheck:
-        """The self-check of a network in evaluation mode, from its logits now."""
+        """The self-check of a network in evaluation mode, from its logits now; raises RunFailed where they are not finite."""
         logits = _logits(network, config, SEEDS)
+        if not np.isfinite(logits).all():
+            raise RunFailed(
+                "the network's logits are not finite, so it answers nothing; train it again, with a lower learning rate"
+            )
         return cls(seeds=SEEDS, logits=tuple(tuple(float(f"{x:.5g}") for x in row) for row in logits))
 
     @classmethod
@@ -46,9 +50,14 @@ class SelfCheck(JsonSection):
         return found
 
     def difference(self, network: nn.Module, config: NetworkConfig) -> float:
-        """The largest difference from the expected logits, as a share of the largest of them; below TOLERANCE it has passed."""
-        expected = np.array(self.logits)
-        return float(np.abs(_logits(network, config, self.seeds) - expected).max() / max(np.abs(expected).max(), 1e-6))
+        """The largest difference from the expected logits, as a share of the largest of them; below TOLERANCE it has passed.
+
+        Infinite for a network whose logits are not finite.
+        """
+        expected, found = np.array(self.logits), _logits(network, config, self.seeds)
+        if not np.isfinite(found).all():
+            return float("inf")
+        return float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-6))
 
 
 def check_image(seed: int, size: int, channels: int) -> NDArray[np.uint8]:
@@ -57,11 +66,11 @@ def check_image(seed: int, size: int, channels: int) -> NDArray[np.uint8]:
     Colors come row by row and channel by channel from x = 1664525·x + 1013904223 modulo 2**32, the highest byte of each x
     after `seed` (Press et al., “Numerical Recipes”, section 7.1).
     """
-    cells, state = -(-size // CELL), seed
-    colors = np.empty(cells * cells * channels, np.uint8)
-    for i in range(len(colors)):
-        state = (1664525 * state + 1013904223) & 0xFFFFFFFF
-        colors[i] = state >> 24
+    cells = -(-size // CELL)
+    # x after n steps is aⁿ · seed + c · (aⁿ⁻¹ + … + 1).
+    powers = np.cumprod(np.full(cells * cells * channels, 1664525, np.uint32), dtype=np.uint32)
+    sums = np.cumsum(np.concatenate(([1], powers[:-1])), dtype=np.uint32)
+    colors = ((powers * np.uint32(seed) + np.uint32(1013904223) * sums) >> np.uint32(24)).astype(np.uint8)
     image = colors.reshape(cells, cells, channels).repeat(CELL, 0).repeat(CELL, 1)
     return image[:size, :size]
 
@@ -69,6 +78,7 @@ def check_image(seed: int, size: int, channels: int) -> NDArray[np.uint8]:
 def _logits(network: nn.Module, config: NetworkConfig, seeds: tuple[int, ...]) -> NDArray[np.float32]:
     pixels = np.stack([check_image(seed, config.image_size, config.channels) for seed in seeds])
     images = ImageSet(pixels, np.zeros(len(seeds), np.int64), ("",), "", mirrorable=False)
-    found, _labels = logits_of(network, Batches(images, batch_size=len(seeds), mean=config.mean, std=config.std))
-    logits: NDArray[np.float32] = torch.nan_to_num(found).numpy()
+    size = min(len(seeds), images_at_once(config.image_size))
+    found, _labels = logits_of(network, Batches(images, batch_size=size, mean=config.mean, std=config.std))
+    logits: NDArray[np.float32] = found.numpy()
     return logits

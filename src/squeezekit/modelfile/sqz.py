@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from torch import nn
 
 from squeezekit.acceleration.folding import build_folded
 from squeezekit.codec.encodings import Array, Quantized
 from squeezekit.codec.tensors import decode_stored_tensors, encode_tensors
 from squeezekit.modelfile.activation_ranges import ActivationRanges
+from squeezekit.modelfile.class_names import check_class_names
 from squeezekit.modelfile.container import (
     ACTIVATION_RANGES,
     NETWORK,
@@ -33,13 +34,17 @@ from squeezekit.modelfile.probability_calibration import ProbabilityCalibration
 from squeezekit.modelfile.provenance import Provenance
 from squeezekit.modelfile.section import JsonSection
 from squeezekit.modelfile.self_check import SelfCheck
-from squeezekit.networks.config import NetworkConfig
+from squeezekit.networks.config import MAX_PARAMETERS, NetworkConfig
 from squeezekit.networks.registry import first_problem, network_class
 from squeezekit.networks.stored_names import as_stored, network_as_read
 from squeezekit.networks.without_memory import without_memory
 from squeezekit.system import atomic_io
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.outside_files import read_outside_bytes
 
+# Five a parameter, of as many as a network may have: no file of ours is larger.
+MAX_BYTES = 5 * MAX_PARAMETERS
+MAX_STAGES = 1000
 # The one way to resize pictures, that of data/image_file.py.
 RESIZE = "centre square, antialiased bilinear"
 
@@ -53,11 +58,11 @@ class Stage(JsonSection):
 
     title = "its stages"
 
-    name: str
-    bytes: int
-    density: float
-    bits: float
-    accuracy: float
+    name: str = Field(max_length=1000)
+    bytes: int = Field(ge=0, lt=1 << 48)
+    density: float = Field(ge=0, le=1)
+    bits: float = Field(ge=0, le=1e6)
+    accuracy: float = Field(ge=0, le=1)
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,9 @@ class Sqz:
     other_sections: Mapping[str, bytes] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
-        """The file; the same content gives the same bytes."""
+        """The file; the same content gives the same bytes. Raises SqueezekitError for content that no reader would take."""
+        check_class_names(self.classes, self.network.classes)
+        _check_finite(self.weights)
         about = {"network": as_stored(self.network.model_dump(mode="json")), "classes": list(self.classes), "resize": RESIZE}
         required = {NETWORK: encode_json(about), WEIGHTS: encode_tensors(self.weights)}
         return join_sections({**required, **self._optional_sections(), **self.other_sections})
@@ -119,10 +126,9 @@ class Sqz:
 
 def read_sqz(path: Path) -> Sqz:
     """Read a file; raises SqueezekitError, naming it, for one that is not a whole `.sqz` file of this version."""
+    data = read_outside_bytes(path, MAX_BYTES)
     try:
-        return from_bytes(path.read_bytes())
-    except OSError as error:
-        raise SqueezekitError(f"{path}: cannot be read ({error.strerror}); give a .sqz file") from None
+        return from_bytes(data)
     except SqueezekitError as error:
         raise SqueezekitError(f"{path}: {error}") from None
 
@@ -131,8 +137,8 @@ def from_bytes(data: bytes) -> Sqz:
     """The content of a file; raises SqueezekitError for one that is not a whole `.sqz` file of this version."""
     sections = split_sections(data)
     network, classes = _read_network(decode_json(sections.pop(NETWORK)))
-    weights = decode_stored_tensors(sections.pop(WEIGHTS))
-    _check_weights(network, weights)
+    weights = decode_stored_tensors(sections.pop(WEIGHTS), _shapes(network))
+    _check_weights(weights)
     tags = (STAGES, PROVENANCE, PROBABILITY_CALIBRATION, SELF_CHECK, ACTIVATION_RANGES)
     known = {tag: decode_json(sections.pop(tag)) for tag in tags if tag in sections}
     calibration = known.get(PROBABILITY_CALIBRATION)
@@ -150,8 +156,8 @@ def from_bytes(data: bytes) -> Sqz:
 
 
 def _read_stages(content: Any) -> tuple[Stage, ...]:
-    if not isinstance(content, list):
-        raise SqueezekitError("damaged: its stages are no list; get the file again")
+    if not isinstance(content, list) or len(content) > MAX_STAGES:
+        raise SqueezekitError("damaged: its stages are no list of ours; get the file again")
     return tuple(Stage.read(stage) for stage in content)
 
 
@@ -159,22 +165,33 @@ def _read_network(content: Any) -> tuple[NetworkConfig, tuple[str, ...]]:
     try:
         fields = network_as_read(content["network"])
         network = network_class(fields["name"]).model_validate(fields)
-        classes, resize = tuple(content["classes"]), content["resize"]
+        network.check_work()
+        classes, resize = content["classes"], content["resize"]
     except ValidationError as error:
         raise SqueezekitError(f"its network: {first_problem(error)}; get the file again") from None
     except (KeyError, TypeError, RecursionError):
         raise SqueezekitError("damaged: it does not say which network it holds; get the file again") from None
-    if not all(isinstance(name, str) for name in classes) or not len(set(classes)) == len(classes) == network.classes:
-        raise SqueezekitError("damaged: its classes are not those of its network; get the file again")
+    if not isinstance(classes, list):
+        raise SqueezekitError("damaged: its classes are no list; get the file again")
+    check_class_names(classes, network.classes)
     if resize != RESIZE:
         raise SqueezekitError("resizes pictures in a way that this squeezekit does not know; install a newer one")
-    return network, classes
+    return network, tuple(classes)
 
 
-def _check_weights(network: NetworkConfig, weights: Mapping[str, Array | Quantized]) -> None:
+def _shapes(network: NetworkConfig) -> dict[str, tuple[int, ...]]:
     with without_memory():
-        expected = {name: tuple(tensor.shape) for name, tensor in build_folded(network).state_dict().items()}
-    if {name: tuple(part.shape) for name, part in weights.items()} != expected:
-        raise SqueezekitError("damaged: its weights are not those of its network; get the file again")
+        return {name: tuple(tensor.shape) for name, tensor in build_folded(network).state_dict().items()}
+
+
+def _check_weights(weights: Mapping[str, Array | Quantized]) -> None:
     if any(not isinstance(part, Quantized) and part.dtype != np.float32 for part in weights.values()):
         raise SqueezekitError("damaged: its weights are not float32; get the file again")
+    _check_finite(weights)
+
+
+def _check_finite(weights: Mapping[str, Array | Quantized]) -> None:
+    # Quantized ones are at most 2**24 steps of at most 2**63.
+    for name, part in weights.items():
+        if not isinstance(part, Quantized) and not np.isfinite(part).all():
+            raise SqueezekitError(f"holds weights that are no finite numbers, in '{name}'; train the network again")

@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from squeezekit.networks.config import NetworkConfig, Share
+from squeezekit.networks.config import NetworkConfig, Share, Work
 from squeezekit.networks.dropout import Dropout
 
 
@@ -15,6 +15,10 @@ class AlexNetConfig(NetworkConfig):
 
     image_size: int = Field(227, ge=67, le=1024, description="side of an image in pixels")
     dropout: Share = Field(0.5, description="dropout before the first two fully connected layers")
+
+    def work(self) -> Work:
+        """See `NetworkConfig`."""
+        return _work(self, (self.image_size - 11) // 4 + 1, stem=self.channels * 11**2, hidden=4096)
 
     def build(self) -> AlexNet:
         """The untrained network."""
@@ -27,6 +31,10 @@ class AlexNetCifarConfig(NetworkConfig):
     image_size: int = Field(32, ge=32, le=1024, description="side of an image in pixels")
     dropout: Share = Field(0.5, description="dropout before the first two fully connected layers")
     batch_norm: bool = Field(False, description="batch normalization of every hidden layer, for local response normalization")
+
+    def work(self) -> Work:
+        """See `NetworkConfig`."""
+        return _work(self, self.image_size, stem=self.channels * 5**2, hidden=1024)
 
     def build(self) -> AlexNet:
         """The untrained network."""
@@ -72,6 +80,18 @@ class AlexNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.classifier(self.features(x))
         return logits
+
+
+def _work(config: NetworkConfig, side: int, *, stem: int, hidden: int) -> Work:
+    """What an AlexNet takes whose stem, with filters of so many weights, makes feature maps of such a side."""
+    sides = [side]
+    for _pooling in range(3):
+        sides.append((sides[-1] - 3) // 2 + 1)
+    convolutions = [96 * stem, 256 * 48 * 25, 384 * 256 * 9 + 384 * 192 * 9 + 256 * 192 * 9]
+    linear = hidden * (256 * sides[3] ** 2 + hidden + config.classes)
+    macs = sum(weights * side**2 for weights, side in zip(convolutions, sides, strict=False)) + linear
+    values = max(config.channels * config.image_size**2 + 96 * side**2, 2 * 96 * side**2, (96 + 256) * sides[1] ** 2)
+    return Work(sum(convolutions) + linear, values, macs)
 
 
 def _rectified(layer: nn.Conv2d | nn.Linear, batch_norm: bool, *, local: bool = False) -> list[nn.Module]:

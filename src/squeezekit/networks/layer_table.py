@@ -59,8 +59,9 @@ class LayerTable:
 def layer_table(config: NetworkConfig) -> LayerTable:
     """Describe the network of a configuration, for one image, without training anything.
 
-    Raises SqueezekitError for a network of the user's own that cannot be traced.
+    Raises SqueezekitError for a network of the user's own that cannot be traced, and for one that is too large.
     """
+    config.check_work()
     passes = 2 if getattr(config, "mirrored", False) else 1
     network = config.model_copy(update={"mirrored": False}).build().eval() if passes == 2 else config.build().eval()
     graph = traced(network, whole=(Head,))

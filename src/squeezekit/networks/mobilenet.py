@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor, nn
 
-from squeezekit.networks.config import NetworkConfig
+from squeezekit.networks.config import NetworkConfig, Work
 from squeezekit.networks.dropout import Dropout
 
 # Expansion, channels at full width, blocks, stride of the first: the paper's table with the first two strides at 1,
@@ -18,6 +18,10 @@ class MobileNetV2Config(NetworkConfig):
     """Half of the channels in every stage, the 1,280 of the last convolution kept, as the paper has it."""
 
     batch_norm: bool = Field(True, description="batch normalization after every convolution")
+
+    def work(self) -> Work:
+        """Of the layers for each pixel of an image, and of the last one."""
+        return Work.by_pixels(self, macs=27_400 + 16 * 9 * self.channels, values=208, layers=700_000, last=1280)
 
     def build(self) -> MobileNetV2:
         """The untrained network."""

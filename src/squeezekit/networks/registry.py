@@ -15,6 +15,7 @@ from squeezekit.networks.squeezenet import SqueezeNetConfig
 from squeezekit.networks.stored_names import NETWORKS_OF_0_1, STORED_NETWORKS
 from squeezekit.networks.xvel_tiniest import TiniestConfig
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.shown_text import shown
 
 # `squeezenet-late` is v1.0's Fire modules for 32 × 32.
 _V1_0 = {"start": 0, "depth": 8, "pool_before": (1, 4, 8)}
@@ -91,7 +92,7 @@ def network_class(name: str) -> type[NetworkConfig]:
     if isinstance(name, str) and name in NETWORKS_OF_0_1:
         raise SqueezekitError(f"network '{name}' is called '{NETWORKS_OF_0_1[name]}' now")
     if not isinstance(name, str) or name not in NETWORKS:
-        raise SqueezekitError(f"network '{name}' is unknown; choose one of {', '.join(NETWORKS)}")
+        raise SqueezekitError(f"network '{shortened(name)}' is unknown; choose one of {', '.join(NETWORKS)}")
     return NETWORKS[name][0]
 
 
@@ -107,5 +108,13 @@ def network_config(name: str, **fields: Any) -> NetworkConfig:
 def first_problem(error: ValidationError) -> str:
     """The first thing that pydantic found wrong, as half a sentence."""
     problem = error.errors()[0]
-    place = ".".join(str(part) for part in problem["loc"])
-    return f"{place}: {problem['msg'].removeprefix('Value error, ')}" if place else problem["msg"]
+    # A file may name its fields as it likes.
+    place = shortened(".".join(str(part) for part in problem["loc"]))
+    message = shortened(problem["msg"].removeprefix("Value error, "), 300)
+    return f"{place}: {message}" if place else message
+
+
+def shortened(text: object, most: int = 60) -> str:
+    """A text of unknown origin in one line of at most so many characters."""
+    line = shown(str(text))
+    return line if len(line) <= most else f"{line[: most - 1]}…"

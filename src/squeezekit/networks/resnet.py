@@ -8,13 +8,17 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from squeezekit.networks.config import NetworkConfig
+from squeezekit.networks.config import NetworkConfig, Work
 
 
 class ResNetConfig(NetworkConfig):
     """What both have in common."""
 
     batch_norm: bool = Field(True, description="batch normalization after every convolution but shortcuts")
+
+    def work(self) -> Work:
+        """At most what ResNet-20 takes: of its layers for each pixel of an image, and of the last one."""
+        return Work.by_pixels(self, macs=39_600 + 16 * 9 * self.channels, values=48, layers=270_000, last=64)
 
 
 class ResNet8Config(ResNetConfig):

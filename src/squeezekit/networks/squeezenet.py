@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from torch import Tensor, nn
 
-from squeezekit.networks.config import HIDDEN, NetworkConfig, Share
+from squeezekit.networks.config import HIDDEN, NetworkConfig, Share, Work
 from squeezekit.networks.dropout import Dropout
 from squeezekit.networks.fire import Bypass, Fire
 from squeezekit.networks.fire_variants import FireVariant
@@ -25,8 +25,10 @@ class SqueezeNetConfig(NetworkConfig):
 
     base_e: int = Field(128, ge=2, le=4096, description="filters in the expand layer of the first Fire modules")
     incr_e: int = Field(128, ge=0, le=4096, description="filters by which the expand layer grows, every FREQ modules")
-    freq: int = Field(2, ge=1, description="Fire modules between two growths of the expand layer")
-    start: int = Field(1, ge=0, description="modules of the progression left out at its beginning (1: one narrow module)")
+    freq: int = Field(2, ge=1, le=1000, description="Fire modules between two growths of the expand layer")
+    start: int = Field(
+        1, ge=0, le=1000, description="modules of the progression left out at its beginning (1: one narrow module)"
+    )
     depth: int = Field(7, ge=1, le=64, description="number of Fire modules")
     squeeze_ratio: float = Field(0.125, gt=0, le=1, description="squeeze filters ÷ expand filters (1×1 and 3×3)")
     share_3x3: float = Field(0.5, gt=0, lt=1, description="share of 3×3 filters in the expand layer")
@@ -62,15 +64,37 @@ class SqueezeNetConfig(NetworkConfig):
 
     @model_validator(mode="after")
     def _images_are_large_enough(self) -> Self:
-        padding = self.stem_kernel // 2 if self.stem_stride == 1 else 0
-        side = (self.image_size + 2 * padding - self.stem_kernel) // self.stem_stride + 1
-        for _pool in self.pool_before:
-            side = -(-(side - self.pool_size) // 2) + 1
-            if side < 1:
-                raise ValueError(
-                    f"image_size {self.image_size} is too small for {len(self.pool_before)} poolings; choose a larger one"
-                )
+        if self._sides()[-1] < 1:
+            raise ValueError(
+                f"image_size {self.image_size} is too small for {len(self.pool_before)} poolings; choose a larger one"
+            )
         return self
+
+    def _sides(self) -> list[int]:
+        """Sides of feature maps: after the stem, and after each pooling."""
+        padding = self.stem_kernel // 2 if self.stem_stride == 1 else 0
+        sides = [(self.image_size + 2 * padding - self.stem_kernel) // self.stem_stride + 1]
+        for _pool in self.pool_before:
+            sides.append(-(-(sides[-1] - self.pool_size) // 2) + 1)
+        return sides
+
+    def work(self) -> Work:
+        """What the network takes, without bypasses and biases."""
+        sides, channels = self._sides(), self.stem_width
+        # Filters, weights of each, and the side of the outputs.
+        layers = [(self.stem_width, self.channels * self.stem_kernel**2, sides[0])]
+        values = [self.channels * self.image_size**2 + self.stem_width * sides[0] ** 2]
+        for number, (squeeze, expand1x1, expand3x3) in enumerate(self.fire_widths(), start=1):
+            side = sides[sum(place <= number for place in self.pool_before)]
+            squeezed, beside = squeeze * (1 + self.gated), squeeze if self.depthwise else 0
+            layers += [(squeezed, channels, side), (expand1x1 + 9 * expand3x3, squeeze, side), (beside, self.depthwise**2, side)]
+            # A bypass keeps the input of a module until its output is there.
+            values.append((channels + squeezed + expand1x1 + expand3x3 + beside) * side**2)
+            channels = expand1x1 + expand3x3 + beside
+        layers.append((self.classes, channels, sides[-1] if self.head_relu else 1))
+        values.append(self.classes * layers[-1][-1] ** 2)
+        macs = sum(filters * weights * side**2 for filters, weights, side in layers)
+        return Work(sum(filters * weights for filters, weights, _side in layers), max(values), macs * (1 + self.mirrored))
 
     def fire_widths(self) -> list[tuple[int, int, int]]:
         """(squeeze, expand 1×1, expand 3×3) of each Fire module (section 5.1).

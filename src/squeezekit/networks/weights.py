@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import stat
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from squeezekit.networks.registry import shortened
 from squeezekit.system.errors import SqueezekitError
+
+# With an optimizer's state, sixteen times the largest network that a file may name.
+MAX_BYTES = 1 << 32
 
 
 def load_weights(network: nn.Module, path: Path) -> list[str]:
@@ -31,7 +37,9 @@ def take_weights(network: nn.Module, given: Mapping[str, Tensor], source: str) -
         flag = "--batch-norm" if normalized[0] else "--no-batch-norm"
         raise SqueezekitError(f"{source}: the weights and this network differ in batch normalization; use {flag}")
     if unknown := set(given) - set(own):
-        raise SqueezekitError(f"{source}: holds '{min(unknown)}', which this network has not; choose the --network it is for")
+        raise SqueezekitError(
+            f"{source}: holds '{shortened(min(unknown))}', which this network has not; choose the --network it is for"
+        )
     if missing := set(own) - set(given):
         raise SqueezekitError(f"{source}: lacks '{min(missing)}', which this network has; choose the --network it is for")
     differing = [name for name in own if own[name].shape != given[name].shape]
@@ -40,12 +48,17 @@ def take_weights(network: nn.Module, given: Mapping[str, Tensor], source: str) -
         name = wrong[0]
         shapes = f"{list(given[name].shape)} instead of {list(own[name].shape)}"
         raise SqueezekitError(f"{source}: '{name}' has shape {shapes}; choose the --network it is for")
+    if broken := [name for name in own if name not in differing and not torch.isfinite(given[name]).all()]:
+        raise SqueezekitError(
+            f"{source}: '{broken[0]}' holds numbers that are not finite; give weights of a training that went well"
+        )
     network.load_state_dict({name: own[name] if name in differing else given[name] for name in own})
     return differing
 
 
 def read_saved(path: Path) -> Any:
     """What `torch.save` wrote of tensors and plain data; nothing in it is executed. Raises ValueError, in half a sentence."""
+    _check_file(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     # Broken files make the reader raise nearly anything: UnpicklingError, RuntimeError, KeyError, struct.error …
@@ -56,11 +69,38 @@ def read_saved(path: Path) -> Any:
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a `.safetensors` file or a `.pth` by name; nothing in it is executed. Raises SqueezekitError."""
     try:
-        content = load_file(path) if path.suffix == ".safetensors" else read_saved(path)
-    except (OSError, SafetensorError, ValueError) as error:
+        content = _read_safetensors(path) if path.suffix == ".safetensors" else read_saved(path)
+    except (OSError, SafetensorError, ValueError, MemoryError) as error:
+        reason = shortened(error or type(error).__name__, 200)
         raise SqueezekitError(
-            f"{path}: weights cannot be read ({error}); give a .safetensors file or a .pth of tensors"
+            f"{path}: weights cannot be read ({reason}); give a .safetensors file or a .pth of tensors"
         ) from None
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, dict) or not all(isinstance(name, str) and _is_plain(value) for name, value in content.items()):
         raise SqueezekitError(f"{path}: not a dictionary of tensors; save the network's state_dict()")
     return content
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    _check_file(path)
+    return load_file(path)
+
+
+def _check_file(path: Path) -> None:
+    """Raises ValueError, in half a sentence, for what would make a reader wait for ever or fill the memory."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError) as error:
+        raise ValueError(getattr(error, "strerror", None) or str(error)) from None
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError("it is not a file")
+    if found.st_size > MAX_BYTES:
+        raise ValueError(f"it is larger than {MAX_BYTES:,} bytes, which no such file needs")
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as parts:
+            if sum(part.file_size for part in parts.infolist()) > found.st_size:
+                raise ValueError("it is packed, which torch.save does not do")
+
+
+def _is_plain(value: object) -> bool:
+    """Whether this is a tensor of numbers that has its memory, as training saves them."""
+    return isinstance(value, Tensor) and value.layout == torch.strided and value.device.type == "cpu" and not value.is_quantized

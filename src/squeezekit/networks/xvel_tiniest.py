@@ -6,13 +6,17 @@ import torch
 from torch import Tensor, nn
 
 from squeezekit.networks.channel_norm import ChannelNorm
-from squeezekit.networks.config import NetworkConfig
+from squeezekit.networks.config import NetworkConfig, Work
 
 NARROW, WIDE, BLOCKS = 48, 80, 3
 
 
 class TiniestConfig(NetworkConfig):
     """Two stages of three blocks, 48 and 80 channels; mixing in space is depthwise, in channels gated."""
+
+    def work(self) -> Work:
+        """Of the layers for each pixel of an image, and of the last one."""
+        return Work.by_pixels(self, macs=42_900 + 48 * 9 * self.channels, values=192, layers=98_000, last=WIDE)
 
     def build(self) -> Tiniest:
         """The untrained network."""

@@ -78,10 +78,11 @@ def config_from(tables: dict[str, Any], path: Path) -> RunConfig:
         run = {name: value for name, value in tables["run"].items() if name != "weights"}
         tables = {**tables, "recipe": recipe_as_read(tables["recipe"]), "run": run}
         network = network_class(table["name"]).model_validate(table)
+        network.check_work()
         return RunConfig(network=network, **tables)
     except KeyError as error:
         raise SqueezekitError(f"{path}: {error} is missing; give a config.toml that squeezekit wrote") from None
-    except (ValidationError, TypeError) as error:
+    except (ValidationError, TypeError, SqueezekitError) as error:
         problem = first_problem(error) if isinstance(error, ValidationError) else str(error)
         raise SqueezekitError(f"{path}: {problem}") from None
 
@@ -150,10 +151,10 @@ def build_config(network: dict[str, Any], recipe: dict[str, Any], run: dict[str,
     """Validate what `resolve` gathered; raises SqueezekitError."""
     if "data" not in run:
         raise SqueezekitError("no images are named; give --data digits, cifar10 or FOLDER")
+    built = network_config(**network)
+    built.check_work()
     try:
-        return RunConfig(
-            network=network_config(**network), recipe=Recipe.model_validate(recipe), run=RunSettings.model_validate(run)
-        )
+        return RunConfig(network=built, recipe=Recipe.model_validate(recipe), run=RunSettings.model_validate(run))
     except ValidationError as error:
         raise SqueezekitError(first_problem(error)) from None
 

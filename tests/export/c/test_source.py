@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -114,3 +115,59 @@ def test_names_of_classes_survive_the_compiler(tmp_path):
     subprocess.run(["gcc", str(text), str(tmp_path / "c" / "classifier.c"), "-o", str(program)], check=True)
     said = subprocess.run([str(program)], capture_output=True, check=True).stdout
     assert tuple(part.decode() for part in said.split(b"\0")[:-1]) == names
+
+
+def header(magic=b"P5", side=b"32", most=b"255\n"):
+    return magic + b"\n" + side + b" " + side + b"\n" + most
+
+
+@needs_gcc
+@pytest.mark.slow
+def test_headers_of_pictures_as_other_programs_write_them(tmp_path):
+    model, plan = small("grey")
+    names = ("\x1b[31mred\n", "\u009bwide", "plain \u00e9", *model.classes[3:])
+    program = built(tmp_path / "c", source_of(plan, replace(model, classes=names), coded=False).files, *SANITIZERS)
+    pixels = pictures_like(model.config, 12)
+    expected = [int(logits.argmax()) for logits in reference(plan, pixels)]
+    said = [{0: "\\x1b[31mred\\x0a", 1: "\\x9bwide"}.get(label, names[label]) for label in expected]
+
+    def run(name, content):
+        (tmp_path / name).write_bytes(content)
+        done = subprocess.run([program, tmp_path / name], capture_output=True, check=False)
+        return done.returncode, [line.split("\t")[0] for line in done.stdout.decode().splitlines()], done.stderr.decode()
+
+    body = pixels[2].tobytes()
+    fitting = {
+        "plain.pgm": header(),
+        "comments.pgm": b"P5\n# made by GIMP 255 8 8\n32 # wide\n# high\n32\n#\n255\n",
+        "at once.pgm": b"P5#a comment\r32\t32 #another\n#and another\n255 ",
+        "UPPER.PGM": header(),
+        "zeros.pnm": b"P5 0032 00000000000000000032 255\r",
+    }
+    for name, start in fitting.items():
+        assert run(name, start + body) == (0, [said[2]], ""), name
+    assert run("all.pgm", b"".join(header() + picture.tobytes() for picture in pixels)) == (0, said, "")
+    assert run("all.raw", pixels.tobytes()) == (0, said, "")
+    wrong = {
+        "colour.pgm": header(b"P6"),
+        "ascii.pgm": header(b"P2"),
+        "16 bits.pgm": header(most=b"65535\n"),
+        "small.pgm": header(side=b"8"),
+        "overflow.pgm": b"P5 4294967328 32 255\n",
+        "longer overflow.pgm": b"P5 " + b"9" * 1000 + b" 32 255\n",
+        "negative.pgm": b"P5 -32 32 255\n",
+        "no white space.pgm": b"P5 32 32 255",
+        "endless comment.pgm": b"P5 32 32 #255\n",
+        "P5.pgm": b"P5",
+        "glued.pgm": b"P532 32 255\n",
+    }
+    for name, start in wrong.items():
+        code, lines, error = run(name, start if name == "P5.pgm" else start + bytes(1024))
+        assert (code, lines) == (1, []) and error.count("\n") == 1 and "not of the size and kind" in error, name
+    for name, content in {"short.pgm": header() + body[:-1], "none.raw": b"", "short.raw": body[:-1]}.items():
+        code, lines, error = run(name, content)
+        assert (code, lines) == (1, []) and "no whole number of pictures" in error, name
+    # The first picture is one; what follows it is none, and is not taken for one.
+    code, lines, error = run("more.pgm", header() + body + b"x" * 1024)
+    assert (code, lines) == (1, [said[2]]) and "not of the size and kind" in error
+    assert subprocess.run([program, tmp_path], capture_output=True, check=False).returncode == 1

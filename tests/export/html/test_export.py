@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,44 @@ def compare(browser, model, plan, pictures, tmp_path):
         for name, probability in found.items():
             assert abs(probability - dict(expected.probabilities)[name]) < 1e-3
         assert len(found) == len(wanted)
+
+
+class Elements(HTMLParser):
+    """What a browser finds: the elements, and the text of each script by its id."""
+
+    def __init__(self):
+        super().__init__()
+        self.found, self.texts = [], {}
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        if self.found and self.found[-1][0] == "script":
+            name = self.found[-1][1].get("id", "")
+            self.texts[name] = self.texts.get(name, "") + data
+
+
+def test_names_of_classes_and_files_stay_text():
+    model, plan = small("grey")
+    nasty = [
+        "</script><script>alert(1)</script>",
+        "<!--",
+        "@SCRIPT@@MODEL@@POLICY@",
+        "\u2028\x1b[2J",
+        "\"'&<img src=x onerror=y>",
+    ]
+    model = replace(model, name="runs/</title>\udcff<script>", classes=(*nasty, *model.classes[5:]))
+    plain, page = Elements(), Elements()
+    plain.feed(page_of(replace(model, name="x", classes=("a",) * len(model.classes)), plan))
+    text = page_of(model, plan)
+    page.feed(text)
+    assert page.found == plain.found and json.loads(page.texts["facts"])["classes"] == list(model.classes)
+    assert text.encode() and page.texts["model"] == plain.texts["model"]
+    policies = [attributes["content"] for tag, attributes in page.found if attributes.get("http-equiv")]
+    assert len(policies) == 1 and "unsafe-inline" not in policies[0] and "default-src 'none'" in policies[0]
+    assert not [attributes for _tag, attributes in page.found if {"style", "onclick", "onload", "onerror"} & set(attributes)]
+    assert "script-src 'sha256-" in policies[0] and "style-src 'sha256-" in policies[0]
 
 
 @pytest.mark.slow

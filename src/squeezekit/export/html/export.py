@@ -86,8 +86,8 @@ def page_of(model: Model, plan: IntegerPlan, block: bytes | None = None) -> str:
         "SCRIPT": parts["page.js"],
         "RUNTIME": base64.b64encode(_part("page.wasm")).decode(),
         "MODEL": base64.b64encode(block or model_block(plan)).decode(),
-        # The name of a class may hold anything, also the end of the element.
-        "ABOUT": json.dumps(description, ensure_ascii=False).replace("<", "\\u003c"),
+        # Names may hold anything, also the end of the element, and what UTF-8 cannot write.
+        "ABOUT": json.dumps(description).replace("<", "\\u003c"),
     }
     page = parts["page.html"]
     for name, text in filled.items():

@@ -1,6 +1,6 @@
 /* Classify pictures: raw bytes [height][width][channels], one picture after another in a file, or .pgm and .ppm files.
  *
- * Prints a line for each picture: its label, and the logits as integers.
+ * Prints a line for each picture: its label, control characters as bytes, and the logits as integers.
  */
 #include "classifier.h"
 
@@ -10,44 +10,94 @@
 static uint8_t picture[CLASSIFIER_PICTURE_BYTES];
 static int32_t logits[CLASSIFIER_CLASSES];
 
+/* The name of a class; what would move a terminal's cursor or end the line is shown as its bytes. */
+static void print_name(const char *name)
+{
+    for (const unsigned char *byte = (const unsigned char *)name; *byte; byte++) {
+        if (byte[0] < 32 || byte[0] == 127)
+            printf("\\x%02x", byte[0]);
+        else if (byte[0] == 0xC2 && byte[1] >= 0x80 && byte[1] < 0xA0)
+            printf("\\x%02x", *++byte);
+        else
+            putchar(byte[0]);
+    }
+}
+
 static void classify(void)
 {
     classifier_run(picture, logits);
-    fputs(classifier_names[classifier_best(logits)], stdout);
+    print_name(classifier_names[classifier_best(logits)]);
     for (size_t k = 0; k < CLASSIFIER_CLASSES; k++)
         printf("%c%ld", k ? ' ' : '\t', (long)logits[k]);
     putchar('\n');
 }
 
+/* Whether a path ends in one of these letters after a point, in either case. */
 static int has_suffix(const char *path, const char *suffix)
 {
-    const size_t length = strlen(path);
-    return length >= 4 && strcmp(path + length - 4, suffix) == 0;
+    const size_t length = strlen(path), wanted = strlen(suffix);
+    if (length < wanted)
+        return 0;
+    for (size_t i = 0; i < wanted; i++) {
+        const char letter = path[length - wanted + i];
+        if (letter != suffix[i] && !(letter >= 'A' && letter <= 'Z' && letter - 'A' + 'a' == suffix[i]))
+            return 0;
+    }
+    return 1;
 }
 
-/* Whether a PGM or PPM file goes on with the size that the network takes. */
-static int header_fits(FILE *file, const char *magic)
+static int is_space(int letter)
 {
-    unsigned width, height, most;
-    char found[3];
-    return fscanf(file, "%2s %u %u %u", found, &width, &height, &most) == 4 && fgetc(file) != EOF && strcmp(found, magic) == 0 &&
-           width == CLASSIFIER_SIDE && height == CLASSIFIER_SIDE && most == 255;
+    return letter == ' ' || (letter >= '\t' && letter <= '\r');
+}
+
+/* The next number of a header and the one white space after it; at most 65536, and -1 where there is none. Comments go from # to
+ * the end of their line. */
+static long header_number(FILE *file)
+{
+    int letter = fgetc(file), comment = 0;
+    while (is_space(letter) || letter == '#' || (comment && letter != EOF)) {
+        comment = letter == '#' || (comment && letter != '\n' && letter != '\r');
+        letter = fgetc(file);
+    }
+    if (letter < '0' || letter > '9')
+        return -1;
+    long number = 0;
+    for (; letter >= '0' && letter <= '9'; letter = fgetc(file))
+        if ((number = 10 * number + (letter - '0')) > 65535)
+            number = 65536;
+    return is_space(letter) ? number : -1;
+}
+
+/* Whether a PGM or PPM file goes on with a picture of the kind and size that the network takes. */
+static int header_fits(FILE *file)
+{
+    if (fgetc(file) != 'P' || fgetc(file) != (CLASSIFIER_CHANNELS == 1 ? '5' : '6'))
+        return 0;
+    const int letter = fgetc(file);
+    if (!is_space(letter) && letter != '#')
+        return 0;
+    ungetc(letter, file);
+    return header_number(file) == CLASSIFIER_SIDE && header_number(file) == CLASSIFIER_SIDE && header_number(file) == 255;
 }
 
 /* Every picture of a file; returns what is wrong with it, or NULL. */
 static const char *classify_file(FILE *file, const char *path)
 {
-    const char *magic = CLASSIFIER_CHANNELS == 1 ? "P5" : "P6";
-    if ((has_suffix(path, ".pgm") || has_suffix(path, ".ppm")) && !header_fits(file, magic))
-        return "is not of the size and kind that the network takes";
-    size_t count, pictures = 0;
-    while ((count = fread(picture, 1, sizeof picture, file)) == sizeof picture) {
+    const int headers = has_suffix(path, ".pgm") || has_suffix(path, ".ppm") || has_suffix(path, ".pnm");
+    int letter, pictures = 0;
+    while ((letter = fgetc(file)) != EOF) {
+        ungetc(letter, file);
+        if (headers && !header_fits(file))
+            return "is not of the size and kind that the network takes";
+        if (fread(picture, 1, sizeof picture, file) != sizeof picture)
+            return "holds no whole number of pictures";
         classify();
-        pictures++;
+        pictures = 1;
     }
-    if (count || !pictures)
-        return "holds no whole number of pictures";
-    return NULL;
+    if (ferror(file))
+        return "cannot be read";
+    return pictures ? NULL : "holds no whole number of pictures";
 }
 
 int main(int count, char **paths)
@@ -55,8 +105,8 @@ int main(int count, char **paths)
     int failed = 0;
     classifier_start();
     if (count < 2) {
-        fprintf(stderr, "usage: %s FILE ...\nFILE: pictures of %d x %d pixels of %d bytes, as they are, or .pgm or .ppm\n", paths[0],
-                CLASSIFIER_SIDE, CLASSIFIER_SIDE, CLASSIFIER_CHANNELS);
+        fprintf(stderr, "usage: %s FILE ...\nFILE: pictures of %d x %d pixels of %d bytes, as they are, or .pgm or .ppm\n",
+                count ? paths[0] : "classify", CLASSIFIER_SIDE, CLASSIFIER_SIDE, CLASSIFIER_CHANNELS);
         return 2;
     }
     for (int i = 1; i < count; i++) {
