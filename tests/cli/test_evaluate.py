@@ -13,7 +13,8 @@ from squeezekit.cli import main
 
 def test_numbers_are_printed_whatever_becomes_of_the_pictures(tiny_run, tmp_path, capsys):
     (tmp_path / "file").touch()
-    for more, numbers in (([], "accuracy 83.64%"), (["--json"], '"accuracy": 0.83')):
+    accuracy = tiny_run.summary["test"]["accuracy"]
+    for more, numbers in (([], f"accuracy {accuracy:.2%}"), (["--json"], f'"accuracy": {accuracy:.4}')):
         assert main(["evaluate", str(tiny_run.folder), "--pictures", str(tmp_path / "file"), *more]) == 1
         printed = capsys.readouterr()
         assert numbers in printed.out
