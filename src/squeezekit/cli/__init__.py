@@ -12,6 +12,7 @@ from squeezekit.cli import renamed
 from squeezekit.cli.parser import Parser
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.shown_text import shown_lines
+from squeezekit.system.standard_streams import prepare_standard_streams
 from squeezekit.system.version import version
 
 GROUPS = {
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0 done, 1 failed, 2 wrong usage or input, 130 interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
+    prepare_standard_streams()
     try:
         renamed.check(given)
         settings = vars(_parser(given).parse_args(given))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from squeezekit.cli.parser import Parser
 from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.paths import expanded
+from squeezekit.system.standard_output import show, show_json
 
 
 def add_arguments(parser: Parser) -> None:
@@ -71,18 +71,18 @@ def run(*, run_folder: str, out: str, json: bool = False, **options: Any) -> int
     _check_run(run_folder)
     result = sk.compress(run_folder, out, **options)
     if json:
-        print(jsonlib.dumps(result.as_json()))
+        show_json(result.as_json())
     else:
         for stage in result.stages:
-            print(
+            show(
                 f"{stage.name:<36} {stage.bytes:>10,} bytes  {stage.density:6.1%} nonzero  "
                 f"{stage.bits:6.3f} bits a weight  validation {stage.accuracy:.2%}"
             )
         if result.test:
-            print(f"test accuracy {result.test.before:.2%} before, {result.test.after:.2%} after")
-        print(f"{result.file}: {result.bytes:,} bytes, {result.ratio:.1f} times smaller, in {result.seconds:.0f} s")
+            show(f"test accuracy {result.test.before:.2%} before, {result.test.after:.2%} after")
+        show(f"{result.file}: {result.bytes:,} bytes, {result.ratio:.1f} times smaller, in {result.seconds:.0f} s")
         if result.delta_bytes is not None:
-            print(f"delta from {options['delta_from']}: {result.delta_bytes:,} bytes ({result.delta_bytes / result.bytes:.1%})")
+            show(f"delta from {options['delta_from']}: {result.delta_bytes:,} bytes ({result.delta_bytes / result.bytes:.1%})")
     if not result.met_target:
         say(f"target missed: {result.file} is the closest; relax --max-drop or --max-bytes, or raise --epochs")
     return 0 if result.met_target else 1

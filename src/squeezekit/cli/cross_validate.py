@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 from typing import Any
 
 from squeezekit.cli.parser import Parser
 from squeezekit.cli.search import add_jobs
 from squeezekit.cli.settings_flags import add_settings
+from squeezekit.system.standard_output import show, show_json
 
 
 def add_arguments(parser: Parser) -> None:
@@ -34,16 +34,16 @@ def run(*, json: bool = False, **options: Any) -> int:
 
     found = sk.cross_validate(options.pop("data", None), **options)
     if json:
-        print(jsonlib.dumps(found.as_json()))
+        show_json(found.as_json())
         return 0
     for name, form in (("accuracy", ".2%"), ("loss", ".4f")):
         spread = getattr(found, name)
         interval = f"{spread.low:{form}} to {spread.high:{form}}"
-        print(f"{name:<9} {spread.mean:{form}}, deviation {spread.deviation:{form}}, 95 % interval of the mean {interval}")
+        show(f"{name:<9} {spread.mean:{form}}, deviation {spread.deviation:{form}}, 95 % interval of the mean {interval}")
     for name, comparison in found.against.items():
-        print(
+        show(
             f"{name:<9} {comparison.difference:+.4f} against {comparison.other}, p = {comparison.p:.3g} "
             "(corrected resampled t-test: normal differences, equally correlated between folds)"
         )
-    print(f"trainings {len(found.rows)}, all in {found.study}/trials.csv; {found.seconds:.0f} s")
+    show(f"trainings {len(found.rows)}, all in {found.study}/trials.csv; {found.seconds:.0f} s")
     return 0

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import csv as csvlib
-import json as jsonlib
-import sys
+import io
 from typing import Any
-
-from rich.console import Console
-from rich.table import Table
 
 from squeezekit.cli.parser import Parser
 from squeezekit.cli.settings_flags import MATTERS, add_fields
@@ -17,6 +13,7 @@ from squeezekit.networks.layer_table import LayerTable, Shape, layer_table
 from squeezekit.networks.registry import NETWORKS, network_config
 from squeezekit.networks.squeezenet import SqueezeNetConfig
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.standard_output import show, show_json, show_table
 
 
 def add_arguments(parser: Parser) -> None:
@@ -44,13 +41,13 @@ def run(*, model: str, compare: str | None = None, json: bool = False, csv: bool
     other = layer_table(_config(compare, {})) if compare else None
     ratio = {"compared": compare, "ratio": other.parameters / table.parameters} if other else {}
     if json:
-        print(jsonlib.dumps(table.as_json() | ratio))
+        show_json(table.as_json() | ratio)
     elif csv:
         _print_csv(table)
     else:
         _print_table(table)
         if other:
-            print(f"{other.parameters / table.parameters:.1f} × fewer parameters than {compare} ({other.parameters:,})")
+            show(f"{other.parameters / table.parameters:.1f} × fewer parameters than {compare} ({other.parameters:,})")
     return 0
 
 
@@ -75,12 +72,12 @@ def _config(model: str, fields: dict[str, Any]) -> NetworkConfig:
 
 def _print_table(table: LayerTable) -> None:
     names = ("layer", "type", "input", "output", "parameters", "multiply-adds", "output bytes (int8)", "remark")
-    shown = Table(*names)
+    rows = []
     for row in table.layers:
         numbers = (f"{n:,}" for n in (row.parameters, row.macs, row.activation_bytes))
-        shown.add_row(row.layer, row.type, _text(row.input), _text(row.output), *numbers, row.remark)
-    Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(shown)
-    print(
+        rows.append([row.layer, row.type, _text(row.input), _text(row.output), *numbers, row.remark])
+    show_table(names, rows, folds=["remark"])
+    show(
         f"{table.parameters:,} parameters: {table.parameters * 4 / 1024:,.0f} KB in fp32, "
         f"{table.parameters / 1024:,.0f} KB in int8; {table.macs:,} multiply-adds; "
         f"peak activations {table.activation_bytes / 1024:,.0f} KB in int8"
@@ -88,11 +85,14 @@ def _print_table(table: LayerTable) -> None:
 
 
 def _print_csv(table: LayerTable) -> None:
-    writer = csvlib.writer(sys.stdout, lineterminator="\n")
+    text = io.StringIO()
+    writer = csvlib.writer(text, lineterminator="\n")
     writer.writerow(("layer", "type", "input", "output", "parameters", "macs", "activation_bytes", "remark"))
     for row in table.layers:
         shapes = (_text(row.input), _text(row.output))
         writer.writerow((row.layer, row.type, *shapes, row.parameters, row.macs, row.activation_bytes, row.remark))
+    for line in text.getvalue().splitlines():
+        show(line)
 
 
 def _text(shape: Shape) -> str:

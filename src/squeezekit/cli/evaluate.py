@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from squeezekit.cli.parser import Parser
 from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.paths import expanded
+from squeezekit.system.standard_output import show, show_json, show_table
 
 
 def add_arguments(parser: Parser) -> None:
@@ -50,19 +46,18 @@ def run(*, model: str, json: bool = False, pictures: str | None = None, robustne
         _draw(evaluation, expanded(pictures))
     corrupted = on_corrupted(model, options.get("data")) if robustness else []
     if json:
-        print(jsonlib.dumps(evaluation.as_json() | ({"robustness": [vars(each) for each in corrupted]} if corrupted else {})))
+        show_json(evaluation.as_json() | ({"robustness": [vars(each) for each in corrupted]} if corrupted else {}))
         return 0
-    table = Table("class", "precision", "recall", "f1", "images")
-    for name, row in evaluation.per_class.items():
-        table.add_row(escape(name), *(f"{row[k]:.3f}" for k in ("precision", "recall", "f1")), str(row["images"]))
-    Console(highlight=False).print(table)
-    print(
+    shares = ("precision", "recall", "f1")
+    rows = [[name, *(f"{row[share]:.3f}" for share in shares), str(row["images"])] for name, row in evaluation.per_class.items()]
+    show_table(["class", *shares, "images"], rows, folds=["class"])
+    show(
         f"accuracy {evaluation.accuracy:.2%} (balanced {evaluation.balanced_accuracy:.2%}, top-5 "
         f"{evaluation.top5_accuracy:.2%}), loss {evaluation.loss:.4f}, calibration error "
         f"{evaluation.calibration_error:.4f}, {len(evaluation.images)} images"
     )
     for each in corrupted:
-        print(f"{each.kind:<10} {each.strength:>5g}  accuracy {each.accuracy:.2%} of {each.images} images")
+        show(f"{each.kind:<10} {each.strength:>5g}  accuracy {each.accuracy:.2%} of {each.images} images")
     return 0
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 from typing import Any
 
 from squeezekit.cli.parser import Parser
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.standard_output import show, show_json
 
 # Flags of one format only.
 OWNERS = {"int8": "onnx", "store_weights": "c"}
@@ -50,11 +50,11 @@ def run(*, model: str, out: str, format: str, json: bool = False, **options: Any
             raise SqueezekitError(f"--{name.replace('_', '-')} is a setting of --format {owner}; leave it out")
     exported = sk.export(model, out, format=format, **options)
     if json:
-        print(jsonlib.dumps(exported.as_json()))
+        show_json(exported.as_json())
         return 0
     if exported.validation:
         before, after = exported.validation["before"], exported.validation["after"]
-        print(f"validation accuracy {before:.2%} before, {after:.2%} in eight bits")
+        show(f"validation accuracy {before:.2%} before, {after:.2%} in eight bits")
     for line in exported.lines():
-        print(line)
+        show(line)
     return 0

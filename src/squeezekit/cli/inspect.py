@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 from pathlib import Path
 from typing import Any
 
 from squeezekit.cli.parser import Parser
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.standard_output import show, show_json, show_table
 
 
 def add_arguments(parser: Parser) -> None:
@@ -28,7 +28,7 @@ def run(*, model: str, json: bool = False) -> int:
 
     found = inspect(sqz_file(model))
     if json:
-        print(jsonlib.dumps(found.as_json()))
+        show_json(found.as_json())
     else:
         _print(found)
     return 1 if found.self_check is False else 0
@@ -47,30 +47,25 @@ def sqz_file(model: str) -> Path:
 
 
 def _print(found: Any) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    console = Console(highlight=False)
-    table = Table("tensor", "encoding", "shape", "numbers", "nonzero", "bytes", "bits each")
+    rows = []
     for tensor in found.tensors:
         shape = "×".join(str(side) for side in tensor.shape)
         numbers = (f"{tensor.numbers:,}", f"{tensor.density:.1%}", f"{tensor.bytes:,}", f"{tensor.bits:.2f}")
-        table.add_row(escape(tensor.name), tensor.encoding, shape, *numbers)
-    console.print(table)
+        rows.append([tensor.name, tensor.encoding, shape, *numbers])
+    show_table(["tensor", "encoding", "shape", "numbers", "nonzero", "bytes", "bits each"], rows, folds=["tensor"])
     sections = ", ".join(f"{tag} {size:,}" for tag, size in found.sections.items())
-    print(f"{found.bytes:,} bytes, {found.numbers:,} numbers, {found.bits:.3f} bits each; bytes by section: {sections}")
-    print(f"network {found.network.name}, {len(found.classes)} classes: {', '.join(found.classes)}")
+    show(f"{found.bytes:,} bytes, {found.numbers:,} numbers, {found.bits:.3f} bits each; bytes by section: {sections}")
+    show(f"network {found.network.name}, {len(found.classes)} classes: {', '.join(found.classes)}")
     if found.stages:
-        table = Table("stage", "bytes", "nonzero", "bits a weight", "validation accuracy")
+        rows = []
         for stage in found.stages:
             numbers = (f"{stage.bytes:,}", f"{stage.density:.1%}", f"{stage.bits:.3f}", f"{stage.accuracy:.2%}")
-            table.add_row(escape(stage.name), *numbers)
-        console.print(table)
+            rows.append([stage.name, *numbers])
+        show_table(["stage", "bytes", "nonzero", "bits a weight", "validation accuracy"], rows, folds=["stage"])
     if provenance := found.provenance:
         accuracy = ", ".join(f"{name} {value:.2%}" for name, value in provenance.accuracy.items())
-        print(f"made by squeezekit {provenance.squeezekit}, recipe {provenance.recipe.get('name')}; accuracy: {accuracy}")
+        show(f"made by squeezekit {provenance.squeezekit}, recipe {provenance.recipe.get('name')}; accuracy: {accuracy}")
     if calibration := found.probability_calibration:
-        print(f"unsure below {calibration.threshold:.1%}; temperature {calibration.temperature:g}")
+        show(f"unsure below {calibration.threshold:.1%}; temperature {calibration.temperature:g}")
     if found.self_check is not None:
-        print(f"self-check {'passed' if found.self_check else 'FAILED: the network does not compute the outputs in the file'}")
+        show(f"self-check {'passed' if found.self_check else 'FAILED: the network does not compute the outputs in the file'}")

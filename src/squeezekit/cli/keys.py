@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from squeezekit.cli.signing import ROLES, add_signing_arguments, by_role, days, 
 from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.paths import expanded
+from squeezekit.system.standard_output import show, show_json
 
 # What each action does, and two examples of it.
 ACTIONS = {
@@ -95,27 +95,27 @@ def _sign(
             raise SqueezekitError(f"--threshold: rotate changes only that of {role}; leave out the other roles")
         fresh = repository.rotate(role, only=only, quorum=quorums.get(role))
     if json:
-        print(jsonlib.dumps({"role": role, "keys": fresh, "folder": keys[0]}))
+        show_json({"role": role, "keys": fresh, "folder": keys[0]})
     else:
-        print(f"{role}: new keys {', '.join(fresh)} in {keys[0]}; the old ones are revoked")
+        show(f"{role}: new keys {', '.join(fresh)} in {keys[0]}; the old ones are revoked")
     return 0
 
 
 def _print_created(folder: Path, keys: str, *, json: bool) -> int:
     root = folder / "metadata" / "1.root.json"
     if json:
-        print(jsonlib.dumps({"repo": str(folder), "root": str(root), "keys": keys}))
+        show_json({"repo": str(folder), "root": str(root), "keys": keys})
     else:
-        print(f"{folder}: a new repository; give {root} to your devices, for update --trust")
-        print(f"{keys}: its keys; keep those of root offline")
+        show(f"{folder}: a new repository; give {root} to your devices, for update --trust")
+        show(f"{keys}: its keys; keep those of root offline")
     return 0
 
 
 def _print_renewed(signed: list[str], missing: list[str], *, json: bool) -> int:
     if json:
-        print(jsonlib.dumps({"signed": signed, "missing": missing}))
+        show_json({"signed": signed, "missing": missing})
     else:
-        print(f"signed again: {', '.join(signed) or 'nothing'}")
+        show(f"signed again: {', '.join(signed) or 'nothing'}")
     if missing:
         say(f"the signatures of {', '.join(missing)} expire soon, and their keys are not in --keys; renew with those keys")
     return 1 if missing else 0
@@ -146,11 +146,11 @@ def _show(folder: Path, *, json: bool) -> int:
         for role in ROLES
     ]
     if json:
-        print(jsonlib.dumps(found))
+        show_json(found)
         return 0
     for each in found:
         left = (datetime.fromisoformat(each["expires"]) - datetime.now(UTC)).days
         until = f"expires in {left} days" if left >= 0 else "HAS EXPIRED"
         signers = f"{each['threshold']} of {len(each['keys'])}: {', '.join(each['keys'])}"
-        print(f"{each['role']:<10} version {each['version']:<4} {until:<20} {signers}")
+        show(f"{each['role']:<10} version {each['version']:<4} {until:<20} {signers}")
     return 0

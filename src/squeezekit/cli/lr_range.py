@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 from typing import Any
 
 from squeezekit.cli.parser import Parser
 from squeezekit.cli.settings_flags import add_settings
 from squeezekit.system.console import say
 from squeezekit.system.paths import expanded
+from squeezekit.system.standard_output import show, show_json
 
 
 def add_arguments(parser: Parser) -> None:
@@ -36,9 +36,9 @@ def run(*, json: bool = False, out: str | None = None, **options: Any) -> int:
         plot = draw_rates(found.rates, found.losses, found.suggested, expanded(out))
         say(f"loss against learning rate in {plot}")
     if json:
-        print(jsonlib.dumps(found.as_json()))
+        show_json(found.as_json())
         return 0
-    print(f"lowest smoothed loss {min(found.losses):.4f} at rate {found.lowest:.2g}")
+    show(f"lowest smoothed loss {min(found.losses):.4f} at rate {found.lowest:.2g}")
     muon = f" --muon-rate {found.muon_rate:g}" if found.muon_rate else ""
-    print(f"suggested  --learning-rate {found.suggested:g}{muon}")
+    show(f"suggested  --learning-rate {found.suggested:g}{muon}")
     return 0

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json as jsonlib
-
 from squeezekit.cli.parser import Parser
+from squeezekit.system.standard_output import show, show_json, show_table
 
 
 def add_arguments(parser: Parser) -> None:
@@ -21,25 +20,19 @@ def add_arguments(parser: Parser) -> None:
 
 def run(*, json: bool = False) -> int:
     """List the pretrained models."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
     from squeezekit.pretrained.facts import list_models
 
     found = list_models()
     if json:
-        print(jsonlib.dumps([each.as_json() for each in found]))
+        show_json([each.as_json() for each in found])
         return 0
-    table = Table("name", "bytes", "parameters", "MACs", "activations", "accuracy", box=SIMPLE_HEAD, title="pretrained models")
-    for column in table.columns[1:]:
-        column.justify = "right"
+    numbers, rows = ("bytes", "parameters", "MACs", "activations", "accuracy"), []
     for each in found:
         work = (f"{each.parameters / 1e6:.2f} M", f"{each.macs / 1e6:,.0f} M", f"{each.activation_bytes // 1024} KB")
-        table.add_row(each.name, f"{each.bytes:,}", *work, f"{each.accuracy:.2%}")
-    Console(highlight=False).print(table)
-    print("MACs: multiply-adds of one picture; activations: peak memory in int8; accuracy: on test images")
+        rows.append([each.name, f"{each.bytes:,}", *work, f"{each.accuracy:.2%}"])
+    show_table(["name", *numbers], rows, numbers=numbers)
+    show("MACs: multiply-adds of one picture; activations: peak memory in int8; accuracy: on test images")
     for data in dict.fromkeys(each.data for each in found):
         trained = [each for each in found if each.data == data]
-        print(f"{', '.join(each.name for each in trained)}: trained on {data}; licence {trained[0].licence}")
+        show(f"{', '.join(each.name for each in trained)}: trained on {data}; licence {trained[0].licence}")
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from squeezekit.cli.parser import Parser
 from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.standard_output import show, show_json
 
 BATCH = 250
 
@@ -73,10 +73,10 @@ def _print(path: Path, prediction: Any, top: int, json: bool) -> None:
     best = prediction.probabilities[:top]
     if json:
         ranked = [{"label": label, "probability": p} for label, p in best]
-        print(jsonlib.dumps({"path": str(path), **ranked[0], "unsure": prediction.unsure, "top": ranked}))
+        show_json({"path": str(path), **ranked[0], "unsure": prediction.unsure, "top": ranked})
     else:
         unsure = "unsure, perhaps " if prediction.unsure else ""
-        print(f"{path}: {unsure}" + ", ".join(f"{label} {p:.1%}" for label, p in best))
+        show(f"{path}: {unsure}" + ", ".join(f"{label} {p:.1%}" for label, p in best))
 
 
 def _files(name: str, suffixes: tuple[str, ...]) -> list[Path]:

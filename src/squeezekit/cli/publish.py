@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 from typing import Any
 
 from squeezekit.cli.inspect import sqz_file
 from squeezekit.cli.parser import Parser
 from squeezekit.cli.signing import add_signing_arguments, days, needs_tuf, passphrases
+from squeezekit.system.standard_output import show, show_json
 
 
 def add_arguments(parser: Parser) -> None:
@@ -50,9 +50,9 @@ def run(
     secrets, lifetimes = passphrases(passphrase_file), days(expires)
     result = publish(sqz_file(model), repo, keys=keys, passphrases=secrets, days=lifetimes, **options)
     if json:
-        print(jsonlib.dumps(vars(result)))
+        show_json(vars(result))
         return 0
-    print(f"{result.channel} {result.version}: {result.bytes:,} bytes, and {result.metadata_bytes:,} bytes of signed metadata")
+    show(f"{result.channel} {result.version}: {result.bytes:,} bytes, and {result.metadata_bytes:,} bytes of signed metadata")
     for version, size in result.deltas.items():
-        print(f"  delta from {version}: {size:,} bytes ({size / result.bytes:.1%})")
+        show(f"  delta from {version}: {size:,} bytes ({size / result.bytes:.1%})")
     return 0

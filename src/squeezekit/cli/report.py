@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 from typing import Any
 
 from squeezekit.cli.parser import Parser
 from squeezekit.system.console import say
+from squeezekit.system.standard_output import show, show_json
 
 
 def add_arguments(parser: Parser) -> None:
@@ -30,7 +30,9 @@ def run(*, json: bool = False, **options: Any) -> int:
 
     page = write_report(**options)
     size = page.stat().st_size
-    print(jsonlib.dumps({"file": str(page), "bytes": size}) if json else f"{page}: {size:,} bytes")
-    if not json:
+    if json:
+        show_json({"file": str(page), "bytes": size})
+    else:
+        show(f"{page}: {size:,} bytes")
         say("open it in a browser")
     return 0

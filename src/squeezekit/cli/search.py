@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 from typing import Any
-
-from rich.console import Console
-from rich.table import Table
 
 from squeezekit.cli.parser import Parser
 from squeezekit.cli.settings_flags import add_settings
+from squeezekit.system.standard_output import show, show_json, show_table
 
 LIMITS = {
     "parameters": "parameters",
@@ -78,28 +75,21 @@ def run(*, json: bool = False, **options: Any) -> int:
     size = options.get("size", "parameters")
     found = sk.search(options.pop("data", None), limits=limits, **options)
     if json:
-        print(jsonlib.dumps(found.as_json()))
+        show_json(found.as_json())
         return 0
-    table = Table("trial", "settings", "validation loss", "accuracy", "curve", size, "")
     curves = {row.point: curve for row, curve in zip(found.rows, found.curves, strict=True)}
     done = sorted((row for row in found.rows if row.state == "done"), key=lambda row: row.loss or 0.0)
+    rows = []
     for row in done[:SHOWN]:
         marks = ["recommended"] * (row.point == found.recommended) + ["Pareto front"] * (row.point in found.front)
-        table.add_row(
-            str(row.point),
-            described(row),
-            f"{row.loss:.4f}",
-            f"{row.accuracy:.2%}",
-            curves[row.point],
-            f"{row.sizes[size]:,}",
-            ", ".join(marks),
-        )
-    Console(highlight=False).print(table)
+        numbers = [f"{row.loss:.4f}", f"{row.accuracy:.2%}", curves[row.point], f"{row.sizes[size]:,}"]
+        rows.append([str(row.point), described(row), *numbers, ", ".join(marks)])
+    show_table(["trial", "settings", "validation loss", "accuracy", "curve", size, ""], rows, folds=["settings"])
     best = next(row for row in found.rows if row.point == found.recommended)
-    print(f"recommended  trial {best.point}: {described(best)}, {best.sizes[size]:,} {size}")
-    print(f"validation   accuracy {best.accuracy:.2%}  loss {best.loss:.4f}")
+    show(f"recommended  trial {best.point}: {described(best)}, {best.sizes[size]:,} {size}")
+    show(f"validation   accuracy {best.accuracy:.2%}  loss {best.loss:.4f}")
     if found.test:
-        print(f"test         accuracy {found.test['accuracy']:.2%}  loss {found.test['loss']:.4f}")
-    print(f"run          {found.run or 'on the machine that trained it'}")
-    print(f"trials       {len(found.rows)}, {len(done)} finished; all in {found.study}/trials.csv; {found.seconds:.0f} s")
+        show(f"test         accuracy {found.test['accuracy']:.2%}  loss {found.test['loss']:.4f}")
+    show(f"run          {found.run or 'on the machine that trained it'}")
+    show(f"trials       {len(found.rows)}, {len(done)} finished; all in {found.study}/trials.csv; {found.seconds:.0f} s")
     return 0

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 from typing import Any
 
 from squeezekit.cli.parser import Parser
 from squeezekit.cli.settings_flags import add_settings
 from squeezekit.system.console import say
+from squeezekit.system.standard_output import show, show_json
 
 
 def add_arguments(parser: Parser) -> None:
@@ -42,13 +42,13 @@ def run(*, json: bool = False, **settings: Any) -> int:
     curves = draw_curves(finished.folder)
     summary = finished.summary or {}
     if json:
-        print(jsonlib.dumps(summary))
+        show_json(summary)
         return 0
     for part in ("validation", "test"):
         if part in summary:
-            print(f"{part:<10}  accuracy {summary[part]['accuracy']:.2%}  loss {summary[part]['loss']:.4f}")
-    print(f"{'parameters':<10}  {summary['parameters']:,}")
-    print(f"{'epochs':<10}  {summary['epochs']} in {summary['seconds']:.0f} s, {summary['images_per_s']:.0f} images/s")
-    print(f"{'run':<10}  {finished.folder}")
+            show(f"{part:<10}  accuracy {summary[part]['accuracy']:.2%}  loss {summary[part]['loss']:.4f}")
+    show(f"{'parameters':<10}  {summary['parameters']:,}")
+    show(f"{'epochs':<10}  {summary['epochs']} in {summary['seconds']:.0f} s, {summary['images_per_s']:.0f} images/s")
+    show(f"{'run':<10}  {finished.folder}")
     say(f"curves in {curves}; next: squeezekit evaluate {finished.folder}")
     return 0

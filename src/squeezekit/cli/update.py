@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import signal
 from typing import Any
 
 from squeezekit.cli.parser import Parser
 from squeezekit.cli.signing import needs_tuf
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.standard_output import show, show_json
 
 NOTES = """FOLDER/model.sqz is the model to use. It is replaced in one step, and only by
 a version that is signed and passes its self-check. To return to the version
@@ -50,7 +50,10 @@ def run(
         raise SqueezekitError("update needs --repo URL, or else --back; see squeezekit update --help")
     if back:
         go_back(out)
-        print(jsonlib.dumps({"back": True}) if json else f"{out}: the version before is installed again")
+        if json:
+            show_json({"back": True})
+        else:
+            show(f"{out}: the version before is installed again")
         return 0
     assert repo is not None
     # So that a service that ends can stop it in good order.
@@ -58,12 +61,12 @@ def run(
     limits = FetchLimits() if slowest is None else FetchLimits(min_rate=slowest)
     result = update(repo, out, limits=limits, **options)
     if json:
-        print(jsonlib.dumps(vars(result)))
+        show_json(vars(result))
     elif not result.changed:
-        print(f"{result.channel} {result.version} is the newest; {result.fetched:,} bytes fetched")
+        show(f"{result.channel} {result.version} is the newest; {result.fetched:,} bytes fetched")
     else:
         how = f"a delta from version {result.before or 'in use'}" if result.by_delta else "the whole file"
-        print(
+        show(
             f"{result.channel} {result.version} installed, by {how}: {result.fetched:,} bytes fetched, metadata included; "
             f"the file has {result.bytes:,} bytes"
         )
