@@ -65,7 +65,7 @@ def _of_run(run: Run) -> Model:
         tuple(run.data["classes"]),
         run.config.run.data,
         run.fingerprints,
-        lambda images: run.split.validation,
+        lambda images: run.split_of(len(images)).validation,
         origin=Provenance.of(run, {"validation": run.summary["validation"]["accuracy"]} if run.summary else {}),
     )
 

@@ -15,7 +15,7 @@ HIDDEN: dict[str, JsonValue] = {"hidden": True}
 class NetworkConfig(BaseModel):
     """Everything needed to rebuild a network: validated, immutable, plain data."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str = Field("squeezenet-cifar", description="name of the preset")
     classes: int = Field(10, ge=2, description="number of classes; training takes those of the images")

@@ -108,4 +108,9 @@ def first_problem(error: ValidationError) -> str:
     """The first thing that pydantic found wrong, as half a sentence."""
     problem = error.errors()[0]
     place = ".".join(str(part) for part in problem["loc"])
-    return f"{place}: {problem['msg'].removeprefix('Value error, ')}" if place else problem["msg"]
+    what = _IN_OUR_WORDS.get(problem["type"]) or problem["msg"].removeprefix("Value error, ")
+    return f"{place}: {what}" if place else what
+
+
+# Of pydantic's problems, by their types.
+_IN_OUR_WORDS = {"finite_number": "must be a number", "string_unicode": "holds what no UTF-8 text can; rename it"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,15 @@ def take_weights(network: nn.Module, given: Mapping[str, Tensor], source: str) -
 
 def read_saved(path: Path) -> Any:
     """What `torch.save` wrote of tensors and plain data; nothing in it is executed. Raises ValueError, in half a sentence."""
+    if not path.is_file():
+        # Opening a pipe would wait for somebody to write to it.
+        raise ValueError("is not a file")
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                # torch.save never packs anything, and a little that is packed may become any amount of memory.
+                if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                    raise ValueError("holds compressed parts, which torch.save does not make")
         return torch.load(path, map_location="cpu", weights_only=True)
     # Broken files make the reader raise nearly anything: UnpicklingError, RuntimeError, KeyError, struct.error …
     except Exception as error:
@@ -55,6 +64,8 @@ def read_saved(path: Path) -> Any:
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a `.safetensors` file or a `.pth` by name; nothing in it is executed. Raises SqueezekitError."""
+    if path.exists() and not path.is_file():
+        raise SqueezekitError(f"{path}: is not a file; give a .safetensors file or a .pth of tensors")
     try:
         content = load_file(path) if path.suffix == ".safetensors" else read_saved(path)
     except (OSError, SafetensorError, ValueError) as error:

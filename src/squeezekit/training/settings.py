@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.registry import first_problem, network_class, network_config
 from squeezekit.networks.stored_names import network_as_read, recipe_as_read
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.outside_files import read_outside_toml
 from squeezekit.training.recipe import NETWORK_DEFAULTS, Recipe, named_recipe
 
 TABLES = ("network", "recipe", "run")
@@ -28,7 +28,7 @@ Acceleration = Literal["auto", "on", "off"]
 class RunSettings(BaseModel):
     """What training depends on beside network and recipe."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     data: str = Field(description="digits, cifar10, a CIFAR-10 archive, or a folder of images with one folder a class")
     validation_share: float = Field(0.1, gt=0, lt=1, description="share of the training images kept for validation")
@@ -65,11 +65,13 @@ class RunConfig(BaseModel):
 
 def read_config(path: Path) -> RunConfig:
     """The configuration that a run folder holds; raises SqueezekitError."""
-    return config_from(read_toml(path), path)
+    return config_from(read_outside_toml(path), path)
 
 
 def config_from(tables: dict[str, Any], path: Path) -> RunConfig:
     """The configuration in the tables of `config.toml`, whose `path` errors name; raises SqueezekitError."""
+    if wrong := [name for name, table in tables.items() if not isinstance(table, dict)]:
+        raise SqueezekitError(f"{path}: '{wrong[0]}' is not a table; give a config.toml that squeezekit wrote")
     try:
         table = network_as_read(tables.pop("network"))
         # Version 0.1 had a field for the file of weights to start from.
@@ -86,7 +88,7 @@ def config_from(tables: dict[str, Any], path: Path) -> RunConfig:
 
 def read_tables(path: Path) -> dict[str, dict[str, Any]]:
     """The tables [network], [recipe] and [run] of a TOML file, empty where it has none; raises SqueezekitError."""
-    tables = read_toml(path)
+    tables = read_outside_toml(path)
     if unknown := set(tables) - set(TABLES):
         raise SqueezekitError(f"{path}: unknown table [{unknown.pop()}]; use [network], [recipe] and [run]")
     if wrong := [name for name, table in tables.items() if not isinstance(table, dict)]:
@@ -99,16 +101,6 @@ def read_tables(path: Path) -> dict[str, dict[str, Any]]:
     if not found["run"].get("weights"):
         found["run"].pop("weights", None)
     return found
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file's tables; raises SqueezekitError."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SqueezekitError(f"{path}: cannot be read ({error.strerror}); give the path of a TOML file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SqueezekitError(f"{path}: not valid TOML: {error}") from None
 
 
 def resolve(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from squeezekit.data.splits import Split, split_training
 from squeezekit.networks.weights import read_weights, take_weights
 from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.folder_claim import claimed, claimed_by_date, holds_files
 from squeezekit.system.paths import expanded
 from squeezekit.system.seeds import derived_seed
 from squeezekit.training.callbacks import (
@@ -40,7 +41,7 @@ from squeezekit.training.interruption import Interrupted
 from squeezekit.training.loop import WEIGHTS, Trainer
 from squeezekit.training.measurement import images_at_once, logits_of, measure, measurement
 from squeezekit.training.recipe import Recipe
-from squeezekit.training.run_folder import Run, check_can_be_made, new_folder, resumed, summarised
+from squeezekit.training.run_folder import RUNS, Run, check_can_be_made, resumed, summarised
 from squeezekit.training.settings import RunConfig, build_config, config_from, read_tables, resolve
 from squeezekit.training.teacher import Teacher, teacher_of
 from squeezekit.training.tensorboard import TensorBoard
@@ -86,11 +87,11 @@ def train(
     """
     if isinstance(init_from, str | Path):
         init_from = expanded(init_from)
-    with joined() as processes:
+    with joined() as processes, ExitStack() as held:
         if data is not None:
             fields["data"] = data_name(data)
         asked = TrainingRequest(network, recipe, expanded(config) if config else None, fields, init_from)
-        opened = _led(processes, lambda: _open(expanded(out) if out else None, asked, resume=resume))
+        opened = _led(processes, lambda: _open(expanded(out) if out else None, asked, held, resume=resume))
         run = opened.run
         if run.summary is not None:
             return run
@@ -140,6 +141,7 @@ def _finish(run: Run, trainer: Trainer, source: ImageSource, log: TensorBoard) -
             progress=trainer.progress,
             best_epoch=trainer.early_stopping.best_epoch,
             parameters=sum(p.numel() for p in network.parameters()),
+            class_images=_counts(source.training, run.split.training).tolist(),
             validation=measurement(logits, labels),
             test=test,
         )
@@ -153,7 +155,7 @@ def _led(processes: Processes, make: Callable[[], OpenedRun]) -> OpenedRun:
         received = processes.broadcast_text("")
         if not received:
             raise SqueezekitError("stopped, for the reason that the first process gives")
-        folder, _, text = received.partition("\n")
+        folder, _, text = received.partition("\0")
         run = Run(Path(folder))
         # Not as on disk: where images lie may be given anew.
         run.config = config_from(tomllib.loads(text), run.folder)
@@ -163,24 +165,26 @@ def _led(processes: Processes, make: Callable[[], OpenedRun]) -> OpenedRun:
     except BaseException:
         processes.broadcast_text("")
         raise
-    processes.broadcast_text(f"{opened.run.folder.absolute()}\n{opened.run.config.to_toml()}")
+    processes.broadcast_text(f"{opened.run.folder.absolute()}\0{opened.run.config.to_toml()}")
     return opened
 
 
-def _open(out: Path | None, asked: TrainingRequest, *, resume: bool) -> OpenedRun:
-    """The run to train, new or resumed; raises SqueezekitError."""
+def _open(out: Path | None, asked: TrainingRequest, held: ExitStack, *, resume: bool) -> OpenedRun:
+    """The run to train, new or resumed, whose folder is this process's until `held` closes; raises SqueezekitError."""
     if not out and (resume or attempt() > 0):
         asking = "--resume" if resume else "torchrun's --max-restarts"
         raise SqueezekitError(f"{asking} needs --out DIR, the run to go on with")
-    folder = out or new_folder()
-    if folder.exists() and not resume and not _was_begun_by_this_launch(folder):
+    if out is None or not (out / "config.toml").exists():
+        data = asked.fields.get("data") or (read_tables(asked.config)["run"].get("data") if asked.config else None)
+        check_can_be_made(out or RUNS, data)
+    folder = held.enter_context(claimed(out) if out else claimed_by_date(RUNS))
+    if holds_files(folder) and not resume and not _was_begun_by_this_launch(folder):
         raise SqueezekitError(f"{folder}: exists already; choose another --out, or go on with --resume")
     name, start = _name_of(asked.init_from), asked.init_from
     if (folder / "config.toml").exists():
         if name and (begun := Run(folder).data.get("start")) != name:
             raise SqueezekitError(f"{folder} was begun from {begun or 'random weights'}, not {name}; start a new run")
         return OpenedRun(resumed(folder, network=asked.network, recipe=asked.recipe, config=asked.config, fields=asked.fields))
-    check_can_be_made(folder)
     network, fields = asked.network, dict(asked.fields)
     if isinstance(start, StartingPoint):
         if asked.config and set(read_tables(asked.config)["network"]) - {"name"}:
@@ -296,7 +300,7 @@ def trainer_of(
     run: Run, images: ImageSet, processes: Processes, *, network: nn.Module | None = None, teacher: Teacher | None = None
 ) -> Trainer:
     """A run's training as far as it has come; `network` and `teacher` are read from the run where they are not given."""
-    config, split, recipe = run.config, run.split, run.config.recipe
+    config, split, recipe = run.config, run.split_of(len(images)), run.config.recipe
     size = fitting_batch_size(recipe.batch_size, len(split.training))
     if size < processes.count:
         raise SqueezekitError(f"{processes.count} processes are too many for batches of {size} images; start fewer")
@@ -324,7 +328,7 @@ def trainer_of(
         deterministic=config.run.deterministic,
     )
     if state is not None:
-        trainer.restore(state)
+        trainer.restore(state, run.folder / "last.pt")
     return trainer
 
 
@@ -376,8 +380,12 @@ def class_weights_of(recipe: Recipe, images: ImageSet, indices: NDArray[np.int64
     """What the recipe weighs the classes of these images by: float [classes], or None."""
     if recipe.class_weights == "none":
         return None
-    counts = np.bincount(images.labels[indices], minlength=len(images.classes))
+    counts = _counts(images, indices)
     return torch.from_numpy(len(indices) / (len(counts) * counts)).float()
+
+
+def _counts(images: ImageSet, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.bincount(images.labels[indices], minlength=len(images.classes))
 
 
 def fitting_batch_size(wanted: int, images: int) -> int:
