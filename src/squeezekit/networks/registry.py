@@ -107,7 +107,9 @@ def network_config(name: str, **fields: Any) -> NetworkConfig:
 def first_problem(error: ValidationError) -> str:
     """The first thing that pydantic found wrong, as half a sentence."""
     problem = error.errors()[0]
-    place = ".".join(str(part) for part in problem["loc"])
+    loc = problem["loc"]
+    # Of a list of numbers, the list.
+    place = ".".join(str(part) for part in (loc[:-1] if loc and isinstance(loc[-1], int) else loc))
     what = _IN_OUR_WORDS.get(problem["type"]) or problem["msg"].removeprefix("Value error, ")
     return f"{place}: {what}" if place else what
 

@@ -79,7 +79,8 @@ class _Thread:
     """Waits for one task of the cluster after another."""
 
     def __init__(self, study: Study, folder: Path, number: int, place: dict[str, Any]) -> None:
-        self._stop, self._problem = Event(), ""
+        self._stop = Event()
+        self._problem: SqueezekitError | None = None
         self._study, self._folder, self._number, self._place = study, folder, number, place
         self._thread = Thread(target=self._work, daemon=True)
         self._thread.start()
@@ -90,7 +91,7 @@ class _Thread:
     def end(self) -> None:
         self._stop.set()
 
-    def problem(self) -> str:
+    def problem(self) -> SqueezekitError | None:
         return self._problem
 
     def _work(self) -> None:
@@ -101,7 +102,7 @@ class _Thread:
         except Interrupted:
             pass
         except Exception as error:
-            self._problem = str(error) or type(error).__name__
+            self._problem = error if isinstance(error, SqueezekitError) else SqueezekitError(str(error) or type(error).__name__)
 
 
 class _Task:

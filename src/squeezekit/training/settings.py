@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -101,6 +101,12 @@ def read_tables(path: Path) -> dict[str, dict[str, Any]]:
     if not found["run"].get("weights"):
         found["run"].pop("weights", None)
     return found
+
+
+def data_of(fields: Mapping[str, Any], config: Path | None) -> str | None:
+    """The images that single fields name, or else a file; raises SqueezekitError."""
+    named = fields.get("data") or (read_tables(config)["run"].get("data") if config else None)
+    return named if isinstance(named, str) else None
 
 
 def resolve(

@@ -42,7 +42,7 @@ from squeezekit.training.loop import WEIGHTS, Trainer
 from squeezekit.training.measurement import images_at_once, logits_of, measure, measurement
 from squeezekit.training.recipe import Recipe
 from squeezekit.training.run_folder import RUNS, Run, check_can_be_made, resumed, summarised
-from squeezekit.training.settings import RunConfig, build_config, config_from, read_tables, resolve
+from squeezekit.training.settings import RunConfig, build_config, config_from, data_of, read_tables, resolve
 from squeezekit.training.teacher import Teacher, teacher_of
 from squeezekit.training.tensorboard import TensorBoard
 
@@ -175,8 +175,7 @@ def _open(out: Path | None, asked: TrainingRequest, held: ExitStack, *, resume: 
         asking = "--resume" if resume else "torchrun's --max-restarts"
         raise SqueezekitError(f"{asking} needs --out DIR, the run to go on with")
     if out is None or not (out / "config.toml").exists():
-        data = asked.fields.get("data") or (read_tables(asked.config)["run"].get("data") if asked.config else None)
-        check_can_be_made(out or RUNS, data)
+        check_can_be_made(out or RUNS, data_of(asked.fields, asked.config))
     folder = held.enter_context(claimed(out) if out else claimed_by_date(RUNS))
     if holds_files(folder) and not resume and not _was_begun_by_this_launch(folder):
         raise SqueezekitError(f"{folder}: exists already; choose another --out, or go on with --resume")
