@@ -9,6 +9,8 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import TypeAdapter
 
+# What a trial says of its network.
+SIZES = {"parameters", "macs", "bytes", "ram"}
 POINT, REASON, FIELDS, SURPLUS = "point", "reason", "fields", "surplus"
 
 
@@ -72,7 +74,7 @@ def _row(trial: FrozenTrial) -> Row:
     names = ("loss", "loss_error", "accuracy", "sizes", "seconds", "curve", FIELDS, REASON, POINT)
     known = {name: trial.user_attrs[name] for name in names if name in trial.user_attrs}
     row = _ROW.validate_python({**known, "state": _state(trial)})
-    if row.state == "done" and (None in (row.loss, row.loss_error, row.accuracy, row.seconds) or not row.sizes):
+    if row.state == "done" and (None in (row.loss, row.loss_error, row.accuracy, row.seconds) or set(row.sizes) != SIZES):
         raise ValueError(f"point {row.point} is done and has no result")
     return row
 
