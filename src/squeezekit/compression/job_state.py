@@ -57,7 +57,7 @@ def _read(path: Path, model: type[BaseModel]) -> dict[str, Any]:
 
 @contextmanager
 def held_output(out: Path) -> Iterator[None]:
-    """Hold the file `out` and its job inside the block; raises SqueezekitError where another process does, or there is no place."""
+    """Hold the file `out` and its job inside the block; raises SqueezekitError where another process does."""
     if not out.parent.is_dir():
         raise SqueezekitError(f"{out}: cannot be written, since {out.parent} is not a folder; choose another --out")
     with held(out.with_name(f".{out.name}.in-use"), out):

@@ -27,13 +27,14 @@ class TensorBoard(Callback):
     """
 
     def __init__(self, run: Run, *, first_epoch: int, writes: bool = True) -> None:
-        self._folder, self._writer = run.folder / "tensorboard", None
-        self._config, self._hook = run.config, threading.excepthook
-        with self._given_up_at_errors():
-            self._writer = SummaryWriter(str(self._folder), purge_step=first_epoch + 1) if writes else None
+        self._folder, self._config, self._first, self._writes = run.folder / "tensorboard", run.config, first_epoch + 1, writes
+        self._writer: SummaryWriter | None = None
+        self._hook = threading.excepthook
 
     def __enter__(self) -> Self:
         threading.excepthook = self._unless_of_the_writer
+        with self._given_up_at_errors():
+            self._writer = SummaryWriter(str(self._folder), purge_step=self._first) if self._writes else None
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
