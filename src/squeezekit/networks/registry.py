@@ -115,4 +115,4 @@ def first_problem(error: ValidationError) -> str:
 
 
 # Of pydantic's problems, by their types.
-_IN_OUR_WORDS = {"finite_number": "must be a number", "string_unicode": "holds what no UTF-8 text can; rename it"}
+_IN_OUR_WORDS = {"finite_number": "must be a number"}

@@ -17,6 +17,7 @@ from squeezekit.data.splits import Split
 from squeezekit.networks.registry import first_problem
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.outside_files import read_outside_bytes, read_outside_json
+from squeezekit.training.settings import Name
 
 MOST_BYTES_OF_WEIGHTS, MOST_BYTES_OF_SPLIT = 2**33, 2**28
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -30,8 +31,8 @@ class _Content(BaseModel):
 class Facts(_Content):
     """The content of `data.json`."""
 
-    source: str
-    classes: list[str] = Field(min_length=2)
+    source: Name
+    classes: list[Name] = Field(min_length=2)
     fingerprint: str
     test_fingerprint: str
 

@@ -205,6 +205,12 @@ def check_can_be_made(folder: Path, data: str | None) -> None:
         raise SqueezekitError(f"{folder}: cannot be made, since {nearest} is not a folder to write in; choose another --out")
 
 
+def remove_leftovers(folder: Path) -> None:
+    """What a killed process was writing."""
+    for left_behind in folder.glob(".*.partial"):
+        left_behind.unlink(missing_ok=True)
+
+
 def resumed(folder: Path, *, network: str | None, recipe: str | None, config: Path | None, fields: Mapping[str, Any]) -> Run:
     """The run in `folder`, to go on with; it keeps its settings, and what is given a second time must be what it has.
 
@@ -212,9 +218,6 @@ def resumed(folder: Path, *, network: str | None, recipe: str | None, config: Pa
     the file or another field asks for something else.
     """
     run = Run(folder)
-    # What a killed process was writing.
-    for left_behind in folder.glob(".*.partial"):
-        left_behind.unlink()
     presets = {"network": network, "recipe": recipe}
     fields = dict(fields)
     tables = read_tables(config) if config else {}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
 
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.registry import first_problem, network_class, network_config
@@ -25,12 +25,24 @@ RENAMED = {"normalisation": "normalization", "weights": "train's init_from", "pr
 Acceleration = Literal["auto", "on", "off"]
 
 
+def _in_utf_8(name: str) -> str:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ValueError("the name is not UTF-8; rename what it stands for") from None
+    return name
+
+
+# Names of files may hold bytes that no file of text can.
+Name = Annotated[str, AfterValidator(_in_utf_8)]
+
+
 class RunSettings(BaseModel):
     """What training depends on beside network and recipe."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    data: str = Field(description="digits, cifar10, a CIFAR-10 archive, or a folder of images with one folder a class")
+    data: Name = Field(description="digits, cifar10, a CIFAR-10 archive, or a folder of images with one folder a class")
     validation_share: float = Field(0.1, gt=0, lt=1, description="share of the training images kept for validation")
     folds: int = Field(
         0, ge=0, description="parts of the training images that take turns to validate; 0: as validation_share says"
@@ -38,7 +50,7 @@ class RunSettings(BaseModel):
     fold: int = Field(0, ge=0, description="the part that validates, from 0")
     limit: int = Field(0, ge=0, description="use that many of the images that are not for testing; 0: all")
     seed: int = Field(0, ge=0, description="seed of the split, the weights, shuffling, augmentation and dropout")
-    teacher: str = Field("", description="a run whose network's logits are learnt in place of the labels (distillation)")
+    teacher: Name = Field("", description="a run whose network's logits are learnt in place of the labels (distillation)")
     strict: bool = Field(False, description="an image that cannot be read is an error")
     deterministic: bool = Field(False, description="two runs give the same weights, bit for bit")
     device: str = Field("auto", description="cpu, cuda or auto")

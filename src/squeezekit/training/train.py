@@ -41,7 +41,7 @@ from squeezekit.training.interruption import Interrupted
 from squeezekit.training.loop import WEIGHTS, Trainer
 from squeezekit.training.measurement import images_at_once, logits_of, measure, measurement
 from squeezekit.training.recipe import Recipe
-from squeezekit.training.run_folder import RUNS, Run, check_can_be_made, resumed, summarised
+from squeezekit.training.run_folder import RUNS, Run, check_can_be_made, remove_leftovers, resumed, summarised
 from squeezekit.training.settings import RunConfig, build_config, config_from, data_of, read_tables, resolve
 from squeezekit.training.teacher import Teacher, teacher_of
 from squeezekit.training.tensorboard import TensorBoard
@@ -171,14 +171,7 @@ def _led(processes: Processes, make: Callable[[], OpenedRun]) -> OpenedRun:
 
 def _open(out: Path | None, asked: TrainingRequest, held: ExitStack, *, resume: bool) -> OpenedRun:
     """The run to train, new or resumed, whose folder is this process's until `held` closes; raises SqueezekitError."""
-    if not out and (resume or attempt() > 0):
-        asking = "--resume" if resume else "torchrun's --max-restarts"
-        raise SqueezekitError(f"{asking} needs --out DIR, the run to go on with")
-    if out is None or not (out / "config.toml").exists():
-        check_can_be_made(out or RUNS, data_of(asked.fields, asked.config))
-    folder = held.enter_context(claimed(out) if out else claimed_by_date(RUNS))
-    if holds_files(folder) and not resume and not _was_begun_by_this_launch(folder):
-        raise SqueezekitError(f"{folder}: exists already; choose another --out, or go on with --resume")
+    folder = _folder(out, asked, held, resume=resume)
     name, start = _name_of(asked.init_from), asked.init_from
     if (folder / "config.toml").exists():
         if name and (begun := Run(folder).data.get("start")) != name:
@@ -193,6 +186,29 @@ def _open(out: Path | None, asked: TrainingRequest, held: ExitStack, *, resume: 
         network, fields = start.config.name, {**start.fields, **fields}
     settings = resolve(network=network, recipe=asked.recipe, config=asked.config, fields=fields)
     return start_run(folder, *settings, init_from=start)
+
+
+def _folder(out: Path | None, asked: TrainingRequest, held: ExitStack, *, resume: bool) -> Path:
+    """The folder of a new run, or of one to go on with, held unless its run is finished; raises SqueezekitError."""
+    if not out and (resume or attempt() > 0):
+        asking = "--resume" if resume else "torchrun's --max-restarts"
+        raise SqueezekitError(f"{asking} needs --out DIR, the run to go on with")
+    if out is None or not (out / "config.toml").exists():
+        check_can_be_made(out or RUNS, data_of(asked.fields, asked.config))
+    if out is None:
+        return held.enter_context(claimed_by_date(RUNS))
+    _check_free(out, resume=resume)
+    if not (out / "summary.json").exists():
+        held.enter_context(claimed(out))
+        # Somebody may have been faster.
+        _check_free(out, resume=resume)
+        remove_leftovers(out)
+    return out
+
+
+def _check_free(folder: Path, *, resume: bool) -> None:
+    if folder.exists() and holds_files(folder) and not resume and not _was_begun_by_this_launch(folder):
+        raise SqueezekitError(f"{folder}: exists already; choose another --out, or go on with --resume")
 
 
 def _name_of(init_from: StartingPoint | Path | None) -> str | None:
