@@ -187,11 +187,10 @@ def _sql(statement):
         _sql("UPDATE trial_user_attributes SET value_json = '\"x\"' WHERE key = 'point'"),
         _sql("UPDATE trial_user_attributes SET value_json = '[[]]' WHERE key = 'point'"),
         _sql("UPDATE trials SET state = 'LOST'"),
-        _sql("DROP TABLE trials"),
     ],
 )
 def test_a_damaged_store_is_named(tmp_path, damage):
-    study = grid_study(tmp_path)
+    study = Study(plan_of(space_in(tmp_path), sampler="grid"), store_in(tmp_path), "study")
     study.fill()
     damage(tmp_path / "study.db")
     with pytest.raises(SqueezekitError, match=r"study\.db: .*choose another --out, or delete it") as error:

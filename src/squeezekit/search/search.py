@@ -125,7 +125,8 @@ def study_folder(folder: Path, data: Any, config: str | Path | None, storage: st
     """Hold the folder of a study, which several machines may share that share a `storage`; raises SqueezekitError."""
     if (folder / "config.toml").exists():
         raise SqueezekitError(f"{folder}: is a run; choose another --out")
-    check_can_be_made(folder, data_of({"data": str(data)} if isinstance(data, str | Path) else {}, config and expanded(config)))
+    named = {"data": str(data)} if isinstance(data, str | Path) else {}
+    check_can_be_made(folder, data_of(named, expanded(config) if config else None))
     with nullcontext() if storage else claimed(folder):
         folder.mkdir(parents=True, exist_ok=True)
         yield
