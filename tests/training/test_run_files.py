@@ -1,21 +1,30 @@
 """Files of a run folder that are not what training has written: one sentence, at once."""
 
+import functools
 import json
 import math
 import os
 import shutil
 import struct
+import tempfile
 import zipfile
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from squeezekit import SqueezekitError
+from squeezekit.networks import network_config
+from squeezekit.search.space import named_space
 from squeezekit.training.loop import Trainer
 from squeezekit.training.run_files import read_facts, read_split, read_summary
 from squeezekit.training.run_folder import Run
+from squeezekit.training.settings import read_config, read_tables
 from squeezekit.training.train import train
+from tests.fixtures.mutation import findings
+from tests.fixtures.tiny import SMALL
 
 FACTS = {"source": "digits", "classes": ["a", "b"], "fingerprint": "f", "test_fingerprint": "t"}
 
@@ -183,3 +192,53 @@ def test_a_checkpoint_with_packed_parts_is_not_unpacked(tmp_path, tiny_run):
             written.writestr(member, whole.read(member))
     with pytest.raises(SqueezekitError, match=r"last\.pt: damaged \(holds compressed parts"):
         run.checkpoint()
+
+
+def _read(name, content):
+    """What reads a file of that name, of a folder that holds nothing else."""
+    readers = {
+        "config.toml": read_config,
+        "settings.toml": read_tables,
+        "space.toml": lambda path: named_space(str(path), "squeezenet-cifar"),
+        "data.json": lambda path: read_facts(path, 10),
+        "summary.json": read_summary,
+        "split.npz": read_split,
+        "last.pt": lambda path: _run_in(path.parent).checkpoint(),
+        "metrics.csv": lambda path: _run_in(path.parent).history,
+        "best.safetensors": lambda path: _run_in(path.parent).network(),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / name).write_bytes(content)
+        readers[name](Path(folder) / name)
+
+
+def _run_in(folder):
+    run = Run.__new__(Run)
+    run.folder, run.config = folder, SimpleNamespace(network=network_config("squeezenet-cifar", channels=1, **SMALL))
+    return run
+
+
+WEIGHTS = "best.safetensors"
+ATTACKS = {
+    "toml": [b"a=" + b"[" * 5000, b"[" + b".".join([b"a"] * 5000) + b"]", b"[network]\nname = nan\n", b"\xef\xbb\xbf[run]\n"],
+    "json": [b"[" * 5000, b'{"classes": ["\\ud800", "b"]}', b"NaN", b"1e999", b"9" * 5000],
+    "npz": [b"PK\x05\x06" + bytes(18)],
+    "csv": [b"epoch\n" + b"9" * 5000],
+    "pt": [b"PK\x05\x06" + bytes(18), b"\x80\x02}q\x00."],
+    "safetensors": [struct.pack("<Q", 2**63) + b"{}", struct.pack("<Q", 10**9) + b"{}"],
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "name",
+    ["config.toml", "settings.toml", "space.toml", "data.json", "summary.json", "split.npz", "last.pt", "metrics.csv", WEIGHTS],
+)
+def test_mutated_files_end_in_one_sentence(tiny_run, name):
+    files = {"settings.toml": "config.toml"}
+    own = tiny_run.folder / files.get(name, name)
+    good = own.read_bytes() if own.exists() else b"[network]\nsqueeze_ratio = [0.25, 0.5]\ndropout = {low = 0, high = 0.5}\n"
+    tokens = [b"nan", b"inf", b"null", b"[", b"{", b"]]", b'"', b"\\ud800", b"-1", b"1e999", b"true", b"0x7fffffffffffffff"]
+    read = functools.partial(_read, name)
+    found = findings(read, [good, *ATTACKS[name.rpartition(".")[2]]], count=600, tokens=tokens, megabytes=1024)
+    assert found == []

@@ -28,7 +28,7 @@ class _Content(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow")
 
 
-class Facts(_Content):
+class ImageFacts(_Content):
     """The content of `data.json`."""
 
     source: Name
@@ -70,7 +70,7 @@ class Summary(_Content):
 
 def read_facts(path: Path, classes: int) -> dict[str, Any]:
     """`data.json` of a run whose network tells so many classes apart; raises SqueezekitError."""
-    content = _read(path, Facts)
+    content = _read(path, ImageFacts)
     named = len(set(content["classes"]))
     if named != len(content["classes"]) or named != classes:
         raise SqueezekitError(f"{path}: names {named} different classes, but the network has {classes}; train again")
