@@ -20,7 +20,7 @@ from torch import nn
 from squeezekit.data.batches import Batches
 from squeezekit.data.image_set import ImageSet
 from squeezekit.data.sources import load_images
-from squeezekit.data.splits import split_training
+from squeezekit.data.splits import split_images
 from squeezekit.networks import network_config
 from squeezekit.training.callbacks import Callback, Training
 from squeezekit.training.loop import Trainer
@@ -48,7 +48,7 @@ class Losses(Callback):
 
 def losses(images: ImageSet, network: str, kind: str, seed: int, steps: int) -> list[float]:
     """The training loss of each step."""
-    split = split_training(images.labels, classes=images.classes, seed=seed, validation_share=0.1)
+    split = split_images(images, seed=seed)
     training = Batches(images, split.training, batch_size=64, seed=seed)
     torch.manual_seed(seed)
     fresh = network_config(network).build()

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import unicodedata
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from squeezekit.data import block_decoding, decoding
 from squeezekit.data import image_folder as folder
 from squeezekit.data.image_file import read_image
 from squeezekit.data.image_folder import load_folder
+from squeezekit.data.splits import split_images
 from squeezekit.system.errors import SqueezekitError
 
 
@@ -99,6 +101,64 @@ def test_identical_files_are_never_on_both_sides(pets):
     source = load_folder(pets)
     assert len(source.training) + len(source.test) == 160
     assert not contents(source.training) & contents(source.test)
+
+
+def test_a_picture_in_two_formats_is_never_on_both_sides(pets):
+    for path in list(pets.rglob("*.png")):
+        Image.open(path).save(path.with_suffix(".bmp"))
+    source = load_folder(pets)
+    assert len(source.training) + len(source.test) == 160
+    assert not contents(source.training) & contents(source.test)
+    # The second start finds the same parts without decoding.
+    assert load_folder(pets).training.fingerprint == source.training.fingerprint
+
+
+def test_a_validation_part_of_its_own(parted, write_pictures):
+    for number, name in enumerate(("a", "b", "c")):
+        for path in write_pictures(parted / "Valid" / name, 2):
+            Image.new("RGB", (9, 9), (number, *path.stem.encode()[-2:])).save(path)
+    source = load_folder(parted)
+    training = source.training
+    assert training.validation == 6 and len(training) == 42 and len(source.test) == 9
+    ours = {image.tobytes() for image in training.images[-6:]}
+    assert ours == expected((parted / "Valid").rglob("*.png"))
+    split = split_images(training, seed=0)
+    assert split.validation.tolist() == list(range(36, 42))
+
+
+def test_without_a_test_part_some_training_pictures_are_set_aside(parted, write_pictures):
+    shutil.rmtree(parted / "test")
+    for name in ("a", "b", "c"):
+        write_pictures(parted / "val" / name, 4)
+    source = load_folder(parted)
+    assert (len(source.training), source.training.validation, len(source.test)) == (42, 12, 6)
+    assert source.notes == ("15 % of each class are set aside for the test, by their content",)
+
+
+def test_the_same_pictures_for_training_or_for_validation_are_other_data(parted):
+    (parted / "test").rename(parted / "val")
+    before = load_folder(parted)
+    for name in ("a", "b", "c"):
+        for path in list((parted / "val" / name).iterdir())[1:]:
+            path.rename(parted / "train" / name / f"moved-{path.name}")
+    assert load_folder(parted).training.fingerprint != before.training.fingerprint
+
+
+def test_pictures_that_swap_places_are_noticed(tmp_path):
+    for name, colour in (("cats", "red"), ("dogs", "blue")):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for number in range(20):
+            image = Image.new("RGB", (9, 9), colour)
+            image.putpixel((0, 0), (number, number, number))
+            image.save(tmp_path / "pets" / name / f"{number}.bmp")
+            os.utime(tmp_path / "pets" / name / f"{number}.bmp", (1, 1))
+    before = load_folder(tmp_path / "pets")
+    for number in range(20):
+        one, other, aside = tmp_path / f"pets/cats/{number}.bmp", tmp_path / f"pets/dogs/{number}.bmp", tmp_path / "aside"
+        one.rename(aside), other.rename(one), aside.rename(other)
+    after = load_folder(tmp_path / "pets")
+    reds = [images.training.images[images.training.labels == 0][..., 0].mean() for images in (before, after)]
+    assert reds[0] > 200 and reds[1] < 50
 
 
 def test_hidden_and_other_files_are_ignored_and_suffixes_have_no_case(pets, write_pictures):
@@ -207,13 +267,13 @@ def test_broken_pictures_are_named_skipped_and_counted(pets, capfd):
         lines = capfd.readouterr().err.splitlines()
         for path in broken:
             assert any(line.startswith(f"{path} cannot be read") and line.endswith("skipped") for line in lines)
-        assert lines[-1] == "2 of 81 pictures could not be read and were skipped"
+        assert lines[-1] == "2 of 81 pictures could not be used and were skipped"
 
 
 def test_strict_makes_a_broken_picture_an_error(pets):
     (pets / "cats" / "0003.png").write_bytes(b"not a picture")
     load_folder(pets)
-    with pytest.raises(SqueezekitError, match=r"1 of 80 pictures cannot be read.*cats/0003\.png.*leave out --strict"):
+    with pytest.raises(SqueezekitError, match=r"1 of 80 pictures cannot be used.*cats/0003\.png.*leave out --strict"):
         load_folder(pets, strict=True)
 
 
@@ -234,6 +294,56 @@ def test_a_file_that_could_not_be_opened_is_tried_again(pets):
 def test_a_link_up_the_tree_does_not_go_round_for_ever(pets):
     (pets / "cats" / "up").symlink_to(pets)
     assert len(load_folder(pets).training) == 68
+
+
+def test_what_is_left_out_is_named_counted_and_an_error_if_asked_for(pets, capfd):
+    for number in range(5):
+        (pets / "cats" / f"scan {number}.tif").write_bytes(b"")
+    (pets / "dogs" / "gone.jpg").symlink_to("/nowhere/x.jpg")
+    (pets / "stray.png").write_bytes(b"")
+    source = load_folder(pets)
+    err = capfd.readouterr().err
+    assert f"5 are left out (.tif is none of the formats that are read, JPEG, PNG, BMP and WebP): {pets}/cats/scan 0.tif, " in err
+    assert f"{pets}/dogs/gone.jpg is left out (a link to nothing)" in err
+    assert f"{pets}/stray.png is left out (it lies in no class folder)" in err
+    assert err.splitlines()[-1] == "7 of 87 pictures could not be used and were skipped"
+    assert len(source.unreadable) == 7 and "7 files and folders left out" in source.notes
+    with pytest.raises(SqueezekitError, match="7 of 87 pictures cannot be used"):
+        load_folder(pets, strict=True)
+
+
+def test_a_link_to_a_folder_of_more_pictures_is_followed(pets, tmp_path, write_pictures):
+    write_pictures(tmp_path / "elsewhere", 10)
+    (pets / "cats" / "more").symlink_to(tmp_path / "elsewhere")
+    source = load_folder(pets)
+    assert len(source.training) + len(source.test) == 90
+
+
+def test_run_folders_are_no_classes(pets, write_pictures):
+    before = load_folder(pets)
+    for run in (pets / "runs" / "1", pets / "mine", pets / "cats" / "one more"):
+        write_pictures(run, 1)
+        for name in ("config.toml", "split.npz"):
+            (run / name).write_bytes(b"")
+    after = load_folder(pets)
+    assert after.training.classes == ("cats", "dogs")
+    assert after.training.fingerprint == before.training.fingerprint
+
+
+def test_a_letter_in_two_unicode_forms_is_one_class_or_one_sentence(parted, write_pictures):
+    composed, apart = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
+    write_pictures(parted / "train" / composed, 3)
+    write_pictures(parted / "test" / apart, 3)
+    assert load_folder(parted).training.classes == ("a", "b", "c", "é")
+    write_pictures(parted / "train" / apart, 3)
+    with pytest.raises(SqueezekitError, match="two folders in .*train are called 'é', in two Unicode forms"):
+        load_folder(parted)
+
+
+def test_a_class_folder_whose_name_is_not_utf_8_is_one_sentence(pets):
+    (pets / "dogs").rename(pets / os.fsdecode(b"na\xefve"))
+    with pytest.raises(SqueezekitError, match=r"class folder 'na\\xefve': its name is not UTF-8"):
+        load_folder(pets)
 
 
 def test_a_class_may_be_a_link(pets, tmp_path, write_pictures):
@@ -379,7 +489,9 @@ def test_the_real_folder(real_images):
     assert processor_seconds(load_folder, real_images) < 1
 
 
-@pytest.mark.parametrize(("names", "mirrorable"), [(("3", "7"), False), (("a", "B"), False), (("a", "dogs"), True)])
+@pytest.mark.parametrize(
+    ("names", "mirrorable"), [(("left", "right"), False), (("3", "7"), False), (("a", "B"), False), (("a", "dogs"), True)]
+)
 def test_characters_are_not_mirrored(tmp_path, write_pictures, names, mirrorable):
     for name in names:
         write_pictures(tmp_path / "all" / name, 20)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from squeezekit.data.image_set import ImageSet, content_fingerprint
+from squeezekit.data.image_set import ImageSet, content_fingerprint, copies_in, first_copies
 
 
 def small_set():
@@ -53,3 +53,12 @@ def test_a_fingerprint_depends_on_names_labels_content_and_order():
     }
     assert len(fingerprints) == 5
     assert content_fingerprint(("a", "b"), [0, 1], hashes) in fingerprints
+
+
+def test_copies_are_found_by_all_their_pixels():
+    images = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), np.uint8)
+    images[4], images[5] = images[1], images[1]
+    # Another one in a single pixel, which is none of those that are compared first.
+    images[5, 0, 0, 1] ^= 1
+    assert first_copies(images).tolist() == [0, 1, 2, 3, 1, 5]
+    assert copies_in(images, images[[1, 2]]).tolist() == [False, True, True, False, True, False]

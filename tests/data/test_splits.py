@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
-from squeezekit.data.splits import _generator, chosen_for_test, split_training
+from squeezekit.data.image_set import ImageSet
+from squeezekit.data.splits import _generator, chosen_for_test, split_images, split_training
 from squeezekit.system.errors import SqueezekitError
 
 NAMES = tuple("abcdefgh")
@@ -128,3 +129,52 @@ def test_parts_are_those_of_scikit_learn(seed):
     count = len(found.validation)
     expected = train_test_split(np.arange(len(labels)), test_size=count, stratify=labels, random_state=_generator(seed))
     assert [sorted(part) for part in expected] == [found.training.tolist(), found.validation.tolist()]
+
+
+def imageset(labels, copies_of, validation=0):
+    """Images of which each is a copy of the one at that index."""
+    pixels = np.random.default_rng(0).integers(0, 256, (len(labels), 4, 4, 1), np.uint8)[np.asarray(copies_of)]
+    return ImageSet(pixels, np.asarray(labels, np.int64), NAMES[: max(labels) + 1], "", mirrorable=True, validation=validation)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**20), st.sampled_from([0, 4]))
+def test_copies_stay_on_one_side_of_every_split_and_fold(seed, folds):
+    random = np.random.default_rng(seed)
+    labels = np.repeat([0, 1, 2], 40)
+    copies = np.where(random.random(120) < 0.5, np.arange(120), np.arange(120) // 3 * 3)
+    # Some are copies of one in another class.
+    copies[-4:] = copies[:4]
+    images = imageset(labels.tolist(), copies)
+    for fold in range(max(folds, 1)):
+        split = split_images(images, seed=seed, validation_share=0.25, folds=folds, fold=fold)
+        assert sorted([*split.training, *split.validation]) == list(range(120))
+        assert not set(images.first_copies[split.training]) & set(images.first_copies[split.validation])
+        assert 12 <= len(split.validation) <= 48
+
+
+def test_images_without_copies_are_split_as_their_labels_alone():
+    labels = [0] * 30 + [1] * 20
+    images = imageset(labels, np.arange(50))
+    for options in ({}, {"limit": 40}, {"folds": 5, "fold": 2}):
+        one, other = split_images(images, seed=5, **options), split_training(labels, classes=NAMES[:2], seed=5, **options)
+        assert (one.validation == other.validation).all() and (one.training == other.training).all()
+
+
+def test_a_class_of_copies_has_too_few_different_images():
+    with pytest.raises(SqueezekitError, match=r"class 'b' holds 1 image for training \(copies count once\)"):
+        split_images(imageset([0] * 20 + [1] * 20, [*range(20), *[20] * 20]), seed=0)
+
+
+def test_a_validation_part_of_its_own_validates():
+    images = imageset([0, 1] * 20, np.arange(40), validation=8)
+    assert split_images(images, seed=1).validation.tolist() == list(range(32, 40))
+    limited = split_images(images, seed=1, limit=20)
+    assert len(limited.training) + len(limited.validation) == 20 and (limited.validation >= 32).all()
+    # Folds take turns over all images that are not for the test.
+    assert len(split_images(images, seed=1, folds=4, fold=0).validation) == 10
+
+
+def test_a_limit_that_leaves_a_part_without_a_class():
+    with pytest.raises(SqueezekitError, match="limit of 4 keeps .*raise the limit"):
+        split_images(imageset([0, 1] * 50, np.arange(100), validation=4), seed=1, limit=4)

@@ -239,6 +239,14 @@ def test_the_warning_comes_once(capsys):
     assert capsys.readouterr().err.count("not learning") == 1
 
 
+def test_the_warning_speaks_of_mirroring_where_images_are_mirrored(capsys):
+    for recipe, named in (("classic", False), ("fast", True)):
+        losses = [{"training_loss": loss} for loss in (LN_10,) * (warmup_epochs(RECIPES[recipe]) + 3)]
+        one = SimpleNamespace(recipe=RECIPES[recipe], progress=SimpleNamespace(history=losses))
+        StagnationWarning(10).on_epoch_end(one)
+        assert ("--augmentation shift --no-mirrored" in capsys.readouterr().err) is named
+
+
 def test_faster_layers_come_with_an_epoch_when_they_are_compiled_and_a_resumed_run_has_them(monkeypatch):
     from squeezekit.training import loop
 

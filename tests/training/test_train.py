@@ -19,7 +19,7 @@ from squeezekit import RunFailed, SqueezekitError, evaluate, train
 from squeezekit.data.batches import Batches
 from squeezekit.data.digits import load_digits
 from squeezekit.data.sources import load_images
-from squeezekit.data.splits import split_training
+from squeezekit.data.splits import split_images
 from squeezekit.networks import network_config
 from squeezekit.system.atomic_io import NotWritten
 from squeezekit.system.folder_claim import InUse
@@ -28,7 +28,7 @@ from squeezekit.training.loop import Trainer
 from squeezekit.training.recipe import RECIPES
 from squeezekit.training.run_folder import METRICS, Run
 from tests.fixtures.forked import Forked, command
-from tests.fixtures.tiny import TINY, flags
+from tests.fixtures.tiny import SMALL, TINY, flags
 
 # More modules than the network for CIFAR-10 has, of few filters.
 DEEP = {"image_size": 16, "channels": 1, "base_e": 32, "incr_e": 8, "stem_width": 16, "depth": 10, "pool_before": (1, 2, 4)}
@@ -200,7 +200,7 @@ def test_deep_networks_learn_without_batch_normalisation():
 def test_real_images_are_learnt_without_batch_normalisation(real_images):
     """Training loss below 1.9 after 300 steps of 64. Glorot-uniform filters stay at 2.3027."""
     images = load_images(str(real_images)).training
-    split = split_training(images.labels, classes=images.classes, seed=0, validation_share=0.1, limit=None)
+    split = split_images(images, seed=0)
     training, validation = (
         Batches(images, split.training, batch_size=64, seed=3),
         Batches(images, split.validation[:1], batch_size=64),
@@ -270,6 +270,31 @@ def test_images_that_changed_are_not_measured_unawares(tmp_path):
     (run.folder / "summary.json").unlink()
     with pytest.raises(SqueezekitError, match="have changed"):
         train(out=run.folder, resume=True)
+
+
+def test_a_training_says_what_it_found_and_with_strict_refuses_copies_in_two_parts(tmp_path, capfd):
+    write_classes(tmp_path / "all" / "Train", count=20)
+    write_classes(tmp_path / "all" / "valid", first=20, count=4)
+    write_classes(tmp_path / "all" / "Testing", first=16, count=8)
+    settings = {"epochs": 1, **SMALL, "test": False}
+    train(tmp_path / "all", out=tmp_path / "run", **settings)
+    err = capfd.readouterr().err
+    assert f"{tmp_path}/all: 2 classes; images: 40 for training, 8 for validation, 16 for the test" in err
+    assert "16 images of the training part are in the test part too" in err
+    with pytest.raises(SqueezekitError, match="16 images of the training part are in the test part too"):
+        train(tmp_path / "all", out=tmp_path / "other", strict=True, **settings)
+    assert not (tmp_path / "other").exists()
+
+
+def test_images_that_are_all_the_same_end_in_one_sentence(tmp_path):
+    for number, name in enumerate(("cats", "dogs")):
+        (tmp_path / "icons" / name).mkdir(parents=True)
+        for shade in range(20):
+            # White on transparent, as icons are.
+            Image.new("RGBA", (8, 8), (255, 255, 255, 2 * shade + number)).save(tmp_path / "icons" / name / f"{shade}.png")
+    with pytest.raises(SqueezekitError, match="images for training are the same once they are decoded"):
+        train(tmp_path / "icons", out=tmp_path / "run", **SMALL)
+    assert not (tmp_path / "run").exists()
 
 
 def write_classes(root, first=0, count=40):

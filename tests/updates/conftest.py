@@ -2,11 +2,12 @@
 
 import pytest
 
-from tests.fixtures.repositories import _templates, checked_here, one, two, versions
+from tests.fixtures.repositories import _templates, checked_here, few_rounds, one, two, versions
 
 __all__ = ["_templates", "one", "two", "versions"]
 
 
 @pytest.fixture(autouse=True)
-def _checked_here(monkeypatch):
+def _quickly(monkeypatch):
     checked_here(monkeypatch)
+    few_rounds(monkeypatch)

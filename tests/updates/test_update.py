@@ -1,16 +1,22 @@
 """Publish, fetch, verify, install; what a device pays, and what it keeps."""
 
+import errno
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
+from datetime import timedelta
 
 import pytest
 
 import squeezekit.updates.device_folder as device_folder
 from squeezekit.system.errors import RunFailed, SqueezekitError
+from squeezekit.system.file_lock import one_at_a_time
+from squeezekit.updates import clock
 from squeezekit.updates.device_folder import DeviceFolder, digest
-from squeezekit.updates.self_check_process import run_self_check
+from squeezekit.updates.self_check_process import Verdict, run_self_check
 from squeezekit.updates.update import go_back, update
 from tests.fixtures.changed_files import changed
 from tests.fixtures.copies import in_a_copy
@@ -175,14 +181,66 @@ def test_going_back(two, versions):
     assert update(str(two / "public"), device, retry_refused=True).version == 2
 
 
-def test_a_check_that_is_killed_once_is_no_verdict(two, versions, monkeypatch):
-    """As for want of memory; the second time it is."""
+@pytest.mark.parametrize(
+    "verdict", [Verdict("its check could not be made (No space left on device)"), Verdict("the process was ended by SIGKILL")]
+)
+def test_a_check_that_could_not_be_made_is_no_verdict(two, monkeypatch, verdict):
+    """As for want of memory, space or time: however often, the model is tried again."""
+    monkeypatch.setattr(device_folder, "run_self_check", lambda *_: verdict)
+    for _ in range(4):
+        with pytest.raises(RunFailed, match=f"is not installed: {re.escape(verdict.reason)}.*stays, try again"):
+            update(str(two / "public"), two / "device")
+    assert not DeviceFolder(two / "device").state.refused
+    checked_here(monkeypatch)
+    assert update(str(two / "public"), two / "device").version == 2
+
+
+def test_a_full_disk_is_said_and_forgotten(two, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for _ in range(3):
+        with monkeypatch.context() as patch, pytest.raises(RunFailed, match="device: no space is left there, .*goes on"):
+            patch.setattr(device_folder.atomic_io, "write_bytes", full)
+            update(str(two / "public"), two / "device")
+    assert update(str(two / "public"), two / "device").version == 2
+
+
+def test_a_second_update_waits_for_the_first(two):
+    """And finds its work done."""
+    results = []
+    second = threading.Thread(target=lambda: results.append(update(str(two / "public"), two / "device")))
+    with one_at_a_time(two / "device" / ".lock"):
+        second.start()
+        second.join(0.3)
+        assert second.is_alive() and not results
+    second.join(60)
+    assert results[0].version == 2
+    assert not update(str(two / "public"), two / "device").changed
+
+
+def test_a_check_out_of_time_is_no_verdict(two, monkeypatch):
     monkeypatch.setattr(device_folder, "run_self_check", lambda model, _seconds: run_self_check(model, 0.05))
-    for _ in range(2):
+    for _ in range(3):
         with pytest.raises(RunFailed, match="is not installed: its check did not end within .*try again"):
             update(str(two / "public"), two / "device")
-    with pytest.raises(RunFailed, match="version 2 is refused: its check did not end, 2 times; version 1 stays"):
-        update(str(two / "public"), two / "device")
+    checked_here(monkeypatch)
+    assert update(str(two / "public"), two / "device").version == 2
+
+
+def test_a_model_whose_check_crashes_twice_waits_for_a_day(two, monkeypatch):
+    """It may be at fault, or a device that lacks memory; an update each hour must not crash it each hour."""
+    monkeypatch.setattr(device_folder, "run_self_check", lambda *_: Verdict("it was ended by SIGSEGV", crashed=True))
+    for _ in range(2):
+        with pytest.raises(RunFailed, match="is not installed: it was ended by SIGSEGV.*try again"):
+            update(str(two / "public"), two / "device")
+    for _ in range(2):
+        with pytest.raises(RunFailed, match="version 2 is refused until .* UTC: its check did not end, 2 times; version 1 stays"):
+            update(str(two / "public"), two / "device")
+    checked_here(monkeypatch)
+    tomorrow = clock.now() + timedelta(days=1, minutes=1)
+    monkeypatch.setattr(clock, "now", lambda: tomorrow)
+    assert update(str(two / "public"), two / "device").version == 2
 
 
 def test_a_check_stopped_in_good_order_does_not_count(two, monkeypatch):
@@ -230,6 +288,9 @@ def test_where_there_is_no_repository(two):
 def test_no_larger_model_than_allowed(two):
     with pytest.raises(RunFailed, match="allow so many with --max-bytes"):
         update(str(two / "public"), two / "new", trust=root_of(two), max_bytes=1000)
+    for wrong in (0, -5, 1 << 40):
+        with pytest.raises(SqueezekitError, match="--max-bytes .*: give 1 to 67,108,864 bytes"):
+            update(str(two / "public"), two / "new", trust=root_of(two), max_bytes=wrong)
 
 
 def test_a_whole_file_half_fetched_is_cheaper_than_a_delta(two, versions):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -125,12 +125,13 @@ def _quorum(role: str, text: str) -> Any:
     from squeezekit.updates.repository import Quorum
 
     needed, _, keys = text.partition("/")
-    if not needed.isdecimal() or not keys.isdecimal():
+    if not needed.isdecimal() or not keys.isdecimal() or len(text) > 9:
         raise SqueezekitError(f"--threshold {role}={text}: give two numbers, like {role}=2/3")
     return Quorum(int(needed), int(keys))
 
 
 def _show(folder: Path, *, json: bool) -> int:
+    from squeezekit.updates import clock
     from squeezekit.updates.keys import SHORT_ID
     from squeezekit.updates.repository import Repository
 
@@ -149,7 +150,7 @@ def _show(folder: Path, *, json: bool) -> int:
         show_json(found)
         return 0
     for each in found:
-        left = (datetime.fromisoformat(each["expires"]) - datetime.now(UTC)).days
+        left = (datetime.fromisoformat(each["expires"]) - clock.now()).days
         until = f"expires in {left} days" if left >= 0 else "HAS EXPIRED"
         signers = f"{each['threshold']} of {len(each['keys'])}: {', '.join(each['keys'])}"
         show(f"{each['role']:<10} version {each['version']:<4} {until:<20} {signers}")

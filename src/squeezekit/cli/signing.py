@@ -6,7 +6,6 @@ import getpass
 import os
 import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 from squeezekit.cli.parser import Parser
 from squeezekit.system.errors import SqueezekitError
@@ -14,6 +13,7 @@ from squeezekit.system.paths import expanded
 
 VARIABLE = "SQUEEZEKIT_PASSPHRASE"
 DAYS = "root=365 targets=180 snapshot=60 timestamp=14"
+MOST_BYTES = 1 << 16  # Of a passphrase file.
 ROLES = ("root", "targets", "snapshot", "timestamp")
 
 
@@ -40,24 +40,40 @@ def needs_tuf(command: str) -> None:
 
 
 def passphrases(files: list[str] | None, *, twice: bool = False) -> list[str]:
-    """From files, the environment or the terminal."""
+    """From files, the environment or the terminal, as they are but for the line end; those that 0.1 made of files come after."""
     if files is not None:
-        return [_read(expanded(file)) for file in files]
+        found = [_read(file) for file in files]
+        return list(dict.fromkeys([each for each, _ in found] + [old for _, old in found if old]))
     if VARIABLE in os.environ:
         return [os.environ[VARIABLE]]
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise SqueezekitError(f"the keys need a passphrase; give --passphrase-file, or set {VARIABLE}")
-    given = getpass.getpass("passphrase of the keys: ")
-    if twice and getpass.getpass("the same again: ") != given:
-        raise SqueezekitError("the two passphrases differ; run the command again")
+    try:
+        given = getpass.getpass("passphrase of the keys: ")
+        if twice and getpass.getpass("the same again: ") != given:
+            raise SqueezekitError("the two passphrases differ; run the command again")
+    except EOFError:
+        raise SqueezekitError("no passphrase was typed; run the command again") from None
     return [given]
 
 
-def _read(file: Path) -> str:
+def _read(file: str) -> tuple[str, str]:
+    """The passphrase in a file or a pipe, and what 0.1 took for it: without spaces at the ends, with a byte order mark."""
     try:
-        return file.read_text(encoding="utf-8").strip()
-    except UnicodeDecodeError:
-        raise SqueezekitError(f"--passphrase-file {file}: is not text; write the passphrase into it in UTF-8") from None
+        with expanded(file).open("rb") as source:
+            content = source.read(MOST_BYTES + 1)
+        text = content.decode("utf-8")
+    except (OSError, ValueError) as error:
+        # UnicodeDecodeError is a ValueError; so is what a path with a zero byte gives.
+        reason = "is not text in UTF-8" if isinstance(error, UnicodeDecodeError) else f"cannot be read ({_reason(error)})"
+        raise SqueezekitError(f"--passphrase-file {file}: {reason}; write the passphrase into it in UTF-8") from None
+    if len(content) > MOST_BYTES:
+        raise SqueezekitError(f"--passphrase-file {file}: is larger than {MOST_BYTES:,} bytes; give a file with a passphrase")
+    return text.removeprefix("\ufeff").rstrip("\r\n"), text.strip()
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def by_role(flag: str, pairs: list[str] | None) -> dict[str, str]:
@@ -75,7 +91,7 @@ def days(pairs: list[str] | None) -> dict[str, int]:
     """`ROLE=DAYS` …, by role; raises SqueezekitError."""
     found = {}
     for role, text in by_role("--expires", pairs).items():
-        if not text.isdecimal() or not 1 <= int(text) <= 3650:
+        if not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= 3650:
             raise SqueezekitError(f"--expires {role}={text}: give 1 to 3650 days")
         found[role] = int(text)
     return found

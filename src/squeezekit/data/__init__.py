@@ -3,7 +3,7 @@
 from squeezekit.data.image_file import IMAGE_SUFFIXES, ImageInput, read_image
 from squeezekit.data.image_set import ImageSet, ImageSource
 from squeezekit.data.sources import load_images
-from squeezekit.data.splits import Split, split_training
+from squeezekit.data.splits import Split, split_images
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -13,5 +13,5 @@ __all__ = [
     "Split",
     "load_images",
     "read_image",
-    "split_training",
+    "split_images",
 ]

@@ -39,6 +39,7 @@ class StoreContents:
     """The meaning of the arrays of a store: the first `training` rows are for training, the rest for the final test.
 
     fingerprints: of the training and the test part. unreadable: hex SHA-256 of each file that is not an image, with the reason.
+    validation: so many of the last training rows are the source's own validation part.
     """
 
     classes: tuple[str, ...]
@@ -46,6 +47,7 @@ class StoreContents:
     training: int
     fingerprints: tuple[str, str]
     unreadable: dict[str, str]
+    validation: int = 0
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,9 @@ def open_store(key: str) -> tuple[Stored, StoreContents] | None:
 def _parts(images: NDArray[np.uint8], labels: NDArray[np.int64], contents: StoreContents) -> Stored:
     cut = contents.training
     return Stored(
-        ImageSet(images[:cut], labels[:cut], contents.classes, contents.fingerprints[0], contents.mirrorable),
+        ImageSet(
+            images[:cut], labels[:cut], contents.classes, contents.fingerprints[0], contents.mirrorable, contents.validation
+        ),
         ImageSet(images[cut:], labels[cut:], contents.classes, contents.fingerprints[1], contents.mirrorable),
     )
 

@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from squeezekit.system.errors import SqueezekitError
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".webp")
 # Only these decoders see the file, whatever its suffix says: Pillow's others include PostScript.
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 # Part of the key of the decoded store: raise it whenever the rule below changes a pixel.

@@ -1,47 +1,52 @@
-"""Image folders: `train/<class>/…` with `test/<class>/…`, or `<class>/…` alone."""
+"""Image folders: parts such as `train/<class>/…` and `test/<class>/…`, or `<class>/…` alone."""
 
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from squeezekit.data.class_names import characters, class_name, mirrored_pair
 from squeezekit.data.decoded_store import StoreContents, Stored, building, key_of, open_store, recall, remember, writing_store
 from squeezekit.data.decoding import decode_files, hash_files
+from squeezekit.data.folder_layout import Layout, Part, find_layout, holds_runs
 from squeezekit.data.image_file import IMAGE_SUFFIXES, RULE_VERSION, check_shape
-from squeezekit.data.image_set import ImageSource, content_fingerprint
+from squeezekit.data.image_set import ImageSource, content_fingerprint, copies_in
+from squeezekit.data.picture_files import LeftOut, PictureFiles, is_run, lines_about, list_pictures, passed_over
 from squeezekit.data.splits import chosen_for_test
+from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
 
 FEWEST_IN_CLASS = 2
-PARTS = ("training", "test")
 
 
 @dataclass(frozen=True)
 class _Listing:
-    """What a folder holds, one entry an image; `tests` says of each whether it lies under `test/`.
+    """What a folder holds, one entry an image; `parts` says of each what it is for.
 
-    tests is None for `<class>/…` alone. stamps are (bytes, modification time in ns); paths are relative to `root`.
+    parts is None for `<class>/…` alone. stamps are what tells a file from another one without reading it; paths are relative to
+    `root`. notes: what was found and left out, in words.
     """
 
     root: Path
     classes: tuple[str, ...]
     paths: list[str]
     labels: list[int]
-    stamps: list[tuple[int, int]]
-    tests: list[bool] | None
+    stamps: list[tuple[int, ...]]
+    parts: list[Part] | None
+    left_out: list[LeftOut]
+    others: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class _Row:
-    """One image with its place in the decoded store: training before test, then by class, then by content."""
+    """One image with its place in the decoded store: by part, then by class, then by content."""
 
-    is_test: bool
+    part: Part
     label: int
     content_hash: bytes
     path: str
@@ -50,113 +55,139 @@ class _Row:
 def load_folder(folder: Path, *, image_size: int = 32, channels: int = 3, strict: bool = False) -> ImageSource:
     """Every image below `folder`, decoded once (by `read_image`) and cached.
 
-    Two layouts: `train/<class>/…` and `test/<class>/…` with the same classes, or `<class>/…` alone, of which 15 % of
-    each class go to test by the hash of their content (`chosen_for_test`), so that no seed ever moves a test image
-    into training. A class may have folders of its own inside. Hidden files and folders and files with other suffixes
-    are ignored. An image that cannot be read is named on standard error and left out, or with `strict` an error.
+    Two layouts: parts with the same classes, `train/<class>/…` with `val/<class>/…`, `test/<class>/…` or both, in the usual
+    spellings (`find_layout`); or `<class>/…` alone. Without a test part, 15 % of each class go to test by the hash of their
+    content (`chosen_for_test`), so that no seed ever moves a test image into training, and identical images are never on both
+    sides. A class may have folders of its own inside. Hidden and system files and folders and run folders are passed over. What
+    looks like a picture and cannot be used is named on standard error and left out, or with `strict` an error.
 
-    Raises SqueezekitError for fewer than two classes, an empty class, one with too few images, an unreadable folder.
+    Raises SqueezekitError for fewer than two classes, an empty class, one with too few images, an unreadable folder, and images
+    that are all the same.
     """
     check_shape(image_size, channels)
     listing = _list(folder)
-    key = key_of("folder", RULE_VERSION, image_size, channels, folder.resolve(), listing.paths, listing.stamps)
+    key = key_of("folder", RULE_VERSION, image_size, channels, folder.resolve(), listing.paths, listing.stamps, listing.parts)
     stored = recall(key) or _decode(listing, key, image_size, channels)
-    _name_unreadable(stored.unreadable, len(listing.paths), strict)
-    skipped = tuple(path for path, _ in stored.unreadable)
-    return ImageSource(str(folder), stored.training, stored.test, skipped)
+    _name_left_out(listing, stored.unreadable, strict)
+    skipped = (*(path for path, _ in stored.unreadable), *(path for path, _ in listing.left_out))
+    return ImageSource(str(folder), stored.training, stored.test, skipped, _found(listing))
+
+
+def _found(listing: _Listing) -> tuple[str, ...]:
+    """What a user may not expect about the parts and what was left out."""
+    own_test = listing.parts is None or Part.TEST not in listing.parts
+    notes = ["15 % of each class are set aside for the test, by their content"] if own_test else []
+    if listing.others:
+        notes.append(f"left out, since they are no part of it: {', '.join(listing.others)}")
+    if listing.left_out:
+        notes.append(f"{len(listing.left_out)} files and folders left out")
+    return tuple(notes)
 
 
 def _list(folder: Path) -> _Listing:
     try:
-        training, test = folder / "train", folder / "test"
-        if training.is_dir() and test.is_dir():
-            return _list_parts(folder)
-        if _holds_only_folders(training):
-            raise SqueezekitError(f"{training} has no {test} beside it: add test/<class>/…, or give {training}")
-        return _list_classes(folder)
+        layout = find_layout(folder)
+        return _list_parts(folder, layout) if layout.parts else _list_classes(folder, folder)
     except OSError as error:
         raise SqueezekitError(f"{error.filename} cannot be listed ({error.strerror}): check its permissions") from error
 
 
-def _holds_only_folders(part: Path) -> bool:
-    # A folder "train" that holds images itself is a class: railway trains.
-    if not part.is_dir():
-        return False
-    entries = [entry for entry in part.iterdir() if not entry.name.startswith(".")]
-    return bool(entries) and all(entry.is_dir() for entry in entries)
+def _list_parts(folder: Path, layout: Layout) -> _Listing:
+    listings = {part: _list_classes(place, folder) for part, place in sorted(layout.parts.items())}
+    training = listings[Part.TRAINING]
+    for part, listing in listings.items():
+        for name in sorted(set(training.classes) ^ set(listing.classes)):
+            holder, lacking = (Part.TRAINING, part) if name in training.classes else (part, Part.TRAINING)
+            raise SqueezekitError(
+                f"class '{name}' stands in {layout.parts[holder]} but not in {layout.parts[lacking]}: both need the same classes"
+            )
+    joined = _Listing(folder, training.classes, [], [], [], parts := [], [], layout.others)
+    for part, listing in listings.items():
+        joined.paths.extend(listing.paths)
+        joined.labels.extend(listing.labels)
+        joined.stamps.extend(listing.stamps)
+        joined.left_out.extend(listing.left_out)
+        parts.extend([part] * len(listing.paths))
+    return joined
 
 
-def _list_parts(folder: Path) -> _Listing:
-    training, test = (_list_classes(folder / part) for part in ("train", "test"))
-    for name in sorted(set(training.classes) ^ set(test.classes)):
-        holder, lacking = ("train", "test") if name in training.classes else ("test", "train")
+def _list_classes(root: Path, folder: Path) -> _Listing:
+    """The classes of a part, in the order of their names; paths are relative to `folder`."""
+    left_out: list[LeftOut] = []
+    found: dict[str, PictureFiles] = {}
+    for entry in sorted(os.scandir(root), key=lambda entry: entry.name):
+        if passed_over(entry.name) or is_run(entry.path):
+            continue
+        if entry.is_dir():
+            pictures = list_pictures(entry.path, within=folder)
+            # A folder that holds nothing but runs is none of the data.
+            if pictures.files or not holds_runs(entry.path):
+                _add_class(found, class_name(entry.name), pictures, root)
+        elif entry.name.lower().endswith(IMAGE_SUFFIXES):
+            left_out.append(LeftOut(entry.path, "it lies in no class folder"))
+    if len(found) < 2:
         raise SqueezekitError(
-            f"class '{name}' stands in {folder / holder} but not in {folder / lacking}: both need the same classes"
-        )
-    paths = [f"train/{path}" for path in training.paths] + [f"test/{path}" for path in test.paths]
-    tests = [False] * len(training.paths) + [True] * len(test.paths)
-    return _Listing(folder, training.classes, paths, training.labels + test.labels, training.stamps + test.stamps, tests)
-
-
-def _list_classes(root: Path) -> _Listing:
-    with os.scandir(root) as entries:
-        classes = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-    if len(classes) < 2:
-        raise SqueezekitError(
-            f"{root} holds {len(classes)} class folders, and at least 2 are needed: give a folder with one folder of "
+            f"{root} holds {len(found)} class folders, and at least 2 are needed: give a folder with one folder of "
             "pictures for each class"
         )
-    listing = _Listing(root, tuple(classes), [], [], [], None)
-    for label, name in enumerate(classes):
-        images = sorted(_image_files(root / name))
-        if not images:
-            raise SqueezekitError(
-                f"class '{name}' in {root} holds no picture ({', '.join(IMAGE_SUFFIXES)}): add some or remove it"
-            )
-        below = len(str(root / name)) - len(name)
-        listing.paths.extend(path[below:] for path, _ in images)
-        listing.stamps.extend(stamp for _, stamp in images)
-        listing.labels.extend([label] * len(images))
+    listing = _Listing(folder, tuple(sorted(found)), [], [], [], None, left_out)
+    below = len(os.path.join(folder, ""))  # noqa: PTH118
+    for label, name in enumerate(listing.classes):
+        listing.paths.extend(file.path[below:] for file in found[name].files)
+        listing.stamps.extend(file[1:] for file in found[name].files)
+        listing.labels.extend([label] * len(found[name].files))
+        listing.left_out.extend(found[name].left_out)
     return listing
 
 
-def _characters(classes: Sequence[str]) -> bool:
-    """Whether the classes are digits or letters, whose mirror images are other characters or none."""
-    return all(len(name) == 1 and name.isalnum() for name in classes)
-
-
-def _image_files(folder: Path | str) -> Iterator[tuple[str, tuple[int, int]]]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.name.lower().endswith(IMAGE_SUFFIXES) and entry.is_file():
-                status = entry.stat()
-                yield entry.path, (status.st_size, status.st_mtime_ns)
-            # A link to a folder further up would recurse for ever.
-            elif entry.is_dir(follow_symlinks=False):
-                yield from _image_files(entry.path)
+def _add_class(found: dict[str, PictureFiles], name: str, pictures: PictureFiles, root: Path) -> None:
+    if name in found:
+        raise SqueezekitError(f"two folders in {root} are called '{name}', in two Unicode forms: make them one")
+    if not pictures.files:
+        others = f"; {lines_about(pictures.left_out)[0]}" if pictures.left_out else ""
+        raise SqueezekitError(
+            f"class '{name}' in {root} holds no picture ({', '.join(IMAGE_SUFFIXES)}){others}: add some or remove it"
+        )
+    found[name] = pictures
 
 
 def _decode(listing: _Listing, key: str, image_size: int, channels: int) -> Stored:
     """Hash every file, decide what is for the test, then decode unless the same content is decoded already."""
     with building(key):
         rows, unopened = _rows(listing)
-        content = content_fingerprint(listing.classes, [2 * row.label + row.is_test for row in rows], _hashes(rows))
-        store_key = key_of("folder", RULE_VERSION, image_size, channels, content)
-        opened = open_store(store_key)
-        if opened is None:
-            _write(store_key, rows, listing, image_size, channels)
-            opened = open_store(store_key)
-        if opened is None:
-            raise SqueezekitError("the decoded pictures cannot be read back: set SQUEEZEKIT_CACHE to another folder")
-        stored, contents = opened
+        store_key, stored, contents = _stored(rows, listing, image_size, channels)
+        if listing.parts is None or Part.TEST not in listing.parts:
+            # A picture may be there as PNG and as BMP.
+            copies = copies_in(stored.training.images, stored.test.images)
+            if copies.any() and not copies.all():
+                rows = _with_tests(rows, contents, copies)
+                store_key, stored, contents = _stored(rows, listing, image_size, channels)
         broken = {bytes.fromhex(content_hash): reason for content_hash, reason in contents.unreadable.items()}
         unreadable = sorted(unopened + [(row.path, broken[row.content_hash]) for row in rows if row.content_hash in broken])
         # A file that could not be opened may be readable next time, with the same size and date.
         if not unopened:
             remember(key, store_key, unreadable)
         return Stored(stored.training, stored.test, tuple(unreadable))
+
+
+def _stored(rows: Sequence[_Row], listing: _Listing, image_size: int, channels: int) -> tuple[str, Stored, StoreContents]:
+    """The decoded store of these rows, with its key; decoded now unless it is there."""
+    content = content_fingerprint(listing.classes, [len(Part) * row.label + row.part for row in rows], _hashes(rows))
+    store_key = key_of("folder", RULE_VERSION, image_size, channels, content)
+    opened = open_store(store_key)
+    if opened is None:
+        _write(store_key, rows, listing, image_size, channels)
+        opened = open_store(store_key)
+    if opened is None:
+        raise SqueezekitError("the decoded pictures cannot be read back: set SQUEEZEKIT_CACHE to another folder")
+    return store_key, *opened
+
+
+def _with_tests(rows: Sequence[_Row], contents: StoreContents, to_test: NDArray[np.bool_]) -> list[_Row]:
+    """The rows with some of the training images, bool [n], among those for the test."""
+    kept = [row for row in rows if row.content_hash.hex() not in contents.unreadable]
+    moved = {row.path for row, moves in zip(kept, to_test, strict=False) if moves}
+    return sorted(replace(row, part=Part.TEST) if row.path in moved else row for row in rows)
 
 
 def _rows(listing: _Listing) -> tuple[list[_Row], list[tuple[str, str]]]:
@@ -167,20 +198,25 @@ def _rows(listing: _Listing) -> tuple[list[_Row], list[tuple[str, str]]]:
     found = [(at, content_hash) for at, content_hash in enumerate(hashes) if isinstance(content_hash, bytes)]
     labels = [listing.labels[at] for at, _ in found]
     _check_counts(labels, listing)
-    if listing.tests is None:
-        tests = chosen_for_test(labels, [content_hash for _, content_hash in found]).tolist()
-    else:
-        tests = [listing.tests[at] for at, _ in found]
+    parts = [listing.parts[at] if listing.parts else Part.TRAINING for at, _ in found]
+    if Part.TEST not in parts:
+        parts = _with_test_part(parts, labels, [content_hash for _, content_hash in found])
     rows = [
-        _Row(is_test, label, content_hash, paths[at])
-        for is_test, label, (at, content_hash) in zip(tests, labels, found, strict=True)
+        _Row(part, label, content_hash, paths[at]) for part, label, (at, content_hash) in zip(parts, labels, found, strict=True)
     ]
-    rows.sort(key=lambda row: (row.is_test, row.label, row.content_hash, row.path))
-    return rows, unopened
+    return sorted(rows), unopened
+
+
+def _with_test_part(parts: Sequence[Part], labels: Sequence[int], hashes: Sequence[bytes]) -> list[Part]:
+    """The parts with some of the training images, and their copies, moved to a test part."""
+    training = [at for at, part in enumerate(parts) if part == Part.TRAINING]
+    chosen = chosen_for_test([labels[at] for at in training], [hashes[at] for at in training])
+    tests = {hashes[at] for at, is_test in zip(training, chosen, strict=True) if is_test}
+    return [Part.TEST if each in tests else part for each, part in zip(hashes, parts, strict=True)]
 
 
 def _check_counts(labels: list[int], listing: _Listing) -> None:
-    if listing.tests is not None:
+    if listing.parts is not None:
         return
     for name, count in zip(listing.classes, np.bincount(labels, minlength=len(listing.classes)), strict=True):
         if count < FEWEST_IN_CLASS:
@@ -198,26 +234,30 @@ def _write(store_key: str, rows: Sequence[_Row], listing: _Listing, image_size: 
             reasons += block_reasons
         kept = [row for row, reason in zip(rows, reasons, strict=True) if reason is None]
         _check_kept(kept, listing)
-        training, test = ([row for row in kept if row.is_test is is_test] for is_test in (False, True))
+        training, test = ([row for row in kept if (row.part is Part.TEST) is tested] for tested in (False, True))
         fingerprints = (_fingerprint(listing.classes, training), _fingerprint(listing.classes, test))
         broken = {row.content_hash.hex(): why for row, why in zip(rows, reasons, strict=True) if why is not None}
-        writer.finish(
-            _labels(kept), StoreContents(listing.classes, not _characters(listing.classes), len(training), fingerprints, broken)
-        )
+        mirrorable = not characters(listing.classes) and mirrored_pair(listing.classes) is None
+        validation = sum(row.part is Part.VALIDATION for row in kept)
+        contents = StoreContents(listing.classes, mirrorable, len(training), fingerprints, broken, validation)
+        writer.finish(_labels(kept), contents)
 
 
 def _check_kept(kept: Sequence[_Row], listing: _Listing) -> None:
-    present = {(row.is_test, row.label) for row in kept}
-    for is_test in (False, True):
+    present = {(row.part, row.label) for row in kept}
+    for part in {Part.TRAINING, Part.TEST, *(listing.parts or ())}:
         for label, name in enumerate(listing.classes):
-            if (is_test, label) not in present:
+            if (part, label) not in present:
                 raise SqueezekitError(
-                    f"class '{name}' in {listing.root} has no readable picture for its {PARTS[is_test]} part: add some"
+                    f"class '{name}' in {listing.root} has no readable picture for its {part.name.lower()} part "
+                    "(copies stay together): add some"
                 )
 
 
 def _fingerprint(classes: Sequence[str], rows: Sequence[_Row]) -> str:
-    return content_fingerprint(classes, [row.label for row in rows], _hashes(rows))
+    # Which images validate matters as much as which there are.
+    validates = len(classes) if any(row.part is Part.VALIDATION for row in rows) else 0
+    return content_fingerprint(classes, [row.label + validates * (row.part is Part.VALIDATION) for row in rows], _hashes(rows))
 
 
 def _hashes(rows: Sequence[_Row]) -> list[bytes]:
@@ -228,15 +268,18 @@ def _labels(rows: Sequence[_Row]) -> NDArray[np.int64]:
     return np.array([row.label for row in rows], dtype=np.int64)
 
 
-def _name_unreadable(unreadable: Sequence[tuple[str, str]], total: int, strict: bool) -> None:
-    if not unreadable:
+def _name_left_out(listing: _Listing, unreadable: Sequence[tuple[str, str]], strict: bool) -> None:
+    count, total = len(unreadable) + len(listing.left_out), len(listing.paths) + len(listing.left_out)
+    if not count:
         return
     if strict:
-        path, reason = unreadable[0]
+        path, reason = [*unreadable, *listing.left_out][0]
         raise SqueezekitError(
-            f"{len(unreadable)} of {total} pictures cannot be read, the first being {path} ({reason}): replace or "
+            f"{count} of {total} pictures cannot be used, the first being {path} ({reason}): replace or "
             "remove them, or leave out --strict to skip them"
         )
     for path, reason in unreadable:
-        print(f"{path} cannot be read as a picture ({reason}): skipped", file=sys.stderr)
-    print(f"{len(unreadable)} of {total} pictures could not be read and were skipped", file=sys.stderr)
+        say(f"{path} cannot be read as a picture ({reason}): skipped")
+    for line in lines_about(listing.left_out):
+        say(line)
+    say(f"{count} of {total} pictures could not be used and were skipped")

@@ -5,9 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+# Bytes of an image that are compared before all of them.
+COMPARED_FIRST = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,6 +22,7 @@ class ImageSet:
     labels: int64 [n], each an index into `classes`.
     fingerprint: hex SHA-256 of the content in its order (see `content_fingerprint`); it names no path of this machine.
     mirrorable: whether an image still belongs to its class when left and right are swapped.
+    validation: so many of the last images are those that the source itself keeps for validation.
     """
 
     images: NDArray[np.uint8]
@@ -25,6 +30,7 @@ class ImageSet:
     classes: tuple[str, ...]
     fingerprint: str
     mirrorable: bool
+    validation: int = 0
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit together (ValueError: a mistake of the caller, not of a user)."""
@@ -47,6 +53,11 @@ class ImageSet:
         """1 (grey) or 3 (red, green, blue)."""
         return int(self.images.shape[3])
 
+    @cached_property
+    def first_copies(self) -> NDArray[np.int64]:
+        """For each image the index of the first one that has the same pixels, int64 [n]."""
+        return first_copies(self.images)
+
     def subset(self, indices: ArrayLike) -> ImageSet:
         """The images at `indices` (integers [m]), copied into memory, as a set with its own fingerprint."""
         chosen = np.asarray(indices, dtype=np.int64)
@@ -64,13 +75,14 @@ class ImageSet:
 class ImageSource:
     """A data set as it was loaded: `test` for the final test, `training` for everything else (validation included).
 
-    unreadable: paths of the images that were skipped.
+    unreadable: paths of the images that were skipped. notes: what a person may not expect of the parts, and what was left out.
     """
 
     name: str
     training: ImageSet
     test: ImageSet
     unreadable: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def everything(self) -> ImageSet:
         """Training and test pictures as one set, copied."""
@@ -78,6 +90,35 @@ class ImageSource:
         images, labels = np.concatenate([one.images, other.images]), np.concatenate([one.labels, other.labels])
         digest = hashlib.sha256(f"{one.fingerprint} {other.fingerprint}".encode()).hexdigest()
         return ImageSet(images, labels, one.classes, digest, one.mirrorable and other.mirrorable)
+
+
+def first_copies(images: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """For each image, uint8 [n, h, w, c], the index of the first one that has the same pixels: int64 [n]."""
+    first = np.arange(len(images), dtype=np.int64)
+    for indices in _alike(images).values():
+        seen: dict[bytes, int] = {}
+        for index in indices if len(indices) > 1 else ():
+            first[index] = seen.setdefault(hashlib.sha256(images[index].tobytes()).digest(), index)
+    return first
+
+
+def copies_in(images: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which of the images, uint8 [n, h, w, c], have the pixels of one of the `others`: bool [n]."""
+    known, found = _alike(others), np.zeros(len(images), dtype=np.bool_)
+    for some, indices in _alike(images).items():
+        pixels = {others[index].tobytes() for index in known.get(some, ())}
+        found[indices] = [images[index].tobytes() in pixels for index in indices]
+    return found
+
+
+def _alike(images: NDArray[np.uint8]) -> dict[bytes, list[int]]:
+    """The indices of images that agree in a few pixels, which tell most images apart, so that few are read whole."""
+    rows = images.reshape(len(images), -1)
+    some = np.ascontiguousarray(rows[:, :: max(rows.shape[1] // COMPARED_FIRST, 1)])
+    alike: dict[bytes, list[int]] = {}
+    for index, row in enumerate(some):
+        alike.setdefault(row.tobytes(), []).append(index)
+    return alike
 
 
 def content_fingerprint(classes: Sequence[str], labels: Iterable[int], hashes: Iterable[bytes]) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from squeezekit.data.class_names import mirrored_pair
 from squeezekit.data.image_file import check_shape, read_image
 from squeezekit.data.image_set import ImageSet, ImageSource, content_fingerprint
 from squeezekit.data.splits import chosen_for_test
@@ -85,8 +86,8 @@ def hold(data: InMemory, classes: Sequence[str] | None = None) -> str:
 def load_in_memory(name: str, *, image_size: int = 32, channels: int | None = None) -> ImageSource:
     """The pictures that `hold` named, resized by the rule of `read_image`; 15 % of each class go to test by content.
 
-    They count as mirrorable, as those of a folder do. `channels` are 1 where all are grey, else 3, unless given. Raises
-    SqueezekitError when they are not held by this process, or are no longer what they were.
+    They count as mirrorable, unless two classes are called each other's mirror image. `channels` are 1 where all are grey,
+    else 3, unless given. Raises SqueezekitError when they are not held by this process, or are no longer what they were.
     """
     held = _HELD.get(name)
     if held is None:
@@ -107,7 +108,9 @@ def load_in_memory(name: str, *, image_size: int = 32, channels: int | None = No
 
     def part(rows: NDArray[np.int64]) -> ImageSet:
         fingerprint = content_fingerprint(held.classes, held.labels[rows], [held.hashes[row] for row in rows])
-        return ImageSet(images[rows], held.labels[rows], held.classes, fingerprint, mirrorable=True)
+        return ImageSet(
+            images[rows], held.labels[rows], held.classes, fingerprint, mirrorable=mirrored_pair(held.classes) is None
+        )
 
     return ImageSource(name, part(np.flatnonzero(~for_test)), part(np.flatnonzero(for_test)))
 

@@ -15,6 +15,7 @@ from squeezekit.data.image_set import ImageSource
 from squeezekit.data.in_memory import PREFIX, InMemory, hold, load_in_memory
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.paths import expanded
+from squeezekit.system.shown_text import shown
 
 Data = str | Path | InMemory
 CHOICES = "'digits', 'cifar10', the path of a CIFAR-10 archive, or a folder with one folder of pictures for each class"
@@ -85,6 +86,10 @@ def _load(data: str | Path, image_size: int | None, channels: int | None, strict
     if data == "cifar10":
         return load_cifar10(image_size=size, channels=channels)
     path = expanded(data)
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError:
+        raise SqueezekitError(f"{shown(str(path))}: the path is not UTF-8; rename the folder") from None
     if data == "" or not path.exists():
         raise SqueezekitError(f"'{data}' is neither a data set nor an existing path: give {CHOICES}")
     batches = find_batches(path) if path.is_dir() else path

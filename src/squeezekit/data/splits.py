@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from squeezekit.data.image_set import ImageSet
 from squeezekit.system.errors import SqueezekitError
 
 TEST_PERCENT = 15
@@ -22,6 +23,33 @@ class Split:
     validation: NDArray[np.int64]
 
 
+def split_images(
+    images: ImageSet, *, seed: int, validation_share: float = 0.1, limit: int | None = None, folds: int = 0, fold: int = 0
+) -> Split:
+    """Divide a training set into training and validation, every class in proportion, the same for the same seed.
+
+    Images with the same pixels stay on one side. A validation part that the source itself has validates, whatever
+    `validation_share` is. `limit` first keeps that many images, again every class in proportion and by seed (a larger limit keeps
+    all that a smaller one kept). With `folds`, that many parts of equal size validate in turn instead: part `fold`, from 0,
+    validates, the others train; over all parts each image validates once.
+
+    Raises SqueezekitError when the share is not between 0 and 1, there is no such fold, or a class has too few different images
+    for at least one to train with and one to validate with.
+    """
+    if images.validation and not folds:
+        return _as_given(images, seed, limit)
+    return split_training(
+        images.labels,
+        classes=images.classes,
+        seed=seed,
+        validation_share=validation_share,
+        limit=limit,
+        folds=folds,
+        fold=fold,
+        first_copies=images.first_copies,
+    )
+
+
 def split_training(
     labels: ArrayLike,
     *,
@@ -31,32 +59,26 @@ def split_training(
     limit: int | None = None,
     folds: int = 0,
     fold: int = 0,
+    first_copies: NDArray[np.int64] | None = None,
 ) -> Split:
-    """Divide a training set into training and validation, every class in proportion, the same for the same seed.
+    """`split_images` for labels alone: integers [n], indices into `classes`.
 
-    labels: integers [n], indices into `classes`. `limit` first keeps that many images, again every class in proportion and by
-    seed (a larger limit keeps all that a smaller one kept). With `folds`, that many parts of equal size validate in turn
-    instead: part `fold`, from 0, validates, the others train; over all parts each image validates once.
-
-    Raises SqueezekitError when the share is not between 0 and 1, there is no such fold, or a class has too few images for at
-    least one to train with and one to validate with.
+    first_copies: for each image the index of the first one that is the same, int64 [n]; without it all are different.
     """
     if not 0 < validation_share < 1:
         raise SqueezekitError(f"a validation share of {validation_share:g} is not possible: give one between 0 and 1")
     if folds:
         validation_share = _share_of_a_fold(folds, fold)
     labels = np.asarray(labels, dtype=np.int64)
-    counts = np.bincount(labels, minlength=len(classes))
-    fewest, minimum = int(np.argmin(counts)), _fewest_images(validation_share)
-    if counts[fewest] < minimum:
-        raise SqueezekitError(
-            f"class '{classes[fewest]}' holds {_images(counts[fewest])} for training; a validation share of "
-            f"{validation_share:g} needs at least {minimum}: add images or remove the class"
-        )
-    kept = _kept(labels, limit, classes, seed, minimum)
-    if folds:
-        return _folded(kept, labels[kept], folds, fold, seed)
-    return _stratified(kept, labels[kept], validation_share, seed)
+    copies = np.arange(len(labels)) if first_copies is None else first_copies
+    _check_counts(labels[np.unique(copies)], classes, validation_share)
+    kept = _kept(labels, limit, classes, seed, _fewest_images(validation_share))
+    different, group = _different(kept, copies)
+    if len(different) < len(kept):
+        _check_counts(labels[different], classes, validation_share)
+    ours = labels[different]
+    validates = _folded(ours, folds, fold, seed) if folds else _stratified(ours, validation_share, seed)
+    return _sides(kept, validates[group])
 
 
 def chosen_for_test(labels: Sequence[int], hashes: Sequence[bytes]) -> NDArray[np.bool_]:
@@ -74,6 +96,41 @@ def chosen_for_test(labels: Sequence[int], hashes: Sequence[bytes]) -> NDArray[n
         count = max((len(members) * TEST_PERCENT + 50) // 100, 1)
         chosen.update(sorted(members)[:count])
     return np.array([content_hash in chosen for content_hash in hashes], dtype=np.bool_)
+
+
+def _check_counts(labels: NDArray[np.int64], classes: Sequence[str], share: float) -> None:
+    """Whether there are enough different images of each class for both sides; raises SqueezekitError."""
+    counts = np.bincount(labels, minlength=len(classes))
+    fewest, minimum = int(np.argmin(counts)), _fewest_images(share)
+    if counts[fewest] < minimum:
+        raise SqueezekitError(
+            f"class '{classes[fewest]}' holds {_images(counts[fewest])} for training (copies count once); a validation share of "
+            f"{share:g} needs at least {minimum}: add images or remove the class"
+        )
+
+
+def _different(kept: NDArray[np.int64], copies: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The first image of each group of identical ones, in the order of `kept`, and the number of each kept image's group."""
+    _, first, group = np.unique(copies[kept], return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    return kept[first[order]], rank[group]
+
+
+def _as_given(images: ImageSet, seed: int, limit: int | None) -> Split:
+    kept = _kept(images.labels, limit, images.classes, seed, 2)
+    split = _sides(kept, kept >= len(images) - images.validation)
+    for part, name in ((split.training, "training"), (split.validation, "validation")):
+        counts = np.bincount(images.labels[part], minlength=len(images.classes))
+        if not counts.all():
+            lacking = images.classes[int(np.argmin(counts))]
+            raise SqueezekitError(f"a limit of {limit} keeps no image of class '{lacking}' for {name}: raise the limit")
+    return split
+
+
+def _sides(kept: NDArray[np.int64], validates: NDArray[np.bool_]) -> Split:
+    return Split(np.sort(kept[~validates]), np.sort(kept[validates]))
 
 
 def _fewest_images(share: float) -> int:
@@ -115,12 +172,13 @@ def _share_of_a_fold(folds: int, fold: int) -> float:
     return 1 / folds
 
 
-def _folded(kept: NDArray[np.int64], labels: NDArray[np.int64], folds: int, fold: int, seed: int) -> Split:
+def _folded(labels: NDArray[np.int64], folds: int, fold: int, seed: int) -> NDArray[np.bool_]:
     from sklearn.model_selection import StratifiedKFold
 
-    parts = StratifiedKFold(folds, shuffle=True, random_state=_generator(seed)).split(kept, labels)
-    training, validation = list(parts)[fold]
-    return Split(np.sort(kept[training]), np.sort(kept[validation]))
+    parts = StratifiedKFold(folds, shuffle=True, random_state=_generator(seed)).split(labels, labels)
+    validates = np.zeros(len(labels), dtype=np.bool_)
+    validates[list(parts)[fold][1]] = True
+    return validates
 
 
 def _generator(seed: int) -> np.random.RandomState:
@@ -128,17 +186,17 @@ def _generator(seed: int) -> np.random.RandomState:
     return np.random.RandomState(np.random.MT19937(np.random.SeedSequence(seed)))
 
 
-def _stratified(kept: NDArray[np.int64], labels: NDArray[np.int64], share: float, seed: int) -> Split:
+def _stratified(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.bool_]:
     # The parts that scikit-learn's train_test_split gives, without the second that importing it takes.
-    count, random = math.ceil(share * len(kept) - 1e-9), _generator(seed)
+    count, random = math.ceil(share * len(labels) - 1e-9), _generator(seed)
     members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     sizes = np.array([len(each) for each in members])
-    training = _apportioned(sizes, len(kept) - count, random)
+    training = _apportioned(sizes, len(labels) - count, random)
     validation = _apportioned(sizes - training, count, random)
-    validates = np.zeros(len(kept), dtype=bool)
+    validates = np.zeros(len(labels), dtype=np.bool_)
     for each, first, number in zip(members, training, validation, strict=True):
         validates[random.permutation(each)[first : first + number]] = True
-    return Split(np.sort(kept[~validates]), np.sort(kept[validates]))
+    return validates
 
 
 def _apportioned(sizes: NDArray[np.int64], count: int, random: np.random.RandomState) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from squeezekit.data.image_set import ImageSet
-from squeezekit.data.splits import Split, split_training
+from squeezekit.data.splits import Split, split_images
 from squeezekit.modelfile.section import JsonSection
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.version import version
@@ -17,7 +17,7 @@ from squeezekit.training.run_folder import Run
 
 
 class SplitRule(JsonSection):
-    """The arguments of `split_training` that split the same images again, and a digest of the result."""
+    """The arguments of `split_images` that split the same images again, and a digest of the result."""
 
     title = "how its images were split"
 
@@ -61,13 +61,7 @@ class Provenance(JsonSection):
         Raises SqueezekitError where this version splits them in another way than the one that made the file.
         """
         rule = self.split
-        split = split_training(
-            images.labels,
-            classes=images.classes,
-            seed=rule.seed,
-            validation_share=rule.validation_share,
-            limit=rule.limit or None,
-        )
+        split = split_images(images, seed=rule.seed, validation_share=rule.validation_share, limit=rule.limit or None)
         if _digest(split) != rule.digest:
             raise SqueezekitError("this squeezekit splits the images in another way than the file's did; use --split test")
         return split.validation

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from squeezekit.system.errors import SqueezekitError
 
 MOST_BYTES_OF_TEXT = 64 * 2**20
+PIECE = 2**22
 
 
 def read_outside_bytes(path: Path, most_bytes: int) -> bytes:
@@ -26,7 +27,10 @@ def read_outside_bytes(path: Path, most_bytes: int) -> bytes:
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise SqueezekitError(f"{path}: is not a file; give the path of one")
-            content = file.read(most_bytes + 1)
+            # Piece by piece: what is asked for at once is allocated at once.
+            content = b""
+            while len(content) <= most_bytes and (piece := file.read(PIECE)):
+                content += piece
     except (OSError, ValueError) as error:
         # A path with a zero byte is a ValueError.
         raise SqueezekitError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None

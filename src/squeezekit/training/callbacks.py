@@ -171,9 +171,11 @@ class StagnationWarning(Callback):
         """Look at the losses so far."""
         losses, warmup = [row["training_loss"] for row in trainer.progress.history], warmup_epochs(trainer.recipe)
         if guesses(losses, self._guess, warmup) and not guesses(losses[:-1], self._guess, warmup):
+            mirrored = trainer.recipe.augmentation == "shift-flip"
+            sides = ", or --augmentation shift --no-mirrored if a class may be another one in a mirror" if mirrored else ""
             say(
                 f"warning: the training loss has stayed within 1 % of {self._guess:.4f}, that of a guess, for {STAGNANT_EPOCHS} "
-                "epochs: the network is not learning; try another --learning-rate, or --batch-norm if it is off"
+                f"epochs: the network is not learning; try another --learning-rate, or --batch-norm if it is off{sides}"
             )
 
 

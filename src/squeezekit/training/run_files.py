@@ -96,15 +96,10 @@ def _read(path: Path, model: type[_Content]) -> dict[str, Any]:
     return dict(content)
 
 
-def read_whole(path: Path, most_bytes: int) -> bytes:
-    """As `read_outside_bytes`, which takes memory for the most that there may be: here for what is there."""
-    return read_outside_bytes(path, min(path.stat().st_size if path.exists() else 0, most_bytes))
-
-
 def read_split(path: Path) -> Split:
     """`split.npz`: two lists of different indices; raises SqueezekitError."""
     try:
-        with zipfile.ZipFile(io.BytesIO(read_whole(path, MOST_BYTES_OF_SPLIT))) as archive:
+        with zipfile.ZipFile(io.BytesIO(read_outside_bytes(path, MOST_BYTES_OF_SPLIT))) as archive:
             split = Split(_indices(archive, "training"), _indices(archive, "validation"))
         everything = np.concatenate([split.training, split.validation])
         if everything.min() < 0 or len(np.unique(everything)) < len(everything):

@@ -28,13 +28,13 @@ from squeezekit.networks.registry import first_problem, registered_networks
 from squeezekit.networks.weights import read_saved
 from squeezekit.system import atomic_io
 from squeezekit.system.errors import SqueezekitError
-from squeezekit.system.outside_files import read_outside_toml
+from squeezekit.system.outside_files import read_outside_bytes, read_outside_toml
 from squeezekit.system.valid_json import as_json
 from squeezekit.system.version import version
 from squeezekit.training.device import chosen_device
 from squeezekit.training.measurement import Measurement
 from squeezekit.training.progress import METRICS, Progress
-from squeezekit.training.run_files import MOST_BYTES_OF_WEIGHTS, read_facts, read_split, read_summary, read_whole
+from squeezekit.training.run_files import MOST_BYTES_OF_WEIGHTS, read_facts, read_split, read_summary
 from squeezekit.training.run_presentation import RunPresentation
 from squeezekit.training.settings import RunConfig, RunSettings, read_config, read_tables, table_of
 
@@ -95,7 +95,7 @@ class Run(RunPresentation):
         path = self.folder / "best.safetensors"
         if not path.exists():
             raise SqueezekitError(f"{self.folder}: has no weights yet; let its training finish an epoch")
-        return read_whole(path, MOST_BYTES_OF_WEIGHTS)
+        return read_outside_bytes(path, MOST_BYTES_OF_WEIGHTS)
 
     @property
     def start_weights(self) -> Path | None:

@@ -17,14 +17,16 @@ from torch import Tensor, nn
 
 from squeezekit.data.batches import Batches, channel_statistics
 from squeezekit.data.image_set import ImageSet, ImageSource
+from squeezekit.data.overview import check_copies, check_different, overview
 from squeezekit.data.sources import data_name, load_images, settled
-from squeezekit.data.splits import Split, split_training
+from squeezekit.data.splits import Split, split_images
 from squeezekit.networks.weights import read_weights, take_weights
 from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.folder_claim import claimed, claimed_by_date, holds_files
 from squeezekit.system.paths import expanded
 from squeezekit.system.seeds import derived_seed
+from squeezekit.system.shown_text import shown
 from squeezekit.training.callbacks import (
     Callback,
     Checkpoint,
@@ -97,6 +99,9 @@ def train(
             return run
         with _resumable(run), _determinism(run.config.run.deterministic):
             source = _same_images(run, opened.source or images_of(run.config))
+            if processes.first:
+                for line in overview(source, run.split):
+                    say(line)
             keep_freed_memory()
             trainer = trainer_of(run, source.training, processes, network=opened.network, teacher=opened.teacher)
             if trainer.progress.epoch == trainer.progress.step == 0:
@@ -237,8 +242,11 @@ def start_run(
     source = load_images(
         draft.run.data, image_size=draft.network.image_size, channels=network.get("channels"), strict=draft.run.strict
     )
+    check_different(source)
     _fit_to_images(network, source.training, draft.run.data)
     split = _split_of(draft, source.training)
+    if draft.run.strict:
+        check_copies(source, split)
     if draft.recipe.normalization == "standardise" and not {"mean", "std"} & set(network):
         network["mean"], network["std"] = channel_statistics(source.training, split.training)
     run["device"] = str(chosen_device(draft.run.device))
@@ -271,9 +279,8 @@ def _fit_to_images(network: dict[str, Any], images: ImageSet, data: str) -> None
 
 
 def _split_of(config: RunConfig, images: ImageSet) -> Split:
-    return split_training(
-        images.labels,
-        classes=images.classes,
+    return split_images(
+        images,
         seed=config.run.seed,
         validation_share=config.run.validation_share,
         limit=config.run.limit or None,
@@ -289,7 +296,7 @@ def _facts(config: RunConfig, source: ImageSource) -> dict[str, Any]:
         "classes": list(source.training.classes),
         "fingerprint": source.training.fingerprint,
         "test_fingerprint": source.test.fingerprint,
-        "unreadable": list(source.unreadable),
+        "unreadable": [shown(path) for path in source.unreadable],
         "launch": launch_name(),
     }
 

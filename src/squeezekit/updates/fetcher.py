@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import http.client
+import os
 import queue
+import re
+import stat
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -12,7 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
+from urllib.request import (
+    HTTPDefaultErrorHandler,
+    HTTPErrorProcessor,
+    HTTPHandler,
+    HTTPRedirectHandler,
+    HTTPSHandler,
+    OpenerDirector,
+    ProxyHandler,
+    Request,
+    UnknownHandler,
+)
 
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, DownloadLengthMismatchError, SlowRetrievalError
 from tuf.ngclient import FetcherInterface
@@ -25,14 +38,26 @@ Chunks = Generator[tuple[int, bytes], None, None]
 ReadAhead = queue.Queue[tuple[int, bytes] | Exception | None]
 CHUNK = 1 << 14
 CHUNKS_AHEAD = 16
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+# Of the metadata of one role, whatever length somebody has signed.
+MOST_METADATA_BYTES = 1 << 20
+# No link is followed out of a device's folder.
+APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
 @dataclass(frozen=True)
 class FetchLimits:
-    """A server that sends less than `min_rate` bytes/s over `window` seconds is given up; 9.6 kbit/s is 1,200 bytes/s."""
+    """A server that sends less than `min_rate` bytes/s over `window` seconds is given up; 9.6 kbit/s is 1,200 bytes/s.
+
+    Raises SqueezekitError for a rate that is none.
+    """
 
     min_rate: float = 100.0
     window: float = 30.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_rate < float("inf"):
+            raise SqueezekitError(f"--slowest {self.min_rate:g}: give 0 or more bytes/s")
 
 
 class Fetcher(FetcherInterface):
@@ -42,14 +67,19 @@ class Fetcher(FetcherInterface):
         self._limits, self.fetched = limits or FetchLimits(), 0
 
     def _fetch(self, url: str) -> Iterator[bytes]:
-        return (chunk for _, chunk in self._chunks(url, 0))
+        count = 0
+        for _, chunk in self._chunks(url, 0):
+            count += len(chunk)
+            if count > MOST_METADATA_BYTES:
+                raise DownloadLengthMismatchError(f"more than {MOST_METADATA_BYTES} bytes of metadata")
+            yield chunk
 
     def append(self, url: str, path: Path, length: int) -> Iterator[int]:
         """Append to `path`, which may hold a beginning of the file, up to `length` bytes; yields the bytes of each chunk.
 
         Raises DownloadError when the server ends early, offers more, is slow or refuses.
         """
-        with path.open("ab") as file:
+        with os.fdopen(os.open(path, APPEND, 0o666), "ab") as file:
             begin = file.tell()
             chunks = self._chunks(url, begin)
             with closing(chunks):
@@ -127,7 +157,7 @@ def _from_server(url: str, begin: int, timeout: float) -> Chunks:
     headers = {"User-Agent": "squeezekit", "Accept-Encoding": "identity"}
     if begin:
         headers["Range"] = f"bytes={begin}-"
-    with _network_errors(), urlopen(Request(url, headers=headers), timeout=timeout) as response:
+    with _network_errors(), _opener().open(Request(url, headers=headers), timeout=timeout) as response:
         offset = begin if response.status == http.HTTPStatus.PARTIAL_CONTENT else 0
         if offset and not response.headers.get("Content-Range", f"bytes {begin}-").startswith(f"bytes {begin}-"):
             raise DownloadError("it resumes at another offset than it was asked to")
@@ -156,33 +186,57 @@ def _network_errors() -> Iterator[None]:
         raise DownloadError(f"{cause}") from error
 
 
+def _opener() -> OpenerDirector:
+    """One that follows redirects to other http and https addresses, and to nothing else."""
+    opener = OpenerDirector()
+    handlers = (ProxyHandler, HTTPHandler, HTTPSHandler, HTTPRedirectHandler, HTTPErrorProcessor, HTTPDefaultErrorHandler)
+    for handler in (*handlers, UnknownHandler):
+        opener.add_handler(handler())
+    return opener
+
+
 def base_address(source: str) -> str:
-    """The prefix of all addresses in a repository; raises SqueezekitError for what is no http or https address and no folder."""
-    if _is_remote(source):
-        try:
-            urlsplit(source)
-        except ValueError as error:
-            raise SqueezekitError(f"{source}: is no address ({error}); give one like https://models.example.org") from None
-        return source.rstrip("/")
+    """The prefix of all addresses in a repository; raises SqueezekitError for what is no http or https address and no folder.
+
+    An address with a user name and a password is refused: it would end in the list of processes, in logs and in messages.
+    """
     folder = expanded(source)
-    if not folder.is_dir():
-        raise SqueezekitError(f"{source}: is neither an http:// or https:// address nor a folder; give one of them")
-    return str(folder)
+    if not SCHEME.match(source) and folder.is_dir():
+        return str(folder)
+    harmless = re.sub(r"[?#].*", "", re.sub(r"//.*@", "//", source, flags=re.DOTALL), flags=re.DOTALL)
+    if not _is_remote(source):
+        raise SqueezekitError(f"{harmless}: is neither an http:// or https:// address nor a folder; give one of them")
+    try:
+        found = urlsplit(source)
+        if not found.hostname or found.port == 0:
+            raise ValueError("it names no host")
+    except ValueError as error:
+        # What cannot be read may be part of a password.
+        reason = error if harmless == source else "its host or port cannot be read"
+        raise SqueezekitError(f"{harmless}: is no address ({reason}); give one like https://models.example.org") from None
+    if "@" in found.netloc or found.query or found.fragment:
+        raise SqueezekitError(f"{harmless}: give the address like this, without a user name, a password or anything after ?")
+    return source.rstrip("/")
 
 
 def _is_remote(url: str) -> bool:
-    return url.startswith(("http://", "https://"))
+    return url.lower().startswith(("http://", "https://"))
 
 
 def _from_folder(url: str, begin: int) -> Chunks:
     """The same from a folder, such as a memory card that carries a repository."""
     try:
-        with Path(url).open("rb") as file:
+        # Opening a pipe would wait for somebody to write to it.
+        descriptor = os.open(url, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise DownloadError("it is not a file")
             file.seek(begin)
             while chunk := file.read(CHUNK):
                 yield begin, chunk
                 begin += len(chunk)
     except FileNotFoundError as error:
         raise DownloadHTTPError("it is not there", http.HTTPStatus.NOT_FOUND) from error
-    except OSError as error:
-        raise DownloadError(error.strerror or str(error)) from error
+    except (OSError, ValueError) as error:
+        # A name with a zero byte is a ValueError.
+        raise DownloadError(getattr(error, "strerror", None) or str(error)) from error

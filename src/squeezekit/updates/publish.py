@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,8 +16,12 @@ from squeezekit.modelfile.delta import delta_between
 from squeezekit.modelfile.sqz import from_bytes
 from squeezekit.pretrained.files import model_path
 from squeezekit.system import atomic_io
+from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.outside_files import read_outside_bytes, read_outside_json
 from squeezekit.system.paths import expanded
+from squeezekit.updates import clock
+from squeezekit.updates.device_folder import MOST_BYTES
 from squeezekit.updates.keys import KeyRing
 from squeezekit.updates.repository import Repository, channel_files, delta_name
 from squeezekit.updates.self_check_process import self_check_problem
@@ -71,7 +77,7 @@ def publish(
         files: dict[str, tuple[bytes, dict[str, Any]]] = {whole: (data, {"version": version})}
         files |= {delta_name(channel, old): (delta, {}) for old, delta in found.values()}
         line = {"version": version, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-        line["published"] = datetime.now(UTC).isoformat(timespec="seconds")
+        line["published"] = clock.now().isoformat(timespec="seconds")
         history = [*(each for each in history if each["version"] < version), line]
         # Before the version itself: a kill in between costs nothing; the other way round, the next deltas would be lost.
         atomic_io.write_text(folder / "channels" / f"{channel}.json", json.dumps(history, indent=1) + "\n")
@@ -81,10 +87,7 @@ def publish(
 
 
 def _read(path: Path, *, check: bool) -> bytes:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise SqueezekitError(f"{path}: cannot be read ({error.strerror}); give a .sqz file") from None
+    data = read_outside_bytes(path, MOST_BYTES)
     try:
         sqz = from_bytes(data)
     except SqueezekitError as error:
@@ -95,16 +98,33 @@ def _read(path: Path, *, check: bool) -> bytes:
 
 
 def _history(folder: Path, channel: str) -> list[dict[str, Any]]:
-    path = folder / "channels" / f"{channel}.json"
+    path, without = folder / "channels" / f"{channel}.json", "delete it, and the next version has no deltas"
     try:
-        found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-        return sorted(({**each, "version": int(each["version"]), "sha256": str(each["sha256"])} for each in found), key=_version)
-    except (ValueError, TypeError, KeyError):
-        raise SqueezekitError(f"{path}: is damaged; delete it, and the next version has no deltas") from None
+        found = read_outside_json(path) if os.path.lexists(path) else []
+    except SqueezekitError as error:
+        raise SqueezekitError(f"{error}; {without}") from None
+    if not isinstance(found, list) or not all(map(_is_line, found)):
+        raise SqueezekitError(f"{path}: is damaged; {without}")
+    time, last = clock.now(), max(map(_published, found), default=clock.RELEASED)
+    if last > time + clock.SLACK:
+        shown, then = clock.shown_time(time), clock.shown_time(last)
+        say(f"{folder}: the clock of this machine shows {shown}, but a version was published {then}; see that it is right")
+    return sorted(found, key=lambda line: int(line["version"]))
 
 
-def _version(line: dict[str, Any]) -> int:
-    return int(line["version"])
+def _is_line(line: object) -> bool:
+    """Whether this is about a version: its number, digest and time."""
+    if not isinstance(line, dict) or type(line.get("version")) is not int:
+        return False
+    try:
+        _published(line)
+        return re.fullmatch("[0-9a-f]{64}", line["sha256"]) is not None
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return False
+
+
+def _published(line: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(line["published"]).astimezone(UTC)
 
 
 def _deltas(repository: Repository, whole: str, earlier: list[dict[str, Any]], data: bytes) -> dict[int, tuple[bytes, bytes]]:

@@ -15,23 +15,31 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from securesystemslib.signer import Signer
-from tuf.api.exceptions import RepositoryError, StorageError
+from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 from tuf.api.serialization.json import JSONSerializer
 
 from squeezekit.system import atomic_io
+from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.file_lock import one_at_a_time
+from squeezekit.system.outside_files import read_outside_bytes
+from squeezekit.updates import clock
 from squeezekit.updates.keys import SHORT_ID, KeyRing
 
 ROLES = ("root", "targets", "snapshot", "timestamp")
 # Days until a role's metadata must have been signed anew.
 DAYS: Mapping[str, int] = {"root": 365, "targets": 180, "snapshot": 60, "timestamp": 14}
+# That anybody could have asked for.
+MOST_DAYS = 3650
+# A year after which nobody renews without a look at the clock.
+MOST_DAYS_LATE = 365
+MOST_METADATA_BYTES = 1 << 24
 LOCK = ".lock"
 CHANNEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
@@ -61,12 +69,17 @@ class Repository:
         self.snapshot: Metadata[Snapshot] = self._verified("snapshot", f"{snapshot}.snapshot.json")
         targets = self.snapshot.signed.meta["targets.json"].version
         self.targets: Metadata[Targets] = self._verified("targets", f"{targets}.targets.json")
+        if key_ring is not None:
+            self._check_clock()
 
     @classmethod
     def create(
         cls, folder: Path, key_ring: KeyRing, quorums: Mapping[str, Quorum] | None = None, days: Mapping[str, int] | None = None
     ) -> Repository:
         """A new repository without files, and new keys for it; raises SqueezekitError where one exists."""
+        clock.time_to_sign()
+        if not (folder / "metadata" / "1.root.json").exists():
+            key_ring.check_unused()
         for part in ("metadata", "targets", "channels"):
             (folder / part).mkdir(parents=True, exist_ok=True)
         with one_at_a_time(folder / LOCK):
@@ -173,8 +186,22 @@ class Repository:
         return metadata.to_bytes(JSONSerializer(compact=True))
 
     def _due(self, signed: Any, role: str) -> bool:
-        left: timedelta = signed.expires - datetime.now(UTC)
-        return left < timedelta(days=self._days[role]) / 2
+        """Whether it is half expired, or was signed for longer than anybody can ask for, by a clock that was wrong."""
+        left: timedelta = signed.expires - clock.now()
+        return not timedelta(days=self._days[role]) / 2 <= left <= timedelta(days=MOST_DAYS)
+
+    def _check_clock(self) -> None:
+        """Say where this clock or that of the last signing must be wrong; raises SqueezekitError where this one certainly is."""
+        time = clock.time_to_sign()
+        left = {role: (getattr(self, role).signed.expires - time).days for role in ROLES}
+        most = max(left, key=left.__getitem__)
+        if left[most] > MOST_DAYS:
+            wrong = f"{most} is signed for another {left[most]:,} days, until keys renew signs it again"
+        elif left["timestamp"] < -MOST_DAYS_LATE:
+            wrong = f"timestamp has expired {-left['timestamp']:,} days ago"
+        else:
+            return
+        say(f"{self.folder}: {wrong}, by the clock of this machine ({clock.shown_time(time)}); see that it is right")
 
     def _next_root(self) -> Metadata[Root]:
         new_root = cast("Metadata[Root]", Metadata.from_bytes(self.root.to_bytes()))
@@ -270,10 +297,12 @@ class Repository:
             raise SqueezekitError(f"{self.folder / 'metadata' / name}: {error}; somebody has changed it, restore it") from None
 
     def _read(self, name: str) -> Any:
+        path = self.folder / "metadata" / name
+        content = read_outside_bytes(path, MOST_METADATA_BYTES)
         try:
-            return Metadata.from_file(str(self.folder / "metadata" / name))
-        except (RepositoryError, StorageError, OSError) as error:
-            raise SqueezekitError(f"{self.folder / 'metadata' / name}: cannot be read ({error}); restore it") from None
+            return Metadata.from_bytes(content)
+        except RepositoryError:
+            raise SqueezekitError(f"{path}: cannot be read, it is damaged; restore it") from None
 
     def _write(self, name: str, metadata: Metadata[Any]) -> None:
         atomic_io.write_bytes(self.folder / "metadata" / name, self._serialized(metadata))
@@ -292,4 +321,4 @@ def delta_name(channel: str, old: bytes) -> str:
 
 
 def _in_days(days: int) -> datetime:
-    return (datetime.now(UTC) + timedelta(days=days)).replace(microsecond=0)
+    return (clock.time_to_sign() + timedelta(days=days)).replace(microsecond=0)

@@ -1,7 +1,7 @@
 """The self-check of a model, run in a process of its own, which may crash without harm.
 
-`python -m squeezekit.updates.self_check_process MODEL.sqz TIMEOUT_SECONDS` ends with exit code 0, or with UNFIT and a reason on
-standard output.
+`python -m squeezekit.updates.self_check_process MODEL.sqz TIMEOUT_SECONDS` ends with exit code 0, or with UNFIT or POSTPONED
+and a reason on standard output.
 """
 
 from __future__ import annotations
@@ -21,17 +21,23 @@ if TYPE_CHECKING:
     from squeezekit.modelfile.sqz import Sqz
 
 TIMEOUT_SECONDS = 120.0
-UNFIT = 3
+UNFIT, POSTPONED = 3, 75
+# The model's doing or not, nobody knows: the system's, which ends processes when memory is short, and the alarm's.
+NOT_CRASHES = (signal.SIGKILL, signal.SIGALRM, signal.SIGTERM, signal.SIGINT, signal.SIGHUP) if os.name == "posix" else ()
 # Three small images: more threads would wait for each other longer than they compute.
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Why a model cannot be used, empty where it can; `unfit` where the model itself is certainly at fault."""
+    """Why a model cannot be used, empty where it can; `unfit` where the model itself is certainly at fault.
+
+    `crashed` where the process died of what it did; otherwise it was stopped, or lacked memory, space or time.
+    """
 
     reason: str = ""
     unfit: bool = False
+    crashed: bool = False
 
 
 def run_self_check(model: Path, seconds: float = TIMEOUT_SECONDS) -> Verdict:
@@ -48,9 +54,14 @@ def run_self_check(model: Path, seconds: float = TIMEOUT_SECONDS) -> Verdict:
         )
     except subprocess.TimeoutExpired:
         return Verdict(f"its check did not end within {seconds:g} seconds")
-    if done.returncode == UNFIT:
-        return Verdict(done.stdout.strip(), unfit=True)
-    return Verdict(f"the process that checked it ended with code {done.returncode}" if done.returncode else "")
+    except OSError as error:
+        return Verdict(f"its check could not begin ({error.strerror})")
+    if done.returncode in (UNFIT, POSTPONED) and done.stdout.strip():
+        return Verdict(done.stdout.strip(), unfit=done.returncode == UNFIT)
+    if done.returncode >= 0:
+        return Verdict(f"the process that checked it ended with code {done.returncode}" if done.returncode else "")
+    name = signal.Signals(-done.returncode).name
+    return Verdict(f"the process that checked it was ended by {name}", crashed=-done.returncode not in NOT_CRASHES)
 
 
 def self_check_problem(sqz: Sqz) -> str | None:
@@ -69,12 +80,25 @@ def _main(model: str, seconds: str) -> int:
     if hasattr(signal, "alarm"):
         # Also where the parent has been killed.
         signal.alarm(int(float(seconds)) + 1)
+    code, reason = UNFIT, None
     try:
         reason = self_check_problem(read_sqz(Path(model)))
     except SqueezekitError as error:
-        reason = str(error)
-    print(reason or "")
-    return UNFIT if reason else 0
+        code, reason = POSTPONED if _of_the_moment(error) else UNFIT, str(error)
+    except Exception as error:
+        code, reason = POSTPONED, f"its check could not be made ({type(error).__name__}: {error})"
+    print(" ".join((reason or "").split()))
+    return code if reason else 0
+
+
+def _of_the_moment(error: BaseException | None) -> bool:
+    """Whether an error came of a full disk, of too little memory or of a damaged installation, and not of the file."""
+    while error is not None:
+        lacking = not isinstance(error, SqueezekitError) and "memory" in str(error)
+        if lacking or isinstance(error, OSError | MemoryError | ImportError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 if __name__ == "__main__":

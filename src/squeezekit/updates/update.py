@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -19,8 +21,21 @@ from squeezekit.system import atomic_io
 from squeezekit.system.console import progress_bar, say
 from squeezekit.system.errors import RunFailed, SqueezekitError
 from squeezekit.system.file_lock import one_at_a_time
+from squeezekit.system.outside_files import read_outside_bytes
 from squeezekit.system.paths import expanded
-from squeezekit.updates.device_folder import DeviceFolder, ModelVersion, digest, file_size, refusal
+from squeezekit.system.shown_text import shown
+from squeezekit.updates import clock
+from squeezekit.updates.device_folder import (
+    KEPT_METADATA,
+    MOST_BYTES,
+    DeviceFolder,
+    ModelVersion,
+    content_of,
+    digest,
+    file_size,
+    refusal,
+    refuse_links,
+)
 from squeezekit.updates.fetcher import Fetcher, FetchLimits, base_address
 from squeezekit.updates.repository import channel_files, delta_name
 
@@ -33,10 +48,14 @@ METADATA_LIMITS = UpdaterConfig(
     snapshot_max_length=1 << 16,
     targets_max_length=1 << 20,
 )
-KEPT_METADATA = ("snapshot.json", "targets.json", "timestamp.json")
 MAX_BYTES = 16 << 20
 MAX_VERSION = 1 << 53
 COPY_PREFIX = ".metadata-"
+COPY = re.compile(rf"{re.escape(COPY_PREFIX)}[a-z0-9_]{{8}}")
+IN_COPY = re.compile(r"root_history|\d+\.root\.json|(root|snapshot|targets|timestamp)\.json|tmp[a-z0-9_]{8}")
+MOST_SHOWN = 200  # Characters of what a server says.
+# Of a disk, and of what one user may have of it.
+FULL = (errno.ENOSPC, errno.EDQUOT)
 # HTTP statuses that will not change; the whole file may be there although a delta is not.
 PERMANENT_STATUSES = (403, 404, 410, 416)
 
@@ -46,7 +65,8 @@ _RESUMES = "the same command goes on from what has arrived"
 # Messages by the first class that an error is an instance of.
 SENTENCES: dict[type[Exception], str] = {
     exceptions.UnsignedMetadataError: f"{{}}: too few of the keys that this device trusts have signed it; {_UNCHANGED}",
-    exceptions.ExpiredMetadataError: f"{{}}: nobody has renewed it, or somebody holds newer versions back; {_UNCHANGED}",
+    exceptions.ExpiredMetadataError: f"{{}}: nobody has renewed it, or somebody holds newer versions back, "
+    f"or the clock of this device is wrong, which shows {{time}}; {_UNCHANGED}",
     exceptions.BadVersionNumberError: f"{{}}: older than, or other than, what was signed; {_UNCHANGED}",
     exceptions.LengthOrHashMismatchError: f"sent another file than the one that was signed ({{}}); {_UNCHANGED}",
     exceptions.RepositoryError: f"is no repository that can be trusted ({{}}); {_UNCHANGED}",
@@ -94,10 +114,13 @@ def update(
     than `max_bytes` or a model that is unfit; the model in use is then the same as before.
     """
     whole, _ = channel_files(channel)
+    if not 1 <= max_bytes <= MOST_BYTES:
+        raise SqueezekitError(f"--max-bytes {max_bytes}: give 1 to {MOST_BYTES:,} bytes")
     base, root = base_address(repo), None if trust is None else _root(expanded(trust))
     folder = expanded(out)
     folder.mkdir(parents=True, exist_ok=True)
-    with one_at_a_time(folder / ".lock"), _one_sentence_errors(repo):
+    refuse_links(folder)
+    with one_at_a_time(folder / ".lock"), _one_sentence_errors(repo, folder):
         device, fetcher = DeviceFolder(folder), Fetcher(limits)
         if retry_refused:
             device.update_state(refused=(), trying="", trials=0)
@@ -126,6 +149,7 @@ def go_back(out: str | Path) -> None:
     folder = expanded(out)
     if not (folder / "model.sqz").exists():
         raise SqueezekitError(f"{out}: has no model; name the folder of squeezekit update --out")
+    refuse_links(folder)
     with one_at_a_time(folder / ".lock"):
         DeviceFolder(folder).go_back()
 
@@ -138,20 +162,17 @@ def _verified(base: str, device: DeviceFolder, fetcher: Fetcher, given: bytes | 
     what this device trusts from then on.
     """
     origin = device.state.origin if given is None else digest(given)
-    if device.trusted.exists() and origin == device.state.origin:
-        root = device.trusted.read_bytes()
-    elif given is not None:
-        root = given
-    else:
-        raise SqueezekitError("this device trusts nobody yet; give the root.json that came with it with --trust")
-    for left in device.folder.glob(f"{COPY_PREFIX}*"):
-        shutil.rmtree(left)
+    root = _first_root(device, given, origin)
+    _remove_copies(device.folder)
     with tempfile.TemporaryDirectory(dir=device.folder, prefix=COPY_PREFIX) as name:
         copy = Path(name)
-        shutil.copytree(device.metadata, copy, dirs_exist_ok=True)
+        for each in KEPT_METADATA:
+            if content := content_of(device.metadata / each):
+                (copy / each).write_bytes(content)
         repository = Updater(name, f"{base}/metadata/", fetcher=fetcher, config=METADATA_LIMITS, bootstrap=root)
         try:
             repository.refresh()
+            _check_current(copy, device)
             yield repository, _newest_root(copy)[0]
         finally:
             # The root first: it verifies the others.
@@ -160,6 +181,53 @@ def _verified(base: str, device: DeviceFolder, fetcher: Fetcher, given: bytes | 
             for each in KEPT_METADATA:
                 if (copy / each).is_file():
                     _replace(device.metadata / each, (copy / each).read_bytes())
+
+
+def _first_root(device: DeviceFolder, given: bytes | None, origin: str) -> bytes:
+    """The newest root that this device has verified; the one that was given where it is another, or where there is none whole."""
+    if device.trusted.exists() and origin == device.state.origin:
+        if _is_root(found := content_of(device.trusted)):
+            return found
+        damaged = f"{device.trusted}: is damaged, on this device and not in the repository"
+        if given is None:
+            raise SqueezekitError(f"{damaged}; give the root.json that came with it again, with --trust")
+        say(f"{damaged}; going on from that of --trust")
+    if given is None:
+        raise SqueezekitError("this device trusts nobody yet; give the root.json that came with it with --trust")
+    return given
+
+
+def _is_root(content: bytes) -> bool:
+    """Whether this is a root, signed by enough of its own keys."""
+    try:
+        metadata: Metadata[Root] = Metadata.from_bytes(content)
+        if isinstance(metadata.signed, Root):
+            metadata.signed.verify_delegate("root", metadata.signed_bytes, metadata.signatures)
+            return True
+    except (exceptions.RepositoryError, ValueError):
+        pass
+    return False
+
+
+def _remove_copies(folder: Path) -> None:
+    """What a process that was killed has left of its copies of the metadata, and nothing else."""
+    for copy in folder.glob(f"{COPY_PREFIX}*"):
+        if COPY.fullmatch(copy.name) and not copy.is_symlink() and all(IN_COPY.fullmatch(path.name) for path in copy.rglob("*")):
+            shutil.rmtree(copy)
+
+
+def _check_current(copy: Path, device: DeviceFolder) -> None:
+    """Raise ExpiredMetadataError for what has expired by any time that is known; python-tuf knows that of the clock only.
+
+    Where nothing has, note the time, once a day.
+    """
+    time, latest = clock.not_before(device.state.latest), device.state.latest
+    newest_root = copy / "root_history" / f"{_newest_root(copy)[0]}.root.json"
+    for path in (newest_root, *(copy / name for name in KEPT_METADATA)):
+        if Metadata.from_file(str(path)).signed.is_expired(time):
+            raise exceptions.ExpiredMetadataError(f"{path.name} is expired")
+    if latest is None or time >= latest + clock.SLACK:
+        device.update_state(latest=time.replace(microsecond=0))
 
 
 def _newest_root(copy: Path) -> tuple[int, bytes]:
@@ -175,14 +243,11 @@ def _replace(path: Path, content: bytes) -> None:
 
 def _root(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
-        signed = Metadata.from_bytes(content).signed
-    except OSError as error:
-        raise SqueezekitError(f"--trust {path}: cannot be read ({error.strerror}); give the device's root.json") from None
-    except exceptions.RepositoryError:
-        signed = None
-    if not isinstance(signed, Root):
-        raise SqueezekitError(f"--trust {path}: is no root.json; give the one that keys create has named")
+        content = read_outside_bytes(path, METADATA_LIMITS.root_max_length)
+    except SqueezekitError as error:
+        raise SqueezekitError(f"--trust {error}") from None
+    if not _is_root(content):
+        raise SqueezekitError(f"--trust {path}: is no root.json, or a damaged one; give the one that keys create has named")
     return content
 
 
@@ -227,7 +292,7 @@ def _file(
         except (SqueezekitError, exceptions.LengthOrHashMismatchError, exceptions.DownloadError) as error:
             if isinstance(error, exceptions.DownloadError) and not _is_permanent(error):
                 raise
-            say(f"the delta does not lead to version {_number(wanted)} ({error}); fetching the whole file")
+            say(f"the delta does not lead to version {_number(wanted)} ({_brief(error)}); fetching the whole file")
             _partial(device, shorter).unlink(missing_ok=True)
     return _fetched(base, fetcher, device, wanted), False
 
@@ -249,7 +314,7 @@ def _fetched(base: str, fetcher: Fetcher, device: DeviceFolder, target: TargetFi
             with progress_bar(target.path, target.length, done=begin, in_bytes=True) as advance:
                 for count in fetcher.append(url, partial, target.length):
                     advance(count)
-        data = partial.read_bytes() if partial.exists() else b""
+        data = content_of(partial, MOST_BYTES)
         try:
             target.verify_length_and_hashes(data)
             return data
@@ -268,10 +333,20 @@ def _partial(device: DeviceFolder, target: TargetFile) -> Path:
 
 
 @contextmanager
-def _one_sentence_errors(repo: str) -> Iterator[None]:
-    """Turn each error of python-tuf into a RunFailed of one sentence."""
+def _one_sentence_errors(repo: str, folder: Path) -> Iterator[None]:
+    """Turn each error of python-tuf, and a full disk, into a RunFailed of one sentence."""
     try:
         yield
     except (exceptions.RepositoryError, exceptions.DownloadError) as error:
         sentence = next(text for kind, text in SENTENCES.items() if isinstance(error, kind))
-        raise RunFailed(f"{repo}: {sentence.format(error)}") from error
+        raise RunFailed(f"{repo}: {sentence.format(_brief(error), time=clock.shown_time(clock.now()))}") from error
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise RunFailed(f"{folder}: no space is left there, or in {tempfile.gettempdir()}; make room, and {_RESUMES}") from error
+
+
+def _brief(error: Exception) -> str:
+    """What went wrong; servers may have written parts of it."""
+    text = shown(str(error))
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]} …"
