@@ -27,6 +27,7 @@ from squeezekit.search.trial import OnEpoch, trained_here
 from squeezekit.search.workers import watched
 from squeezekit.system import atomic_io
 from squeezekit.system.errors import RunFailed, SqueezekitError
+from squeezekit.system.folder_claim import LOCK
 from squeezekit.training.interruption import Interrupted
 from squeezekit.training.run_folder import Run
 
@@ -170,7 +171,9 @@ def _trained_there(
 
 def files_of(folder: Path) -> dict[str, bytes]:
     """A folder's files by their relative paths; none where there is no folder."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    # Who works there is not for others.
+    paths = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != LOCK)
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
 def write_files(folder: Path, files: Files) -> None:
