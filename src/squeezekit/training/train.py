@@ -100,7 +100,7 @@ def train(
         with _resumable(run), _determinism(run.config.run.deterministic):
             source = _same_images(run, opened.source or images_of(run.config))
             if processes.first:
-                for line in overview(source, run.split):
+                for line in overview(source, run.split_of(len(source.training))):
                     say(line)
             keep_freed_memory()
             trainer = trainer_of(run, source.training, processes, network=opened.network, teacher=opened.teacher)
