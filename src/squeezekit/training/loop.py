@@ -301,7 +301,9 @@ class Trainer:
         try:
             self.early_stopping = TypeAdapter(EarlyStopping).validate_python(state["stopping"])
             self.plateau = TypeAdapter(Plateau).validate_python(state["plateau"])
-            self.progress = TypeAdapter(Progress).validate_python(state["progress"])
+            TypeAdapter(Progress).validate_python(state["progress"])
+            # As it is: whole numbers stay whole in `metrics.csv`.
+            self.progress = Progress(**state["progress"])
             self._check(self.progress, state["best"])
             self.best = state["best"]
             self.network.load_state_dict(state["network"])
