@@ -28,7 +28,7 @@ class _Content(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow")
 
 
-class ImageFacts(_Content):
+class RunFacts(_Content):
     """The content of `data.json`."""
 
     source: Name
@@ -37,7 +37,7 @@ class ImageFacts(_Content):
     test_fingerprint: str
 
 
-class Result(_Content):
+class RunResult(_Content):
     """A measurement in `summary.json`; null stands for a loss that was no number."""
 
     accuracy: Fraction
@@ -46,7 +46,7 @@ class Result(_Content):
     loss_error: float | None
 
 
-class Summary(_Content):
+class RunSummary(_Content):
     """The content of `summary.json`."""
 
     network: str
@@ -59,8 +59,8 @@ class Summary(_Content):
     seconds: float
     images_per_s: float
     untrained_loss: float | None
-    validation: Result
-    test: Result | None = None
+    validation: RunResult
+    test: RunResult | None = None
     data: str
     fingerprint: str
     precision: str
@@ -70,7 +70,7 @@ class Summary(_Content):
 
 def read_facts(path: Path, classes: int) -> dict[str, Any]:
     """`data.json` of a run whose network tells so many classes apart; raises SqueezekitError."""
-    content = _read(path, ImageFacts)
+    content = _read(path, RunFacts)
     named = len(set(content["classes"]))
     if named != len(content["classes"]) or named != classes:
         raise SqueezekitError(f"{path}: names {named} different classes, but the network has {classes}; train again")
@@ -79,7 +79,7 @@ def read_facts(path: Path, classes: int) -> dict[str, Any]:
 
 def read_summary(path: Path) -> dict[str, Any]:
     """`summary.json`; a loss that JSON had no number for is NaN again. Raises SqueezekitError."""
-    content = _read(path, Summary)
+    content = _read(path, RunSummary)
     for part in (content, content["validation"], content.get("test") or {}):
         for name in ("untrained_loss", "loss", "loss_error"):
             if name in part and part[name] is None:
