@@ -98,3 +98,21 @@ def test_two_networks_on_the_same_folds(tmp_path):
         cross_validate("digits", tmp_path / "third", folds=3, repeats=2, against=tmp_path / "first", **FIELDS)
     with pytest.raises(SqueezekitError, match="not a finished cross-validation"):
         cross_validate("digits", tmp_path / "third", folds=2, against=tmp_path, **FIELDS)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]",
+        "{}",
+        "[" * 100_000,
+        '{"study": "", "plan": {"images": "", "space": [], "fields": {}}, "rows": []}',
+        '{"rows": NaN}',
+    ],
+)
+def test_a_damaged_cross_validation_to_compare_with_is_named(tmp_path, content):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "crossval.json").write_text(content)
+    with pytest.raises(SqueezekitError, match=r"crossval\.json: "):
+        cross_validate("digits", tmp_path / "b", against=tmp_path / "a", **FIELDS)
+    assert not (tmp_path / "b").exists()

@@ -1,5 +1,6 @@
 """A whole search: every point once, one network recommended, the same answer when it is asked again."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -8,10 +9,14 @@ import pytest
 
 from squeezekit import SqueezekitError
 from squeezekit.cli import main
-from squeezekit.search.search import search
+from squeezekit.search.crossval import cross_validate
+from squeezekit.search.search import search, study_folder
+from squeezekit.system.folder_claim import InUse
 from squeezekit.training.run_folder import Run
 from tests.fixtures.studies import SIZES, TRIAL, plan_of, space_in
 from tests.fixtures.tiny import flags
+
+module = importlib.import_module("squeezekit.search.search")
 
 
 @pytest.mark.slow
@@ -38,6 +43,37 @@ def test_two_jobs_finish_a_grid_and_recommend_a_network(tmp_path, capsys):
     assert main(arguments) == 0
     again = json.loads(capsys.readouterr().out)
     assert again["rows"] == found["rows"] and again["test"] == found["test"]
+
+
+def test_a_study_that_another_command_works_on_is_left_alone(tmp_path, monkeypatch):
+    def second(*_arguments, **_options):
+        for work in (lambda: search("digits", tmp_path / "study"), lambda: cross_validate("digits", tmp_path / "study")):
+            with pytest.raises(InUse, match="study: is in use by process"):
+                work()
+        # Machines that share a store may share the folder.
+        with study_folder(tmp_path / "study", "digits", None, "postgresql://h/x"):
+            raise SqueezekitError("no plan")
+
+    monkeypatch.setattr("squeezekit.search.search.planned", second)
+    with pytest.raises(SqueezekitError, match="no plan"):
+        search("digits", tmp_path / "study")
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_study_among_the_pictures_is_refused(tmp_path):
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(SqueezekitError, match="would lie among the pictures"):
+        search(tmp_path / "photos", tmp_path / "photos" / "study")
+    (tmp_path / "x.toml").write_text(f'[run]\ndata = "{tmp_path / "photos"}"\n')
+    with pytest.raises(SqueezekitError, match="would lie among the pictures"):
+        cross_validate(None, tmp_path / "photos" / "study", config=tmp_path / "x.toml")
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"run": 5}', "[" * 100_000])
+def test_a_damaged_result_is_named(tmp_path, text):
+    (tmp_path / "summary.json").write_text(text)
+    with pytest.raises(SqueezekitError, match=r"summary\.json: "):
+        module._test(tmp_path, tmp_path / "0000")
 
 
 def test_a_folder_that_is_a_run_is_left_alone(tiny_run, tmp_path):

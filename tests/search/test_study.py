@@ -23,6 +23,7 @@ from squeezekit.search import study as module
 from squeezekit.search.results import rows_of
 from squeezekit.search.search import search
 from squeezekit.search.study import Study
+from squeezekit.system.atomic_io import NotWritten
 from squeezekit.training.run_folder import Run
 from tests.fixtures.forked import Forked, command
 from tests.fixtures.studies import GRID, TRIAL, plan_of, space_in, store_in, work_waiting, worked
@@ -143,6 +144,65 @@ def test_a_store_that_cannot_be_used_is_named_without_its_password(tmp_path):
         with pytest.raises(SqueezekitError, match=said) as error:
             Study(plan, url, "study")
         assert "secret" not in str(error.value)
+
+
+def test_a_password_in_what_a_driver_says_is_not_repeated():
+    error = optuna.exceptions.StorageInternalError("cannot log in with secret")
+    with pytest.raises(SqueezekitError, match=r"cannot log in with …") as shown, module._explained("postgresql://me:secret@h/x"):
+        raise error
+    assert "secret" not in str(shown.value)
+
+
+def _not_a_database(file):
+    file.write_bytes(b"not a database, but as long as the head of one" * 100)
+
+
+def _half(file):
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def _pipe(file):
+    file.unlink()
+    os.mkfifo(file)
+
+
+def _sql(statement):
+    def change(file):
+        with closing(sqlite3.connect(file)) as connection, connection:
+            connection.execute(statement)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        _not_a_database,
+        _half,
+        _pipe,
+        _sql("UPDATE study_user_attributes SET value_json = '5'"),
+        _sql("UPDATE study_user_attributes SET value_json = '\"[1]\"'"),
+        _sql("UPDATE study_user_attributes SET value_json = '{'"),
+        _sql("UPDATE study_directions SET direction = 'SIDEWAYS'"),
+        _sql("UPDATE trial_user_attributes SET value_json = '\"x\"' WHERE key = 'point'"),
+        _sql("UPDATE trial_user_attributes SET value_json = '[[]]' WHERE key = 'point'"),
+        _sql("UPDATE trials SET state = 'LOST'"),
+    ],
+)
+def test_a_damaged_store_is_named(tmp_path, damage):
+    study = Study(plan_of(space_in(tmp_path), sampler="grid"), store_in(tmp_path), "study")
+    study.fill()
+    damage(tmp_path / "study.db")
+    with pytest.raises(SqueezekitError, match=r"study\.db: .*choose another --out, or delete it") as error:
+        Study(study.plan, study.storage, study.name).rows()
+    assert "\n" not in str(error.value)
+
+
+def test_a_store_on_a_full_disk_is_a_failure_of_the_work(tmp_path):
+    with pytest.raises(NotWritten, match=r"study\.db: cannot be written \(database or disk is full\)") as error:  # noqa: SIM117
+        with module._explained(store_in(tmp_path)):
+            raise optuna.exceptions.StorageInternalError("database or disk is full")
+    assert error.value.exit_code == 1
 
 
 @pytest.mark.slow

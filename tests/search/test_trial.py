@@ -2,8 +2,13 @@
 
 import pytest
 
+from squeezekit.search import trial as module
 from squeezekit.search.plan import SizeLimits, sizes_of
-from tests.fixtures.studies import SPACE, plan_of, space_in, worked
+from squeezekit.search.study import Study
+from squeezekit.search.trial import trained_here
+from squeezekit.system.atomic_io import NotWritten
+from squeezekit.system.folder_claim import InUse
+from tests.fixtures.studies import SPACE, TRIAL, plan_of, space_in, store_in, worked
 
 
 @pytest.mark.slow
@@ -31,3 +36,36 @@ def test_halving_stops_hopeless_trials(tmp_path):
     rows = worked(tmp_path, "[recipe]\nlearning_rate = [0.1, 1e-7, 1e-8]\n", sampler="grid", fields={"epochs": 6})
     assert [row.state for row in rows] == ["done", "stopped early", "stopped early"]
     assert "others were better after epoch" in rows[1].reason and len(rows[1].curve) < 6
+
+
+def study_of_one_point(tmp_path):
+    plan = plan_of(space_in(tmp_path, "[recipe]\nlearning_rate = [0.01]\n"), fields={**TRIAL, "epochs": 1}, sampler="grid")
+    return Study(plan, store_in(tmp_path), "study")
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_not_the_fault_of_a_point(tmp_path):
+    study = study_of_one_point(tmp_path)
+
+    def full(*_arguments):
+        raise NotWritten("cannot be written")
+
+    with pytest.raises(NotWritten):
+        study.work(tmp_path, trains=full)
+    study.work(tmp_path)
+    assert [row.state for row in study.rows()] == ["done"]
+
+
+@pytest.mark.slow
+def test_a_run_that_another_worker_has_still_is_tried_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "LOOK_AGAIN_SECONDS", 0.0)
+    study, tries = study_of_one_point(tmp_path), []
+
+    def twice(*arguments):
+        tries.append(1)
+        if len(tries) < 3:
+            raise InUse("in use")
+        return trained_here(*arguments)
+
+    study.work(tmp_path, trains=twice)
+    assert [row.state for row in study.rows()] == ["done"] and len(tries) == 3

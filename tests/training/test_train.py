@@ -1,8 +1,13 @@
 """Training from images to a run folder, on the digits."""
 
 import csv
+import errno
 import json
 import math
+import os
+import socket
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,11 +21,14 @@ from squeezekit.data.digits import load_digits
 from squeezekit.data.sources import load_images
 from squeezekit.data.splits import split_images
 from squeezekit.networks import network_config
+from squeezekit.system.atomic_io import NotWritten
+from squeezekit.system.folder_claim import InUse
 from squeezekit.training.callbacks import Callback
 from squeezekit.training.loop import Trainer
 from squeezekit.training.recipe import RECIPES
 from squeezekit.training.run_folder import METRICS, Run
-from tests.fixtures.tiny import SMALL, TINY
+from tests.fixtures.forked import Forked, command
+from tests.fixtures.tiny import SMALL, TINY, flags
 
 # More modules than the network for CIFAR-10 has, of few filters.
 DEEP = {"image_size": 16, "channels": 1, "base_e": 32, "incr_e": 8, "stem_width": 16, "depth": 10, "pool_before": (1, 2, 4)}
@@ -117,6 +125,13 @@ def test_one_hot_targets_give_the_same_loss():
         ({"network": "vgg"}, "choose one of squeezenet-cifar"),
         ({"classes": 7}, "10 classes, not 7"),
         ({"learning_rate": -1}, "learning_rate"),
+        ({"learning_rate": math.nan}, "learning_rate: must be a number"),
+        ({"mean": [math.nan], "std": [1]}, "mean: must be a number"),
+        ({"std": [math.inf]}, "std: must be a number"),
+        ({"weight_decay": math.inf}, "weight_decay: must be a number"),
+        ({"validation_share": math.nan}, "validation_share: must be a number"),
+        ({"cutout": 0.5, "augmentation": "none"}, "^cutout needs an augmentation"),
+        ({"teacher": os.fsdecode(b"caf\xe9")}, "teacher: the name is not UTF-8"),
         ({"device": "abacus"}, "choose cpu, cuda or auto"),
         ({"device": "cuda:99"}, "--device cpu"),
     ],
@@ -322,3 +337,106 @@ def test_the_baselines_train(network, fields, tmp_path):
     run = train("digits", out=tmp_path / "run", network=network, recipe="classic", precision="fp32", test=False, **fields)
     rows = list(csv.DictReader((run.folder / "metrics.csv").open()))
     assert float(rows[-1]["training_loss"]) < 1.8
+
+
+def test_an_empty_folder_is_taken_and_one_in_use_is_refused(tmp_path):
+    (tmp_path / "run").mkdir()
+
+    def second(_row):
+        for given in ({"data": "digits"}, {"resume": True}):
+            with pytest.raises(SqueezekitError) as error:
+                train(out=tmp_path / "run", **given)
+            said.append(str(error.value).partition(";")[0])
+
+    said = []
+    train("digits", out=tmp_path / "run", epochs=1, on_epoch=second, **TINY)
+    here = f"process {os.getpid()} on {socket.gethostname()}"
+    assert said == [f"{tmp_path / 'run'}: exists already", f"{tmp_path / 'run'}: is in use by {here}"]
+    assert not list((tmp_path / "run").glob(".*"))
+
+
+def test_the_folder_is_claimed_before_any_image_is_read(tmp_path, monkeypatch):
+    def second(*_, **__):
+        with pytest.raises(InUse):
+            train("digits", out=tmp_path / "run")
+        raise SqueezekitError("no images")
+
+    monkeypatch.setattr("squeezekit.training.train.load_images", second)
+    with pytest.raises(SqueezekitError, match="no images"):
+        train("digits", out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_runs_without_a_name_in_the_same_second(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(time, "strftime", lambda _form: "now")
+    inner = []
+    run = train(
+        "digits", epochs=1, on_epoch=lambda _row: inner.append(train("digits", epochs=1, test=False, **TINY)), test=False, **TINY
+    )
+    assert [str(one.folder) for one in (run, *inner)] == ["runs/now", "runs/now-2"]
+
+
+def test_a_run_folder_among_the_pictures_is_refused(tmp_path, monkeypatch):
+    write_classes(tmp_path / "photos", count=2)
+    monkeypatch.chdir(tmp_path / "photos")
+    (tmp_path / "link").symlink_to(tmp_path / "photos")
+    (tmp_path / "settings.toml").write_text(f'[run]\ndata = "{tmp_path / "photos"}"\n')
+    for given in ({"data": "."}, {"data": "../photos", "out": "new/run"}, {"config": "../settings.toml"}, {"data": "../link"}):
+        with pytest.raises(SqueezekitError, match="would lie among the pictures of --data .*; name an --out outside"):
+            train(**given)
+    assert sorted(path.name for path in Path().iterdir()) == ["cats", "dogs"]
+
+
+def limited(largest, out, *arguments):
+    """The command `train`, which may write no file larger than that."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+    return command("train", "--data=digits", f"--out={out}", *arguments)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="no such limits")
+def test_a_full_disk_ends_in_one_sentence_and_the_last_whole_checkpoint_stands(tmp_path):
+    out, settings = tmp_path / "run", [*flags({**TINY, "epochs": 2}), "--deterministic"]
+    with Forked(tmp_path / "a", limited, 300, str(out), *settings) as process:
+        assert process.wait() == 1
+    last = process.said().splitlines()[-1]
+    assert last == f"squeezekit: {out}: cannot be written (File too large); put that right, then give the same command again"
+    assert not out.exists()
+    with Forked(tmp_path / "b", limited, 30_000, str(out), *settings) as process:
+        assert process.wait() == 1
+    said = process.said()
+    assert "Traceback" not in said and said.splitlines()[-1].endswith(f"then go on with: squeezekit train --resume --out {out}")
+    assert not list(out.glob(".*")) and not (out / "last.pt").exists()
+    unbroken = train("digits", out=tmp_path / "unbroken", epochs=2, deterministic=True, **TINY)
+    again = train(out=out, resume=True)
+    assert (again.folder / "best.safetensors").read_bytes() == (unbroken.folder / "best.safetensors").read_bytes()
+
+
+def test_a_disk_that_fills_up_later_leaves_the_checkpoint_before(tmp_path, monkeypatch):
+    def full(_state, file):
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def fills(row):
+        monkeypatch.setattr(torch, "save", full)
+
+    with pytest.raises(NotWritten, match=f"{tmp_path / 'run'}: cannot be written .*--resume --out {tmp_path / 'run'}$"):
+        train("digits", out=tmp_path / "run", epochs=3, on_epoch=fills, **TINY)
+    monkeypatch.undo()
+    assert not list((tmp_path / "run").glob(".*"))
+    assert len(Run(tmp_path / "run").checkpoint()["progress"]["history"]) == 1
+    assert train(out=tmp_path / "run", resume=True).summary["epochs"] == 3
+
+
+def test_a_file_of_settings_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "settings.toml").write_bytes(b"\xef\xbb\xbf[network]\nclasses = 7\n")
+    with pytest.raises(SqueezekitError, match="10 classes, not 7"):
+        train("digits", config=tmp_path / "settings.toml", out=tmp_path / "run")
+
+
+def test_the_summary_counts_the_images_of_each_class(tiny_run):
+    counts = tiny_run.summary["class_images"]
+    assert len(counts) == 10 and sum(counts) == len(tiny_run.split.training)

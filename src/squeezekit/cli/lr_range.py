@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from squeezekit.cli.parser import Parser
 from squeezekit.cli.settings_flags import add_settings
 from squeezekit.system.console import say
 from squeezekit.system.paths import expanded
 from squeezekit.system.standard_output import show, show_json
+
+if TYPE_CHECKING:
+    from squeezekit.search.lr_range import LrRange
 
 
 def add_arguments(parser: Parser) -> None:
@@ -32,13 +35,17 @@ def run(*, json: bool = False, out: str | None = None, **options: Any) -> int:
     from squeezekit.search.lr_range import lr_range
 
     found = lr_range(options.pop("data", None), **options)
+    if json:
+        show_json(found.as_json())
+    else:
+        _show(found)
     if out:
         plot = draw_rates(found.rates, found.losses, found.suggested, expanded(out))
         say(f"loss against learning rate in {plot}")
-    if json:
-        show_json(found.as_json())
-        return 0
+    return 0
+
+
+def _show(found: LrRange) -> None:
     show(f"lowest smoothed loss {min(found.losses):.4f} at rate {found.lowest:.2g}")
     muon = f" --muon-rate {found.muon_rate:g}" if found.muon_rate else ""
     show(f"suggested  --learning-rate {found.suggested:g}{muon}")
-    return 0

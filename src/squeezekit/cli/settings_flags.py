@@ -102,5 +102,8 @@ def _text(value: Any) -> str:
 
 
 def _number(text: str) -> float | int:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number") from None
     return int(value) if value.is_integer() else value

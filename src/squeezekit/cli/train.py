@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import Any
 
 from squeezekit.cli.parser import Parser
 from squeezekit.cli.settings_flags import add_settings
 from squeezekit.system.console import say
 from squeezekit.system.standard_output import show, show_json
+
+UNEVEN = 1.5
 
 
 def add_arguments(parser: Parser) -> None:
@@ -31,24 +35,42 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(*, json: bool = False, **settings: Any) -> int:
-    """Train, draw the curves, print the result."""
+    """Train, print the result, draw the curves."""
     import squeezekit as sk
-    from squeezekit.reporting.figures import draw_curves
     from squeezekit.training.distributed import rank
 
     finished = sk.train(settings.pop("data", None), **settings)
     if rank() > 0:
         return 0
-    curves = draw_curves(finished.folder)
     summary = finished.summary or {}
     if json:
         show_json(summary)
-        return 0
+    else:
+        _show(summary, finished.folder)
+    _draw(finished.folder)
+    return 0
+
+
+def _show(summary: dict[str, Any], folder: Path) -> None:
+    # Where a class has half as many images again as another one, accuracy says little about the small ones.
+    counts = summary.get("class_images") or [1]
+    uneven = max(counts) > UNEVEN * min(counts)
     for part in ("validation", "test"):
-        if part in summary:
-            show(f"{part:<10}  accuracy {summary[part]['accuracy']:.2%}  loss {summary[part]['loss']:.4f}")
+        if found := summary.get(part):
+            balanced = f"  balanced accuracy {found['balanced_accuracy']:.2%}" if uneven else ""
+            show(f"{part:<10}  accuracy {found['accuracy']:.2%}{balanced}  loss {found['loss']:.4f}")
     show(f"{'parameters':<10}  {summary['parameters']:,}")
     show(f"{'epochs':<10}  {summary['epochs']} in {summary['seconds']:.0f} s, {summary['images_per_s']:.0f} images/s")
-    show(f"{'run':<10}  {finished.folder}")
-    say(f"curves in {curves}; next: squeezekit evaluate {finished.folder}")
-    return 0
+    show(f"{'run':<10}  {folder}")
+
+
+def _draw(folder: Path) -> None:
+    """The curves, which are no reason to call a training failed."""
+    from squeezekit.reporting.figures import draw_curves
+    from squeezekit.training.run_folder import as_argument
+
+    following = f"next: {shlex.join(['squeezekit', 'evaluate', as_argument(folder)])}"
+    try:
+        say(f"curves in {draw_curves(folder)}; {following}")
+    except Exception as error:
+        say(f"no curves ({error}); {following}")

@@ -10,7 +10,7 @@ from squeezekit.compression.candidate import Candidate, TrainingRound
 from squeezekit.compression.context import CompressionContext
 from squeezekit.compression.deep_compression import DeepCompression
 from squeezekit.compression.delta_aware import DeltaAwareMethod
-from squeezekit.compression.job_state import JobState
+from squeezekit.compression.job_state import JobState, held_output, kept
 from squeezekit.compression.method import Method
 from squeezekit.compression.options import CompressOptions
 from squeezekit.compression.rate_distortion_method import RateDistortionMethod
@@ -82,10 +82,11 @@ def compress(
     reference = model_path(delta_from).read_bytes() if delta_from is not None else None
     chosen = _method(options, context, target, epochs, reference)
     settings = {"run": trained.weights_digest(), **options.settings(reference), "epochs": epochs}
-    job = JobState.open(out, settings, resume=resume)
-    keep_freed_memory()
-    run_method(chosen, target, job, minutes)
-    return _write_best(context, target, job, out)
+    with held_output(out):
+        job = JobState.open(out, settings, resume=resume)
+        keep_freed_memory()
+        run_method(chosen, target, job, minutes)
+        return _write_best(context, target, job, out)
 
 
 def _method(
@@ -119,7 +120,7 @@ def _trained(following: TrainingRound, job: JobState) -> Candidate:
     """The candidate of a round, trained from its beginning or from where it was stopped."""
     trainer, name = following.trainer, following.name
     if (state := job.checkpoint(name)) is not None:
-        trainer.restore(state)
+        trainer.restore(state, job.checkpoint_file)
     number = len(job.rounds.candidates) + 1
 
     def report(row: dict[str, float]) -> None:
@@ -145,7 +146,8 @@ def _write_best(context: CompressionContext, target: Target, job: JobState, out:
     best = candidates[target.best([each.stage for each in candidates], [each.cost for each in candidates])]
     test = context.test_accuracies(best.file)
     file = best.file.with_accuracy("test", round(test[1], 4)) if test else best.file
-    size = file.write(out)
+    with kept(out):
+        size = file.write(out)
     job.clear()
     return Compressed(
         file=str(out),

@@ -48,7 +48,8 @@ class CompressionContext:
         self.source = self._images(data)
         weights = self.network().state_dict().values()
         self.float_bytes = 4 * sum(tensor.numel() for tensor in weights if tensor.is_floating_point())
-        self.validation = self._batches(self.source.training, run.split.validation, device=self.device)
+        self.split = run.split_of(len(self.source.training))
+        self.validation = self._batches(self.source.training, self.split.validation, device=self.device)
         self.accuracy_before = round(self._accuracy(self.network(), self.validation), 6)
         self.trained = Stage(name="trained", bytes=self.float_bytes, density=1.0, bits=32.0, accuracy=self.accuracy_before)
 
@@ -60,7 +61,7 @@ class CompressionContext:
     def calibration(self) -> list[Batch]:
         """Some training images of all classes, not augmented, in batches of about the same size."""
         count = min(CALIBRATION_IMAGES, max(CALIBRATION_PIXELS // self.run.config.network.image_size**2, 2))
-        indices = np.random.default_rng(0).permutation(self.run.split.training)[:count]
+        indices = np.random.default_rng(0).permutation(self.split.training)[:count]
         parts = np.array_split(indices, max(len(indices) // BATCH_SIZE, 1))
         return [next(self._batches(self.source.training, part, batch_size=len(part)).in_order()) for part in parts]
 
@@ -87,13 +88,13 @@ class CompressionContext:
 
     def epochs_per_round(self) -> int:
         """How many epochs a round of training needs."""
-        images = len(self.run.split.training)
+        images = len(self.split.training)
         steps = -(-images // fitting_batch_size(BATCH_SIZE, images))
         return max(MIN_EPOCHS, -(-MIN_STEPS // steps))
 
     def trainer(self, network: nn.Module, optimizer: StepsWeights, recipe: Recipe, *, distilled: bool = False) -> Trainer:
         """Trains `network` on the run's training images; with `distilled` on the teacher's answers instead of the labels."""
-        images, indices = self.source.training, self.run.split.training
+        images, indices = self.source.training, self.split.training
         size = fitting_batch_size(BATCH_SIZE, len(indices))
         options: dict[str, Any] = {"batch_size": size, "device": self.device}
         options |= {"augmentation": recipe.augmentation, "shift": recipe.shift, "cutout": recipe.cutout}

@@ -5,17 +5,68 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from squeezekit.compression.candidate import Candidate
 from squeezekit.modelfile.sqz import read_sqz
+from squeezekit.networks.registry import first_problem
 from squeezekit.networks.weights import read_saved
 from squeezekit.system import atomic_io
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.folder_claim import held
+from squeezekit.system.outside_files import read_outside_json
+
+
+class _SavedCandidate(BaseModel):
+    """A candidate's `.pt` file."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    name: str
+    rate_weight: float
+    state: dict[str, Any]
+    delta_bytes: int | None
+    seconds: float
+
+
+class _SavedRound(BaseModel):
+    """The content of `last.pt`."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    name: str
+    state: dict[str, Any]
+    seconds: float
+
+
+def _read(path: Path, model: type[BaseModel]) -> dict[str, Any]:
+    """What a file of tensors and plain data holds, of the shape that `model` says; raises SqueezekitError."""
+    try:
+        return dict(model.model_validate(read_saved(path)))
+    except ValueError as error:
+        problem = first_problem(error) if isinstance(error, ValidationError) else str(error)
+        raise SqueezekitError(f"{path}: damaged ({problem}); delete {path.parent} to start anew") from None
+
+
+@contextmanager
+def held_output(out: Path) -> Iterator[None]:
+    """Hold the file `out` and its job inside the block; raises SqueezekitError where another process does."""
+    if not out.parent.is_dir():
+        raise SqueezekitError(f"{out}: cannot be written, since {out.parent} is not a folder; choose another --out")
+    with held(out.with_name(f".{out.name}.in-use"), out):
+        yield
+
+
+def kept(place: Path) -> AbstractContextManager[None]:
+    """Raises NotWritten, which names `place`, where a file of a job cannot be written inside."""
+    return atomic_io.kept(place, "go on with the same command and --resume")
 
 
 @dataclass
@@ -35,9 +86,13 @@ class CandidateStore:
         """The store with what is in the folder."""
         store = cls(folder, name, [])
         while (path := store.path(len(store.candidates))).exists():
-            saved = read_saved(path)
+            saved, file = _read(path, _SavedCandidate), read_sqz(path.with_suffix(".sqz"))
+            if not file.stages:
+                raise SqueezekitError(
+                    f"{path.with_suffix('.sqz')}: does not say how accurate it is; delete {folder} to start anew"
+                )
             store.seconds = saved.pop("seconds")
-            store.candidates.append(Candidate(file=read_sqz(path.with_suffix(".sqz")), **saved))
+            store.candidates.append(Candidate(file=file, **saved))
         return store
 
     def path(self, number: int) -> Path:
@@ -47,10 +102,11 @@ class CandidateStore:
     def add(self, candidate: Candidate, seconds: float) -> None:
         """Save a finished candidate; `seconds` is how long the compression has taken."""
         path = self.path(len(self.candidates))
-        candidate.file.write(path.with_suffix(".sqz"))
         saved = {name: value for name, value in vars(candidate).items() if name != "file"}
-        with atomic_io.replacing(path) as file:
-            torch.save({**saved, "seconds": seconds}, file)
+        with kept(self.folder):
+            candidate.file.write(path.with_suffix(".sqz"))
+            with atomic_io.replacing(path) as file:
+                torch.save({**saved, "seconds": seconds}, file)
         self.candidates.append(candidate)
 
 
@@ -62,8 +118,8 @@ class JobState:
         self.ptq = CandidateStore.load(folder, "ptq")
         self.rounds = CandidateStore.load(folder, "round")
         seconds = max(self.ptq.seconds, self.rounds.seconds)
-        if self._checkpoint.exists():
-            seconds = max(seconds, read_saved(self._checkpoint)["seconds"])
+        if self.checkpoint_file.exists():
+            seconds = max(seconds, _read(self.checkpoint_file, _SavedRound)["seconds"])
         self._begin = time.monotonic() - seconds
 
     @classmethod
@@ -75,18 +131,18 @@ class JobState:
             raise SqueezekitError(f"{there}: exists already; choose another --out, or go on with --resume")
         if resume and out.exists() and not folder.exists():
             raise SqueezekitError(f"{out}: is finished; choose another --out to compress once more")
-        if not out.parent.is_dir():
-            raise SqueezekitError(f"{out}: cannot be written, since {out.parent} is not a folder; choose another --out")
         path = folder / "settings.json"
         if not path.exists():
-            folder.mkdir(exist_ok=True)
-            atomic_io.write_text(path, json.dumps(settings))
-        elif json.loads(path.read_text(encoding="utf-8")) != settings:
+            with kept(folder):
+                folder.mkdir(exist_ok=True)
+                atomic_io.write_text(path, json.dumps(settings))
+        elif read_outside_json(path) != settings:
             raise SqueezekitError(f"{folder}: was started with other settings; delete it to start anew")
         return cls(folder)
 
     @property
-    def _checkpoint(self) -> Path:
+    def checkpoint_file(self) -> Path:
+        """What `save_checkpoint` writes; a training names it where it cannot go on from it."""
         return self.folder / "last.pt"
 
     @property
@@ -98,7 +154,7 @@ class JobState:
     def round_started(self) -> bool:
         """Whether a round has been started and not finished."""
         done = [candidate.name for candidate in self.rounds.candidates]
-        return self._checkpoint.exists() and read_saved(self._checkpoint)["name"] not in done
+        return self.checkpoint_file.exists() and _read(self.checkpoint_file, _SavedRound)["name"] not in done
 
     def elapsed(self) -> float:
         """Seconds of compression, those before it was stopped included."""
@@ -106,14 +162,14 @@ class JobState:
 
     def save_checkpoint(self, name: str, state: dict[str, Any]) -> None:
         """Save the trainer's state of the present round."""
-        with atomic_io.replacing(self._checkpoint) as file:
+        with kept(self.folder), atomic_io.replacing(self.checkpoint_file) as file:
             torch.save({"name": name, "state": state, "seconds": self.elapsed()}, file)
 
     def checkpoint(self, name: str) -> dict[str, Any] | None:
         """The trainer's state of the round of that name, if it has been saved."""
-        if not self._checkpoint.exists():
+        if not self.checkpoint_file.exists():
             return None
-        saved = read_saved(self._checkpoint)
+        saved = _read(self.checkpoint_file, _SavedRound)
         state: dict[str, Any] = saved["state"]
         return state if saved["name"] == name else None
 

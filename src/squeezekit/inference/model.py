@@ -78,7 +78,7 @@ def _of_run(run: Run) -> Model:
         tuple(classes),
         run.config.run.data,
         run.fingerprints,
-        lambda images: run.split.validation,
+        lambda images: run.split_of(len(images)).validation,
         origin=origin,
         max_pixels=run.config.run.max_pixels,
     )

@@ -108,10 +108,15 @@ def network_config(name: str, **fields: Any) -> NetworkConfig:
 def first_problem(error: ValidationError) -> str:
     """The first thing that pydantic found wrong, as half a sentence."""
     problem = error.errors()[0]
-    # A file may name its fields as it likes.
-    place = shortened(".".join(str(part) for part in problem["loc"]))
-    message = shortened(problem["msg"].removeprefix("Value error, "), 300)
+    where = problem["loc"]
+    # Of a list of numbers, the list; a file may name its fields as it likes.
+    place = shortened(".".join(str(part) for part in (where[:-1] if where and isinstance(where[-1], int) else where)))
+    message = _IN_OUR_WORDS.get(problem["type"]) or shortened(problem["msg"].removeprefix("Value error, "), 300)
     return f"{place}: {message}" if place else message
+
+
+# Of pydantic's problems, by their types.
+_IN_OUR_WORDS = {"finite_number": "must be a number"}
 
 
 def shortened(text: object, most: int = 60) -> str:

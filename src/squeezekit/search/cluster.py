@@ -27,6 +27,7 @@ from squeezekit.search.trial import OnEpoch, trained_here
 from squeezekit.search.workers import watched
 from squeezekit.system import atomic_io
 from squeezekit.system.errors import RunFailed, SqueezekitError
+from squeezekit.system.folder_claim import LOCK
 from squeezekit.training.interruption import Interrupted
 from squeezekit.training.run_folder import Run
 
@@ -79,7 +80,8 @@ class _Thread:
     """Waits for one task of the cluster after another."""
 
     def __init__(self, study: Study, folder: Path, number: int, place: dict[str, Any]) -> None:
-        self._stop, self._problem = Event(), ""
+        self._stop = Event()
+        self._problem: SqueezekitError | None = None
         self._study, self._folder, self._number, self._place = study, folder, number, place
         self._thread = Thread(target=self._work, daemon=True)
         self._thread.start()
@@ -90,7 +92,7 @@ class _Thread:
     def end(self) -> None:
         self._stop.set()
 
-    def problem(self) -> str:
+    def problem(self) -> SqueezekitError | None:
         return self._problem
 
     def _work(self) -> None:
@@ -101,7 +103,7 @@ class _Thread:
         except Interrupted:
             pass
         except Exception as error:
-            self._problem = str(error) or type(error).__name__
+            self._problem = error if isinstance(error, SqueezekitError) else SqueezekitError(str(error) or type(error).__name__)
 
 
 class _Task:
@@ -169,7 +171,9 @@ def _trained_there(
 
 def files_of(folder: Path) -> dict[str, bytes]:
     """A folder's files by their relative paths; none where there is no folder."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    # Who works there is not for others.
+    paths = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != LOCK)
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
 def write_files(folder: Path, files: Files) -> None:

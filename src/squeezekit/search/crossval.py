@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Sequence
@@ -11,16 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from squeezekit.networks.registry import first_problem
 from squeezekit.search.curves import curve_names
 from squeezekit.search.plan import StudyPlan, planned
 from squeezekit.search.results import Row, as_record
-from squeezekit.search.search import carry_out, csv_of
+from squeezekit.search.search import carry_out, csv_of, study_folder, write_result
 from squeezekit.search.space import Space
 from squeezekit.search.study import GRACE_SECONDS, Study
-from squeezekit.system import atomic_io, presentation
+from squeezekit.system import presentation
 from squeezekit.system.errors import RunFailed, SqueezekitError
+from squeezekit.system.outside_files import read_outside_json
 from squeezekit.system.paths import expanded
+from squeezekit.system.valid_json import as_json
 
 CONFIDENCE = 0.95
 
@@ -121,26 +124,26 @@ def cross_validate(
     points = Space(points=tuple({"seed": first + i // folds, "fold": i % folds} for i in range(folds * repeats)))
     fields = {**fields, "folds": folds}
     options = {"sampler": "grid", "pruner": "none", "seed": first}
-    plan = planned(points, data=data, network=network, recipe=recipe, config=config, fields=fields, **options)
-    other = _read(expanded(against), plan) if against else None
-    study = Study.in_folder(folder, plan, storage, grace)
-    carry_out(study, folder, jobs, cluster)
-    found = _result(study, folder, folds, repeats, other, time.monotonic() - begin)
-    atomic_io.write_text(folder / "trials.csv", csv_of(found.rows, curve_names(found.rows, plan.fields["classes"])))
-    atomic_io.write_text(folder / "crossval.json", json.dumps({"plan": plan.model_dump(), **found.as_json()}, indent=2) + "\n")
-    return found
+    with study_folder(folder, data, config, storage):
+        plan = planned(points, data=data, network=network, recipe=recipe, config=config, fields=fields, **options)
+        other = _read(expanded(against), plan) if against else None
+        study = Study.in_folder(folder, plan, storage, grace)
+        carry_out(study, folder, jobs, cluster)
+        found = _result(study, folder, folds, repeats, other, time.monotonic() - begin)
+        write_result(folder / "trials.csv", csv_of(found.rows, curve_names(found.rows, plan.fields["classes"])))
+        write_result(folder / "crossval.json", as_json({"plan": plan.model_dump(), **found.as_json()}, indent=2) + "\n")
+        return found
 
 
-def _result(
-    study: Study, folder: Path, folds: int, repeats: int, other: dict[str, Any] | None, seconds: float
-) -> CrossValidation:
+def _result(study: Study, folder: Path, folds: int, repeats: int, other: _Finished | None, seconds: float) -> CrossValidation:
     rows = study.rows()
     if wrong := next((row for row in rows if row.state != "done"), None):
         raise RunFailed(f"fold {wrong.fields.get('fold')} of seed {wrong.fields.get('seed')} {wrong.state}: {wrong.reason}")
     values = {name: [getattr(row, name) for row in rows] for name in ("accuracy", "loss")}
     against = {}
     if other:
-        against = {name: compared(values[name], [row[name] for row in other["rows"]], folds, other["study"]) for name in values}
+        theirs = {name: [math.nan if (value := getattr(row, name)) is None else value for row in other.rows] for name in values}
+        against = {name: compared(values[name], theirs[name], folds, other.study) for name in values}
     spreads = {name: spread(values[name], folds) for name in values}
     return CrossValidation(str(folder), folds, repeats, rows, against=against, seconds=round(seconds, 1), **spreads)
 
@@ -169,15 +172,39 @@ def _shrinkage(count: int, folds: int) -> float:
     return math.sqrt(1 / count + 1 / (folds - 1))
 
 
-def _read(folder: Path, plan: StudyPlan) -> dict[str, Any]:
+class _Fold(BaseModel):
+    accuracy: float
+    loss: float | None
+
+
+class _Plan(BaseModel):
+    images: str
+    space: dict[str, Any]
+    fields: dict[str, Any]
+
+
+class _Finished(BaseModel):
+    """What is needed of a `crossval.json`."""
+
+    model_config = ConfigDict(strict=True)
+
+    study: str
+    plan: _Plan
+    rows: list[_Fold]
+
+
+def _read(folder: Path, plan: StudyPlan) -> _Finished:
+    path = folder / "crossval.json"
+    if not path.exists():
+        raise SqueezekitError(f"--against {folder}: not a finished cross-validation; give the --out of one")
     try:
-        other: dict[str, Any] = json.loads((folder / "crossval.json").read_text())
-    except (OSError, ValueError):
-        raise SqueezekitError(f"--against {folder}: not a finished cross-validation; give the --out of one") from None
-    theirs, ours = other["plan"], plan.model_dump()
-    same = theirs["images"] == ours["images"] and theirs["space"] == ours["space"]
+        other = _Finished.model_validate(read_outside_json(path))
+    except ValidationError as error:
+        raise SqueezekitError(f"{path}: damaged ({first_problem(error)}); give the --out of another cross-validation") from None
+    theirs, ours = other.plan, plan
+    same = theirs.images == ours.images and theirs.space == ours.space and len(other.rows) == plan.trials
     # Not said is 0.
-    if not same or any((theirs["fields"].get(name) or 0) != (ours["fields"].get(name) or 0) for name in ("limit", "folds")):
+    if not same or any((theirs.fields.get(name) or 0) != (ours.fields.get(name) or 0) for name in ("limit", "folds")):
         raise SqueezekitError(
             f"--against {folder}: has other folds; give the same --data, --folds, --repeats, --seed and --limit"
         )

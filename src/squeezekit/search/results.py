@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
+from pydantic import TypeAdapter
 
+# What a trial says of its network.
+SIZES = {"parameters", "macs", "bytes", "ram"}
 POINT, REASON, FIELDS, SURPLUS = "point", "reason", "fields", "surplus"
 
 
@@ -67,19 +70,16 @@ def died(trial: FrozenTrial) -> bool:
 
 
 def _row(trial: FrozenTrial) -> Row:
-    known = trial.user_attrs
-    return Row(
-        point=known[POINT],
-        state=_state(trial),
-        fields=known.get(FIELDS, {}),
-        loss=known.get("loss"),
-        loss_error=known.get("loss_error"),
-        accuracy=known.get("accuracy"),
-        sizes=known.get("sizes", {}),
-        seconds=known.get("seconds"),
-        reason=known.get(REASON, ""),
-        curve=tuple(known.get("curve", ())),
-    )
+    """Raises ValueError for what no trial has reported."""
+    names = ("loss", "loss_error", "accuracy", "sizes", "seconds", "curve", FIELDS, REASON, POINT)
+    known = {name: trial.user_attrs[name] for name in names if name in trial.user_attrs}
+    row = _ROW.validate_python({**known, "state": _state(trial)})
+    if row.state == "done" and (None in (row.loss, row.loss_error, row.accuracy, row.seconds) or set(row.sizes) != SIZES):
+        raise ValueError(f"point {row.point} is done and has no result")
+    return row
+
+
+_ROW = TypeAdapter(Row)
 
 
 def _state(trial: FrozenTrial) -> str:

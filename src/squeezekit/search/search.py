@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +19,14 @@ from squeezekit.search.study import GRACE_SECONDS, Study
 from squeezekit.search.workers import work
 from squeezekit.system import atomic_io, presentation
 from squeezekit.system.errors import RunFailed, SqueezekitError
+from squeezekit.system.folder_claim import claimed
+from squeezekit.system.outside_files import read_outside_json
 from squeezekit.system.paths import expanded
 from squeezekit.system.spreadsheet import csv_text
+from squeezekit.system.valid_json import as_json
 from squeezekit.training.measurement import images_at_once, measure
-from squeezekit.training.run_folder import Run
+from squeezekit.training.run_folder import Run, check_can_be_made
+from squeezekit.training.settings import data_of
 from squeezekit.training.train import images_of
 
 if TYPE_CHECKING:
@@ -108,10 +112,23 @@ def search(
     begin, folder = time.monotonic(), expanded(out)
     options = {"sampler": sampler, "trials": trials, "pruner": pruner, "size": size, "limits": limits or {}}
     seed = int(fields.get("seed", 0))
-    plan = planned(space, data=data, network=network, recipe=recipe, config=config, fields=fields, seed=seed, **options)
-    study = Study.in_folder(folder, plan, storage, grace)
-    carry_out(study, folder, jobs, cluster)
-    return _found(study, folder, test, time.monotonic() - begin)
+    with study_folder(folder, data, config, storage):
+        plan = planned(space, data=data, network=network, recipe=recipe, config=config, fields=fields, seed=seed, **options)
+        study = Study.in_folder(folder, plan, storage, grace)
+        carry_out(study, folder, jobs, cluster)
+        return _found(study, folder, test, time.monotonic() - begin)
+
+
+@contextmanager
+def study_folder(folder: Path, data: Any, config: str | Path | None, storage: str | None) -> Iterator[None]:
+    """Hold the folder of a study, which several machines may share that share a `storage`; raises SqueezekitError."""
+    if (folder / "config.toml").exists():
+        raise SqueezekitError(f"{folder}: is a run; choose another --out")
+    named = {"data": str(data)} if isinstance(data, str | Path) else {}
+    check_can_be_made(folder, data_of(named, expanded(config) if config else None))
+    with nullcontext() if storage else claimed(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
 
 
 def carry_out(study: Study, folder: Path, jobs: int | None, cluster: str | None) -> None:
@@ -126,7 +143,7 @@ def _found(study: Study, folder: Path, test: bool, seconds: float) -> Found:
     rows, size = study.rows(), study.plan.size
     best = recommended(rows, size)
     curves = curve_names(rows, study.plan.fields["classes"])
-    atomic_io.write_text(folder / "trials.csv", csv_of(rows, curves))
+    write_result(folder / "trials.csv", csv_of(rows, curves))
     if best is None:
         reasons = [row.reason for row in rows if row.reason]
         raise RunFailed(f"no trial succeeded; the first one: {reasons[0] if reasons else 'no reason known'}")
@@ -142,19 +159,25 @@ def _found(study: Study, folder: Path, test: bool, seconds: float) -> Found:
         test=_test(folder, run) if test and here else {},
         seconds=round(seconds, 1),
     )
-    atomic_io.write_text(
-        folder / "summary.json", json.dumps({"plan": study.plan.model_dump(), **found.as_json()}, indent=2) + "\n"
-    )
+    write_result(folder / "summary.json", as_json({"plan": study.plan.model_dump(), **found.as_json()}, indent=2) + "\n")
     return found
+
+
+def write_result(path: Path, content: str) -> None:
+    """A file of a study that is done; raises NotWritten, which names the folder."""
+    with atomic_io.kept(path.parent, "give the same command again"):
+        atomic_io.write_text(path, content)
 
 
 def _test(folder: Path, run: Path) -> dict[str, float]:
     """The recommended network's test images, measured once: a study that has been finished keeps its answer."""
     summary = folder / "summary.json"
     if summary.exists():
-        before = json.loads(summary.read_text())
-        if before["run"] == str(run) and before["test"]:
-            return dict(before["test"])
+        before = read_outside_json(summary)
+        if not isinstance(before, dict) or not isinstance(measured := before.get("test"), dict):
+            raise SqueezekitError(f"{summary}: damaged; delete it to have the test images measured again")
+        if before.get("run") == str(run) and set(measured) == {"accuracy", "loss"}:
+            return measured
     trained = Run(run)
     images, network = images_of(trained.config).test, trained.config.network
     if not len(images):

@@ -16,9 +16,10 @@ from pydantic import ValidationError
 from squeezekit.networks.registry import NETWORKS, first_problem, network_class, network_config
 from squeezekit.networks.without_memory import without_memory
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.outside_files import read_outside_toml
 from squeezekit.system.paths import expanded
 from squeezekit.training.recipe import Recipe
-from squeezekit.training.settings import read_toml, table_of
+from squeezekit.training.settings import table_of
 
 Fields = dict[str, Any]
 MOST_POINTS = 100_000
@@ -147,7 +148,7 @@ def named_space(name: str, network: str, fields: Fields | None = None) -> Space:
         raise SqueezekitError(f"space '{name}' is called '{SPACES_OF_0_1[name]}' now")
     if not path.exists():
         raise SqueezekitError(f"space '{name}' is neither a file nor one of {', '.join([*BUILT_IN, 'fire-size'])}")
-    return space_of(read_toml(path), network, str(path))
+    return space_of(read_outside_toml(path), network, str(path))
 
 
 def space_of(tables: Mapping[str, Any], network: str, source: str) -> Space:

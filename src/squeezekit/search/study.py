@@ -29,6 +29,7 @@ from squeezekit.search.plan import StudyPlan
 from squeezekit.search.results import FIELDS, POINT, SURPLUS, Row, attempts, died, rows_of
 from squeezekit.search.space import Fields, Space
 from squeezekit.search.trial import Objective, Trains, TrialFailed, trained_here
+from squeezekit.system.atomic_io import NotWritten
 from squeezekit.system.errors import SqueezekitError
 
 GRACE_SECONDS = 30
@@ -55,7 +56,8 @@ class Study:
         self._first_seen: dict[int, float] = {}
         optuna.logging.set_verbosity(optuna.logging.CRITICAL)
         _checked(storage)
-        with _explained(storage):
+        _check_is_file(storage)
+        with _explained(storage), _damage_named(storage):
             for attempt in range(OPENING_ATTEMPTS):
                 try:
                     self._optuna = self._opened()
@@ -69,9 +71,6 @@ class Study:
     @classmethod
     def in_folder(cls, folder: Path, plan: StudyPlan, storage: str | None, grace: int) -> Study:
         """The study whose runs are in `folder`, and its store too unless another one is named."""
-        if (folder / "config.toml").exists():
-            raise SqueezekitError(f"{folder}: is a run; choose another --out")
-        folder.mkdir(parents=True, exist_ok=True)
         return cls(plan, storage or f"sqlite:///{(folder / 'study.db').absolute()}", folder.name, grace)
 
     def _opened(self) -> optuna.Study:
@@ -84,14 +83,14 @@ class Study:
         stored, own = opened.user_attrs.get(PLAN), _shared(self.plan)
         if stored is None:
             opened.set_user_attr(PLAN, json.dumps(own))
-        elif json.loads(stored) != own:
-            difference = _difference(json.loads(stored), own)
+        elif (begun := dict(json.loads(stored))) != own:
+            difference = _difference(begun, own)
             raise SqueezekitError(f"study '{self.name}' was begun with {difference}; choose another --out")
         return opened
 
     def rows(self) -> list[Row]:
         """What became of each point so far."""
-        with _explained(self.storage):
+        with _explained(self.storage), _damage_named(self.storage):
             return rows_of(self._trials())
 
     def ended(self) -> bool:
@@ -238,10 +237,39 @@ def _explained(storage: str) -> Iterator[None]:
     try:
         yield
     except (optuna.exceptions.StorageInternalError, SQLAlchemyError, ImportError) as error:
-        problem = str(error.__cause__ or error).splitlines()[0]
+        problem, url = str(error.__cause__ or error).splitlines()[0], _checked(storage)
+        if not url.host and url.database:
+            raise _of_file(url.database, problem) from None
+        if url.password:
+            problem = problem.replace(url.password, "…")
         raise SqueezekitError(
             f"--storage {_public(storage)}: cannot be used ({problem}); start its server, or leave it out"
         ) from None
+
+
+def _of_file(path: str, problem: str) -> SqueezekitError:
+    if "disk" in problem and "malformed" not in problem:
+        return NotWritten(f"{path}: cannot be written ({problem}); put that right, then give the same command again")
+    return SqueezekitError(f"{path}: cannot be used ({problem}); choose another --out, or delete it to start the study anew")
+
+
+@contextmanager
+def _damage_named(storage: str) -> Iterator[None]:
+    """What Optuna, or whoever reads what it returns, raises where a store holds what nobody has put there."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, AssertionError) as error:
+        raise SqueezekitError(
+            f"{_public(storage)}: damaged ({type(error).__name__}: {' '.join(str(error).split())[:100]}); "
+            "choose another --out, or delete it to start the study anew"
+        ) from error
+
+
+def _check_is_file(storage: str) -> None:
+    # SQLite would wait for whoever writes into a pipe.
+    url = _checked(storage)
+    if not url.host and url.database and (path := Path(url.database)).exists() and not path.is_file():
+        raise SqueezekitError(f"{path}: is not a file; choose another --out, or delete it to start the study anew")
 
 
 def _checked(storage: str) -> URL:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +13,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from squeezekit.search.plan import StudyPlan, sizes_of
 from squeezekit.search.results import FIELDS, POINT, REASON, SURPLUS, died
 from squeezekit.search.space import Fields
+from squeezekit.system.atomic_io import NotWritten
 from squeezekit.system.console import silence
 from squeezekit.system.errors import RunFailed
+from squeezekit.system.folder_claim import InUse
 from squeezekit.training.interruption import Interrupted
 from squeezekit.training.run_folder import Run
 from squeezekit.training.train import train
@@ -24,6 +26,7 @@ class TrialFailed(Exception):
     """A trial that cannot be trained or diverged, and is a row with its reason; or one that another worker has, and is no row."""
 
 
+LOOK_AGAIN_SECONDS = 1.0
 OnEpoch = Callable[[dict[str, float]], None]
 # Of a plan, the fields of one trial, its run folder, and what to call after each epoch.
 Trains = Callable[[StudyPlan, Fields, Path, OnEpoch], Run]
@@ -55,8 +58,12 @@ class Objective:
             sizes = self._sizes(trial, fields)
             run = self.trains(self.plan, fields, self.folder_of(trial.user_attrs[POINT]), self._reporter(trial))
             loss = self._report_result(trial, run)
-        except (Interrupted, optuna.exceptions.OptunaError, SQLAlchemyError):
+        except (Interrupted, NotWritten, optuna.exceptions.OptunaError, SQLAlchemyError):
             raise
+        except InUse:
+            # A worker that counts as dead has it still: no fault of the point, which comes back into the queue.
+            time.sleep(LOOK_AGAIN_SECONDS)
+            raise TrialFailed from None
         except Exception as error:
             # Whatever it is, say too little memory for one batch size: the other trials may be fine.
             trial.set_user_attr(REASON, str(error) or type(error).__name__)
@@ -116,5 +123,4 @@ class Objective:
 
 
 def _validation_losses(folder: Path) -> list[float]:
-    with (folder / "metrics.csv").open() as file:
-        return [float(row["validation_loss"]) for row in csv.DictReader(file)]
+    return [row["validation_loss"] for row in Run(folder).history]

@@ -22,7 +22,8 @@ from squeezekit.search.live_table import LiveTable
 from squeezekit.search.plan import StudyPlan
 from squeezekit.search.study import Study
 from squeezekit.system.errors import RunFailed, SqueezekitError
-from squeezekit.training.interruption import Interrupted, stop_requests
+from squeezekit.system.processors import usable_processors
+from squeezekit.training.interruption import Interrupted, stop_requests, stop_signals
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext, SpawnContext
@@ -39,7 +40,7 @@ class Worker(Protocol):
     def end(self) -> None:
         """Ask it to save its trial, and end."""
 
-    def problem(self) -> str:
+    def problem(self) -> SqueezekitError | None:
         """The error that it ended with, if any."""
 
 
@@ -82,7 +83,7 @@ def watched(study: Study, jobs: int, start: Callable[[int], Worker]) -> None:
     if stop.is_set():
         raise Interrupted("stopped; the same command goes on")
     if problems:
-        raise SqueezekitError(problems[0])
+        raise problems[0]
     raise RunFailed("a worker has ended before its time; the same command goes on")
 
 
@@ -112,7 +113,7 @@ class _Process:
     def __init__(self, study: Study, folder: Path, number: int, jobs: int) -> None:
         context = process_context()
         self._here, there = context.Pipe(duplex=False)
-        threads = max(torch.get_num_threads() // jobs, 1)
+        threads = max(min(torch.get_num_threads(), usable_processors()) // jobs, 1)
         about = (study.plan.model_dump_json(), study.storage, study.name, study.grace)
         # Settings of today: the process that it is forked from may have been started with others.
         given = (dict(os.environ), threads, registered_networks())
@@ -126,11 +127,12 @@ class _Process:
     def end(self) -> None:
         self._process.terminate()
 
-    def problem(self) -> str:
+    def problem(self) -> SqueezekitError | None:
         try:
-            return str(self._here.recv())
+            found: SqueezekitError = self._here.recv()
         except EOFError:
-            return ""
+            return None
+        return found
 
 
 def _work_there(
@@ -145,7 +147,8 @@ def _work_there(
     os.environ.clear()
     os.environ.update(environment)
     # As Ctrl-C, so that Optuna learns of it; training handles it by itself.
-    signal.signal(signal.SIGTERM, _stop)
+    for each in stop_signals():
+        signal.signal(each, _stop)
     # A search that is killed must not leave a worker behind that trains on.
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
@@ -157,7 +160,7 @@ def _work_there(
     except (KeyboardInterrupt, Interrupted):
         pass
     except SqueezekitError as error:
-        report.send(str(error))
+        report.send(error)
 
 
 def _end_with_parent() -> None:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+from squeezekit.system.errors import RunFailed
+
+
+class NotWritten(RunFailed):
+    """What has been done cannot be kept: the disk is full, a quota is used up, the drive is gone."""
 
 
 @contextmanager
@@ -26,6 +33,26 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         move(aside, path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def kept(place: Path, way_on: str) -> Iterator[None]:
+    """Raise NotWritten where a file cannot be written inside; its sentence names `place` and ends with `way_on`."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        # torch.save has an error of its own for what the system has said.
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, OSError):
+            cause = cause.__context__
+        if cause is None:
+            raise
+        raise NotWritten(f"{place}: cannot be written ({cause.strerror or cause}); put that right, then {way_on}") from error
+
+
+def disk_is_full(error: OSError) -> bool:
+    """Whether there is no room: on the disk, in a quota, in a file of the largest size that is allowed."""
+    return error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", None), errno.EFBIG)
 
 
 def move(aside: Path, path: Path) -> None:

@@ -24,8 +24,9 @@ class Interrupted(RunFailed):
 
 @contextmanager
 def stop_requests() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets; a second Ctrl-C ends at once. Only the main thread can listen.
+    """An event that Ctrl-C, SIGTERM or SIGHUP sets; a second Ctrl-C ends at once. Only the main thread can listen.
 
+    SIGHUP says that the terminal is gone; `nohup` has it ignored, and that stays so.
     torchrun sends SIGTERM to processes that the terminal has sent Ctrl-C: that one does not count as the second.
     """
     stop = threading.Event()
@@ -38,12 +39,19 @@ def stop_requests() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         stop.set()
 
-    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, request) for number in stop_signals()}
     try:
         yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def stop_signals() -> list[signal.Signals]:
+    """Those that ask this process to save and end."""
+    hangup = getattr(signal, "SIGHUP", None)
+    heard = hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([hangup] if heard and hangup else [])]
 
 
 def check_finite(loss: float, epoch: int, step: int, rate: float) -> None:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from squeezekit.acceleration.accelerate import accelerate, compile_in_background, kernels_ready, kernels_usable
 from squeezekit.data.batches import Batches
 from squeezekit.networks.dropout import Dropout
+from squeezekit.networks.registry import first_problem
+from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.seeds import derived_seed
 from squeezekit.training.callbacks import Callback, EarlyStopping
 from squeezekit.training.cuda_graphs import RecordedStep
@@ -21,7 +25,7 @@ from squeezekit.training.distributed import Processes
 from squeezekit.training.interruption import check_finite
 from squeezekit.training.measurement import Measurement, measure
 from squeezekit.training.optimizers import StepsWeights, optimizer_for
-from squeezekit.training.progress import Progress
+from squeezekit.training.progress import METRICS, Progress
 from squeezekit.training.recipe import Recipe
 from squeezekit.training.schedule import Plateau, rate_at
 from squeezekit.training.settings import Acceleration
@@ -292,15 +296,33 @@ class Trainer:
             "progress": asdict(self.progress),
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Continue from what `state` returned."""
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
+    def restore(self, state: dict[str, Any], source: str | Path = "the checkpoint") -> None:
+        """Continue from what `state` returned; raises SqueezekitError where `source` holds something else."""
+        try:
+            self.early_stopping = TypeAdapter(EarlyStopping).validate_python(state["stopping"])
+            self.plateau = TypeAdapter(Plateau).validate_python(state["plateau"])
+            TypeAdapter(Progress).validate_python(state["progress"])
+            # As it is: whole numbers stay whole in `metrics.csv`.
+            self.progress = Progress(**state["progress"])
+            self._check(self.progress, state["best"])
+            self.best = state["best"]
+            self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+            problem = first_problem(error) if isinstance(error, ValidationError) else " ".join(str(error).split())[:200]
+            raise SqueezekitError(f"{source}: damaged ({problem}); delete it to start over") from None
         self._place_rates(self.device)
-        self.best = state["best"]
-        self.early_stopping = EarlyStopping(**state["stopping"])
-        self.plateau = Plateau(**state["plateau"])
-        self.progress = Progress(**state["progress"])
+
+    def _check(self, progress: Progress, best: dict[str, Tensor]) -> None:
+        """Raise ValueError for what no training of this network and these images comes to."""
+        if not 0 <= progress.step < self.training.steps or len(progress.history) != progress.epoch:
+            raise ValueError("no such step")
+        if any(set(row) != set(METRICS) for row in progress.history):
+            raise ValueError("an epoch is not described in full")
+        if best and {name: tensor.shape for name, tensor in best.items()} != {
+            name: tensor.shape for name, tensor in self.network.state_dict().items()
+        }:
+            raise ValueError("the best weights are those of another network")
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16")

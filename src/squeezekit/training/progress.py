@@ -4,6 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+# Of each epoch: the columns of `metrics.csv`.
+METRICS = (
+    "epoch",
+    "seconds",
+    "learning_rate",
+    "training_loss",
+    "training_accuracy",
+    "validation_loss",
+    "validation_accuracy",
+    "images_per_s",
+)
+
 
 @dataclass
 class Progress:

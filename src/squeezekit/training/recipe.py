@@ -16,7 +16,7 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 class Recipe(BaseModel):
     """Every number that training depends on. The defaults are those of `classic`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str = "classic"
     optimizer: Literal["adam", "adamw", "sgd", "muon"] = Field(
@@ -29,7 +29,7 @@ class Recipe(BaseModel):
     muon_momentum: Fraction = Field(0.6, description="momentum of muon's filters")
     weight_decay: float = Field(0.0, ge=0, description="on filters only, not on biases, batch normalization or muon's filters")
     batch_size: int = Field(64, ge=1, description="images a step; small sets use fewer, so that an epoch has eight steps")
-    epochs: int = Field(100, ge=1, description="most epochs to train")
+    epochs: int = Field(100, ge=1, le=1_000_000, description="most epochs to train")
     patience: int = Field(10, ge=0, description="epochs without a lower validation loss before training stops; 0: never")
     schedule: Literal["constant", "plateau", "cosine", "one-cycle"] = Field("plateau", description="how the learning rate moves")
     plateau_patience: int = Field(5, ge=1, description="epochs without a lower validation loss before the rate falls")

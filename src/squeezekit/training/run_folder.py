@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
 import os
 import platform
 import shlex
 import statistics
 import subprocess
-import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from squeezekit.data.sources import in_memory, settled
@@ -29,25 +28,20 @@ from squeezekit.networks.registry import first_problem, registered_networks
 from squeezekit.networks.weights import read_saved
 from squeezekit.system import atomic_io
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.outside_files import read_outside_bytes, read_outside_toml
+from squeezekit.system.valid_json import as_json
 from squeezekit.system.version import version
 from squeezekit.training.device import chosen_device
 from squeezekit.training.measurement import Measurement
-from squeezekit.training.progress import Progress
+from squeezekit.training.progress import METRICS, Progress
+from squeezekit.training.run_files import MOST_BYTES_OF_WEIGHTS, read_facts, read_split, read_summary
 from squeezekit.training.run_presentation import RunPresentation
-from squeezekit.training.settings import RunConfig, RunSettings, read_config, read_tables, read_toml, table_of
+from squeezekit.training.settings import RunConfig, RunSettings, read_config, read_tables, table_of
 
+# Where runs are that were given no folder.
+RUNS = Path("runs")
 # Weights that training starts from, unless they are random.
 START = "start.safetensors"
-METRICS = (
-    "epoch",
-    "seconds",
-    "learning_rate",
-    "training_loss",
-    "training_accuracy",
-    "validation_loss",
-    "validation_accuracy",
-    "images_per_s",
-)
 
 
 class Run(RunPresentation):
@@ -71,26 +65,37 @@ class Run(RunPresentation):
     ) -> Run:
         """Make the folder of a new run; `data` is the content of `data.json`, `start` are weights to start from."""
         folder.mkdir(parents=True, exist_ok=True)
-        with atomic_io.replacing(folder / "split.npz") as file:
-            np.savez_compressed(file, training=split.training.astype(np.int32), validation=split.validation.astype(np.int32))
-        atomic_io.write_text(folder / "data.json", json.dumps(data, indent=2) + "\n")
-        if start:
-            atomic_io.write_bytes(folder / START, save({name: tensor.contiguous() for name, tensor in start.items()}))
-        # Last, since a folder with config.toml is a run.
-        atomic_io.write_text(folder / "config.toml", config.to_toml())
+        try:
+            with atomic_io.kept(folder, "give the same command again"):
+                with atomic_io.replacing(folder / "split.npz") as file:
+                    np.savez_compressed(
+                        file, training=split.training.astype(np.int32), validation=split.validation.astype(np.int32)
+                    )
+                atomic_io.write_text(folder / "data.json", as_json(data, indent=2) + "\n")
+                if start:
+                    atomic_io.write_bytes(folder / START, save({name: tensor.contiguous() for name, tensor in start.items()}))
+                # Last, since a folder with config.toml is a run.
+                atomic_io.write_text(folder / "config.toml", config.to_toml())
+        except BaseException:
+            for name in ("split.npz", "data.json", START):
+                (folder / name).unlink(missing_ok=True)
+            raise
         return cls(folder)
 
     @property
     def data(self) -> dict[str, Any]:
         """`source`, `classes`, `fingerprint` and the like of the images trained on."""
-        return self._json("data.json")
+        return read_facts(self.folder / "data.json", self.config.network.classes)
 
     def weights_digest(self) -> str:
         """SHA-256 of the best weights, in hex; raises SqueezekitError."""
-        try:
-            return hashlib.sha256((self.folder / "best.safetensors").read_bytes()).hexdigest()
-        except OSError as error:
-            raise SqueezekitError(f"{self.folder}: has no weights ({error.strerror}); let its training finish") from None
+        return hashlib.sha256(self._weights()).hexdigest()
+
+    def _weights(self) -> bytes:
+        path = self.folder / "best.safetensors"
+        if not path.exists():
+            raise SqueezekitError(f"{self.folder}: has no weights yet; let its training finish an epoch")
+        return read_outside_bytes(path, MOST_BYTES_OF_WEIGHTS)
 
     @property
     def start_weights(self) -> Path | None:
@@ -98,7 +103,7 @@ class Run(RunPresentation):
         if (self.folder / START).exists():
             return self.folder / START
         # A run of version 0.1 names a file of the user's instead.
-        named = read_toml(self.folder / "config.toml")["run"].get("weights")
+        named = read_outside_toml(self.folder / "config.toml")["run"].get("weights")
         return Path(named) if named else None
 
     @property
@@ -107,7 +112,7 @@ class Run(RunPresentation):
         own = self.config.network.name in registered_networks()
         if own or in_memory(self.config.run.data):
             return f"the same call of train with out={str(self.folder)!r}, resume=True"
-        return shlex.join(["squeezekit", "train", "--resume", "--out", str(self.folder)])
+        return shlex.join(["squeezekit", "train", "--resume", "--out", as_argument(self.folder)])
 
     @property
     def fingerprints(self) -> tuple[str, str]:
@@ -118,25 +123,28 @@ class Run(RunPresentation):
     @property
     def summary(self) -> dict[str, Any] | None:
         """The results of a finished run."""
-        return self._json("summary.json") if (self.folder / "summary.json").exists() else None
+        return read_summary(self.folder / "summary.json") if (self.folder / "summary.json").exists() else None
 
     @property
     def split(self) -> Split:
-        """Which images trained and which validated."""
-        try:
-            with np.load(self.folder / "split.npz", allow_pickle=False) as arrays:
-                return Split(arrays["training"].astype(np.int64), arrays["validation"].astype(np.int64))
-        except (OSError, ValueError, KeyError) as error:
-            raise SqueezekitError(f"{self.folder / 'split.npz'}: damaged ({error}); train again") from None
+        """Which images trained and which validated, of as many as there may be; see `split_of`."""
+        return read_split(self.folder / "split.npz")
+
+    def split_of(self, images: int) -> Split:
+        """Which of that many images trained and which validated; raises SqueezekitError where it names others."""
+        split = self.split
+        if max(split.training.max(), split.validation.max()) >= images:
+            raise SqueezekitError(f"{self.folder / 'split.npz'}: damaged (there are only {images:,} images); train again")
+        return split
 
     def network(self) -> nn.Module:
         """The network with its best weights, ready for use."""
+        path, given = self.folder / "best.safetensors", self._weights()
         network = self.config.network.build()
-        path = self.folder / "best.safetensors"
         try:
-            network.load_state_dict(load_file(path))
-        except (OSError, SafetensorError, RuntimeError) as error:
-            problem = str(error).splitlines()[0]
+            network.load_state_dict(load(given))
+        except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
+            problem = " ".join(str(error).split())[:200]
             raise SqueezekitError(f"{path}: cannot be loaded ({problem}); let the training finish an epoch") from None
         return network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
@@ -152,11 +160,12 @@ class Run(RunPresentation):
 
     def save_checkpoint(self, state: dict[str, Any], history: list[dict[str, float]], best: dict[str, Tensor]) -> None:
         """Keep the state to go on from, then what follows from it."""
-        with atomic_io.replacing(self.folder / "last.pt") as file:
-            torch.save(state, file)
-        self.write_metrics(history)
-        if best:
-            self.write_best(best)
+        with self._kept():
+            with atomic_io.replacing(self.folder / "last.pt") as file:
+                torch.save(state, file)
+            self.write_metrics(history)
+            if best:
+                self.write_best(best)
 
     def write_metrics(self, history: list[dict[str, float]]) -> None:
         """One row an epoch."""
@@ -174,26 +183,32 @@ class Run(RunPresentation):
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """The results, with which the run is finished."""
-        atomic_io.write_text(self.folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+        with self._kept():
+            atomic_io.write_text(self.folder / "summary.json", as_json(summary, indent=2) + "\n")
 
-    def _json(self, name: str) -> dict[str, Any]:
-        try:
-            content: dict[str, Any] = json.loads((self.folder / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise SqueezekitError(f"{self.folder / name}: cannot be read ({error}); train again") from None
-        return content
+    def _kept(self) -> AbstractContextManager[None]:
+        return atomic_io.kept(self.folder, f"go on with: {self.resume_command}")
 
 
-def new_folder() -> Path:
-    """A name for a run that was given none."""
-    return Path("runs") / time.strftime("%Y%m%d-%H%M%S")
+def as_argument(path: Path) -> str:
+    """A path that a command takes for itself: neither for a flag nor for somebody's home folder."""
+    return f"./{path}" if str(path).startswith(("-", "~")) else str(path)
 
 
-def check_can_be_made(folder: Path) -> None:
-    """Before hours of work: whether there is a place for the run folder; raises SqueezekitError."""
-    nearest = next(place for place in folder.absolute().parents if place.exists())
+def check_can_be_made(folder: Path, data: str | None) -> None:
+    """Before hours of work: whether there is a place for a run folder, outside of the folder `data`; raises SqueezekitError."""
+    pictures = Path(settled(data)) if data and not in_memory(data) else None
+    if pictures and pictures.is_dir() and folder.resolve().is_relative_to(pictures.resolve()):
+        raise SqueezekitError(f"{folder}: would lie among the pictures of --data {data}; name an --out outside of that folder")
+    nearest = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise SqueezekitError(f"{folder}: cannot be made, since {nearest} is not a folder to write in; choose another --out")
+
+
+def remove_leftovers(folder: Path) -> None:
+    """What a killed process was writing."""
+    for left_behind in folder.glob(".*.partial"):
+        left_behind.unlink(missing_ok=True)
 
 
 def resumed(folder: Path, *, network: str | None, recipe: str | None, config: Path | None, fields: Mapping[str, Any]) -> Run:
@@ -203,9 +218,6 @@ def resumed(folder: Path, *, network: str | None, recipe: str | None, config: Pa
     the file or another field asks for something else.
     """
     run = Run(folder)
-    # What a killed process was writing.
-    for left_behind in folder.glob(".*.partial"):
-        left_behind.unlink()
     presets = {"network": network, "recipe": recipe}
     fields = dict(fields)
     tables = read_tables(config) if config else {}
@@ -260,11 +272,19 @@ def _with(
 
 
 def summarised(
-    run: Run, *, progress: Progress, best_epoch: int, parameters: int, validation: Measurement, test: Measurement | None
+    run: Run,
+    *,
+    progress: Progress,
+    best_epoch: int,
+    parameters: int,
+    class_images: list[int],
+    validation: Measurement,
+    test: Measurement | None,
 ) -> dict[str, Any]:
     """The content of `summary.json`.
 
-    `seconds` is all of the training, validation after each epoch included; `images_per_s` an epoch's training alone.
+    `seconds` is all of the training, validation after each epoch included; `images_per_s` an epoch's training alone;
+    `class_images` how many images of each class have trained.
     """
     history = progress.history
     return {
@@ -272,6 +292,7 @@ def summarised(
         "network": run.config.network.name,
         "recipe": run.config.recipe.name,
         "parameters": parameters,
+        "class_images": class_images,
         "epochs": len(history),
         "best_epoch": best_epoch,
         "seconds": history[-1]["seconds"],

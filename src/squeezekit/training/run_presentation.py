@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.outside_files import read_outside_text
 from squeezekit.system.presentation import Row, Tabular, percent
+from squeezekit.training.progress import METRICS
 from squeezekit.training.settings import RunConfig
 
 if TYPE_CHECKING:
@@ -29,13 +32,14 @@ class RunPresentation(Tabular):
     @property
     def history(self) -> list[dict[str, float]]:
         """The rows of `metrics.csv`, one for each epoch so far."""
-        try:
-            with (self.folder / "metrics.csv").open(encoding="utf-8") as file:
-                return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-        except FileNotFoundError:
+        path = self.folder / "metrics.csv"
+        if not path.exists():
             return []
-        except (OSError, ValueError, TypeError) as error:
-            raise SqueezekitError(f"{self.folder / 'metrics.csv'}: cannot be read ({error}); train again") from None
+        rows = csv.DictReader(io.StringIO(read_outside_text(path)))
+        try:
+            return [{name: float(row[name]) for name in METRICS} for row in rows]
+        except (ValueError, TypeError, KeyError, csv.Error) as error:
+            raise SqueezekitError(f"{path}: damaged (line {rows.line_num}: {error}); train again") from None
 
     def __fspath__(self) -> str:
         """A run can be given wherever its folder can."""

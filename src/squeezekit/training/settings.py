@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
 
 from squeezekit.data.image_file import MOST_PIXELS
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.registry import first_problem, network_class, network_config
 from squeezekit.networks.stored_names import network_as_read, recipe_as_read
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.outside_files import read_outside_toml
 from squeezekit.training.recipe import NETWORK_DEFAULTS, Recipe, named_recipe
 
 TABLES = ("network", "recipe", "run")
@@ -26,12 +26,24 @@ RENAMED = {"normalisation": "normalization", "weights": "train's init_from", "pr
 Acceleration = Literal["auto", "on", "off"]
 
 
+def _in_utf_8(name: str) -> str:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ValueError("the name is not UTF-8; rename what it stands for") from None
+    return name
+
+
+# Names of files may hold bytes that no file of text can.
+Name = Annotated[str, AfterValidator(_in_utf_8)]
+
+
 class RunSettings(BaseModel):
     """What training depends on beside network and recipe."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    data: str = Field(description="digits, cifar10, a CIFAR-10 archive, or a folder of images with one folder a class")
+    data: Name = Field(description="digits, cifar10, a CIFAR-10 archive, or a folder of images with one folder a class")
     validation_share: float = Field(0.1, gt=0, lt=1, description="share of the training images kept for validation")
     folds: int = Field(
         0, ge=0, description="parts of the training images that take turns to validate; 0: as validation_share says"
@@ -39,7 +51,7 @@ class RunSettings(BaseModel):
     fold: int = Field(0, ge=0, description="the part that validates, from 0")
     limit: int = Field(0, ge=0, description="use that many of the images that are not for testing; 0: all")
     seed: int = Field(0, ge=0, description="seed of the split, the weights, shuffling, augmentation and dropout")
-    teacher: str = Field("", description="a run whose network's logits are learnt in place of the labels (distillation)")
+    teacher: Name = Field("", description="a run whose network's logits are learnt in place of the labels (distillation)")
     strict: bool = Field(False, description="an image that cannot be read is an error")
     max_pixels: int = Field(MOST_PIXELS, ge=1, description="pixels that a picture may have; larger ones cannot be read")
     deterministic: bool = Field(False, description="two runs give the same weights, bit for bit")
@@ -67,11 +79,13 @@ class RunConfig(BaseModel):
 
 def read_config(path: Path) -> RunConfig:
     """The configuration that a run folder holds; raises SqueezekitError."""
-    return config_from(read_toml(path), path)
+    return config_from(read_outside_toml(path), path)
 
 
 def config_from(tables: dict[str, Any], path: Path) -> RunConfig:
     """The configuration in the tables of `config.toml`, whose `path` errors name; raises SqueezekitError."""
+    if wrong := [name for name, table in tables.items() if not isinstance(table, dict)]:
+        raise SqueezekitError(f"{path}: '{wrong[0]}' is not a table; give a config.toml that squeezekit wrote")
     try:
         table = network_as_read(tables.pop("network"))
         # Version 0.1 had a field for the file of weights to start from.
@@ -89,7 +103,7 @@ def config_from(tables: dict[str, Any], path: Path) -> RunConfig:
 
 def read_tables(path: Path) -> dict[str, dict[str, Any]]:
     """The tables [network], [recipe] and [run] of a TOML file, empty where it has none; raises SqueezekitError."""
-    tables = read_toml(path)
+    tables = read_outside_toml(path)
     if unknown := set(tables) - set(TABLES):
         raise SqueezekitError(f"{path}: unknown table [{unknown.pop()}]; use [network], [recipe] and [run]")
     if wrong := [name for name, table in tables.items() if not isinstance(table, dict)]:
@@ -104,14 +118,10 @@ def read_tables(path: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file's tables; raises SqueezekitError."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SqueezekitError(f"{path}: cannot be read ({error.strerror}); give the path of a TOML file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SqueezekitError(f"{path}: not valid TOML: {error}") from None
+def data_of(fields: Mapping[str, Any], config: Path | None) -> str | None:
+    """The images that single fields name, or else a file; raises SqueezekitError."""
+    named = fields.get("data") or (read_tables(config)["run"].get("data") if config else None)
+    return named if isinstance(named, str) else None
 
 
 def resolve(

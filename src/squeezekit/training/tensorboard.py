@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -10,6 +13,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from squeezekit.data.batches import Batches
+from squeezekit.system.console import say
 from squeezekit.training.callbacks import Callback, Training
 from squeezekit.training.measurement import Measurement
 from squeezekit.training.run_folder import Run
@@ -19,23 +23,37 @@ class TensorBoard(Callback):
     """Writes a run's curves, epoch by epoch, under `tensorboard/` in its folder, until the `with` block ends.
 
     `first_epoch` is how many epochs are done already; later points of an earlier, broken attempt are dropped. Of several
-    processes only one `writes`.
+    processes only one `writes`. Curves that cannot be written are given up, in one line, and training goes on.
     """
 
     def __init__(self, run: Run, *, first_epoch: int, writes: bool = True) -> None:
-        folder = str(run.folder / "tensorboard")
-        self._writer = SummaryWriter(folder, purge_step=first_epoch + 1) if writes else None
-        self._config = run.config
+        self._folder, self._config, self._first, self._writes = run.folder / "tensorboard", run.config, first_epoch + 1, writes
+        self._writer: SummaryWriter | None = None
+        self._hook = threading.excepthook
 
     def __enter__(self) -> Self:
+        threading.excepthook = self._unless_of_the_writer
+        with self._given_up_at_errors():
+            self._writer = SummaryWriter(str(self._folder), purge_step=self._first) if self._writes else None
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._writer:
-            self._writer.close()
+        with self._given_up_at_errors():
+            if self._writer:
+                self._writer.close()
+        threading.excepthook = self._hook
 
     def on_epoch_end(self, trainer: Training) -> None:
         """Losses, accuracies, learning rate, and the norms of weights and of the last gradients."""
+        with self._given_up_at_errors():
+            self._write_epoch(trainer)
+
+    def results(self, trainer: Training, test: Measurement | None) -> None:
+        """Hyperparameters with final figures."""
+        with self._given_up_at_errors():
+            self._write_results(trainer, test)
+
+    def _write_epoch(self, trainer: Training) -> None:
         if self._writer is None:
             return
         row = trainer.progress.history[-1]
@@ -54,8 +72,7 @@ class TensorBoard(Callback):
                 self._writer.add_scalar(f"{what} norm/{name}", norm, epoch)
         self._writer.flush()
 
-    def results(self, trainer: Training, test: Measurement | None) -> None:
-        """Hyperparameters with final figures."""
+    def _write_results(self, trainer: Training, test: Measurement | None) -> None:
         if self._writer is None:
             return
         best = trainer.progress.history[trainer.early_stopping.best_epoch - 1]
@@ -65,6 +82,20 @@ class TensorBoard(Callback):
         if test:
             metrics |= {"test/loss": test.loss, "test/accuracy": test.accuracy}
         self._writer.add_hparams(plain, metrics, run_name=".")
+
+    @contextmanager
+    def _given_up_at_errors(self) -> Iterator[None]:
+        try:
+            yield
+        # Whatever it is, it is not worth a training.
+        except Exception as error:
+            self._writer = None
+            say(f"{self._folder}: TensorBoard's curves are not written any more ({error}); training goes on")
+
+    def _unless_of_the_writer(self, arguments: threading.ExceptHookArgs) -> None:
+        # TensorBoard's thread hands its error on and raises it once more by itself.
+        if not type(arguments.thread).__module__.startswith("tensorboard."):
+            self._hook(arguments)
 
 
 def _norms(tensors: dict[str, Tensor]) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from squeezekit.data.splits import Split, split_images
 from squeezekit.networks.weights import read_weights, take_weights
 from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.folder_claim import claimed, claimed_by_date, holds_files
 from squeezekit.system.paths import expanded
 from squeezekit.system.seeds import derived_seed
 from squeezekit.system.shown_text import shown
@@ -42,8 +43,8 @@ from squeezekit.training.interruption import Interrupted
 from squeezekit.training.loop import WEIGHTS, Trainer
 from squeezekit.training.measurement import images_at_once, logits_of, measure, measurement
 from squeezekit.training.recipe import Recipe
-from squeezekit.training.run_folder import Run, check_can_be_made, new_folder, resumed, summarised
-from squeezekit.training.settings import RunConfig, build_config, config_from, read_tables, resolve
+from squeezekit.training.run_folder import RUNS, Run, check_can_be_made, remove_leftovers, resumed, summarised
+from squeezekit.training.settings import RunConfig, build_config, config_from, data_of, read_tables, resolve
 from squeezekit.training.teacher import Teacher, teacher_of
 from squeezekit.training.tensorboard import TensorBoard
 
@@ -88,18 +89,18 @@ def train(
     """
     if isinstance(init_from, str | Path):
         init_from = expanded(init_from)
-    with joined() as processes:
+    with joined() as processes, ExitStack() as held:
         if data is not None:
             fields["data"] = data_name(data)
         asked = TrainingRequest(network, recipe, expanded(config) if config else None, fields, init_from)
-        opened = _led(processes, lambda: _open(expanded(out) if out else None, asked, resume=resume))
+        opened = _led(processes, lambda: _open(expanded(out) if out else None, asked, held, resume=resume))
         run = opened.run
         if run.summary is not None:
             return run
         with _resumable(run), _determinism(run.config.run.deterministic):
             source = _same_images(run, opened.source or images_of(run.config))
             if processes.first:
-                for line in overview(source, run.split):
+                for line in overview(source, run.split_of(len(source.training))):
                     say(line)
             keep_freed_memory()
             trainer = trainer_of(run, source.training, processes, network=opened.network, teacher=opened.teacher)
@@ -145,6 +146,7 @@ def _finish(run: Run, trainer: Trainer, source: ImageSource, log: TensorBoard) -
             progress=trainer.progress,
             best_epoch=trainer.early_stopping.best_epoch,
             parameters=sum(p.numel() for p in network.parameters()),
+            class_images=_counts(source.training, run.split.training).tolist(),
             validation=measurement(logits, labels),
             test=test,
         )
@@ -158,7 +160,7 @@ def _led(processes: Processes, make: Callable[[], OpenedRun]) -> OpenedRun:
         received = processes.broadcast_text("")
         if not received:
             raise SqueezekitError("stopped, for the reason that the first process gives")
-        folder, _, text = received.partition("\n")
+        folder, _, text = received.partition("\0")
         run = Run(Path(folder))
         # Not as on disk: where images lie may be given anew.
         run.config = config_from(tomllib.loads(text), run.folder)
@@ -168,24 +170,18 @@ def _led(processes: Processes, make: Callable[[], OpenedRun]) -> OpenedRun:
     except BaseException:
         processes.broadcast_text("")
         raise
-    processes.broadcast_text(f"{opened.run.folder.absolute()}\n{opened.run.config.to_toml()}")
+    processes.broadcast_text(f"{opened.run.folder.absolute()}\0{opened.run.config.to_toml()}")
     return opened
 
 
-def _open(out: Path | None, asked: TrainingRequest, *, resume: bool) -> OpenedRun:
-    """The run to train, new or resumed; raises SqueezekitError."""
-    if not out and (resume or attempt() > 0):
-        asking = "--resume" if resume else "torchrun's --max-restarts"
-        raise SqueezekitError(f"{asking} needs --out DIR, the run to go on with")
-    folder = out or new_folder()
-    if folder.exists() and not resume and not _was_begun_by_this_launch(folder):
-        raise SqueezekitError(f"{folder}: exists already; choose another --out, or go on with --resume")
+def _open(out: Path | None, asked: TrainingRequest, held: ExitStack, *, resume: bool) -> OpenedRun:
+    """The run to train, new or resumed, whose folder is this process's until `held` closes; raises SqueezekitError."""
+    folder = _folder(out, asked, held, resume=resume)
     name, start = _name_of(asked.init_from), asked.init_from
     if (folder / "config.toml").exists():
         if name and (begun := Run(folder).data.get("start")) != name:
             raise SqueezekitError(f"{folder} was begun from {begun or 'random weights'}, not {name}; start a new run")
         return OpenedRun(resumed(folder, network=asked.network, recipe=asked.recipe, config=asked.config, fields=asked.fields))
-    check_can_be_made(folder)
     network, fields = asked.network, dict(asked.fields)
     if isinstance(start, StartingPoint):
         if asked.config and set(read_tables(asked.config)["network"]) - {"name"}:
@@ -195,6 +191,29 @@ def _open(out: Path | None, asked: TrainingRequest, *, resume: bool) -> OpenedRu
         network, fields = start.config.name, {**start.fields, **fields}
     settings = resolve(network=network, recipe=asked.recipe, config=asked.config, fields=fields)
     return start_run(folder, *settings, init_from=start)
+
+
+def _folder(out: Path | None, asked: TrainingRequest, held: ExitStack, *, resume: bool) -> Path:
+    """The folder of a new run, or of one to go on with, held unless its run is finished; raises SqueezekitError."""
+    if not out and (resume or attempt() > 0):
+        asking = "--resume" if resume else "torchrun's --max-restarts"
+        raise SqueezekitError(f"{asking} needs --out DIR, the run to go on with")
+    if out is None or not (out / "config.toml").exists():
+        check_can_be_made(out or RUNS, data_of(asked.fields, asked.config))
+    if out is None:
+        return held.enter_context(claimed_by_date(RUNS))
+    _check_free(out, resume=resume)
+    if not (out / "summary.json").exists():
+        held.enter_context(claimed(out))
+        # Somebody may have been faster.
+        _check_free(out, resume=resume)
+        remove_leftovers(out)
+    return out
+
+
+def _check_free(folder: Path, *, resume: bool) -> None:
+    if folder.exists() and holds_files(folder) and not resume and not _was_begun_by_this_launch(folder):
+        raise SqueezekitError(f"{folder}: exists already; choose another --out, or go on with --resume")
 
 
 def _name_of(init_from: StartingPoint | Path | None) -> str | None:
@@ -307,7 +326,7 @@ def trainer_of(
     run: Run, images: ImageSet, processes: Processes, *, network: nn.Module | None = None, teacher: Teacher | None = None
 ) -> Trainer:
     """A run's training as far as it has come; `network` and `teacher` are read from the run where they are not given."""
-    config, split, recipe = run.config, run.split, run.config.recipe
+    config, split, recipe = run.config, run.split_of(len(images)), run.config.recipe
     size = fitting_batch_size(recipe.batch_size, len(split.training))
     if size < processes.count:
         raise SqueezekitError(f"{processes.count} processes are too many for batches of {size} images; start fewer")
@@ -335,7 +354,7 @@ def trainer_of(
         deterministic=config.run.deterministic,
     )
     if state is not None:
-        trainer.restore(state)
+        trainer.restore(state, run.folder / "last.pt")
     return trainer
 
 
@@ -393,8 +412,12 @@ def class_weights_of(recipe: Recipe, images: ImageSet, indices: NDArray[np.int64
     """What the recipe weighs the classes of these images by: float [classes], or None."""
     if recipe.class_weights == "none":
         return None
-    counts = np.bincount(images.labels[indices], minlength=len(images.classes))
+    counts = _counts(images, indices)
     return torch.from_numpy(len(indices) / (len(counts) * counts)).float()
+
+
+def _counts(images: ImageSet, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.bincount(images.labels[indices], minlength=len(images.classes))
 
 
 def fitting_batch_size(wanted: int, images: int) -> int:
