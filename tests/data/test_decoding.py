@@ -30,7 +30,7 @@ def gathered(files):
 @pytest.mark.parametrize("children", [False, True])
 def test_files_come_back_in_order_with_the_broken_ones_left_out(children, tmp_path, write_pictures, monkeypatch):
     monkeypatch.setattr(decoding, "FILES_WORTH_CHILDREN", 1 if children else 10**9)
-    monkeypatch.setattr(decoding, "_processors", lambda: 2)
+    monkeypatch.setattr(decoding, "usable_processors", lambda: 2)
     made = []
     monkeypatch.setattr(decoding, "DecoderProcess", lambda *shape: made.append(DecoderProcess(*shape)) or made[-1])
     paths = write_pictures(tmp_path / "é ☃", 300)
@@ -48,7 +48,7 @@ def test_files_come_back_in_order_with_the_broken_ones_left_out(children, tmp_pa
 @pytest.mark.parametrize("change", ["rewritten", "removed"])
 def test_a_file_that_changes_meanwhile_is_named(children, change, tmp_path, write_pictures, monkeypatch):
     monkeypatch.setattr(decoding, "FILES_WORTH_CHILDREN", 1 if children else 10**9)
-    monkeypatch.setattr(decoding, "_processors", lambda: 2)
+    monkeypatch.setattr(decoding, "usable_processors", lambda: 2)
     files = hashed(write_pictures(tmp_path, 5))
     if change == "removed":
         (tmp_path / "0003.png").unlink()
@@ -59,7 +59,7 @@ def test_a_file_that_changes_meanwhile_is_named(children, change, tmp_path, writ
 
 
 def test_no_more_than_a_few_blocks_are_under_way(tmp_path, write_pictures, monkeypatch):
-    monkeypatch.setattr(decoding, "_processors", lambda: 2)
+    monkeypatch.setattr(decoding, "usable_processors", lambda: 2)
     done = []
     real = decode_block
     monkeypatch.setattr(decoding, "decode_block", lambda files, *shape: done.append(len(files)) or real(files, *shape))
@@ -80,7 +80,7 @@ def test_large_pictures_go_in_smaller_blocks(tmp_path, write_pictures):
 def test_large_pictures_are_refused_by_the_limit_alone(children, tmp_path, write_pictures, monkeypatch):
     """Those that a child may not decode unasked are decoded by its parent."""
     monkeypatch.setattr(decoding, "FILES_WORTH_CHILDREN", 1 if children else 10**9)
-    monkeypatch.setattr(decoding, "_processors", lambda: 2)
+    monkeypatch.setattr(decoding, "usable_processors", lambda: 2)
     Image.new("RGB", (2100, 2000), (200, 0, 0)).save(tmp_path / "large.png")
     files = hashed([*write_pictures(tmp_path, 2), tmp_path / "large.png"])
     for limit, reason in ((4_200_000, None), (4_199_999, "2100 × 2000 pixels, more than 4,199,999")):

@@ -470,7 +470,7 @@ def test_thousands_of_real_pictures_are_decoded_by_children_and_listed_at_once(r
             for path in itertools.islice(group.iterdir(), count):
                 (tmp_path / "some" / part / group.name / path.name).symlink_to(path)
     children, real = [], decoding.DecoderProcess
-    monkeypatch.setattr(decoding, "_processors", lambda: 2)
+    monkeypatch.setattr(decoding, "usable_processors", lambda: 2)
     monkeypatch.setattr(decoding, "DecoderProcess", lambda *shape: children.append(real(*shape)) or children[-1])
     source = load_folder(tmp_path / "some")
     assert source.training.images.shape == (4_000, 32, 32, 3) and source.test.images.shape == (500, 32, 32, 3)

@@ -33,7 +33,7 @@ def settings(folder, **fields):
         ({"base_e": 4096, "incr_e": 4096, "start": 20, "depth": 64}, "parameters|MACs"),
         ({"stem_width": 4096, "image_size": 1024}, "MACs"),
         ({"classes": 10**9}, "classes"),
-        ({"classes": 3}, "classes are not those of its network"),
+        ({"classes": 3}, "names 10 different classes, but the network has 3"),
     ],
 )
 def test_what_its_network_takes_is_bounded(fields, said, folder):

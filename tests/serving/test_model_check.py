@@ -70,7 +70,7 @@ def test_answers_that_cannot_be_given(tiny_sqz, monkeypatch, answers, said):
 def test_a_temperature_that_makes_every_answer_fail(tiny_sqz, monkeypatch):
     cold = dataclasses.replace(load_model(tiny_sqz), temperature=1e-320)
     monkeypatch.setattr(Classifier, "load", lambda path: Classifier(cold))
-    with pytest.raises(SqueezekitError, match="its answers are no probabilities"):
+    with pytest.raises(SqueezekitError, match="answers with what is no number"):
         fit_classifier(tiny_sqz)
 
 

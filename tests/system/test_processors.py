@@ -12,17 +12,10 @@ from squeezekit.system.processors import usable_processors
 def four(monkeypatch, tmp_path):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0, 2, 4, 6}, raising=False)
     monkeypatch.setattr(processors, "QUOTA", tmp_path / "cpu.max")
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
 
 
 def test_those_of_the_affinity(monkeypatch):
     assert usable_processors() == 4
-
-
-@pytest.mark.parametrize(("threads", "count"), [("1", 1), ("3,2", 3), ("64", 4), ("0", 1), ("many", 4), ("", 4)])
-def test_as_many_as_openmp_may_use(monkeypatch, threads, count):
-    monkeypatch.setenv("OMP_NUM_THREADS", threads)
-    assert usable_processors() == count
 
 
 @pytest.mark.parametrize(("quota", "count"), [("150000 100000\n", 2), ("50000 100000", 1), ("max 100000", 4), ("?", 4)])

@@ -104,5 +104,6 @@ def test_a_restart_goes_on_with_its_own_launchs_run_and_leaves_another_alone(tin
 
 def test_an_error_is_told_once_and_ends_all(tmp_path):
     (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").touch()
     assert 0 not in together(2, tmp_path, command, *arguments(tmp_path / "run"), imports="torch")
     assert sum((tmp_path / rank / "err").read_text().count("exists already") for rank in "01") == 1

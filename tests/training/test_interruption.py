@@ -10,12 +10,16 @@ from squeezekit.training.interruption import stop_requests, stop_signals
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no such signal")
 def test_a_terminal_that_is_closed_asks_as_sigterm_does():
-    before = signal.getsignal(signal.SIGHUP)
-    for number in (signal.SIGHUP, signal.SIGTERM):
-        with stop_requests() as stop:
-            os.kill(os.getpid(), number)
-            assert stop.wait(10)
-    assert signal.getsignal(signal.SIGHUP) == before
+    # These tests may themselves run under nohup.
+    outside = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        for number in (signal.SIGHUP, signal.SIGTERM):
+            with stop_requests() as stop:
+                os.kill(os.getpid(), number)
+                assert stop.wait(10)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, outside)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no such signal")

@@ -190,7 +190,7 @@ def test_a_checkpoint_with_packed_parts_is_not_unpacked(tmp_path, tiny_run):
     ):
         for member in whole.namelist():
             written.writestr(member, whole.read(member))
-    with pytest.raises(SqueezekitError, match=r"last\.pt: damaged \(holds compressed parts"):
+    with pytest.raises(SqueezekitError, match=r"last\.pt: damaged \(it is packed"):
         run.checkpoint()
 
 

@@ -7,7 +7,6 @@ set is decoded by child processes instead (60,000 JPEGs of 32 × 32 on two cores
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +19,7 @@ from squeezekit.data.block_decoding import Decoded, File, decode_block, hash_blo
 from squeezekit.data.decoder_process import DecoderProcess
 from squeezekit.data.image_file import MOST_PIXELS
 from squeezekit.system.console import progress_bar
+from squeezekit.system.processors import usable_processors
 
 T = TypeVar("T")
 Result = TypeVar("Result")
@@ -56,10 +56,10 @@ def _decoder(
 ) -> Callable[[Sequence[File]], Decoded]:
     """Decodes in the calling thread, or for many files in one of several child processes."""
     # In a frozen application sys.executable is the application itself.
-    if count < FILES_WORTH_CHILDREN or _processors() == 1 or getattr(sys, "frozen", False):
+    if count < FILES_WORTH_CHILDREN or usable_processors() == 1 or getattr(sys, "frozen", False):
         return lambda files: decode_block(files, image_size, channels, max_pixels)
     idle: SimpleQueue[DecoderProcess] = SimpleQueue()
-    for _ in range(_processors()):
+    for _ in range(usable_processors()):
         idle.put(stack.enter_context(DecoderProcess(image_size, channels, max_pixels)))
 
     def decode(files: Sequence[File]) -> Decoded:
@@ -79,7 +79,7 @@ def _blocks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 def _in_order(work: Callable[[Sequence[T]], Result], blocks: Iterator[Sequence[T]]) -> Iterator[Result]:
     """The results of `work` for each block, with a few blocks in progress at a time."""
-    workers = _processors()
+    workers = usable_processors()
     pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for block in blocks:
@@ -88,8 +88,3 @@ def _in_order(work: Callable[[Sequence[T]], Result], blocks: Iterator[Sequence[T
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
-
-
-def _processors() -> int:
-    # Those this process may use, which in a container are fewer than the machine has.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

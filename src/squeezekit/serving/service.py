@@ -38,6 +38,7 @@ from squeezekit.serving.live_model import LiveModel
 from squeezekit.serving.uploads import SMALL_BYTES, LargeImageError, RequestLimits, UploadDecoder, uploaded_files
 from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.processors import usable_processors
 from squeezekit.system.shown_text import shown
 from squeezekit.system.version import version
 
@@ -134,7 +135,7 @@ class Service:
 
     def __init__(self, model: LiveModel, limits: RequestLimits, updates: AutoUpdate | None = None) -> None:
         self.model, self.limits, self.updates, self.metrics = model, limits, updates, ServiceMetrics()
-        self.decoder = UploadDecoder(limits, os.cpu_count() or 1)
+        self.decoder = UploadDecoder(limits, usable_processors())
         self.batcher = Batcher(limits.max_waiting, limits.max_batch, self.decoder.inline, self.metrics.batch.observe)
         self.metrics.waiting.set_function(lambda: self.waiting)
         self.decoding = 0
@@ -392,7 +393,7 @@ def _ends_in_time(server: uvicorn.Server) -> Iterator[None]:
 def _one_core_free() -> Iterator[None]:
     """Compute on all cores but one: torch's threads wait for each other, and long where a core is busy."""
     before = torch.get_num_threads()
-    torch.set_num_threads(max(min(before, (os.cpu_count() or 1) - 1), 1))
+    torch.set_num_threads(max(min(before, usable_processors() - 1), 1))
     try:
         yield
     finally:

@@ -43,7 +43,8 @@ class RunResult(_Content):
     accuracy: Fraction
     balanced_accuracy: Fraction
     loss: float | None
-    loss_error: float | None
+    # Not in those of the first weeks.
+    loss_error: float | None = None
 
 
 class RunSummary(_Content):

@@ -248,7 +248,7 @@ def start_run(
     )
     check_different(source)
     _fit_to_images(network, source.training, draft.run.data)
-    split = _split_of(draft, source.training)
+    split = split_of(draft, source.training)
     if draft.run.strict:
         check_copies(source, split)
     if draft.recipe.normalization == "standardise" and not {"mean", "std"} & set(network):
@@ -282,7 +282,8 @@ def _fit_to_images(network: dict[str, Any], images: ImageSet, data: str) -> None
         network["mirrored"] = False
 
 
-def _split_of(config: RunConfig, images: ImageSet) -> Split:
+def split_of(config: RunConfig, images: ImageSet) -> Split:
+    """Which of the images a configuration trains and validates with; raises SqueezekitError where there are too few."""
     return split_images(
         images,
         seed=config.run.seed,
