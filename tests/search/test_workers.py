@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from squeezekit.search import workers
 from squeezekit.training.run_folder import Run
 from tests.fixtures.forked import Forked, command, forks
 from tests.fixtures.studies import TRIAL, space_in
@@ -16,6 +17,13 @@ pytestmark = pytest.mark.slow
 
 def arguments(space, out, *extra, **fields):
     return ["search", "--data=digits", f"--space={space}", "--pruner=none", f"--out={out}", *flags({**TRIAL, **fields}), *extra]
+
+
+@pytest.mark.parametrize(("may_use", "threads", "jobs", "each"), [(8, 8, 2, 4), (1, 8, 1, 1), (8, 1, 2, 1), (2, 2, 3, 1)])
+def test_workers_share_the_threads_and_processors_that_a_search_may_use(monkeypatch, may_use, threads, jobs, each):
+    monkeypatch.setattr(workers, "usable_processors", lambda: may_use)
+    monkeypatch.setattr(workers.torch, "get_num_threads", lambda: threads)
+    assert workers.threads_of_each(jobs) == each
 
 
 def test_a_search_that_is_killed_alone_takes_its_workers_with_it(tmp_path):

@@ -107,16 +107,20 @@ def process_context() -> ForkServerContext | SpawnContext:
     return context
 
 
+def threads_of_each(jobs: int) -> int:
+    """With how many threads each of so many workers computes: its share of those that this process may use."""
+    return max(min(torch.get_num_threads(), usable_processors()) // jobs, 1)
+
+
 class _Process:
     """A process of this machine, with its share of the processor."""
 
     def __init__(self, study: Study, folder: Path, number: int, jobs: int) -> None:
         context = process_context()
         self._here, there = context.Pipe(duplex=False)
-        threads = max(min(torch.get_num_threads(), usable_processors()) // jobs, 1)
         about = (study.plan.model_dump_json(), study.storage, study.name, study.grace)
         # Settings of today: the process that it is forked from may have been started with others.
-        given = (dict(os.environ), threads, registered_networks())
+        given = (dict(os.environ), threads_of_each(jobs), registered_networks())
         self._process = context.Process(target=_work_there, args=(about, str(folder), number, there, *given))
         self._process.start()
         there.close()
