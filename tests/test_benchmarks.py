@@ -299,3 +299,16 @@ def test_the_start_of_a_training_is_a_process_for_each_source():
     one, summary = lines(sys.executable, BENCHMARKS / "training_start.py", source, "--recipes", "modern", "--rounds", "1")
     assert one["source"] == summary["source"] == str(source) and one["round"] == 1
     assert summary["median"] == summary["least"] == summary["most"] == one["seconds"] and one["processor"] > 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read as Linux tells it")
+def test_hostile_files_are_read_by_each_source():
+    source = BENCHMARKS.parent / "src"
+    found = lines(sys.executable, BENCHMARKS / "hostile_files.py", source, "--rounds", "1", "--side", "64", "--images", "60")
+    results = {row["file"]: row["result"] for row in found}
+    assert results == {
+        **{"grey-16.png": "read", "honest.tar": "read", "nested.tar": "SqueezekitError", "one-colour.webp": "read"},
+        "scans.jpg": "UnreadableImageError",
+    }
+    assert all(row["seconds"] < 60 and row["megabytes"] < 500 for row in found)
