@@ -238,8 +238,6 @@ def _square(image: Image.Image, mode: str) -> Image.Image:
     left, top = (image.width - side) // 2, (image.height - side) // 2
     # Cut before resizing: with its `box`, resize would blend in what lies outside.
     rows = max(PIXELS_OF_STRIP // side, 1)
-    if image.mode == mode and not image.has_transparency_data:
-        return image if image.width == image.height else image.crop((left, top, left + side, top + side))
     if rows >= side:
         return _plain(image.crop((left, top, left + side, top + side)), mode)
     square = Image.new(mode, (side, side))
