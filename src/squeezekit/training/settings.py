@@ -16,6 +16,7 @@ from squeezekit.networks.registry import first_problem, network_class, network_c
 from squeezekit.networks.stored_names import network_as_read, recipe_as_read
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.outside_files import read_outside_toml
+from squeezekit.system.shown_text import shown
 from squeezekit.training.recipe import NETWORK_DEFAULTS, Recipe, named_recipe
 
 TABLES = ("network", "recipe", "run")
@@ -30,7 +31,7 @@ def _in_utf_8(name: str) -> str:
     try:
         name.encode()
     except UnicodeEncodeError:
-        raise ValueError("the name is not UTF-8; rename what it stands for") from None
+        raise ValueError(f"the name '{shown(name)}' is not UTF-8; rename what it stands for") from None
     return name
 
 
