@@ -1,5 +1,6 @@
 """The commands as scripts use them."""
 
+import io
 import json
 import os
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from squeezekit.cli import main
+from squeezekit.cli import COMMANDS, main
 from squeezekit.compression import rate_distortion_method
 from squeezekit.data.sources import load_images
 from squeezekit.networks import network_config
@@ -212,31 +213,38 @@ def test_a_message_has_the_name_of_the_file_not_of_what_was_written_aside(monkey
     assert "squeezekit: /out/page.html: No space left on device" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 @pytest.mark.parametrize("arguments", [["models"], ["models", "--json"], ["--help"], ["inspect", "digits-nano"]])
-def test_output_that_cannot_be_written_is_one_sentence(arguments):
-    command = [sys.executable, "-m", "squeezekit", *arguments]
+def test_output_that_cannot_be_written_is_one_sentence(arguments, monkeypatch, capsys):
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": ""})
+        monkeypatch.setattr(sys, "stdout", full)
+        assert main(arguments) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("squeezekit: No space left") and len(said.splitlines()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_output_that_cannot_be_written_is_no_traceback_at_the_end():
+    command, environment = [sys.executable, "-m", "squeezekit", "models"], {**os.environ, "PYTHONUNBUFFERED": ""}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment)
     assert done.returncode == 1 and done.stderr.startswith("squeezekit: No space left") and len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
-def test_every_command_shows_itself_on_a_terminal_that_is_not_utf8(encoding):
-    code = """
-import contextlib, sys
-from squeezekit.cli import COMMANDS, main
-for name in COMMANDS:
-    with contextlib.suppress(SystemExit):
-        main([name, "--help-all"])
-sys.exit(main(["describe", "nano"]) or main(["inspect", "digits-nano"]) or main(["models", "--json"]))
-"""
-    environment = {**os.environ, "PYTHONIOENCODING": encoding}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, check=False)
-    assert done.returncode == 0, done.stderr
-    assert b"--rate-weight \\u03bb" in done.stdout and json.loads(done.stdout.splitlines()[-1])
+def test_every_command_shows_itself_on_a_terminal_that_is_not_utf8(encoding, monkeypatch):
+    written = io.BytesIO()
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, io.TextIOWrapper(written, encoding=encoding))
+    for name in COMMANDS:
+        with pytest.raises(SystemExit, match="0"):
+            main([name, "--help-all"])
+    for arguments in (["describe", "nano"], ["inspect", "digits-nano"], ["models", "--json"]):
+        assert main(arguments) == 0
+    said = written.getvalue()
+    assert b"--rate-weight \\u03bb" in said and json.loads(said.splitlines()[-1])
 
 
 def test_class_names_are_shown_as_they_are(tmp_path, capsys):

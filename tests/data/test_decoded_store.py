@@ -6,13 +6,23 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from squeezekit.data import decoded_store as store
 from squeezekit.data import load_images
-from squeezekit.data.decoded_store import StoreContents, building, key_of, open_store, recall, remember, writing_store
+from squeezekit.data.decoded_store import (
+    StoreContents,
+    building,
+    key_of,
+    open_store,
+    opened_or_made,
+    recall,
+    remember,
+    writing_store,
+)
 from squeezekit.system.errors import SqueezekitError
 
 ABOUT = StoreContents(("a", "b"), False, 3, ("1" * 64, "2" * 64), {"ab" * 32: "cut short"})
@@ -101,6 +111,19 @@ def test_whatever_stands_in_the_place_of_a_store_is_replaced(kind, fresh_cache, 
     write()
     assert open_store("key") and place.is_dir() and not place.is_symlink()
     assert (tmp_path / "kept" / "file").exists()
+
+
+def test_two_sources_of_the_same_content_make_its_store_once(fresh_cache):
+    made = []
+
+    def make():
+        made.append(write())
+        time.sleep(0.1)
+
+    with ThreadPoolExecutor(3) as pool:
+        found = [each.result() for each in [pool.submit(opened_or_made, "key", make) for _ in range(3)]]
+    assert len(made) == 1
+    assert all((stored.training.images == made[0][:3]).all() for stored, _ in found)
 
 
 def test_a_store_that_is_not_there_is_not_said_to_be_damaged(capsys):

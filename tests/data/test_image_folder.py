@@ -291,6 +291,14 @@ def test_a_file_that_could_not_be_opened_is_tried_again(pets):
     assert len(source.training) + len(source.test) == 80
 
 
+def test_a_test_part_that_cannot_be_opened_is_not_taken_from_the_training_part(parted):
+    for path in (parted / "test").rglob("*.png"):
+        with path.open("wb") as file:
+            file.truncate(2**40)
+    with pytest.raises(SqueezekitError, match="has no readable picture for its test part"):
+        load_folder(parted)
+
+
 def test_a_link_up_the_tree_does_not_go_round_for_ever(pets):
     (pets / "cats" / "up").symlink_to(pets)
     assert len(load_folder(pets).training) == 68

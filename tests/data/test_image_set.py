@@ -62,3 +62,9 @@ def test_copies_are_found_by_all_their_pixels():
     images[5, 0, 0, 1] ^= 1
     assert first_copies(images).tolist() == [0, 1, 2, 3, 1, 5]
     assert copies_in(images, images[[1, 2]]).tolist() == [False, True, True, False, True, False]
+
+
+def test_of_no_images_none_is_a_copy():
+    some, none = small_set().images, small_set().images[:0]
+    assert not copies_in(some, none).any()
+    assert len(copies_in(none, some)) == len(first_copies(none)) == 0

@@ -2,6 +2,7 @@
 
 import pytest
 
+from squeezekit.data.image_file import ReadingFailedError
 from squeezekit.search import trial as module
 from squeezekit.search.plan import SizeLimits, sizes_of
 from squeezekit.search.study import Study
@@ -44,14 +45,15 @@ def study_of_one_point(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_not_the_fault_of_a_point(tmp_path):
+@pytest.mark.parametrize("problem", [NotWritten("cannot be written"), ReadingFailedError("a.png", "Input/output error")])
+def test_a_failure_of_the_moment_is_not_the_fault_of_a_point(tmp_path, problem):
     study = study_of_one_point(tmp_path)
 
-    def full(*_arguments):
-        raise NotWritten("cannot be written")
+    def fails(*_arguments):
+        raise problem
 
-    with pytest.raises(NotWritten):
-        study.work(tmp_path, trains=full)
+    with pytest.raises(type(problem)):
+        study.work(tmp_path, trains=fails)
     study.work(tmp_path)
     assert [row.state for row in study.rows()] == ["done"]
 

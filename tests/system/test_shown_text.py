@@ -1,4 +1,4 @@
-from squeezekit.system.shown_text import shown, shown_lines
+from squeezekit.system.shown_text import shortened, shown, shown_lines
 
 
 def test_letters_of_every_script_stay() -> None:
@@ -16,3 +16,8 @@ def test_bytes_of_a_file_name_that_are_not_utf_8_and_lone_surrogates_can_be_prin
 
 def test_lines_stay_lines() -> None:
     assert shown_lines("one\ntwo\x1b") == "one\ntwo\\x1b"
+
+
+def test_a_long_text_is_one_line_that_says_it_goes_on() -> None:
+    assert shortened("cat") == "cat"
+    assert shortened("a\nb" * 100, 9) == r"a\x0aba\…"

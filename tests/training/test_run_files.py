@@ -18,6 +18,7 @@ import torch
 from squeezekit import SqueezekitError
 from squeezekit.networks import network_config
 from squeezekit.search.space import named_space
+from squeezekit.training import run_files
 from squeezekit.training.loop import Trainer
 from squeezekit.training.run_files import read_facts, read_split, read_summary
 from squeezekit.training.run_folder import Run
@@ -109,8 +110,9 @@ def test_a_split_that_is_none(tmp_path, training, validation):
         read_split(packed(tmp_path / "split.npz", training=training, validation=validation))
 
 
-def test_a_split_larger_than_any_is_not_unpacked(tmp_path):
-    path = packed(tmp_path / "split.npz", training=bytes(2**28 + 1), validation=array((1,), bytes(4)))
+def test_a_split_larger_than_any_is_not_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_files, "MOST_BYTES_OF_SPLIT", 2**22)
+    path = packed(tmp_path / "split.npz", training=bytes(2**22 + 1), validation=array((1,), bytes(4)))
     assert path.stat().st_size < 2**20
     with pytest.raises(SqueezekitError, match="which no list of images needs"):
         read_split(path)

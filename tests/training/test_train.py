@@ -399,7 +399,7 @@ def limited(largest, out, *arguments):
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="no such limits")
 def test_a_full_disk_ends_in_one_sentence_and_the_last_whole_checkpoint_stands(tmp_path):
-    out, settings = tmp_path / "run", [*flags({**TINY, "epochs": 2}), "--deterministic"]
+    out, settings = tmp_path / "run", [*flags({**TINY, "epochs": 1}), "--deterministic"]
     with Forked(tmp_path / "a", limited, 300, str(out), *settings) as process:
         assert process.wait() == 1
     last = process.said().splitlines()[-1]
@@ -410,7 +410,7 @@ def test_a_full_disk_ends_in_one_sentence_and_the_last_whole_checkpoint_stands(t
     said = process.said()
     assert "Traceback" not in said and said.splitlines()[-1].endswith(f"then go on with: squeezekit train --resume --out {out}")
     assert not list(out.glob(".*")) and not (out / "last.pt").exists()
-    unbroken = train("digits", out=tmp_path / "unbroken", epochs=2, deterministic=True, **TINY)
+    unbroken = train("digits", out=tmp_path / "unbroken", epochs=1, deterministic=True, **TINY)
     again = train(out=out, resume=True)
     assert (again.folder / "best.safetensors").read_bytes() == (unbroken.folder / "best.safetensors").read_bytes()
 
@@ -424,11 +424,11 @@ def test_a_disk_that_fills_up_later_leaves_the_checkpoint_before(tmp_path, monke
         monkeypatch.setattr(torch, "save", full)
 
     with pytest.raises(NotWritten, match=f"{tmp_path / 'run'}: cannot be written .*--resume --out {tmp_path / 'run'}$"):
-        train("digits", out=tmp_path / "run", epochs=3, on_epoch=fills, **TINY)
+        train("digits", out=tmp_path / "run", epochs=2, on_epoch=fills, **TINY)
     monkeypatch.undo()
     assert not list((tmp_path / "run").glob(".*"))
     assert len(Run(tmp_path / "run").checkpoint()["progress"]["history"]) == 1
-    assert train(out=tmp_path / "run", resume=True).summary["epochs"] == 3
+    assert train(out=tmp_path / "run", resume=True).summary["epochs"] == 2
 
 
 def test_a_file_of_settings_with_a_byte_order_mark(tmp_path):

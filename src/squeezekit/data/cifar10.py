@@ -15,7 +15,7 @@ from squeezekit.data.decoded_store import (
     Stored,
     building,
     key_of,
-    open_store,
+    opened_or_made,
     recall,
     remember,
     writable,
@@ -25,7 +25,6 @@ from squeezekit.data.download import download
 from squeezekit.data.image_file import RULE_VERSION, check_shape, read_image
 from squeezekit.data.image_set import ImageSource, content_fingerprint
 from squeezekit.system.console import progress_bar
-from squeezekit.system.errors import SqueezekitError
 
 ARCHIVE = "cifar-10-python.tar.gz"
 # The official host (last) has given about 60 kB/s since June 2026 (github.com/pytorch/vision/issues/9536).
@@ -67,14 +66,9 @@ def _decode(path: Path | None, key: str, image_size: int, channels: int) -> Stor
         training, test = read_cifar10(path or fetch_cifar10())
         fingerprints = _fingerprint(training), _fingerprint(test)
         store_key = key_of("cifar10", RULE_VERSION, image_size, channels, *fingerprints)
-        opened = open_store(store_key)
-        if opened is None:
-            _write(store_key, training, test, fingerprints, image_size, channels)
-            opened = open_store(store_key)
-        if opened is None:
-            raise SqueezekitError("the decoded pictures cannot be read back: set SQUEEZEKIT_CACHE to another folder")
+        stored, _ = opened_or_made(store_key, lambda: _write(store_key, training, test, fingerprints, image_size, channels))
         remember(key, store_key, [])
-        return opened[0]
+        return stored
 
 
 def _fingerprint(batch: LabeledImages) -> str:

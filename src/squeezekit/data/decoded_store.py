@@ -15,7 +15,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -145,6 +145,20 @@ def open_store(key: str) -> tuple[Stored, StoreContents] | None:
         if os.access(folder, os.R_OK | os.X_OK):
             _say_damaged(folder)
         return None
+
+
+def opened_or_made(key: str, make: Callable[[], None]) -> tuple[Stored, StoreContents]:
+    """The store of that key, which `make` writes where there is none that is whole: one process at a time.
+
+    Two sources may hold the same content, and be read at the same time. Raises SqueezekitError where it cannot be read back.
+    """
+    with building(key):
+        if (opened := open_store(key)) is None:
+            make()
+            opened = open_store(key)
+    if opened is None:
+        raise SqueezekitError("the decoded pictures cannot be read back: set SQUEEZEKIT_CACHE to another folder")
+    return opened
 
 
 @cache

@@ -20,6 +20,7 @@ from squeezekit.data.image_in_memory import checked_image, image_of_array
 from squeezekit.data.pixel_budget import PixelBudget
 from squeezekit.data.quiet_pillow import quiet_pillow
 from squeezekit.system.errors import RunFailed, SqueezekitError
+from squeezekit.system.outside_files import open_at_once
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".webp")
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
@@ -109,10 +110,8 @@ def check_shape(image_size: int, channels: int) -> None:
 
 def file_content(path: str | os.PathLike[str]) -> bytes:
     """The bytes of a regular file; raises OSError, also for a pipe or device, and for a file larger than any picture."""
-    # Opening a pipe would wait for somebody to write to it.
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
     # Twice as fast as Path.read_bytes for small files, of which there are many.
-    with open(os.open(path, flags), "rb", buffering=0) as file:  # noqa: PTH123
+    with open(open_at_once(path), "rb", buffering=0) as file:  # noqa: PTH123
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file", path)

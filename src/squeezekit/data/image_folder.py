@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from squeezekit.data.class_names import characters, class_name, mirrored_pair
-from squeezekit.data.decoded_store import StoreContents, Stored, building, key_of, open_store, recall, remember, writing_store
+from squeezekit.data.decoded_store import StoreContents, Stored, building, key_of, opened_or_made, recall, remember, writing_store
 from squeezekit.data.decoding import decode_files, hash_files
 from squeezekit.data.folder_layout import FolderLayout, Part, find_layout, holds_runs
 from squeezekit.data.image_file import IMAGE_SUFFIXES, MOST_PIXELS, RULE_VERSION, check_shape
@@ -49,6 +49,11 @@ class _Listing:
     parts: list[Part] | None
     left_out: list[LeftOut]
     others: tuple[str, ...] = ()
+
+    @property
+    def tested(self) -> bool:
+        """Whether the folder has a test part of its own, readable or not."""
+        return self.parts is not None and Part.TEST in self.parts
 
 
 @dataclass(frozen=True, order=True)
@@ -88,8 +93,7 @@ def load_folder(
 
 def _found(listing: _Listing) -> tuple[str, ...]:
     """What a user may not expect about the parts and what was left out."""
-    own_test = listing.parts is None or Part.TEST not in listing.parts
-    notes = ["15 % of each class are set aside for the test, by their content"] if own_test else []
+    notes = [] if listing.tested else ["15 % of each class are set aside for the test, by their content"]
     if listing.others:
         notes.append(f"left out, since they are no part of it: {', '.join(listing.others)}")
     if listing.left_out:
@@ -169,7 +173,7 @@ def _decode(listing: _Listing, key: str, rule: _Rule) -> Stored:
     with building(key):
         rows, unopened = _rows(listing)
         store_key, stored, contents = _stored(rows, listing, rule)
-        if listing.parts is None or Part.TEST not in listing.parts:
+        if not listing.tested:
             # A picture may be there as PNG and as BMP.
             copies = copies_in(stored.training.images, stored.test.images)
             if copies.any() and not copies.all():
@@ -187,13 +191,7 @@ def _stored(rows: Sequence[_Row], listing: _Listing, rule: _Rule) -> tuple[str, 
     """The decoded store of these rows, with its key; decoded now unless it is there."""
     content = content_fingerprint(listing.classes, [len(Part) * row.label + row.part for row in rows], _hashes(rows))
     store_key = key_of("folder", RULE_VERSION, rule, content)
-    opened = open_store(store_key)
-    if opened is None:
-        _write(store_key, rows, listing, rule)
-        opened = open_store(store_key)
-    if opened is None:
-        raise SqueezekitError("the decoded pictures cannot be read back: set SQUEEZEKIT_CACHE to another folder")
-    return store_key, *opened
+    return store_key, *opened_or_made(store_key, lambda: _write(store_key, rows, listing, rule))
 
 
 def _with_tests(rows: Sequence[_Row], contents: StoreContents, to_test: NDArray[np.bool_]) -> list[_Row]:
@@ -212,7 +210,7 @@ def _rows(listing: _Listing) -> tuple[list[_Row], list[tuple[str, str]]]:
     labels = [listing.labels[at] for at, _ in found]
     _check_counts(labels, listing)
     parts = [listing.parts[at] if listing.parts else Part.TRAINING for at, _ in found]
-    if Part.TEST not in parts:
+    if not listing.tested:
         parts = _with_test_part(parts, labels, [content_hash for _, content_hash in found])
     rows = [
         _Row(part, label, content_hash, paths[at]) for part, label, (at, content_hash) in zip(parts, labels, found, strict=True)

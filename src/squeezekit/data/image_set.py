@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -113,7 +114,7 @@ def copies_in(images: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[n
 
 def _alike(images: NDArray[np.uint8]) -> dict[bytes, list[int]]:
     """The indices of images that agree in a few pixels, which tell most images apart, so that few are read whole."""
-    rows = images.reshape(len(images), -1)
+    rows = images.reshape(len(images), math.prod(images.shape[1:]))
     some = np.ascontiguousarray(rows[:, :: max(rows.shape[1] // COMPARED_FIRST, 1)])
     alike: dict[bytes, list[int]] = {}
     for index, row in enumerate(some):

@@ -95,7 +95,7 @@ def is_run(folder: str | Path) -> bool:
 
 def _related(one: str, other: str) -> bool:
     """Whether one of two real paths is the other or holds it."""
-    return os.path.commonpath([one, other]) in (one, other)
+    return Path(one).is_relative_to(other) or Path(other).is_relative_to(one)
 
 
 def lines_about(left_out: Sequence[LeftOut]) -> list[str]:

@@ -15,7 +15,7 @@ from squeezekit.networks.squeezenet import SqueezeNetConfig
 from squeezekit.networks.stored_names import NETWORKS_OF_0_1, STORED_NETWORKS
 from squeezekit.networks.xvel_tiniest import TiniestConfig
 from squeezekit.system.errors import SqueezekitError
-from squeezekit.system.shown_text import shown
+from squeezekit.system.shown_text import shortened
 
 # `squeezenet-late` is v1.0's Fire modules for 32 × 32.
 _V1_0 = {"start": 0, "depth": 8, "pool_before": (1, 4, 8)}
@@ -117,9 +117,3 @@ def first_problem(error: ValidationError) -> str:
 
 # Of pydantic's problems, by their types.
 _IN_OUR_WORDS = {"finite_number": "must be a number"}
-
-
-def shortened(text: object, most: int = 60) -> str:
-    """A text of unknown origin in one line of at most so many characters."""
-    line = shown(str(text))
-    return line if len(line) <= most else f"{line[: most - 1]}…"

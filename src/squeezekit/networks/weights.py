@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from squeezekit.networks.registry import shortened
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.shown_text import shortened
 
 # With an optimizer's state, sixteen times the largest network that a file may name.
 MAX_BYTES = 1 << 32

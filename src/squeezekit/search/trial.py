@@ -10,6 +10,7 @@ from pathlib import Path
 import optuna
 from sqlalchemy.exc import SQLAlchemyError
 
+from squeezekit.data.image_file import ReadingFailedError
 from squeezekit.search.plan import StudyPlan, sizes_of
 from squeezekit.search.results import FIELDS, POINT, REASON, SURPLUS, died
 from squeezekit.search.space import Fields
@@ -58,7 +59,7 @@ class Objective:
             sizes = self._sizes(trial, fields)
             run = self.trains(self.plan, fields, self.folder_of(trial.user_attrs[POINT]), self._reporter(trial))
             loss = self._report_result(trial, run)
-        except (Interrupted, NotWritten, optuna.exceptions.OptunaError, SQLAlchemyError):
+        except (Interrupted, NotWritten, ReadingFailedError, optuna.exceptions.OptunaError, SQLAlchemyError):
             raise
         except InUse:
             # A worker that counts as dead has it still: no fault of the point, which comes back into the queue.

@@ -18,12 +18,15 @@ MOST_BYTES_OF_TEXT = 64 * 2**20
 PIECE = 2**22
 
 
+def open_at_once(path: str | os.PathLike[str]) -> int:
+    """The descriptor of a file to read; raises OSError. Opening a pipe would otherwise wait for somebody to write to it."""
+    return os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+
+
 def read_outside_bytes(path: Path, most_bytes: int) -> bytes:
     """The content of a regular file of at most `most_bytes`; raises SqueezekitError that begins with its path."""
-    # Opening a pipe would wait for somebody to write to it.
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
     try:
-        descriptor = os.open(path, flags)
+        descriptor = open_at_once(path)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise SqueezekitError(f"{path}: is not a file; give the path of one")

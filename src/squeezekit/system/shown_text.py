@@ -19,6 +19,12 @@ def shown_lines(text: str) -> str:
     return "\n".join(map(shown, text.split("\n")))
 
 
+def shortened(text: object, most: int = 60) -> str:
+    """A text of unknown origin in one line of at most so many characters."""
+    line = shown(str(text))
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
 def _escaped(character: str) -> str:
     # Bytes of a file name that are not UTF-8 are these characters in Python: shown as the byte that they are.
     code = ord(character)

@@ -31,6 +31,7 @@ from tuf.api.exceptions import DownloadError, DownloadHTTPError, DownloadLengthM
 from tuf.ngclient import FetcherInterface
 
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.outside_files import open_at_once
 from squeezekit.system.paths import expanded
 
 # Offsets in a file and the bytes there.
@@ -226,8 +227,7 @@ def _is_remote(url: str) -> bool:
 def _from_folder(url: str, begin: int) -> Chunks:
     """The same from a folder, such as a memory card that carries a repository."""
     try:
-        # Opening a pipe would wait for somebody to write to it.
-        descriptor = os.open(url, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        descriptor = open_at_once(url)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise DownloadError("it is not a file")
