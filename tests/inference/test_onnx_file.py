@@ -63,6 +63,15 @@ def test_a_shape_that_depends_on_the_picture_is_refused():
         check_onnx(as_many_values_as_a_pixel_says())
 
 
+def test_no_order_of_operators_hides_that_a_shape_depends_on_the_picture():
+    content = onnx.ModelProto.FromString(as_many_values_as_a_pixel_says())
+    nodes = list(content.graph.node)
+    del content.graph.node[:]
+    content.graph.node.extend([*nodes[3:], *nodes[:3]])
+    with pytest.raises(BrokenOnnx, match="do not stand in the order in which they run"):
+        check_onnx(content.SerializeToString())
+
+
 def test_a_shape_that_depends_on_the_number_of_pictures_is_not():
     nodes = [node("Shape", ["images"], ["shape"]), node("ConstantOfShape", ["shape"], ["zeros"]), node("Identity", ["zeros"])]
     check_onnx(graph_bytes(nodes))

@@ -33,7 +33,7 @@ GRAPH, METADATA, TRAINING, FUNCTIONS = 7, 14, 20, 25
 NODE, INITIALIZER, GRAPH_INPUT, SPARSE_INITIALIZER = 1, 5, 11, 15
 INPUT, OUTPUT, OPERATOR, ATTRIBUTE, DOMAIN = 1, 2, 4, 5, 7
 TENSOR, TENSORS, SUBGRAPH, SUBGRAPHS, SPARSE, SPARSES = 5, 10, 6, 11, 22, 23
-EXTERNAL, LOCATION = 13, 14
+TENSOR_NAME, EXTERNAL, LOCATION = 8, 13, 14
 VALUE_NAME = 1
 MAX_NODES = 10_000
 
@@ -72,24 +72,26 @@ def _check_model(model: memoryview) -> None:
 
 
 def _check_graph(graph: memoryview) -> None:
-    # Names of values that depend on pictures.
-    pictures, nodes = set[str](), list[memoryview]()
+    # Names of values that depend on pictures, and of all that are there before an operator runs.
+    pictures, known, nodes = set[str](), {""}, list[memoryview]()
     for field, value in _fields(graph):
         if field == NODE:
             nodes.append(_bytes(value))
         elif field == INITIALIZER:
             _check_tensor(_bytes(value))
+            known |= {_text(part) for number, part in _fields(_bytes(value)) if number == TENSOR_NAME}
         elif field == SPARSE_INITIALIZER:
             raise BrokenOnnx("it holds sparse tensors")
         elif field == GRAPH_INPUT:
             pictures |= {_text(part) for number, part in _fields(_bytes(value)) if number == VALUE_NAME}
     if len(nodes) > MAX_NODES:
         raise BrokenOnnx(f"it holds more than {MAX_NODES:,} operators")
+    known |= pictures
     for node in nodes:
-        _check_node(node, pictures)
+        _check_node(node, pictures, known)
 
 
-def _check_node(node: memoryview, pictures: set[str]) -> None:
+def _check_node(node: memoryview, pictures: set[str], known: set[str]) -> None:
     inputs, outputs, operator = list[str](), list[str](), ""
     for field, value in _fields(node):
         if field == INPUT:
@@ -104,6 +106,10 @@ def _check_node(node: memoryview, pictures: set[str]) -> None:
             _check_attribute(_bytes(value))
     if operator not in OPERATORS:
         raise BrokenOnnx(f"its operator '{shown(operator[:40])}' is none that squeezekit writes")
+    # ONNX Runtime would sort them, and what depends on pictures would not be known here.
+    if not known.issuperset(inputs):
+        raise BrokenOnnx("its operators do not stand in the order in which they run")
+    known |= set(outputs)
     shaping = inputs if operator in SHAPED_BY_ALL else inputs[1:] if operator in SHAPED_BY_OTHERS else []
     if pictures & set(shaping):
         raise BrokenOnnx(f"the shape that its operator '{operator}' makes depends on the picture")
