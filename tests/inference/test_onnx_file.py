@@ -2,6 +2,7 @@
 
 import pytest
 
+from squeezekit.inference import onnx_file
 from squeezekit.inference.onnx_file import BrokenOnnx, check_onnx, metadata_of
 from tests.fixtures.onnx_graphs import (
     as_many_values_as_a_pixel_says,
@@ -63,6 +64,15 @@ def test_a_shape_that_depends_on_the_picture_is_refused():
         check_onnx(as_many_values_as_a_pixel_says())
 
 
+def test_no_order_of_operators_hides_that_a_shape_depends_on_the_picture():
+    content = onnx.ModelProto.FromString(as_many_values_as_a_pixel_says())
+    nodes = list(content.graph.node)
+    del content.graph.node[:]
+    content.graph.node.extend([*nodes[3:], *nodes[:3]])
+    with pytest.raises(BrokenOnnx, match="do not stand in the order in which they run"):
+        check_onnx(content.SerializeToString())
+
+
 def test_a_shape_that_depends_on_the_number_of_pictures_is_not():
     nodes = [node("Shape", ["images"], ["shape"]), node("ConstantOfShape", ["shape"], ["zeros"]), node("Identity", ["zeros"])]
     check_onnx(graph_bytes(nodes))
@@ -71,6 +81,14 @@ def test_a_shape_that_depends_on_the_number_of_pictures_is_not():
 def test_more_operators_than_any_network_has():
     with pytest.raises(BrokenOnnx, match="10,000 operators"):
         check_onnx(graph_bytes([node("Relu", ["images"])] * 10_001))
+
+
+@pytest.mark.parametrize("parts", [b"\x72\x00", b"\x3a\x04\x0a\x00\x2a\x00", b"\x3a\x06\x0a\x04\x0a\x00\x0a\x00"])
+def test_millions_of_parts_that_hold_nothing(parts, monkeypatch):
+    monkeypatch.setattr(onnx_file, "MAX_FIELDS", 1000)
+    for looked_at in (check_onnx, metadata_of):
+        with pytest.raises(BrokenOnnx, match="more than 1,000 parts"):
+            looked_at(parts * 1001)
 
 
 def test_what_is_cut_short_or_is_something_else():

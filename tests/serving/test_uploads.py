@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import threading
 import time
 from types import SimpleNamespace
 
@@ -70,6 +71,63 @@ def test_one_that_takes_too_long_is_ended_and_the_next_is_decoded(decoder, monke
     assert not decoder._children
     monkeypatch.setattr(uploads, "DECODING_SECONDS", 60)
     assert asyncio.run(decoder.in_threads([saved((1500, 1200))], CONFIG)).shape == (1, 16, 16, 3)
+
+
+def held(decoder, monkeypatch, event):
+    """The files that are being decoded until `event`; the one named other is decoded at once."""
+    seen = []
+
+    def decoded(file, _config):
+        if file != b"other":
+            seen.append(file)
+            event.wait(10)
+        return np.zeros((16, 16, 3), np.uint8)
+
+    monkeypatch.setattr(decoder, "_decoded", decoded)
+    return seen
+
+
+def test_the_pictures_of_one_request_leave_a_thread_to_others(decoder, monkeypatch):
+    event = threading.Event()
+    seen = held(decoder, monkeypatch, event)
+
+    async def both():
+        many = asyncio.create_task(decoder.in_threads([b"many"] * 4, CONFIG))
+        await asyncio.sleep(0)
+        other = await asyncio.wait_for(decoder.in_threads([b"other"], CONFIG), 5)
+        begun = len(seen)
+        event.set()
+        return other.shape, begun, (await many).shape
+
+    assert asyncio.run(both()) == ((1, 16, 16, 3), 1, (4, 16, 16, 3))
+
+
+def test_a_request_whose_pictures_take_too_long_is_given_up(decoder, monkeypatch):
+    event = threading.Event()
+    seen = held(decoder, monkeypatch, event)
+    monkeypatch.setattr(uploads, "REQUEST_SECONDS", 0.02)
+
+    async def late():
+        try:
+            await decoder.in_threads([b"many"] * 4, CONFIG)
+        finally:
+            event.set()
+
+    with pytest.raises(HTTPException, match="not decoded within 0.02 s; send fewer at once") as caught:
+        asyncio.run(late())
+    assert (caught.value.status_code, len(seen)) == (503, 1)
+
+
+def test_nothing_is_decoded_after_the_first_picture_that_is_refused(decoder, monkeypatch):
+    seen = []
+
+    def refuse(file, _config):
+        seen.append(file)
+        raise uploads.UnreadableImageError("the picture", "odd")
+
+    monkeypatch.setattr(decoder, "_decoded", refuse)
+    assert refusal(decoder, b"1", b"2", b"3").detail.startswith("picture 1 cannot be read (odd)")
+    assert seen == [b"1"]
 
 
 def test_pixels_in_progress_are_bounded(decoder, monkeypatch):

@@ -37,6 +37,8 @@ from squeezekit.system.errors import SqueezekitError
 SMALL_BYTES, SMALL_PIXELS = 2**16, 2**16
 # Fifty million pixels take two or three.
 DECODING_SECONDS = 10.0
+# For all pictures of a request, with the time that they wait for those of others.
+REQUEST_SECONDS = 30.0
 
 
 class RequestLimits(BaseModel):
@@ -120,7 +122,8 @@ class UploadDecoder:
 
     def __init__(self, limits: RequestLimits, threads: int) -> None:
         self._max_pixels, self._small_pixels = limits.max_pixels, min(limits.max_pixels, SMALL_PIXELS)
-        self._threads = ThreadPoolExecutor(threads, "decode")
+        threads = max(threads, 2)
+        self._threads, self._at_once = ThreadPoolExecutor(threads, "decode"), threads - 1
         self._in_progress, self._closed = PixelBudget(limits.max_pixels), False
         self._children, self._idle = set[DecoderProcess](), SimpleQueue[DecoderProcess]()
 
@@ -138,16 +141,31 @@ class UploadDecoder:
         return np.stack(decoded)
 
     async def in_threads(self, files: list[bytes], config: NetworkConfig) -> NDArray[np.uint8]:
-        """Decode any files beside the classifying thread, so that only the sender of large ones waits for them."""
+        """Decode any files beside the classifying thread, so that only the sender of large ones waits for them.
+
+        One thread is left to others' pictures, whatever one request holds. It ends with the first picture that is refused.
+        """
         loop = asyncio.get_running_loop()
-        tasks = [loop.run_in_executor(self._threads, self._decoded, file, config) for file in files]
-        found = await asyncio.gather(*tasks, return_exceptions=True)
-        decoded = []
-        for number, one in enumerate(found, start=1):
-            if isinstance(one, BaseException):
-                raise _refusal(one, number, len(files)) from None
-            decoded.append(one)
-        return np.stack(decoded)
+        decoded, numbers = dict[int, NDArray[np.uint8]](), iter(range(len(files)))
+
+        async def decode_some() -> None:
+            for number in numbers:
+                try:
+                    decoded[number] = await loop.run_in_executor(self._threads, self._decoded, files[number], config)
+                except Exception as error:
+                    raise _refusal(error, number + 1, len(files)) from None
+
+        workers = [asyncio.create_task(decode_some()) for _ in range(min(self._at_once, len(files)))]
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                await asyncio.gather(*workers)
+        except TimeoutError:
+            problem = f"the pictures were not decoded within {REQUEST_SECONDS:g} s; send fewer at once, or come again"
+            raise HTTPException(503, problem, {"Retry-After": "1"}) from None
+        finally:
+            for worker in workers:
+                worker.cancel()
+        return np.stack([decoded[number] for number in range(len(files))])
 
     def close(self) -> None:
         """Cancel what has not begun, and end what has."""

@@ -31,15 +31,16 @@ def read_outside_bytes(path: Path, most_bytes: int) -> bytes:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise SqueezekitError(f"{path}: is not a file; give the path of one")
             # Piece by piece: what is asked for at once is allocated at once.
-            content = b""
-            while len(content) <= most_bytes and (piece := file.read(PIECE)):
-                content += piece
+            pieces, size = list[bytes](), 0
+            while size <= most_bytes and (piece := file.read(PIECE)):
+                pieces.append(piece)
+                size += len(piece)
     except (OSError, ValueError) as error:
         # A path with a zero byte is a ValueError.
         raise SqueezekitError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
-    if len(content) > most_bytes:
+    if size > most_bytes:
         raise SqueezekitError(f"{path}: is larger than {most_bytes:,} bytes, which no such file needs")
-    return content
+    return b"".join(pieces)
 
 
 def read_outside_text(path: Path, most_bytes: int = MOST_BYTES_OF_TEXT) -> str:
