@@ -31,7 +31,7 @@ def settings(folder, **fields):
     [
         ({"start": 10**12, "freq": 1}, "start"),
         ({"base_e": 4096, "incr_e": 4096, "start": 20, "depth": 64}, "parameters|MACs"),
-        ({"stem_width": 4096, "image_size": 1024}, "MACs"),
+        ({"stem_width": 4096, "image_size": 1024}, "values between two layers"),
         ({"classes": 10**9}, "classes"),
         ({"classes": 3}, "names 10 different classes, but the network has 3"),
     ],

@@ -18,9 +18,11 @@ def test_every_network_can_be_computed_as_it_is_published(name):
     network_config(name).check_work()
 
 
-@pytest.mark.parametrize("name", ["squeezenet1_0", "squeezenet1_1"])
-def test_images_may_have_a_thousand_pixels(name):
-    network_config(name, image_size=1024).check_work()
+@pytest.mark.parametrize(
+    ("name", "side"), [("squeezenet1_0", 1024), ("squeezenet1_1", 1024), ("resnet20", 1024), ("wide", 224), ("small", 224)]
+)
+def test_images_may_be_large(name, side):
+    network_config(name, image_size=side, classes=1000).check_work()
 
 
 @pytest.mark.parametrize(
@@ -61,7 +63,7 @@ def test_work_is_about_that_of_the_layers(name, fields):
         ("alexnet", {"image_size": 1024}, "parameters"),
         ("alexnet-cifar", {"image_size": 1024}, "parameters"),
         ("mobilenetv2_050", {"image_size": 1024, "classes": 65535}, "parameters"),
-        ("resnet20", {"image_size": 1024}, "MACs"),
+        ("wide", {"image_size": 512}, "MACs"),
     ],
 )
 def test_a_network_that_no_machine_holds_is_refused_before_it_is_built(name, fields, what):

@@ -2,7 +2,8 @@ from squeezekit.system.shown_text import shortened, shown, shown_lines
 
 
 def test_letters_of_every_script_stay() -> None:
-    assert shown("Ärger 猫 собака 5 €") == "Ärger 猫 собака 5 €"
+    for text in ("Ärger 猫 собака 5 €", "東京\u3000駅", "👩\u200d👧", "می\u200cخواهم", "5\xa0€"):
+        assert shown(text) == text
 
 
 def test_what_a_terminal_would_obey_is_an_escape() -> None:

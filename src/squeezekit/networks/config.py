@@ -11,10 +11,10 @@ from torch import nn
 from squeezekit.system.errors import SqueezekitError
 
 # A file of a few hundred bytes can name a network that no machine holds. These admit AlexNet of 1,000 classes, SqueezeNet v1.0
-# with images of 1,024 pixels, and every preset at 32: weights of 256 MiB, 1 GiB between two layers, half a minute of a slow core.
+# with images of 1,024 pixels, and every preset at 32: weights of 256 MiB, 1 GiB between two layers, a minute of a slow core.
 MAX_PARAMETERS = 1 << 26
 MAX_VALUES = 1 << 28
-MAX_MACS = 1 << 35
+MAX_MACS = 1 << 36
 # So many pixels are computed together at most: `images_at_once`.
 PIXELS_AT_ONCE = 250 * 32**2
 # As many as an integer of 16 bits counts, in C and in a page.

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from squeezekit.data.overview import check_copies, check_different, overview
-from squeezekit.data.sources import data_name, load_images
+from squeezekit.data.overview import overview
+from squeezekit.data.sources import data_name
 from squeezekit.networks.layer_table import layer_table
 from squeezekit.networks.registry import first_problem, network_class
 from squeezekit.search.space import Fields, Space, named_space, space_of
@@ -17,7 +17,7 @@ from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.paths import expanded
 from squeezekit.training.device import chosen_device
 from squeezekit.training.settings import RunConfig, build_config, read_tables, resolve, table_of
-from squeezekit.training.train import split_of
+from squeezekit.training.train import images_to_train
 
 Sampler = Literal["grid", "random", "tpe", "nsga2"]
 Pruner = Literal["halving", "hyperband", "none"]
@@ -121,18 +121,8 @@ def _with_images(plan: StudyPlan) -> StudyPlan:
     # Channels that nobody asked for are those of the images.
     channels = network.channels if "channels" in plan.fields else None
     chosen_device(run.device)
-    source = load_images(
-        run.data,
-        image_size=network.image_size,
-        channels=channels,
-        strict=run.strict,
-        max_pixels=run.max_pixels,
-    )
+    source, split = images_to_train(draft, channels)
     images = source.training
-    check_different(source)
-    split = split_of(draft, images)
-    if run.strict:
-        check_copies(source, split)
     for line in overview(source, split):
         say(line)
     found = {"classes": len(images.classes), "channels": images.channels}

@@ -15,7 +15,7 @@ from squeezekit.search.plan import StudyPlan, sizes_of
 from squeezekit.search.results import FIELDS, POINT, REASON, SURPLUS, died
 from squeezekit.search.space import Fields
 from squeezekit.system.atomic_io import NotWritten
-from squeezekit.system.console import silence
+from squeezekit.system.console import say, silence
 from squeezekit.system.errors import RunFailed
 from squeezekit.system.folder_claim import InUse
 from squeezekit.training.interruption import Interrupted
@@ -27,7 +27,8 @@ class TrialFailed(Exception):
     """A trial that cannot be trained or diverged, and is a row with its reason; or one that another worker has, and is no row."""
 
 
-LOOK_AGAIN_SECONDS = 1.0
+# Twice as long after each look, since each is a row of the study.
+LOOK_AGAIN_SECONDS, MOST_SECONDS = 1.0, 120.0
 OnEpoch = Callable[[dict[str, float]], None]
 # Of a plan, the fields of one trial, its run folder, and what to call after each epoch.
 Trains = Callable[[StudyPlan, Fields, Path, OnEpoch], Run]
@@ -47,6 +48,7 @@ class Objective:
     def __init__(self, plan: StudyPlan, folder: Path, trains: Trains = trained_here) -> None:
         self.plan, self.folder, self.trains = plan, folder, trains
         self.space = plan.space_of_trials()
+        self._pause = LOOK_AGAIN_SECONDS
 
     def __call__(self, trial: optuna.Trial) -> float | tuple[float, int]:
         """The validation loss, or loss and size where both are searched."""
@@ -61,15 +63,21 @@ class Objective:
             loss = self._report_result(trial, run)
         except (Interrupted, NotWritten, ReadingFailedError, optuna.exceptions.OptunaError, SQLAlchemyError):
             raise
-        except InUse:
+        except InUse as error:
             # A worker that counts as dead has it still: no fault of the point, which comes back into the queue.
-            time.sleep(LOOK_AGAIN_SECONDS)
+            self._wait(str(error))
             raise TrialFailed from None
         except Exception as error:
             # Whatever it is, say too little memory for one batch size: the other trials may be fine.
             trial.set_user_attr(REASON, str(error) or type(error).__name__)
             raise TrialFailed from error
         return (loss, sizes[self.plan.size]) if self.plan.sampler == "nsga2" else loss
+
+    def _wait(self, reason: str) -> None:
+        if self._pause == LOOK_AGAIN_SECONDS:
+            say(reason)
+        time.sleep(self._pause)
+        self._pause = min(2 * self._pause, MOST_SECONDS)
 
     def folder_of(self, point: int) -> Path:
         """The run folder of a point."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 
 def shown(text: str) -> str:
     r"""`text` with what is no letter, sign or space as an escape, `\x1b` or `\ud800`.
@@ -11,7 +13,7 @@ def shown(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(character if character.isprintable() else _escaped(character) for character in text)
+    return "".join(character if _is_plain(character) else _escaped(character) for character in text)
 
 
 def shown_lines(text: str) -> str:
@@ -23,6 +25,11 @@ def shortened(text: object, most: int = 60) -> str:
     """A text of unknown origin in one line of at most so many characters."""
     line = shown(str(text))
     return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def _is_plain(character: str) -> bool:
+    # Wide spaces, and what joins letters and emoji, are no control characters.
+    return character.isprintable() or character in "\u200c\u200d" or unicodedata.category(character) == "Zs"
 
 
 def _escaped(character: str) -> str:

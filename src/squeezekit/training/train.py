@@ -239,18 +239,8 @@ def start_run(
         if run.get(field):
             run[field] = settled(run[field])
     draft = build_config(network, recipe, run)
-    source = load_images(
-        draft.run.data,
-        image_size=draft.network.image_size,
-        channels=network.get("channels"),
-        strict=draft.run.strict,
-        max_pixels=draft.run.max_pixels,
-    )
-    check_different(source)
+    source, split = images_to_train(draft, network.get("channels"))
     _fit_to_images(network, source.training, draft.run.data)
-    split = split_of(draft, source.training)
-    if draft.run.strict:
-        check_copies(source, split)
     if draft.recipe.normalization == "standardise" and not {"mean", "std"} & set(network):
         network["mean"], network["std"] = channel_statistics(source.training, split.training)
     run["device"] = str(chosen_device(draft.run.device))
@@ -282,16 +272,27 @@ def _fit_to_images(network: dict[str, Any], images: ImageSet, data: str) -> None
         network["mirrored"] = False
 
 
-def split_of(config: RunConfig, images: ImageSet) -> Split:
-    """Which of the images a configuration trains and validates with; raises SqueezekitError where there are too few."""
-    return split_images(
-        images,
-        seed=config.run.seed,
-        validation_share=config.run.validation_share,
-        limit=config.run.limit or None,
-        folds=config.run.folds,
-        fold=config.run.fold,
+def images_to_train(config: RunConfig, channels: int | None) -> tuple[ImageSource, Split]:
+    """The images that a configuration names, and which of them train and validate; `channels` None are those of the images.
+
+    Raises SqueezekitError where they cannot be read, are all the same or too few, or with `strict` where one is in two parts.
+    """
+    run = config.run
+    source = load_images(
+        run.data, image_size=config.network.image_size, channels=channels, strict=run.strict, max_pixels=run.max_pixels
     )
+    check_different(source)
+    split = split_images(
+        source.training,
+        seed=run.seed,
+        validation_share=run.validation_share,
+        limit=run.limit or None,
+        folds=run.folds,
+        fold=run.fold,
+    )
+    if run.strict:
+        check_copies(source, split)
+    return source, split
 
 
 def _facts(config: RunConfig, source: ImageSource) -> dict[str, Any]:
