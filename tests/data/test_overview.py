@@ -50,7 +50,7 @@ def test_a_given_validation_part_that_repeats_training_images_is_counted():
 
 def test_an_image_in_two_classes_is_counted():
     source = source_of(images_of([*range(40), 1, 3]), images_of([99, 98]))
-    assert "1 images are copies of one in another class: decide for one" in lines(source)
+    assert "1 image is a copy of one in another class: decide for one" in lines(source)
 
 
 def test_copies_on_one_side_are_said_and_no_error():
