@@ -53,6 +53,13 @@ def test_an_image_in_two_classes_is_counted():
     assert "1 image is a copy of one in another class: decide for one" in lines(source)
 
 
+def test_a_test_image_in_two_classes_is_counted_and_an_error_if_asked_for():
+    source = source_of(images_of(range(40)), images_of([99, 99]))
+    assert lines(source)[1:] == ["1 image is a copy of one in another class: decide for one"]
+    with pytest.raises(SqueezekitError, match="1 image is a copy of one in another class"):
+        check_copies(source, split_images(source.training, seed=0))
+
+
 def test_copies_on_one_side_are_said_and_no_error():
     source = source_of(images_of([*range(40), *range(40)]), images_of([99, 98]))
     assert lines(source)[1:] == ["40 images are copies of others, and stay on one side with them"]

@@ -34,7 +34,7 @@ def copies(source: ImageSource, split: Split) -> Iterator[str]:
     validated = int(np.isin(first[split.validation], first[split.training]).sum())
     if validated:
         yield f"{validated:,} images for validation are among those for training, which flatters validation: remove them"
-    torn = int((training.labels != training.labels[first]).sum())
+    torn = sum(int((part.labels != part.labels[part.first_copies]).sum()) for part in (training, source.test))
     if torn:
         yield f"{_are_copies(torn)} of one in another class: decide for one"
     repeated = int((first != np.arange(len(first))).sum())
