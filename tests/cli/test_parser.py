@@ -13,6 +13,7 @@ from squeezekit.cli import main
         (["evaluate", "m", "--split", "%d %(prog)s {x}"], "invalid choice: '%d %(prog)s {x}'"),
         (["evaluate", "m", "--split", "\x1b[31mx\ud800"], "\\x1b[31mx\\ud800"),
         (["evaluate", "m", "--\x1b]0;own\x07"], "--\\x1b]0;own\\x07"),
+        (["describe", "--network", "nano"], "see squeezekit describe --help"),
         (["tr\nain"], "'tr\\x0aain' is not a command"),
     ],
 )

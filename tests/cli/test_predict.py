@@ -77,3 +77,8 @@ def test_a_pipe_is_no_picture(tiny_run, tmp_path, capsys):
     os.mkfifo(tmp_path / "a.png")
     code, _, said = predict(capsys, tiny_run.folder, tmp_path / "a.png")
     assert code == 1 and "not a regular file" in said
+
+
+def test_a_missing_picture_is_not_to_be_replaced(tiny_run, tmp_path, capsys):
+    code, _, said = predict(capsys, tiny_run.folder, tmp_path / "nosuch.png")
+    assert code == 1 and said.endswith("nosuch.png cannot be read as a picture (No such file or directory): check its name\n")

@@ -268,6 +268,7 @@ def test_broken_pictures_are_named_skipped_and_counted(pets, capfd):
         for path in broken:
             assert any(line.startswith(f"{path} cannot be read") and line.endswith("skipped") for line in lines)
         assert lines[-1] == "2 of 81 pictures could not be used and were skipped"
+        assert "2 files and folders left out" in source.notes
 
 
 def test_strict_makes_a_broken_picture_an_error(pets):

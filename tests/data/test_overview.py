@@ -50,7 +50,14 @@ def test_a_given_validation_part_that_repeats_training_images_is_counted():
 
 def test_an_image_in_two_classes_is_counted():
     source = source_of(images_of([*range(40), 1, 3]), images_of([99, 98]))
-    assert "1 images are copies of one in another class: decide for one" in lines(source)
+    assert "1 image is a copy of one in another class: decide for one" in lines(source)
+
+
+def test_a_test_image_in_two_classes_is_counted_and_an_error_if_asked_for():
+    source = source_of(images_of(range(40)), images_of([99, 99]))
+    assert lines(source)[1:] == ["1 image is a copy of one in another class: decide for one"]
+    with pytest.raises(SqueezekitError, match="1 image is a copy of one in another class"):
+        check_copies(source, split_images(source.training, seed=0))
 
 
 def test_copies_on_one_side_are_said_and_no_error():

@@ -119,7 +119,7 @@ def test_what_is_off_is_not_said():
 
 @pytest.mark.parametrize("side", [1, 2, 4, 9])
 def test_depthwise_filters_have_a_middle(side):
-    with pytest.raises(SqueezekitError, match="depthwise: Input should be 0, 3, 5 or 7"):
+    with pytest.raises(SqueezekitError, match="depthwise: must be 0, 3, 5 or 7"):
         network_config("squeezenet-late", depthwise=side)
     if side % 2 == 0:
         with pytest.raises(ValueError, match="an odd side"):

@@ -129,6 +129,7 @@ def test_one_hot_targets_give_the_same_loss():
         ({"mean": [math.nan], "std": [1]}, "mean: must be a number"),
         ({"std": [math.inf]}, "std: must be a number"),
         ({"weight_decay": math.inf}, "weight_decay: must be a number"),
+        ({"epochs": 0}, "^epochs: must be greater than or equal to 1"),
         ({"validation_share": math.nan}, "validation_share: must be a number"),
         ({"cutout": 0.5, "augmentation": "none"}, "^cutout needs an augmentation"),
         ({"teacher": os.fsdecode(b"caf\xe9")}, "teacher: the name is not UTF-8"),

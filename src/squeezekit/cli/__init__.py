@@ -84,7 +84,10 @@ def _run(given: Sequence[str]) -> int:
     """A command, until all that it prints is written."""
     try:
         renamed.check(given)
-        settings = vars(_parser(given).parse_args(given))
+        known, unknown = _parser(given).parse_known_args(given)
+        if unknown:
+            Parser(prog=f"squeezekit {known.command}").error(f"unrecognized arguments: {' '.join(unknown)}")
+        settings = vars(known)
         run = settings.pop("run")
         for name in ("command", "debug"):
             settings.pop(name, None)

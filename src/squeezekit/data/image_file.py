@@ -187,6 +187,8 @@ def _check_pixels(name: str, width: int, height: int, max_pixels: int) -> None:
 
 def _failure(name: str, error: Exception, pixels: int = 0) -> SqueezekitError:
     """What to raise for whatever a decoder raised; `pixels` are those of the image where they are known."""
+    if isinstance(error, FileNotFoundError):
+        return UnreadableImageError(name, _reason(error), "check its name")
     return (ReadingFailedError if _is_passing(error, pixels) else UnreadableImageError)(name, _reason(error))
 
 

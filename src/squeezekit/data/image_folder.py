@@ -88,16 +88,16 @@ def load_folder(
     stored = recall(key) or _decode(listing, key, rule)
     _name_left_out(listing, stored.unreadable, strict)
     skipped = (*(path for path, _ in stored.unreadable), *(path for path, _ in listing.left_out))
-    return ImageSource(str(folder), stored.training, stored.test, skipped, _found(listing))
+    return ImageSource(str(folder), stored.training, stored.test, skipped, _found(listing, len(skipped)))
 
 
-def _found(listing: _Listing) -> tuple[str, ...]:
+def _found(listing: _Listing, left_out: int) -> tuple[str, ...]:
     """What a user may not expect about the parts and what was left out."""
     notes = [] if listing.tested else ["15 % of each class are set aside for the test, by their content"]
     if listing.others:
         notes.append(f"left out, since they are no part of it: {', '.join(listing.others)}")
-    if listing.left_out:
-        notes.append(f"{len(listing.left_out)} files and folders left out")
+    if left_out:
+        notes.append(f"{left_out} files and folders left out")
     return tuple(notes)
 
 

@@ -34,12 +34,16 @@ def copies(source: ImageSource, split: Split) -> Iterator[str]:
     validated = int(np.isin(first[split.validation], first[split.training]).sum())
     if validated:
         yield f"{validated:,} images for validation are among those for training, which flatters validation: remove them"
-    torn = int((training.labels != training.labels[first]).sum())
+    torn = sum(int((part.labels != part.labels[part.first_copies]).sum()) for part in (training, source.test))
     if torn:
-        yield f"{torn:,} images are copies of one in another class: decide for one"
+        yield f"{_are_copies(torn)} of one in another class: decide for one"
     repeated = int((first != np.arange(len(first))).sum())
     if repeated and not validated:
-        yield f"{repeated:,} images are copies of others, and stay on one side with them"
+        yield f"{_are_copies(repeated)} of others, and stay on one side with them"
+
+
+def _are_copies(count: int) -> str:
+    return "1 image is a copy" if count == 1 else f"{count:,} images are copies"
 
 
 def check_copies(source: ImageSource, split: Split) -> None:

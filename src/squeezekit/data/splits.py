@@ -105,7 +105,7 @@ def _check_counts(labels: NDArray[np.int64], classes: Sequence[str], share: floa
     if counts[fewest] < minimum:
         raise SqueezekitError(
             f"class '{classes[fewest]}' holds {_images(counts[fewest])} for training (copies count once); a validation share of "
-            f"{share:g} needs at least {minimum}: add images or remove the class"
+            f"{share:g} needs at least {minimum}: add images, remove the class, or raise --validation-share"
         )
 
 

@@ -111,7 +111,8 @@ def first_problem(error: ValidationError) -> str:
     where = problem["loc"]
     # Of a list of numbers, the list; a file may name its fields as it likes.
     place = shortened(".".join(str(part) for part in (where[:-1] if where and isinstance(where[-1], int) else where)))
-    message = _IN_OUR_WORDS.get(problem["type"]) or shortened(problem["msg"].removeprefix("Value error, "), 300)
+    theirs = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
+    message = _IN_OUR_WORDS.get(problem["type"]) or shortened(theirs, 300)
     return f"{place}: {message}" if place else message
 
 
