@@ -38,31 +38,31 @@ def test_what_was_left_out_is_in_that_line():
 
 def test_images_in_both_parts_are_counted_and_an_error_if_asked_for():
     source = source_of(images_of(range(40)), images_of([3, 4, 99, 98]))
-    assert lines(source)[1].startswith("2 images of the training part are in the test part too")
-    with pytest.raises(SqueezekitError, match=r"pets: 2 images of the training part .*leave out --strict"):
+    assert lines(source)[1].startswith("images in both the training and the test part: 2")
+    with pytest.raises(SqueezekitError, match=r"pets: images in both the training and the test part: 2.*leave out --strict"):
         check_copies(source, split_images(source.training, seed=0))
 
 
 def test_a_given_validation_part_that_repeats_training_images_is_counted():
     training = dataclasses.replace(images_of([*range(40), *range(10), *range(50, 60)]), validation=20)
-    assert lines(source_of(training, images_of([99, 98])))[1].startswith("10 images for validation are among those for training")
+    assert lines(source_of(training, images_of([99, 98])))[1].startswith("images for both training and validation: 10")
 
 
 def test_an_image_in_two_classes_is_counted():
     source = source_of(images_of([*range(40), 1, 3]), images_of([99, 98]))
-    assert "1 image is a copy of one in another class: decide for one" in lines(source)
+    assert "images that are copies of one in another class: 1; decide for one class" in lines(source)
 
 
 def test_a_test_image_in_two_classes_is_counted_and_an_error_if_asked_for():
     source = source_of(images_of(range(40)), images_of([99, 99]))
-    assert lines(source)[1:] == ["1 image is a copy of one in another class: decide for one"]
-    with pytest.raises(SqueezekitError, match="1 image is a copy of one in another class"):
+    assert lines(source)[1:] == ["images that are copies of one in another class: 1; decide for one class"]
+    with pytest.raises(SqueezekitError, match="images that are copies of one in another class: 1; decide for one class"):
         check_copies(source, split_images(source.training, seed=0))
 
 
 def test_copies_on_one_side_are_said_and_no_error():
     source = source_of(images_of([*range(40), *range(40)]), images_of([99, 98]))
-    assert lines(source)[1:] == ["40 images are copies of others, and stay on one side with them"]
+    assert lines(source)[1:] == ["images that are copies of others: 40; they stay on one side with them"]
     check_copies(source, split_images(source.training, seed=0))
 
 

@@ -163,7 +163,8 @@ def test_images_without_copies_are_split_as_their_labels_alone():
 
 def test_a_class_of_copies_has_too_few_different_images():
     with pytest.raises(
-        SqueezekitError, match=r"class 'b' holds 1 image for training \(copies count once\).* raise --validation-share"
+        SqueezekitError,
+        match=r"class 'b' holds 1 image for training \(copies count once, in their first class\).* raise --validation-share",
     ):
         split_images(imageset([0] * 20 + [1] * 20, [*range(20), *[20] * 20]), seed=0)
 

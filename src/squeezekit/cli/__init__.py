@@ -82,16 +82,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(given: Sequence[str]) -> int:
     """A command, until all that it prints is written."""
+    known = argparse.Namespace()
     try:
         renamed.check(given)
         known, unknown = _parser(given).parse_known_args(given)
         if unknown:
             Parser(prog=f"squeezekit {known.command}").error(f"unrecognized arguments: {' '.join(unknown)}")
-        settings = vars(known)
+        settings = dict(vars(known))
         run = settings.pop("run")
         for name in ("command", "debug"):
             settings.pop(name, None)
         return int(run(**settings))
+    except OSError as error:
+        # A disk that is full while a file is written does not say which.
+        if error.filename is None and getattr(known, "out", None):
+            error.filename = str(known.out)
+        raise
     finally:
         sys.stdout.flush()
 

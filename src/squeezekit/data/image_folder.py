@@ -143,9 +143,10 @@ def _list_classes(root: Path, folder: Path) -> _Listing:
         elif entry.name.lower().endswith(IMAGE_SUFFIXES):
             left_out.append(LeftOut(entry.path, "it lies in no class folder"))
     if len(found) < 2:
+        number = "1 class folder" if found else "no class folders"
+        perhaps = f", perhaps {root / next(iter(found))}" if found else ""
         raise SqueezekitError(
-            f"{root} holds {len(found)} class folders, and at least 2 are needed: give a folder with one folder of "
-            "pictures for each class"
+            f"{root} holds {number}, and at least 2 are needed: give a folder with one folder of pictures for each class{perhaps}"
         )
     listing = _Listing(folder, tuple(sorted(found)), [], [], [], None, left_out)
     below = len(os.path.join(folder, ""))  # noqa: PTH118

@@ -29,26 +29,22 @@ def copies(source: ImageSource, split: Split) -> Iterator[str]:
     training, images = source.training, source.training.images
     tested = int(copies_in(images, source.test.images).sum())
     if tested:
-        yield f"{tested:,} images of the training part are in the test part too, which flatters the test: remove them from one"
+        yield f"images in both the training and the test part: {tested:,}; this flatters the test, remove them from one"
     first = training.first_copies
     validated = int(np.isin(first[split.validation], first[split.training]).sum())
     if validated:
-        yield f"{validated:,} images for validation are among those for training, which flatters validation: remove them"
+        yield f"images for both training and validation: {validated:,}; this flatters validation, remove them from one"
     torn = sum(int((part.labels != part.labels[part.first_copies]).sum()) for part in (training, source.test))
     if torn:
-        yield f"{_are_copies(torn)} of one in another class: decide for one"
+        yield f"images that are copies of one in another class: {torn:,}; decide for one class"
     repeated = int((first != np.arange(len(first))).sum())
     if repeated and not validated:
-        yield f"{_are_copies(repeated)} of others, and stay on one side with them"
-
-
-def _are_copies(count: int) -> str:
-    return "1 image is a copy" if count == 1 else f"{count:,} images are copies"
+        yield f"images that are copies of others: {repeated:,}; they stay on one side with them"
 
 
 def check_copies(source: ImageSource, split: Split) -> None:
     """With `--strict`, copies on two sides or in two classes are an error; raises SqueezekitError."""
-    if found := next((sentence for sentence in copies(source, split) if "stay on one side" not in sentence), None):
+    if found := next((sentence for sentence in copies(source, split) if "on one side" not in sentence), None):
         raise SqueezekitError(f"{source.name}: {found}, or leave out --strict")
 
 

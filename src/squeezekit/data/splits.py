@@ -104,8 +104,8 @@ def _check_counts(labels: NDArray[np.int64], classes: Sequence[str], share: floa
     fewest, minimum = int(np.argmin(counts)), _fewest_images(share)
     if counts[fewest] < minimum:
         raise SqueezekitError(
-            f"class '{classes[fewest]}' holds {_images(counts[fewest])} for training (copies count once); a validation share of "
-            f"{share:g} needs at least {minimum}: add images, remove the class, or raise --validation-share"
+            f"class '{classes[fewest]}' holds {_images(counts[fewest])} for training (copies count once, in their first class); "
+            f"a validation share of {share:g} needs at least {minimum}: add images, remove the class, or raise --validation-share"
         )
 
 
