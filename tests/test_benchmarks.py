@@ -114,7 +114,7 @@ def test_training_speed_measures_ours_and_the_plain_peer(digit_folder, in_this_p
     assert summary["times plain PyTorch"]["rounds"] == [round(ours["epoch"] / plain["epoch"], 2)]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_data_parallel_counts_the_bytes_of_an_all_reduce(in_this_process):
     # What other programs send meanwhile is little beside so large a gradient, and the median of steps leaves it out.
     found = benchmark("data_parallel", "--networks", "resnet8", "--rounds", 1, "--steps", 3)

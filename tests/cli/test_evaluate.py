@@ -36,7 +36,7 @@ def test_a_file_that_evaluate_has_not_made_stays(tiny_run, tmp_path, capsys):
         assert (drawn / "confusion.png").read_bytes() == content
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_without_a_home_no_library_has_a_say(tiny_run, tmp_path):
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "MPL"))}
     environment |= {"HOME": str(tmp_path / "file" / "home"), "PYTHONWARNINGS": "default"}

@@ -182,7 +182,7 @@ def deep_run(shared):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rate_weight", [0.008, 0.012])
+@pytest.mark.parametrize("rate_weight", [0.008, pytest.param(0.012, marks=pytest.mark.long)])
 def test_one_round_ends_at_the_target_size(deep_run, tmp_path, rate_weight):
     made = compress(deep_run.folder, tmp_path / "x.sqz", max_bytes=6000, epochs=40, rate_weight=rate_weight)
     trained = [each for each in made.candidates if each.name.startswith("QAT")]

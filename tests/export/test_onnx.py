@@ -59,7 +59,7 @@ def test_logits_are_those_of_pytorch(name, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("opset", "version"), [(18, 8), (21, 10), (23, 11)])
+@pytest.mark.parametrize(("opset", "version"), [(18, 8), pytest.param(21, 10, marks=pytest.mark.long), (23, 11)])
 def test_operators_are_of_the_version_that_was_asked_for(opset, version, tmp_path):
     said = export_onnx(GOLDEN, tmp_path / "x.onnx", opset=opset)
     graph = onnx.load(tmp_path / "x.onnx")

@@ -27,7 +27,7 @@ TRAININGS = {
 }
 
 
-@pytest.mark.parametrize("processes", [2, 3])
+@pytest.mark.parametrize("processes", [pytest.param(2, marks=pytest.mark.long), 3])
 def test_several_processes_compute_what_one_does(processes, tmp_path):
     trainings = TRAININGS[processes]
     with in_float64():
