@@ -36,6 +36,10 @@ def test_another_plan_does_not_go_on_with_a_study(tmp_path):
     other = plan.model_copy(update={"seed": 1})
     with pytest.raises(SqueezekitError, match="was begun with seed = 0, not 1; choose another --out"):
         Study(other, store_in(tmp_path), "study")
+    for fields, said in (({"weight_decay": 0.5}, "weight_decay = nothing, not 0.5"), ({"epochs": 99}, r"epochs = \w+, not 99")):
+        other = plan.model_copy(update={"fields": {**plan.fields, **fields}})
+        with pytest.raises(SqueezekitError, match=f"was begun with {said}; choose another --out"):
+            Study(other, store_in(tmp_path), "study")
 
 
 @pytest.mark.slow

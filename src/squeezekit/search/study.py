@@ -228,8 +228,13 @@ def _shared(plan: StudyPlan) -> dict[str, Any]:
 
 
 def _difference(stored: dict[str, Any], asked: dict[str, Any]) -> str:
-    name = next(name for name in asked if stored.get(name) != asked[name])
-    return f"{name} = {json.dumps(stored.get(name))}, not {json.dumps(asked[name])}"
+    """The first setting that differs, by its own name and not that of the table it stands in."""
+    name = next(name for name in {**asked, **stored} if stored.get(name) != asked.get(name))
+    begun, now = stored.get(name), asked.get(name)
+    if isinstance(begun, dict) and isinstance(now, dict):
+        return _difference(begun, now)
+    one, other = ("nothing" if value is None else json.dumps(value) for value in (begun, now))
+    return f"{name} = {one}, not {other}"
 
 
 @contextmanager
