@@ -12,17 +12,13 @@ from squeezekit.system.shown_text import shown
 
 # Words that a mirror exchanges.
 SIDES = (
-    *(("left", "right"), ("leftward", "rightward"), ("west", "east"), ("clockwise", "counterclockwise"), ("cw", "ccw")),
-    *(
-        ("clockwise", "anticlockwise"),
-        ("links", "rechts"),
-        ("gauche", "droite"),
-        ("izquierda", "derecha"),
-        ("sinistra", "destra"),
-    ),
-    *(("esquerda", "direita"), ("lewo", "prawo"), ("влево", "вправо"), ("左", "右"), ("←", "→"), ("<", ">")),
+    "left right, leftward rightward, west east, clockwise counterclockwise, clockwise anticlockwise, cw ccw, links rechts, "
+    "gauche droite, izquierda derecha, sinistra destra, esquerda direita, lewo prawo, влево вправо, 左 右, ← →, < >"
 )
-OTHER_SIDE = {one: {two for pair in SIDES if one in pair for two in pair if two != one} for pair in SIDES for one in pair}
+PAIRS = tuple(tuple(pair.split()) for pair in SIDES.split(", "))
+OTHER_SIDES = {
+    word: {other for pair in PAIRS if word in pair for other in pair if other != word} for pair in PAIRS for word in pair
+}
 
 
 def class_name(folder: str) -> str:
@@ -45,7 +41,7 @@ def mirrored_pair(classes: Sequence[str]) -> tuple[str, str] | None:
     for name in classes:
         words = re.split(r"([\W_]+|[←→<>])", name.casefold())
         for place, word in enumerate(words):
-            for other in OTHER_SIDE.get(word, ()):
+            for other in OTHER_SIDES.get(word, ()):
                 if partner := known.get("".join([*words[:place], other, *words[place + 1 :]])):
                     return name, partner
     return None
