@@ -16,27 +16,13 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import (
-    HTTPDefaultErrorHandler,
-    HTTPErrorProcessor,
-    HTTPHandler,
-    HTTPRedirectHandler,
-    HTTPSHandler,
-    OpenerDirector,
-    ProxyHandler,
-    Request,
-    UnknownHandler,
-)
 
 from squeezekit.system.console import Advance, progress_bar
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.file_lock import one_at_a_time
+from squeezekit.system.http_get import http_get
 
 CHUNK = 2**16
-HANDLERS = (
-    *(ProxyHandler, UnknownHandler, HTTPHandler, HTTPSHandler),
-    *(HTTPDefaultErrorHandler, HTTPRedirectHandler, HTTPErrorProcessor),
-)
 
 
 @dataclass(frozen=True)
@@ -154,13 +140,13 @@ def _response(address: str, begin: int, size: int, timeout: float) -> Iterator[t
     """The response, and the offset in the file at which it begins: `begin`, or 0 when the server cannot resume."""
     try:
         with _network_errors():
-            response = _request(address, begin, timeout)
+            response = http_get(address, begin, timeout)
     except _AddressFailed as reason:
         # 416: the server's file is shorter than ours. A plain request says how long it is.
         if reason.status != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise
         with _network_errors():
-            response = _request(address, 0, timeout)
+            response = http_get(address, 0, timeout)
     with response:
         offset = begin if response.status == http.HTTPStatus.PARTIAL_CONTENT else 0
         length = response.headers.get("Content-Length")
@@ -169,22 +155,6 @@ def _response(address: str, begin: int, size: int, timeout: float) -> Iterator[t
         if offset and not response.headers.get("Content-Range", f"bytes {begin}-").startswith(f"bytes {begin}-"):
             raise _AddressFailed("resumes at another place than it was asked to")
         yield response, offset
-
-
-def _request(address: str, begin: int, timeout: float) -> http.client.HTTPResponse:
-    headers = {"User-Agent": "squeezekit", "Accept-Encoding": "identity"}
-    if begin:
-        headers["Range"] = f"bytes={begin}-"
-    response: http.client.HTTPResponse = _opener().open(Request(address, headers=headers), timeout=timeout)
-    return response
-
-
-def _opener() -> OpenerDirector:
-    """As `urlopen`, but whatever an address redirects to is fetched by HTTP too, never by FTP or from a file."""
-    opener = OpenerDirector()
-    for handler in HANDLERS:
-        opener.add_handler(handler())
-    return opener
 
 
 @contextmanager

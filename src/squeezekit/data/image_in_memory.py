@@ -15,7 +15,12 @@ CHANNELS = (1, 3, 4)
 
 
 def image_of_array(array: NDArray[Any]) -> Image.Image:
-    """An array [h, w] or [h, w, 1 | 3 | 4] as an image of 8 bits, or 16 for grey.
+    """`checked_array` as an image."""
+    return Image.fromarray(checked_array(array))
+
+
+def checked_array(array: NDArray[Any]) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """An array [h, w] or [h, w, 1 | 3 | 4] as one of uint8 [h, w] or [h, w, 3 | 4], or of uint16 [h, w].
 
     uint8 is 0…255, floating-point numbers are 0…1, uint16 is grey of 0…65535. Raises SqueezekitError for every other array: for
     values out of range or NaN, and for uint16 that would be black since it holds nothing above 255.
@@ -29,10 +34,10 @@ def image_of_array(array: NDArray[Any]) -> Image.Image:
         array = _eight_bits(array, given)
     if array.dtype.newbyteorder("=") == np.uint16 and array.ndim == 2:
         _check_depth(int(array.max()), given)
-        return Image.fromarray(np.ascontiguousarray(array, np.uint16))
+        return np.ascontiguousarray(array, np.uint16)
     if array.dtype != np.uint8:
         raise SqueezekitError(f"{given} is no picture: {TAKEN}")
-    return Image.fromarray(np.ascontiguousarray(array))
+    return np.ascontiguousarray(array)
 
 
 def checked_image(image: Image.Image) -> Image.Image:

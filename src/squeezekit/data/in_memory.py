@@ -14,6 +14,7 @@ from PIL import Image
 
 from squeezekit.data.class_names import mirrored_pair
 from squeezekit.data.image_file import check_shape, read_image
+from squeezekit.data.image_in_memory import CHANNELS, checked_array, checked_image
 from squeezekit.data.image_set import ImageSet, ImageSource, content_fingerprint
 from squeezekit.data.splits import chosen_for_test
 from squeezekit.system.console import progress_bar
@@ -21,11 +22,10 @@ from squeezekit.system.errors import SqueezekitError
 
 PREFIX = "memory:"
 FINGERPRINT_DIGITS = 16
-CHANNELS = (1, 3, 4)
 COLOURLESS = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "F")
 
 Arrays = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, Sequence[str]]
-Picture = Image.Image | NDArray[np.uint8]
+Picture = Image.Image | NDArray[np.uint8] | NDArray[np.uint16]
 Read = Callable[[int], tuple[Picture, int]]
 
 
@@ -151,25 +151,15 @@ def _of_map_style(data: MapStyle) -> tuple[int, Read, Sequence[str] | None]:
 
 
 def _picture(given: Any) -> Picture:
-    if isinstance(given, Image.Image) and given.mode != "F":
-        return given
+    if isinstance(given, Image.Image):
+        return checked_image(given)
     is_tensor = hasattr(given, "detach")
     array = given.detach().cpu().numpy() if is_tensor else np.asarray(given)
     if array.ndim == 3:
         # Where both ends could be channels, tensors have them first and arrays last.
         places = [place for place in ((0, 2) if is_tensor else (2, 0)) if array.shape[place] in CHANNELS]
         array = np.moveaxis(array, places[0], 2) if places else array
-    if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in CHANNELS)) or not array.size:
-        raise SqueezekitError(f"a picture has the shape {list(array.shape)}; give [height, width] with 1, 3 or 4 channels")
-    if array.dtype.kind == "f":
-        if not (array.min() >= 0 and array.max() <= 1):
-            raise SqueezekitError(
-                f"a picture holds {array.dtype} from {array.min():g} to {array.max():g}; give 0…1 before normalization, or uint8"
-            )
-        array = np.rint(array * 255).astype(np.uint8)
-    if array.dtype != np.uint8:
-        raise SqueezekitError(f"a picture holds {array.dtype}; give uint8 0…255, or floating-point numbers 0…1")
-    return np.ascontiguousarray(array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array)
+    return checked_array(array)
 
 
 def _digest(picture: Picture) -> bytes:

@@ -15,22 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import (
-    HTTPDefaultErrorHandler,
-    HTTPErrorProcessor,
-    HTTPHandler,
-    HTTPRedirectHandler,
-    HTTPSHandler,
-    OpenerDirector,
-    ProxyHandler,
-    Request,
-    UnknownHandler,
-)
 
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, DownloadLengthMismatchError, SlowRetrievalError
 from tuf.ngclient import FetcherInterface
 
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.http_get import http_get
 from squeezekit.system.outside_files import open_at_once
 from squeezekit.system.paths import expanded
 
@@ -155,10 +145,7 @@ def _read_ahead(source: Chunks, arrived: ReadAhead, ended: threading.Event) -> N
 
 
 def _from_server(url: str, begin: int, timeout: float) -> Chunks:
-    headers = {"User-Agent": "squeezekit", "Accept-Encoding": "identity"}
-    if begin:
-        headers["Range"] = f"bytes={begin}-"
-    with _network_errors(), _opener().open(Request(url, headers=headers), timeout=timeout) as response:
+    with _network_errors(), http_get(url, begin, timeout) as response:
         offset = begin if response.status == http.HTTPStatus.PARTIAL_CONTENT else 0
         if offset and not response.headers.get("Content-Range", f"bytes {begin}-").startswith(f"bytes {begin}-"):
             raise DownloadError("it resumes at another offset than it was asked to")
@@ -185,15 +172,6 @@ def _network_errors() -> Iterator[None]:
         if isinstance(cause, TimeoutError):
             raise SlowRetrievalError("it stalled") from error
         raise DownloadError(f"{cause}") from error
-
-
-def _opener() -> OpenerDirector:
-    """One that follows redirects to other http and https addresses, and to nothing else."""
-    opener = OpenerDirector()
-    handlers = (ProxyHandler, HTTPHandler, HTTPSHandler, HTTPRedirectHandler, HTTPErrorProcessor, HTTPDefaultErrorHandler)
-    for handler in (*handlers, UnknownHandler):
-        opener.add_handler(handler())
-    return opener
 
 
 def base_address(source: str) -> str:
