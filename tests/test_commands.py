@@ -204,6 +204,16 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tiny_run, tmp_path, caps
     assert str(tmp_path / "file") in capsys.readouterr().err
 
 
+def test_a_disk_that_is_full_is_said_with_the_file_that_was_asked_for(monkeypatch, capsys):
+    def fails(**_):
+        # What writing to an open file raises.
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("squeezekit.cli.export.run", fails)
+    assert main(["export", "digits-nano", "--format", "html", "-o", "/out/page.html"]) == 1
+    assert capsys.readouterr().err.startswith("squeezekit: /out/page.html: No space left on device; ")
+
+
 def test_a_message_has_the_name_of_the_file_not_of_what_was_written_aside(monkeypatch, capsys):
     def fails(**_):
         raise OSError(28, "No space left on device", "/out/.page.html.4711.partial")

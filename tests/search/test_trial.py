@@ -71,3 +71,13 @@ def test_a_run_that_another_worker_has_still_is_tried_again(tmp_path, monkeypatc
 
     study.work(tmp_path, trains=twice)
     assert [row.state for row in study.rows()] == ["done"] and len(tries) == 3
+
+
+def test_a_run_that_stays_anothers_is_looked_at_less_and_less_often_and_said_once(tmp_path, monkeypatch, capsys):
+    pauses = []
+    monkeypatch.setattr(module.time, "sleep", pauses.append)
+    objective = module.Objective(study_of_one_point(tmp_path).plan, tmp_path)
+    for _ in range(9):
+        objective._wait("0000: is in use")
+    assert pauses == [1, 2, 4, 8, 16, 32, 64, 120, 120]
+    assert capsys.readouterr().err.count("in use") == 1
