@@ -11,9 +11,14 @@ print(sk.Classifier.load("digits.sqz")("three.png").label)
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from squeezekit.system.errors import RunFailed, SqueezekitError
+
+# For torch's threads, which read it when torch is imported: one that waits for another leaves its processor to other programs.
+# Otherwise training beside two busy processes is ten times slower still.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 if TYPE_CHECKING:
     from squeezekit.compression.compress import compress

@@ -46,6 +46,19 @@ def test_a_split_is_whole_stratified_and_repeatable(counts, seed, share):
     assert (again.validation == split.validation).all()
 
 
+def test_without_a_validation_share_all_images_train():
+    split = split_training(labels_of([300, 200, 1]), classes=NAMES[:3], seed=0, validation_share=0)
+    assert split.training.tolist() == list(range(501))
+    assert split.validation.tolist() == []
+
+
+def test_without_a_validation_share_a_limit_keeps_what_it_kept_with_one():
+    labels = labels_of([600, 300, 100])
+    with_one = split_training(labels, classes=NAMES[:3], seed=3, limit=150)
+    split = split_training(labels, classes=NAMES[:3], seed=3, limit=150, validation_share=0)
+    assert split.training.tolist() == sorted([*with_one.training.tolist(), *with_one.validation.tolist()])
+
+
 def test_another_seed_gives_another_split():
     labels = labels_of([50, 50])
     first, second = (split_training(labels, classes=NAMES[:2], seed=seed) for seed in (0, 1))

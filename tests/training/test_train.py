@@ -15,12 +15,13 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from squeezekit import RunFailed, SqueezekitError, evaluate, train
+from squeezekit import RunFailed, SqueezekitError, compress, evaluate, export, train
 from squeezekit.data.batches import Batches
 from squeezekit.data.digits import load_digits
 from squeezekit.data.sources import load_images
 from squeezekit.data.splits import split_images
 from squeezekit.networks import network_config
+from squeezekit.reporting.report import write_report
 from squeezekit.system.atomic_io import NotWritten
 from squeezekit.system.folder_claim import InUse
 from squeezekit.training.callbacks import Callback
@@ -44,6 +45,39 @@ def test_a_run_folder_holds_everything(tiny_run):
     assert summary["test"]["accuracy"] > 0.5
     assert set(summary) >= {"run", "network", "parameters", "epochs", "seconds", "images_per_s", "validation", "test"}
     assert summary["parameters"] == sum(p.numel() for p in tiny_run.network().parameters())
+
+
+def test_without_images_that_validate_the_last_weights_stay(tmp_path, capfd):
+    last = {}
+
+    def on_epoch(row):
+        last.update(row)
+
+    run = train("digits", out=tmp_path / "run", validation_share=0, on_epoch=on_epoch, **{**TINY, "epochs": 2})
+    assert math.isnan(last["validation_loss"])
+    assert (len(run.split.training), len(run.split.validation)) == (400, 0)
+    assert run.summary["best_epoch"] == 2
+    assert "validation" not in run.summary
+    assert 0 <= run.summary["test"]["accuracy"] <= 1
+    assert evaluate(run).accuracy == run.summary["test"]["accuracy"]
+    stored = run.checkpoint()["network"]
+    assert all(torch.equal(stored[name], tensor) for name, tensor in run.network().state_dict().items())
+    printed = capfd.readouterr().err
+    assert "0 for validation" in printed
+    assert "nan" not in printed
+    run.plot()
+    for work in (lambda: evaluate(run, split="validation"), lambda: compress(run, tmp_path / "small.sqz")):
+        with pytest.raises(SqueezekitError, match="all its images trained"):
+            work()
+    assert export(run, tmp_path / "c", format="c").validation == {}
+    write_report([run.folder], tmp_path / "report.html")
+    assert ">nan<" not in (tmp_path / "report.html").read_text().lower()
+
+
+def test_what_validation_steers_needs_images_that_validate(tmp_path):
+    with pytest.raises(SqueezekitError, match="give --patience 0 and --schedule cosine"):
+        train("digits", out=tmp_path / "run", recipe="classic", validation_share=0)
+    assert not list(tmp_path.iterdir())
 
 
 def test_tensorboard_shows_both_curves(tiny_run):

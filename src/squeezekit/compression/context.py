@@ -49,6 +49,10 @@ class CompressionContext:
         weights = self.network().state_dict().values()
         self.float_bytes = 4 * sum(tensor.numel() for tensor in weights if tensor.is_floating_point())
         self.split = run.split_of(len(self.source.training))
+        if not len(self.split.validation):
+            raise SqueezekitError(
+                f"{run.folder}: all its images trained, so none can judge what is compressed; give a run with --validation-share above 0"
+            )
         self.validation = self._batches(self.source.training, self.split.validation, device=self.device)
         self.accuracy_before = round(self._accuracy(self.network(), self.validation), 6)
         self.trained = Stage(name="trained", bytes=self.float_bytes, density=1.0, bits=32.0, accuracy=self.accuracy_before)

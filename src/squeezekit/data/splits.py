@@ -31,10 +31,11 @@ def split_images(
     Images with the same pixels stay on one side. A validation part that the source itself has validates, whatever
     `validation_share` is. `limit` first keeps that many images, again every class in proportion and by seed (a larger limit keeps
     all that a smaller one kept). With `folds`, that many parts of equal size validate in turn instead: part `fold`, from 0,
-    validates, the others train; over all parts each image validates once.
+    validates, the others train; over all parts each image validates once. A share of 0 leaves nothing to validate with: all images
+    train.
 
-    Raises SqueezekitError when the share is not between 0 and 1, there is no such fold, or a class has too few different images
-    for at least one to train with and one to validate with.
+    Raises SqueezekitError when the share is not at least 0 and below 1, there is no such fold, or a class has too few different
+    images for at least one to train with and, unless the share is 0, one to validate with.
     """
     if images.validation and not folds:
         return _as_given(images, seed, limit)
@@ -65,14 +66,16 @@ def split_training(
 
     first_copies: for each image the index of the first one that is the same, int64 [n]; without it all are different.
     """
-    if not 0 < validation_share < 1:
-        raise SqueezekitError(f"a validation share of {validation_share:g} is not possible: give one between 0 and 1")
+    if not 0 <= validation_share < 1:
+        raise SqueezekitError(f"a validation share of {validation_share:g} is not possible: give 0 or more, and less than 1")
     if folds:
         validation_share = _share_of_a_fold(folds, fold)
     labels = np.asarray(labels, dtype=np.int64)
     copies = np.arange(len(labels)) if first_copies is None else first_copies
     _check_counts(labels[np.unique(copies)], classes, validation_share)
     kept = _kept(labels, limit, classes, seed, _fewest_images(validation_share))
+    if not validation_share:
+        return Split(np.sort(kept), kept[:0])
     different, group = _different(kept, copies)
     if len(different) < len(kept):
         _check_counts(labels[different], classes, validation_share)
@@ -135,6 +138,8 @@ def _sides(kept: NDArray[np.int64], validates: NDArray[np.bool_]) -> Split:
 
 def _fewest_images(share: float) -> int:
     # With this many in a class, both sides get at least one of it; 1e-9 keeps 1 / 0.1 from becoming 11.
+    if not share:
+        return 1
     return math.ceil(max(1 / share, 1 / (1 - share)) - 1e-9)
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from squeezekit.data.image_set import ImageSet
-from squeezekit.inference.evaluation import evaluate, own_images
+from squeezekit.inference.evaluation import evaluate, has_validation_images, own_images
 from squeezekit.inference.int8_model import calibration_images
 from squeezekit.inference.model import Model, load_model
 from squeezekit.inference.onnx_network import INPUT, KEY, OUTPUT, OnnxMetadata, OnnxNetwork
@@ -101,8 +101,8 @@ def export_onnx(
     content = graph.SerializeToString()
     atomic_io.write_bytes(out, content)
     validation = {}
-    if int8:
-        source = data or loaded.data
+    source = data or loaded.data
+    if int8 and has_validation_images(loaded, source):
         before, after = (evaluate(one, source, "validation").accuracy for one in (model, out))
         validation = {"before": before, "after": after}
     return OnnxExport(str(out), len(content), opset, int8, validation)

@@ -96,10 +96,18 @@ def evaluate_model(loaded: Model, data: Data | None, split: str) -> Evaluation:
         images = tested_images(loaded, data)
     else:
         training = own_images(loaded, data).training
-        images = training.subset(loaded.validation(training))
+        chosen = loaded.validation(training)
+        if not len(chosen):
+            raise SqueezekitError(f"{loaded.name}: all its images trained, and none validated; leave out --split validation")
+        images = training.subset(chosen)
     size = images_at_once(config.image_size)
     logits, labels = logits_of(loaded.network, Batches(images, batch_size=size, mean=config.mean, std=config.std))
     return _evaluation(logits / loaded.temperature, labels, images)
+
+
+def has_validation_images(model: Model, data: Data | None) -> bool:
+    """Whether any of the images that a model was made from validated it; raises SqueezekitError, as `evaluate` does."""
+    return len(model.validation(own_images(model, data).training)) > 0
 
 
 def tested_images(model: Model, data: Data | None) -> ImageSet:

@@ -12,7 +12,7 @@ from squeezekit.acceleration.folding import folded
 from squeezekit.codec.encodings import Quantized
 from squeezekit.data.batches import Batches
 from squeezekit.data.image_set import ImageSet
-from squeezekit.inference.evaluation import evaluate_model, own_images
+from squeezekit.inference.evaluation import evaluate_model, has_validation_images, own_images
 from squeezekit.inference.model import Model
 from squeezekit.inference.onnx_network import OnnxNetwork
 from squeezekit.integer.plan import IntegerPlan
@@ -53,8 +53,8 @@ def in_int8(model: Model, plan: IntegerPlan) -> Model:
 
 
 def accuracy_in_integers(model: Model, plan: IntegerPlan, data: str | Path | None = None) -> dict[str, float]:
-    """Accuracy 0…1 on the validation images, `before` in floats and `after` in integers; empty where no images are at hand."""
-    if not (data or model.data):
+    """Accuracy 0…1 on the validation images, `before` in floats and `after` in integers; empty where none are at hand."""
+    if not (data or model.data) or not has_validation_images(model, data):
         return {}
     before, after = (evaluate_model(one, data, "validation").accuracy for one in (model, in_int8(model, plan)))
     return {"before": before, "after": after}

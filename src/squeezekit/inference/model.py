@@ -66,7 +66,8 @@ def _of_run(run: Run) -> Model:
         raise SqueezekitError(f"{run.folder}: its data.json names no classes; train again")
     try:
         check_class_names(classes, config.classes)
-        origin = Provenance.of(run, {"validation": summary["validation"]["accuracy"]} if summary else {})
+        validated = (summary or {}).get("validation")
+        origin = Provenance.of(run, {"validation": validated["accuracy"]} if validated else {})
     except SqueezekitError as error:
         raise SqueezekitError(f"{run.folder}: {error}") from None
     except (KeyError, TypeError, ValidationError):

@@ -23,7 +23,7 @@ class SplitRule(JsonSection):
     title = "how its images were split"
 
     seed: int = Field(ge=0)
-    validation_share: float = Field(gt=0, lt=1)
+    validation_share: float = Field(ge=0, lt=1)
     limit: int = Field(ge=0)
     digest: str
 

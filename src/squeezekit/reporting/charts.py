@@ -48,22 +48,25 @@ Row = Mapping[str, Any]
 def curves(what: str, history: Sequence[Mapping[str, float]], falls: Sequence[int], best: int, language: Language) -> Plot:
     """Training and validation `loss` or `accuracy` by epoch, the epochs marked where the rate falls and of the best weights."""
     epochs = [int(row["epoch"]) for row in history]
+    validated = any(not math.isnan(row["validation_loss"]) for row in history)
+    parts = ("training", "validation") if validated else ("training",)
 
     def draw(axis: Axes) -> None:
-        for part, color in zip(("training", "validation"), COLORS, strict=False):
+        for part, color in zip(parts, COLORS, strict=False):
             axis.plot(epochs, [row[f"{part}_{what}"] for row in history], color=color, label=language.text(part))
         for number, epoch in enumerate(falls):
             label = language.text("rate falls") if number == 0 else None
             axis.axvline(epoch, color=INK, alpha=0.35, linestyle="--", linewidth=0.8, label=label)
-        axis.axvline(best, color=COLORS[2], linestyle=":", label=language.text("best epoch"))
+        if validated:
+            axis.axvline(best, color=COLORS[2], linestyle=":", label=language.text("best epoch"))
         axis.set(xlabel=language.text("epoch"), ylabel=language.text(what))
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.legend()
 
     kind = "loss" if what == "loss" else "percent"
     columns = [Column(language.text("epoch"), "integer"), Column(language.text("learning rate"), "number")]
-    columns += [Column(f"{language.text(what)}, {language.text(part)}", kind) for part in ("training", "validation")]  # type: ignore[arg-type]
-    rows = [[int(row["epoch"]), row["learning_rate"], row[f"training_{what}"], row[f"validation_{what}"]] for row in history]
+    columns += [Column(f"{language.text(what)}, {language.text(part)}", kind) for part in parts]  # type: ignore[arg-type]
+    rows = [[int(row["epoch"]), row["learning_rate"], *(row[f"{part}_{what}"] for part in parts)] for row in history]
     return _plot(f"{what}-curve", language.text(f"{what} curve"), draw, columns, rows, language)
 
 

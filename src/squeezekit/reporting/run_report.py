@@ -90,6 +90,9 @@ class RunReport:
 
     def _split(self) -> ReportSection:
         language, split, settings = self.language, self.run.split, self.run.config.run
+        if not len(split.validation):
+            text = language.text("all trained", training=language.integer(len(split.training)))
+            return ReportSection(language.text("split"), [Paragraph(text)])
         share = len(split.validation) / (len(split.validation) + len(split.training))
         counts = {"training": language.integer(len(split.training)), "validation": language.integer(len(split.validation))}
         return ReportSection(
@@ -131,10 +134,14 @@ class RunReport:
         plots = [
             charts.curves(what, history, self._falls(history), summary["best_epoch"], language) for what in ("loss", "accuracy")
         ]
-        texts = [
-            Paragraph(language.text("untrained", classes=classes, **untrained)),
-            Paragraph(language.text("stopped", seconds=language.integer(summary["seconds"]), **done)),
-        ]
+        seconds = language.integer(summary["seconds"])
+        if summary.get("validation"):
+            texts = [
+                Paragraph(language.text("untrained", classes=classes, **untrained)),
+                Paragraph(language.text("stopped", seconds=seconds, **done)),
+            ]
+        else:
+            texts = [Paragraph(language.text("last weights", seconds=seconds, done=summary["epochs"]))]
         return ReportSection(language.text("curves"), [*texts, *plots])
 
     def _history(self) -> list[dict[str, float]]:
@@ -150,9 +157,10 @@ class RunReport:
         return [int(row["epoch"]) for row, before in zip(history[1:], rates, strict=False) if row["learning_rate"] < before]
 
     def _results(self) -> ReportSection:
-        language, validation = self.language, self.summary["validation"]
-        measured = {"accuracy": language.percent(validation["accuracy"], 2), "loss": language.number(validation["loss"], 4)}
-        blocks: list[Block] = [Paragraph(language.text("validation result", **measured))]
+        language, blocks = self.language, list[Block]()
+        if validation := self.summary.get("validation"):
+            measured = {"accuracy": language.percent(validation["accuracy"], 2), "loss": language.number(validation["loss"], 4)}
+            blocks.append(Paragraph(language.text("validation result", **measured)))
         if not self.test or self.source is None:
             return ReportSection(language.text("results"), [*blocks, *self._test_alone()])
         return ReportSection(language.text("results"), [*blocks, *test_blocks(evaluate(self.run.folder), language)])

@@ -123,6 +123,8 @@ def _with_images(plan: StudyPlan) -> StudyPlan:
     chosen_device(run.device)
     source, split = images_to_train(draft, channels)
     images = source.training
+    if not len(split.validation):
+        raise SqueezekitError("a search compares validation losses, for which --validation-share 0 leaves no image; leave it out")
     for line in overview(source, split):
         say(line)
     found = {"classes": len(images.classes), "channels": images.channels}

@@ -45,11 +45,14 @@ def curves_figure(history: Sequence[Mapping[str, float]]) -> Figure:
     epochs = [row["epoch"] for row in history]
     for axis, what in zip(axes, ("loss", "accuracy"), strict=True):
         for part in ("training", "validation"):
+            if all(math.isnan(row[f"{part}_{what}"]) for row in history):
+                continue
             axis.plot(epochs, [row[f"{part}_{what}"] for row in history], label=part, marker="." if len(history) < 40 else "")
         axis.set(xlabel="epoch", title=what)
         axis.grid(alpha=0.3)
-    best = min(history, key=lambda row: math.inf if math.isnan(row["validation_loss"]) else row["validation_loss"])
-    axes[0].axvline(best["epoch"], color="grey", linestyle=":", label="lowest validation loss")
+    if validated := [row for row in history if not math.isnan(row["validation_loss"])]:
+        best = min(validated, key=lambda row: row["validation_loss"])
+        axes[0].axvline(best["epoch"], color="grey", linestyle=":", label="lowest validation loss")
     axes[0].legend()
     axes[1].legend()
     return figure

@@ -26,6 +26,7 @@ class Training(Protocol):
     network: nn.Module
     recipe: Recipe
     training: Batches
+    validation: Batches
     processes: Processes
     progress: Progress
     best: dict[str, Tensor]
@@ -94,8 +95,12 @@ class EarlyStopping(Callback):
         return self.best_epoch == self.epochs
 
     def on_epoch_end(self, trainer: Training) -> None:
-        """Keep the weights of the best epoch."""
-        trainer.progress.stopped = self.step(trainer.progress.history[-1]["validation_loss"])
+        """Keep the weights of the best epoch; of the last one where no images validate."""
+        if len(trainer.validation):
+            trainer.progress.stopped = self.step(trainer.progress.history[-1]["validation_loss"])
+        else:
+            self.epochs += 1
+            self.best_epoch = self.epochs
         if self.improved:
             trainer.best = {name: tensor.detach().cpu().clone() for name, tensor in trainer.network.state_dict().items()}
 
@@ -152,12 +157,13 @@ class EpochReport(Callback):
 
     def on_epoch_end(self, trainer: Training) -> None:
         """Losses, accuracies, learning rate and speed."""
-        row = trainer.progress.history[-1]
+        row, validation = trainer.progress.history[-1], ""
+        if len(trainer.validation):
+            validation = f"  validation loss {row['validation_loss']:.4f} accuracy {row['validation_accuracy']:.1%}"
         say(
             f"epoch {row['epoch']:.0f}/{trainer.recipe.epochs}  training loss {row['training_loss']:.4f} accuracy "
-            f"{row['training_accuracy']:.1%}  validation loss {row['validation_loss']:.4f} accuracy "
-            f"{row['validation_accuracy']:.1%}  rate {row['learning_rate']:.2g}  {row['images_per_s']:.0f} images/s"
-            + ("  best so far" if trainer.early_stopping.improved else "")
+            f"{row['training_accuracy']:.1%}{validation}  rate {row['learning_rate']:.2g}  {row['images_per_s']:.0f} images/s"
+            + ("  best so far" if validation and trainer.early_stopping.improved else "")
         )
 
 

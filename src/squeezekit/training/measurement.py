@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -49,7 +50,9 @@ def logits_of(network: nn.Module, batches: Batches) -> tuple[Tensor, Tensor]:
 
 
 def measure(network: nn.Module, batches: Batches) -> Measurement:
-    """Measure `network` on every image of `batches`."""
+    """Measure `network` on every image of `batches`; every figure is NaN where there is none."""
+    if not len(batches):
+        return Measurement(*[math.nan] * 4)
     return measurement(*logits_of(network, batches))
 
 

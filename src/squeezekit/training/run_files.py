@@ -60,7 +60,8 @@ class RunSummary(_Content):
     seconds: float
     images_per_s: float
     untrained_loss: float | None
-    validation: RunResult
+    # Not where all images trained.
+    validation: RunResult | None = None
     test: RunResult | None = None
     data: str
     fingerprint: str
@@ -81,7 +82,7 @@ def read_facts(path: Path, classes: int) -> dict[str, Any]:
 def read_summary(path: Path) -> dict[str, Any]:
     """`summary.json`; a loss that JSON had no number for is NaN again. Raises SqueezekitError."""
     content = _read(path, RunSummary)
-    for part in (content, content["validation"], content.get("test") or {}):
+    for part in (content, content.get("validation") or {}, content.get("test") or {}):
         for name in ("untrained_loss", "loss", "loss_error"):
             if name in part and part[name] is None:
                 part[name] = math.nan
@@ -101,7 +102,7 @@ def read_split(path: Path) -> Split:
     """`split.npz`: two lists of different indices; raises SqueezekitError."""
     try:
         with zipfile.ZipFile(io.BytesIO(read_outside_bytes(path, MOST_BYTES_OF_SPLIT))) as archive:
-            split = Split(_indices(archive, "training"), _indices(archive, "validation"))
+            split = Split(_indices(archive, "training", fewest=1), _indices(archive, "validation", fewest=0))
         everything = np.concatenate([split.training, split.validation])
         if everything.min() < 0 or len(np.unique(everything)) < len(everything):
             raise ValueError("an index is negative, or there twice")
@@ -111,8 +112,8 @@ def read_split(path: Path) -> Split:
     return split
 
 
-def _indices(archive: zipfile.ZipFile, name: str) -> NDArray[np.int64]:
-    """An array of integers [n], n > 0, as `np.savez` writes it; memory is taken for what is there, whatever its head says."""
+def _indices(archive: zipfile.ZipFile, name: str, *, fewest: int) -> NDArray[np.int64]:
+    """An array of integers [n], n ≥ `fewest`, as `np.savez` writes it; memory is taken for what is there, whatever its head says."""
     member = archive.getinfo(f"{name}.npy")
     if member.file_size > MOST_BYTES_OF_SPLIT:
         raise ValueError(f"'{name}' has {member.file_size:,} bytes, which no list of images needs")
@@ -120,6 +121,6 @@ def _indices(archive: zipfile.ZipFile, name: str) -> NDArray[np.int64]:
         if np.lib.format.read_magic(file) != (1, 0):
             raise ValueError(f"'{name}' is of another version")
         shape, _, kind = np.lib.format.read_array_header_1_0(file)
-        if len(shape) != 1 or shape[0] < 1 or kind.kind not in "iu":
+        if len(shape) != 1 or shape[0] < fewest or kind.kind not in "iu":
             raise ValueError(f"'{name}' is not a list of indices")
         return np.frombuffer(file.read(), kind, count=shape[0]).astype(np.int64)

@@ -133,7 +133,7 @@ class Run(RunPresentation):
     def split_of(self, images: int) -> Split:
         """Which of that many images trained and which validated; raises SqueezekitError where it names others."""
         split = self.split
-        if max(split.training.max(), split.validation.max()) >= images:
+        if np.concatenate([split.training, split.validation]).max() >= images:
             raise SqueezekitError(f"{self.folder / 'split.npz'}: damaged (there are only {images:,} images); train again")
         return split
 
@@ -278,7 +278,7 @@ def summarised(
     best_epoch: int,
     parameters: int,
     class_images: list[int],
-    validation: Measurement,
+    validation: Measurement | None,
     test: Measurement | None,
 ) -> dict[str, Any]:
     """The content of `summary.json`.
@@ -298,7 +298,7 @@ def summarised(
         "seconds": history[-1]["seconds"],
         "images_per_s": statistics.median(row["images_per_s"] for row in history),
         "untrained_loss": progress.untrained_loss,
-        "validation": vars(validation),
+        **({"validation": vars(validation)} if validation else {}),
         **({"test": vars(test)} if test else {}),
         "data": run.data["source"],
         "fingerprint": run.data["fingerprint"],

@@ -45,7 +45,9 @@ class RunSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     data: Name = Field(description="digits, cifar10, a CIFAR-10 archive, or a folder of images with one folder a class")
-    validation_share: float = Field(0.1, gt=0, lt=1, description="share of the training images kept for validation")
+    validation_share: float = Field(
+        0.1, ge=0, lt=1, description="share of the training images kept for validation; 0: all train, and the last weights stay"
+    )
     folds: int = Field(
         0, ge=0, description="parts of the training images that take turns to validate; 0: as validation_share says"
     )

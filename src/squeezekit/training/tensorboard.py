@@ -63,7 +63,8 @@ class TensorBoard(Callback):
             self._writer.add_images("training images", _as_seen(trainer.training), 0)
         for part in ("training", "validation"):
             for what in ("loss", "accuracy"):
-                self._writer.add_scalar(f"{what}/{part}", row[f"{part}_{what}"], epoch)
+                if part == "training" or len(trainer.validation):
+                    self._writer.add_scalar(f"{what}/{part}", row[f"{part}_{what}"], epoch)
         self._writer.add_scalar("learning rate", row["learning_rate"], epoch)
         weights = {name: parameter.detach() for name, parameter in trainer.network.named_parameters()}
         gradients = {name: p.grad for name, p in trainer.network.named_parameters() if p.grad is not None}
@@ -78,7 +79,8 @@ class TensorBoard(Callback):
         best = trainer.progress.history[trainer.early_stopping.best_epoch - 1]
         fields = {**self._config.network.model_dump(mode="json"), **self._config.recipe.model_dump(mode="json")}
         plain = {k: v if isinstance(v, int | float | str | bool) else str(v) for k, v in fields.items()}
-        metrics = {f"best/{name}": best[name] for name in ("validation_loss", "validation_accuracy")}
+        part = "validation" if len(trainer.validation) else "training"
+        metrics = {f"best/{name}": best[name] for name in (f"{part}_loss", f"{part}_accuracy")}
         if test:
             metrics |= {"test/loss": test.loss, "test/accuracy": test.accuracy}
         self._writer.add_hparams(plain, metrics, run_name=".")

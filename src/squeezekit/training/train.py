@@ -41,7 +41,7 @@ from squeezekit.training.distributed import Processes, attempt, joined, launch_n
 from squeezekit.training.fine_tuning import StartingPoint
 from squeezekit.training.interruption import Interrupted
 from squeezekit.training.loop import WEIGHTS, Trainer
-from squeezekit.training.measurement import images_at_once, logits_of, measure, measurement
+from squeezekit.training.measurement import images_at_once, measure
 from squeezekit.training.recipe import Recipe
 from squeezekit.training.run_folder import RUNS, Run, check_can_be_made, remove_leftovers, resumed, summarised
 from squeezekit.training.settings import RunConfig, build_config, config_from, data_of, read_tables, resolve
@@ -137,7 +137,7 @@ def _finish(run: Run, trainer: Trainer, source: ImageSource, log: TensorBoard) -
     # The others read what the first has written.
     processes.wait()
     network = run.network().to(trainer.device)
-    logits, labels = logits_of(network, trainer.validation)
+    validation = measure(network, trainer.validation) if len(trainer.validation) else None
     test = measure(network, _batches(config, source.test, processes)) if config.run.test else None
     if processes.first:
         log.results(trainer, test)
@@ -147,7 +147,7 @@ def _finish(run: Run, trainer: Trainer, source: ImageSource, log: TensorBoard) -
             best_epoch=trainer.early_stopping.best_epoch,
             parameters=sum(p.numel() for p in network.parameters()),
             class_images=_counts(source.training, run.split.training).tolist(),
-            validation=measurement(logits, labels),
+            validation=validation,
             test=test,
         )
         run.write_summary(summary)
@@ -240,6 +240,7 @@ def start_run(
             run[field] = settled(run[field])
     draft = build_config(network, recipe, run)
     source, split = images_to_train(draft, network.get("channels"))
+    _check_that_it_ends(draft.recipe, split)
     _fit_to_images(network, source.training, draft.run.data)
     if draft.recipe.normalization == "standardise" and not {"mean", "std"} & set(network):
         network["mean"], network["std"] = channel_statistics(source.training, split.training)
@@ -293,6 +294,15 @@ def images_to_train(config: RunConfig, channels: int | None) -> tuple[ImageSourc
     if run.strict:
         check_copies(source, split)
     return source, split
+
+
+def _check_that_it_ends(recipe: Recipe, split: Split) -> None:
+    """Whether the recipe needs images that validate and has none; raises SqueezekitError."""
+    if not len(split.validation) and (recipe.patience or recipe.schedule == "plateau"):
+        raise SqueezekitError(
+            f"recipe '{recipe.name}' stops or lowers its rate by validation, for which --validation-share 0 leaves no image; "
+            "give --patience 0 and --schedule cosine, or another --recipe"
+        )
 
 
 def _facts(config: RunConfig, source: ImageSource) -> dict[str, Any]:
