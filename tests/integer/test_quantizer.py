@@ -10,10 +10,10 @@ from squeezekit.integer.plan import IntegerConvolution
 from squeezekit.integer.quantizer import no_integer_form, plan_of
 from squeezekit.modelfile.activation_ranges import ActivationRanges
 from squeezekit.networks import network_config
-from tests.fixtures.exported import NETWORKS, floats, pictures_like, reference, small
+from tests.fixtures.exported import NETWORKS, STAGED, floats, pictures_like, reference, small
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [*NETWORKS, *STAGED])
 def test_integers_say_what_floats_say(name):
     model, plan = small(name)
     pixels = pictures_like(model.config, 12)

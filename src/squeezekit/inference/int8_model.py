@@ -16,11 +16,10 @@ from squeezekit.inference.evaluation import evaluate_model, has_validation_image
 from squeezekit.inference.model import Model
 from squeezekit.inference.onnx_network import OnnxNetwork
 from squeezekit.integer.plan import IntegerPlan
-from squeezekit.integer.quantizer import no_integer_form, plan_of
+from squeezekit.integer.quantizer import Planned, no_integer_form, plan_of
 from squeezekit.integer.reference import IntegerNetwork
 from squeezekit.modelfile.activation_ranges import ActivationRanges
 from squeezekit.modelfile.sqz import read_sqz
-from squeezekit.networks.squeezenet import SqueezeNet
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.training.measurement import images_at_once
 
@@ -28,7 +27,7 @@ CALIBRATION_IMAGES = 512
 
 
 def integer_plan(model: Model, data: str | Path | None = None) -> IntegerPlan:
-    """The integer plan of a model of the SqueezeNet family.
+    """The integer plan of a SqueezeNet or a network of stages.
 
     Scales of feature maps come from the activation ranges that a `.sqz` file states, else from training images: the model's own,
     or those that `data` names. Raises SqueezekitError for a network with a layer that has no integer form, which it names, and
@@ -38,7 +37,7 @@ def integer_plan(model: Model, data: str | Path | None = None) -> IntegerPlan:
         raise SqueezekitError(f"{model.name}: is ONNX already; give the run or the .sqz file that it was made from")
     if problem := no_integer_form(model.network):
         raise SqueezekitError(f"{model.name}: {problem}")
-    assert isinstance(model.network, SqueezeNet)
+    assert isinstance(model.network, Planned)
     network, ranges, grids = folded(model.network), None, {}
     if Path(model.name).is_file():
         sqz = read_sqz(Path(model.name))
@@ -67,7 +66,7 @@ def calibration_images(model: Model, images: ImageSet) -> NDArray[np.int64]:
     return chosen
 
 
-def _measured_ranges(model: Model, network: SqueezeNet, data: str | Path | None) -> ActivationRanges:
+def _measured_ranges(model: Model, network: Planned, data: str | Path | None) -> ActivationRanges:
     images, config = own_images(model, data).training, model.config
     size = images_at_once(config.image_size)
     batches = Batches(images, calibration_images(model, images), batch_size=size, mean=config.mean, std=config.std)

@@ -34,6 +34,7 @@ from squeezekit.modelfile.activation_ranges import ActivationRanges
 from squeezekit.networks.fire import Fire
 from squeezekit.networks.fire_variants import FireVariant
 from squeezekit.networks.squeezenet import SqueezeNet
+from squeezekit.networks.staged import Inverted, Plain, SqueezeExpand, Staged
 from squeezekit.system.errors import SqueezekitError
 
 MAX_WEIGHT = 127  # Steps of a weight, on either side of zero.
@@ -44,10 +45,12 @@ MAX_LOGIT = 1 << 30
 # What a plan can hold, alone or in a container.
 LAYERS = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d, nn.Dropout, nn.Identity)
 CONTAINERS = (nn.Sequential, Fire)
+# Networks that have a plan.
+Planned = SqueezeNet | Staged
 Floats = NDArray[np.float64]
 
 
-def plan_of(network: SqueezeNet, ranges: ActivationRanges, grids: Mapping[str, Quantized] | None = None) -> IntegerPlan:
+def plan_of(network: Planned, ranges: ActivationRanges, grids: Mapping[str, Quantized] | None = None) -> IntegerPlan:
     """The plan of a network whose batch normalization is folded.
 
     `ranges` are those of its convolutions' outputs on images; `grids`, by parameter name, are the quantized weights of a file.
@@ -60,7 +63,7 @@ def plan_of(network: SqueezeNet, ranges: ActivationRanges, grids: Mapping[str, Q
 
 def no_integer_form(network: nn.Module) -> str | None:
     """Why a network has no plan, in half a sentence that names its first layer without an integer form; None where it has one."""
-    if isinstance(network, SqueezeNet):
+    if isinstance(network, Planned):
         return None
     found = _first_unsupported(network)
     what = f"layer '{found[0]}' ({type(found[1]).__name__})" if found else f"a {type(network).__name__}"
@@ -108,14 +111,25 @@ class _Filters:
 class _Quantizer:
     """Walks through a network without batch normalization and collects its feature maps and steps."""
 
-    def __init__(self, network: SqueezeNet, spans: Mapping[str, list[float]], grids: Mapping[str, Quantized]) -> None:
+    def __init__(self, network: Planned, spans: Mapping[str, list[float]], grids: Mapping[str, Quantized]) -> None:
         config = network.config
         self._network, self._config, self._spans, self._grids = network, config, spans, grids
         self._feature_maps = [FeatureMap(config.image_size, config.image_size, config.channels, 1.0)]
+        self._mirrored = bool(getattr(config, "mirrored", False))
         self._steps: list[Step] = []
 
     def plan(self) -> IntegerPlan:
-        layers = [(f"features.{name}", module) for name, module in self._network.features.named_children()]
+        network = self._network
+        if isinstance(network, Staged):
+            head, fraction = self._head(self._staged(network), "classifier", network.classifier)
+        else:
+            classifier = network.classifier
+            assert isinstance(classifier[1], nn.Conv2d)
+            head, fraction = self._head(self._squeezenet(network), "classifier.1", classifier[1], relu=classifier.relu)
+        return IntegerPlan(tuple(self._feature_maps), (*self._steps, head), fraction, self._mirrored)
+
+    def _squeezenet(self, network: SqueezeNet) -> int:
+        layers = [(f"features.{name}", module) for name, module in network.features.named_children()]
         layers = [(name, module) for name, module in layers if not isinstance(module, nn.ReLU | nn.Identity)]
         current = 0
         while layers:
@@ -131,8 +145,42 @@ class _Quantizer:
                 target = self._output_map(name, module, current, pooled=pooled)
                 self._convolve(name, module, current, target, pooled=pooled)
                 current = target
-        head, fraction = self._head(current)
-        return IntegerPlan(tuple(self._feature_maps), (*self._steps, head), fraction, self._config.mirrored)
+        return current
+
+    def _staged(self, network: Staged) -> int:
+        current = self._convolved("stem", network.stem, 0)
+        for name, block in network.blocks.named_children():
+            if isinstance(block, Plain):
+                current = self._convolved(f"blocks.{name}.convolution", block.convolution, current)
+            elif isinstance(block, SqueezeExpand):
+                squeezed = self._convolved(f"blocks.{name}.squeeze", block.squeeze, current)
+                current = self._added(f"blocks.{name}.expand", block.expand, squeezed, current if block.residual else None)
+            elif isinstance(block, Inverted):
+                expanded = self._convolved(f"blocks.{name}.expand", block.expand, current)
+                filtered = self._convolved(f"blocks.{name}.depthwise", block.depthwise, expanded)
+                low = self._spans[f"blocks.{name}.project"][0]
+                current = self._added(f"blocks.{name}.project", block.project, filtered, current if block.residual else None, low)
+            if isinstance(block, Plain | SqueezeExpand) and block.pool is not None:
+                current = self._pool(current, int(block.pool.kernel_size))  # type: ignore[arg-type]
+        while network.config.last == "max" and self._feature_maps[current].height > 1:
+            # The largest of the largest is the largest of all.
+            current = self._pool(current, 3)
+        return current
+
+    def _convolved(self, name: str, module: nn.Conv2d, source: int) -> int:
+        """A convolution with ReLU behind it."""
+        target = self._output_map(name, module, source)
+        self._convolve(name, module, source, target)
+        return target
+
+    def _added(self, name: str, module: nn.Conv2d, source: int, residual: int | None, low: float = 0.0) -> int:
+        """A convolution of outputs from `low` on, to which `residual`, of the same shape, is added if there is one."""
+        if residual is None:
+            target, added = self._output_map(name, module, source, low=low), None
+        else:
+            target, added = self._residual_sum(source, module.out_channels, self._spans[name][1], residual, False, low)
+        self._convolve(name, module, source, target, residual=added, low=low)
+        return target
 
     def _fire(self, name: str, fire: Fire, source: int, pooled: bool) -> int:
         residual = None
@@ -185,39 +233,42 @@ class _Quantizer:
         return len(self._feature_maps) - 1
 
     def _residual_sum(
-        self, squeezed: int, channels: int, high: float, residual: int | None, pooled: bool
+        self, squeezed: int, channels: int, high: float, residual: int | None, pooled: bool, low: float = 0.0
     ) -> tuple[int, IntegerResidual | None]:
-        """The feature map of a module's output: its expand layer's and, if there is a residual, that added."""
+        """The feature map of a module's output: its last layer's, from `low` to `high`, and, if there is a residual, that added."""
         here = self._feature_maps[squeezed]
         if residual is None:
             return self._add_map(here.height, here.width, channels, 0, high, pooled), None
         other = self._feature_maps[residual]
-        low, most = -other.zero * other.scale, (255 - other.zero) * other.scale
-        target = self._add_map(here.height, here.width, channels, low, high + most, pooled)
+        low, least, most = min(low, 0.0), -other.zero * other.scale, (255 - other.zero) * other.scale
+        target = self._add_map(here.height, here.width, channels, low + least, high + most, pooled)
         total = self._feature_maps[target]
         ratio = other.scale / total.scale
         shift = min(int(math.log2(MAX_GAIN / ratio)), 16)
         gain = min(round(ratio * 2**shift), MAX_GAIN)
         # The target's zero point was rounded up, so this is not negative unless the gain was rounded up as well.
-        offset = max((total.zero << shift) - other.zero * gain + (1 << (shift - 1)), 0)
+        zero = total.zero - _steps_below_zero(low, total)
+        offset = max((zero << shift) - other.zero * gain + (1 << (shift - 1)), 0)
         return target, IntegerResidual(residual, gain, offset, shift)
 
-    def _filters(self, name: str, module: nn.Conv2d, zero: int = 0) -> _Filters:
+    def _filters(self, name: str, module: nn.Conv2d | nn.Linear, zero: int = 0) -> _Filters:
         assert module.bias is not None
         weights, bias = (part.detach().numpy().astype(np.float64) for part in (module.weight, module.bias))
+        weights = weights.reshape(*weights.shape[:2], *(weights.shape[2:] or (1, 1)))
+        channels = module.in_features if isinstance(module, nn.Linear) else module.in_channels
         known = self._grids.get(f"{name}.weight")
         grid = np.zeros(len(weights))
         if known is not None:
             small = np.abs(known.integers).reshape(len(weights), -1).max(1) <= MAX_WEIGHT
             grid = np.where(small, known.scales.astype(np.float64), 0)
-        return _Filters(weights, bias, grid, (zero,) * module.in_channels)
+        return _Filters(weights, bias, grid, (zero,) * channels)
 
-    def _stem(self, filters: _Filters) -> _Filters:
+    def _stem(self, filters: _Filters, *, padded: bool) -> _Filters:
         """The first convolution with the normalization of pixels in it; a border of the mean's bytes is one of zeros after it."""
         config = self._config
         mean, std = (np.broadcast_to(np.array(numbers), config.channels) for numbers in (config.mean, config.std))
         border = np.rint(255 * mean)
-        if config.stem_stride == 1 and not (0 <= border.min() <= border.max() <= 255):
+        if padded and not (0 <= border.min() <= border.max() <= 255):
             raise SqueezekitError(f"mean {config.mean}: no byte stands for the padding; train with means between 0 and 1")
         weights = filters.weights / (255 * std)[:, None, None]
         bias = filters.bias - (filters.weights.sum((2, 3)) * (mean / std)).sum(1)
@@ -234,18 +285,18 @@ class _Quantizer:
         first: int = 0,
         pooled: bool = False,
         residual: IntegerResidual | None = None,
+        low: float = 0.0,
     ) -> None:
         assert isinstance(module, nn.Conv2d)
         here, output = self._feature_maps[source], self._feature_maps[target]
         filters = self._filters(name, module, here.zero)
         if source == 0:
-            filters = self._stem(filters)
+            filters = self._stem(filters, padded=int(module.padding[0]) > 0)
         steps = filters.steps(here.scale * MAX_SUM / 4)
         weights = filters.integers(steps)
         ratio = here.scale * steps / output.scale
         bias = filters.bias / (here.scale * steps) - here.zero * weights.astype(np.int64).sum((1, 2, 3))
-        if residual is None:
-            bias = bias + output.zero / ratio
+        bias = bias + (output.zero if residual is None else _steps_below_zero(low, output)) / ratio
         # Before integers are made of it: too large ones would turn into any others.
         if not np.abs(bias).max() < MAX_SUM:
             raise _too_long(name)
@@ -277,30 +328,33 @@ class _Quantizer:
         self._steps.append(IntegerPooling(source, len(self._feature_maps) - 1, size))
         return len(self._feature_maps) - 1
 
-    def _head(self, source: int) -> tuple[IntegerHead, int]:
+    def _head(self, source: int, name: str, layer: nn.Conv2d | nn.Linear, *, relu: bool = False) -> tuple[IntegerHead, int]:
         """The head, and how many bits of its logits are a fraction: as many as int32 leaves for the largest possible logit."""
-        head = self._network.classifier
-        assert isinstance(head[1], nn.Conv2d)
-        filters, here = self._filters("classifier.1", head[1]), self._feature_maps[source]
+        filters, here = self._filters(name, layer), self._feature_maps[source]
         positions = here.height * here.width
-        added = 1 if head.relu else positions
+        added = 1 if relu else positions
         steps = filters.steps(here.scale * 2**29 / added)
         weights = filters.integers(steps).reshape(len(steps), -1)
         exact = filters.bias * added / (here.scale * steps) - added * here.zero * weights.astype(np.int64).sum(1)
         drop = 0
         while (bound := _head_bound(weights, exact, added, drop).max()) >= 2**31:
             drop += 1
-        value = here.scale * steps * 2.0**drop / positions / (2 if self._config.mirrored else 1)
-        most = float((_head_bound(weights, exact, added, drop) * value).max()) * (positions if head.relu else 1) * 2
+        value = here.scale * steps * 2.0**drop / positions / (2 if self._mirrored else 1)
+        most = float((_head_bound(weights, exact, added, drop) * value).max()) * (positions if relu else 1) * 2
         assert bound < 2**31
         if not most < MAX_LOGIT:
-            raise SqueezekitError(f"classifier.1: logits of up to {most:.1g} do not fit 32 bits; train the network again")
+            raise SqueezekitError(f"{name}: logits of up to {most:.1g} do not fit 32 bits; train the network again")
         fraction = max(min(MAX_FRACTION, math.floor(30 - math.log2(max(most, 1e-9)))), 0)
         value = value * 2.0**fraction
         shift = min(30 - math.floor(math.log2(float(value.max()))), 61)
         gain = np.minimum(np.rint(value * 2.0**shift), 2**31 - 1).astype(np.int64)
         bias = np.rint(exact / 2**drop).astype(np.int64)
-        return IntegerHead(source, weights, bias, gain, shift, head.relu, drop), fraction
+        return IntegerHead(source, weights, bias, gain, shift, relu, drop), fraction
+
+
+def _steps_below_zero(low: float, target: FeatureMap) -> int:
+    """How many steps of a feature map values from `low` on need below zero."""
+    return min(math.ceil(max(-low, 0.0) / target.scale), target.zero)
 
 
 def _is_fusible(module: nn.Module, following: nn.Module) -> bool:

@@ -19,6 +19,7 @@ from squeezekit.modelfile.provenance import Provenance
 from squeezekit.modelfile.self_check import SelfCheck
 from squeezekit.modelfile.sqz import Sqz, Stage, from_bytes
 from squeezekit.networks.squeezenet import SqueezeNet
+from squeezekit.networks.staged import Staged
 from squeezekit.training.measurement import logits_of, measurement
 from squeezekit.training.run_folder import Run
 
@@ -60,8 +61,10 @@ class SqzBuilder:
             provenance=Provenance.of(self.run, {"validation before": self.accuracy_before, "validation": accuracy}),
             probability_calibration=ProbabilityCalibration.fit(logits, labels),
             self_check=SelfCheck.of(network, config),
-            # Integer inference serves this family alone.
-            activation_ranges=ActivationRanges.of(network, self.calibration) if isinstance(network, SqueezeNet) else None,
+            # Integer inference serves these families alone.
+            activation_ranges=ActivationRanges.of(network, self.calibration)
+            if isinstance(network, SqueezeNet | Staged)
+            else None,
         )
         return self._with_stage(file, name, accuracy, earlier)
 

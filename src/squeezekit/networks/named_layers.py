@@ -68,7 +68,7 @@ def named_layers(network: nn.Module) -> list[NamedLayer]:
     """Every convolution and linear layer that `network` calls, found by tracing.
 
     Batch normalization belongs to a layer where it sees the layer's output and nobody else does: directly, or joined with that of
-    other layers by `torch.cat` of channels, as in Fire modules. Raises SqueezekitError for a network that cannot be traced.
+    other layers by `torch.cat` of channels, as in Fire modules, or after max-pooling where its gains are positive. Raises SqueezekitError for a network that cannot be traced.
     """
     graph, modules = traced(network), dict(network.named_modules())
     layers, norms = _calls(graph, modules, Weighted), _calls(graph, modules, BatchNorm)
@@ -127,6 +127,10 @@ def _argument(node: fx.Node, place: int, *names: str) -> Any:
 def _layers_before(norm: fx.Node, modules: dict[str, nn.Module]) -> list[str]:
     """The layers whose outputs a normalization sees, in the order of their channels; empty where anything else is among it."""
     source: Any = _argument(norm, 0, "input")
+    pool = modules.get(str(source.target)) if source.op == "call_module" and len(source.users) == 1 else None
+    if isinstance(pool, nn.MaxPool2d) and bool((affine(modules[str(norm.target)])[0] > 0).all()):  # type: ignore[arg-type]
+        # The largest of values stays the largest when all are multiplied by one positive number.
+        source = _argument(source, 0, "input")
     branches: Any = [source]
     if source.target in JOINING and len(source.users) == 1:
         tensors, dim = _argument(source, 0, "tensors"), _argument(source, 1, "dim", "axis")

@@ -12,6 +12,7 @@ from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.mobilenet import MobileNetV2Config
 from squeezekit.networks.resnet import ResNet8Config, ResNet20Config
 from squeezekit.networks.squeezenet import SqueezeNetConfig
+from squeezekit.networks.staged import StagedConfig
 from squeezekit.networks.stored_names import NETWORKS_OF_0_1, STORED_NETWORKS
 from squeezekit.networks.xvel_tiniest import TiniestConfig
 from squeezekit.system.errors import SqueezekitError
@@ -19,8 +20,8 @@ from squeezekit.system.shown_text import shortened
 
 # `squeezenet-late` is v1.0's Fire modules for 32 × 32.
 _V1_0 = {"start": 0, "depth": 8, "pool_before": (1, 4, 8)}
-# Few and wide modules on feature maps that shrink early: most accurate for the seconds that training takes (docs/log.md).
-_FAST = {
+# Few and wide modules on feature maps that shrink early: version 0.1's network for recipe `fast`.
+_SQUEEZENET_FAST = {
     "start": 0,
     "depth": 5,
     "base_e": 192,
@@ -30,6 +31,15 @@ _FAST = {
     "bypass": "simple",
     "stem_width": 48,
 }
+# Most accurate for the seconds that training takes (docs/log.md); after airbench (Jordan, 2024, arXiv 2404.00498).
+_FAST = {
+    "block": "plain",
+    "stem": "whitened",
+    "widths": (64, 128, 256),
+    "depths": (2, 2, 2),
+    "halved": (True, True, True),
+    "last": "max",
+}
 # Three modules between two poolings, as wide as a size allows: the pretrained networks. `wide` teaches them.
 _THIRDS = {"start": 0, "depth": 9, "freq": 3, "squeeze_ratio": 0.375, "pool_before": (4, 7), "bypass": "simple", "stem_width": 64}
 _WIDE = {"base_e": 256, "incr_e": 128, "squeeze_ratio": 0.5, "share_3x3": 0.75, "pool_before": (3, 6)}
@@ -38,13 +48,15 @@ _IMAGENET = {"classes": 1000, "image_size": 224, "stem_stride": 2, "pool_size": 
 NETWORKS: dict[str, tuple[type[NetworkConfig], dict[str, Any]]] = {
     "squeezenet-cifar": (SqueezeNetConfig, {}),
     "squeezenet-late": (SqueezeNetConfig, _V1_0),
-    "fast": (SqueezeNetConfig, _FAST),
+    "squeezenet-fast": (SqueezeNetConfig, _SQUEEZENET_FAST),
+    "fast": (StagedConfig, _FAST),
     "nano": (SqueezeNetConfig, {**_THIRDS, "base_e": 64, "incr_e": 32}),
     "tiny": (SqueezeNetConfig, {**_THIRDS, "base_e": 120, "incr_e": 64}),
     "small": (SqueezeNetConfig, {**_THIRDS, "base_e": 224, "incr_e": 128}),
     "wide": (SqueezeNetConfig, {**_THIRDS, **_WIDE}),
     "squeezenet1_0": (SqueezeNetConfig, {**_V1_0, **_IMAGENET, "stem_kernel": 7}),
     "squeezenet1_1": (SqueezeNetConfig, {**_V1_0, **_IMAGENET, "stem_width": 64, "pool_before": (1, 3, 5)}),
+    "staged": (StagedConfig, {}),
     "resnet8": (ResNet8Config, {}),
     "resnet20": (ResNet20Config, {}),
     "mobilenetv2_050": (MobileNetV2Config, {}),

@@ -63,10 +63,11 @@ class StartingPoint:
         network, wanted = self.network, getattr(config, "batch_norm", True)
         if wanted == getattr(self.config, "batch_norm", has_norms(network)):
             return network
-        return unfolded(network, _some_images(config, images, split), self.config) if wanted else folded(network)
+        return unfolded(network, some_images(config, images, split), self.config) if wanted else folded(network)
 
 
-def _some_images(config: NetworkConfig, images: ImageSet, split: Split) -> Tensor:
+def some_images(config: NetworkConfig, images: ImageSet, split: Split) -> Tensor:
+    """Some of the images that train, as the network of `config` takes them: [n, c, h, w], n at most 512, fewer of large ones."""
     count = min(STATISTICS_IMAGES, max(STATISTICS_PIXELS // config.image_size**2, 2))
     some = np.random.default_rng(0).permutation(split.training)[:count]
     return next(Batches(images, some, batch_size=len(some), mean=config.mean, std=config.std).in_order())[0]

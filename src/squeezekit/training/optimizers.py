@@ -74,7 +74,7 @@ def _groups(parameters: Sequence[Tensor], recipe: Recipe) -> list[dict[str, obje
     # Biases and batch normalization have nothing to shrink.
     return [
         {"params": filters, "weight_decay": recipe.weight_decay, **common},
-        {"params": rest, "weight_decay": 0.0, **common},
+        {"params": rest, "weight_decay": 0.0, **common, "lr": recipe.bias_rate or recipe.learning_rate},
     ]
 
 

@@ -25,6 +25,7 @@ class Recipe(BaseModel):
     )
     learning_rate: float = Field(1e-3, gt=0, description="learning rate at the start; for one-cycle the highest")
     momentum: Fraction = Field(0.9, description="momentum of sgd")
+    bias_rate: float = Field(0.0, ge=0, description="highest learning rate of biases and batch normalization; 0: learning_rate")
     muon_rate: float = Field(0.0, ge=0, description="highest learning rate of muon's filters; 0: learning_rate")
     muon_momentum: Fraction = Field(0.6, description="momentum of muon's filters")
     weight_decay: float = Field(0.0, ge=0, description="on filters only, not on biases, batch normalization or muon's filters")
@@ -60,7 +61,7 @@ class Recipe(BaseModel):
 NETWORK_DEFAULTS: dict[str, dict[str, Any]] = {
     "classic": {},
     "modern": {"batch_norm": True, "dropout": 0.0},
-    "fast": {"batch_norm": True, "dropout": 0.0, "mirrored": True},
+    "fast": {"batch_norm": True, "dropout": 0.0},
 }
 
 RECIPES: dict[str, Recipe] = {
@@ -82,14 +83,16 @@ RECIPES: dict[str, Recipe] = {
     "fast": Recipe(
         name="fast",
         optimizer="muon",
-        learning_rate=0.1,
+        learning_rate=0.005,
+        bias_rate=26.0,
+        muon_rate=0.12,
         momentum=0.85,
-        weight_decay=1e-3,
-        batch_size=512,
+        batch_size=500,
         epochs=8,
         patience=0,
         schedule="one-cycle",
-        label_smoothing=0.1,
+        warmup=0.0,
+        label_smoothing=0.2,
         augmentation="shift-flip",
         shift=0.0625,
         normalization="standardise",

@@ -20,6 +20,7 @@ from squeezekit.data.image_set import ImageSet, ImageSource
 from squeezekit.data.overview import check_copies, check_different, overview
 from squeezekit.data.sources import data_name, load_images, settled
 from squeezekit.data.splits import Split, split_images
+from squeezekit.networks.staged import Staged
 from squeezekit.networks.weights import read_weights, take_weights
 from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
@@ -38,7 +39,7 @@ from squeezekit.training.callbacks import (
 )
 from squeezekit.training.device import chosen_device, chosen_precision, keep_freed_memory
 from squeezekit.training.distributed import Processes, attempt, joined, launch_name
-from squeezekit.training.fine_tuning import StartingPoint
+from squeezekit.training.fine_tuning import StartingPoint, some_images
 from squeezekit.training.interruption import Interrupted
 from squeezekit.training.loop import WEIGHTS, Trainer
 from squeezekit.training.measurement import images_at_once, measure
@@ -249,7 +250,7 @@ def start_run(
     config = build_config(network, recipe, run)
     facts = _facts(config, source)
     weights, name = _weights_to_start_from(init_from, config, source, split), _name_of(init_from)
-    built = _initial(config, weights, name)
+    built = _initial(config, source.training, split, weights, name)
     if name:
         facts["start"] = name
     teacher = None
@@ -325,10 +326,14 @@ def _weights_to_start_from(
     return read_weights(init_from) if init_from else None
 
 
-def _initial(config: RunConfig, weights: Mapping[str, Tensor] | None, name: str | Path | None) -> nn.Module:
+def _initial(
+    config: RunConfig, images: ImageSet, split: Split, weights: Mapping[str, Tensor] | None, name: str | Path | None
+) -> nn.Module:
     """The network before its first step; raises SqueezekitError where weights to start from do not fit."""
     torch.manual_seed(derived_seed(config.run.seed, WEIGHTS))
     network = config.network.build()
+    if weights is None and isinstance(network, Staged):
+        network.whiten(some_images(config.network, images, split))
     if weights is not None and (fresh := take_weights(network, weights, str(name))):
         say(f"fresh, because the number of classes differs: {', '.join(fresh)}")
     return network
@@ -348,7 +353,7 @@ def trainer_of(
     state = run.checkpoint()
     if network is None:
         start = None if state else run.start_weights
-        network = _initial(config, read_weights(start) if start else None, start)
+        network = _initial(config, images, split, read_weights(start) if start else None, start)
     if teacher is None and config.run.teacher:
         teacher = teacher_of(Path(config.run.teacher), config.network, run.data, split)
     trainer = Trainer(

@@ -15,6 +15,7 @@ from squeezekit.inference.model import Model, load_model
 from squeezekit.system import atomic_io
 from tests.fixtures.exported import (
     NETWORKS,
+    STAGED,
     SANITIZERS,
     STRICT,
     answers,
@@ -36,7 +37,7 @@ needs_gcc = pytest.mark.skipif(not shutil.which("gcc"), reason="gcc is not insta
 
 @needs_gcc
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [*NETWORKS, *STAGED])
 def test_every_network_gives_the_same_bits(name, tmp_path):
     model, plan = small(name)
     pixels = pictures_like(model.config, 6)
