@@ -15,8 +15,8 @@ from squeezekit.inference.model import Model, load_model
 from squeezekit.system import atomic_io
 from tests.fixtures.exported import (
     NETWORKS,
-    STAGED,
     SANITIZERS,
+    STAGED,
     STRICT,
     answers,
     built,
