@@ -3,11 +3,11 @@
     python benchmarks/beside_others.py [IMAGES] [--others 0 1 2] [--network fast] [--recipe fast] [--images 1500] [--rounds 3]
         [--waiting passive active]
 
-Trains on a few images (by default the digits) beside so many processes that do nothing but compute, with OpenMP's threads waiting
-in either way: `passive`, which squeezekit sets, and `active`, which leaves them as torch's library would have them. All in turn in
-each round, each training a process of its own; the first epoch warms up. Prints one JSON line a training with its images/s, and one
-for each way and number: the median, and its share of that alone. Equal shares of the processors would leave a training with t
-threads on p processors beside n others 1 ÷ (1 + n ÷ p) of its speed.
+Trains on a few images (by default the digits) beside so many processes that do nothing but compute, with OpenMP's threads
+waiting in either way: `passive`, which squeezekit sets, and `active`, as torch's library would have them. All in turn in each
+round, each training a process of its own; the first epoch warms up. Prints one JSON line a training with its images/s, and one
+for each way and number: the median, and its share of that alone. Equal shares of p processors would leave a training beside n
+others 1 ÷ (1 + n ÷ p) of its speed.
 """
 
 from __future__ import annotations

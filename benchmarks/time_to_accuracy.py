@@ -8,8 +8,8 @@ First both train on a few images in turn, `--rounds` times, and their images/s a
 the test images are measured once a run, without test-time augmentation and with it (mirror images, and two shifts by a pixel).
 `seconds` are a run's images ÷ its images/s of the first part, so that what else the machine does meanwhile changes nothing;
 `measured_s` is what the clock said. Decoding, start-up and the test are in neither. Runs are kept in FOLDER, so that a stopped
-measurement goes on where it was. Prints one JSON line a run, and at the end one for each schedule: means over the seeds, and their
-share of the peer's time.
+measurement goes on where it was. Prints one JSON line a run, and at the end one for each schedule: means over the seeds, and
+their share of the peer's time.
 `--fields` go to squeezekit.train.
 """
 
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -36,8 +37,8 @@ from squeezekit.training.run_folder import Run
 from squeezekit.training.train import images_of
 
 PEER = Path(__file__).parent / "peers" / "airbench94.py"
-PEERS_EPOCHS, PEERS_BATCH, PEERS_MACS, PEERS_PARAMETERS = 8, 2000, 118_147_360, 1_972_792
-FAST: dict[str, Any] = {"network": "fast", "recipe": "fast", "validation_share": 0, "test": False, "resume": True}
+PEERS_EPOCHS, PEERS_MACS, PEERS_PARAMETERS = 8, 118_147_360, 1_972_792
+FAST: dict[str, Any] = {"network": "fast", "recipe": "fast", "validation_share": 0, "test": False}
 
 
 def peer(images: Path, *arguments: str) -> dict[str, Any]:
@@ -45,9 +46,7 @@ def peer(images: Path, *arguments: str) -> dict[str, Any]:
     command = [sys.executable, str(PEER), str(images), *arguments]
     # Its memory is kept between steps, as squeezekit's is.
     memory = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
-    done = subprocess.run(
-        ["env", *(f"{name}={value}" for name, value in memory.items()), *command], stdout=subprocess.PIPE, check=True
-    )
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env={**os.environ, **memory})
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -75,7 +74,7 @@ def accuracies(run: Run) -> dict[str, float]:
 
 def ours(images: Path, out: Path, epochs: int, seed: int, fields: dict[str, Any]) -> dict[str, Any]:
     """A run of ours."""
-    run = train(images, out=out / f"fast-{epochs}-seed-{seed}", epochs=epochs, seed=seed, **FAST, **fields)
+    run = train(images, out=out / f"fast-{epochs}-seed-{seed}", epochs=epochs, seed=seed, resume=True, **FAST, **fields)
     summary = run.summary or {}
     sizes = {"parameters": summary["parameters"], "macs": layer_table(run.config.network).macs}
     facts = {"network": "fast", "epochs": epochs, "seed": seed, "measured_s": summary["seconds"]}
@@ -99,10 +98,17 @@ def speeds(images: Path, out: Path, rounds: int, count: int, precision: str, fie
         row = peer(images, "--epochs", "1", "--limit", str(count), "--untested", "--precision", precision)
         yield {"speed": "airbench94", "round": number, "images_per_s": row["images_per_s"]}
         place = out / f"speed-{number}"
-        summary = (
-            train(images, out=place, epochs=1, limit=count, seed=number, **{**FAST, "resume": False}, **fields).summary or {}
-        )
+        summary = train(images, out=place, epochs=1, limit=count, seed=number, **FAST, **fields).summary or {}
         yield {"speed": "fast", "round": number, "images_per_s": summary["images_per_s"]}
+
+
+def runs(given: argparse.Namespace, precision: str, fields: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Seed by seed, the peer's run and ours of every schedule."""
+    for seed in range(max(given.seeds, given.peer_seeds)):
+        if seed < given.peer_seeds:
+            yield theirs(given.images_folder, given.out, seed, precision)
+        for epochs in given.epochs if seed < given.seeds else []:
+            yield ours(given.images_folder, given.out, epochs, seed, fields)
 
 
 def rows(given: argparse.Namespace, fields: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -115,27 +121,15 @@ def rows(given: argparse.Namespace, fields: dict[str, Any]) -> Iterator[dict[str
         yield row
     speed = {network: statistics.median(found) for network, found in measured.items()}
     found: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for seed in range(max(given.seeds, given.peer_seeds)):
-        runs = [theirs(given.images_folder, given.out, seed, precision)] if seed < given.peer_seeds else []
-        runs += (
-            [ours(given.images_folder, given.out, epochs, seed, fields) for epochs in given.epochs] if seed < given.seeds else []
-        )
-        for run in runs:
-            run["seconds"] = round(run["images"] / speed[run["network"]], 1)
-            found.setdefault((run["network"], run["epochs"]), []).append(run)
-            yield run
+    for run in runs(given, precision, fields):
+        run["seconds"] = round(run["images"] / speed[run["network"]], 1)
+        found.setdefault((run["network"], run["epochs"]), []).append(run)
+        yield run
     whole = statistics.mean(run["seconds"] for run in found["airbench94", PEERS_EPOCHS])
-    for (network, epochs), runs in found.items():
-        means = {name: round(statistics.mean(run[name] for run in runs), 5) for name in ("plain", "augmented", "seconds")}
-        ratio = round(means["seconds"] / whole, 3)
-        yield {
-            "network": network,
-            "epochs": epochs,
-            "seeds": len(runs),
-            **means,
-            "share_of_peers_time": ratio,
-            "precision": precision,
-        }
+    for (network, epochs), seeds in found.items():
+        means = {name: round(statistics.mean(run[name] for run in seeds), 5) for name in ("plain", "augmented", "seconds")}
+        row = {"network": network, "epochs": epochs, "seeds": len(seeds), **means}
+        yield {**row, "share_of_peers_time": round(means["seconds"] / whole, 3), "precision": precision}
 
 
 if __name__ == "__main__":

@@ -51,7 +51,8 @@ class CompressionContext:
         self.split = run.split_of(len(self.source.training))
         if not len(self.split.validation):
             raise SqueezekitError(
-                f"{run.folder}: all its images trained, so none can judge what is compressed; give a run with --validation-share above 0"
+                f"{run.folder}: all its images trained, so none can judge what is compressed; "
+                "give a run with a --validation-share above 0"
             )
         self.validation = self._batches(self.source.training, self.split.validation, device=self.device)
         self.accuracy_before = round(self._accuracy(self.network(), self.validation), 6)

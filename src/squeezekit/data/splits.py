@@ -31,8 +31,7 @@ def split_images(
     Images with the same pixels stay on one side. A validation part that the source itself has validates, whatever
     `validation_share` is. `limit` first keeps that many images, again every class in proportion and by seed (a larger limit keeps
     all that a smaller one kept). With `folds`, that many parts of equal size validate in turn instead: part `fold`, from 0,
-    validates, the others train; over all parts each image validates once. A share of 0 leaves nothing to validate with: all images
-    train.
+    validates, the others train; over all parts each image validates once. With a share of 0 all images train, and none validates.
 
     Raises SqueezekitError when the share is not at least 0 and below 1, there is no such fold, or a class has too few different
     images for at least one to train with and, unless the share is 0, one to validate with.

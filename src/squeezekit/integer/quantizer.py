@@ -235,7 +235,7 @@ class _Quantizer:
     def _residual_sum(
         self, squeezed: int, channels: int, high: float, residual: int | None, pooled: bool, low: float = 0.0
     ) -> tuple[int, IntegerResidual | None]:
-        """The feature map of a module's output: its last layer's, from `low` to `high`, and, if there is a residual, that added."""
+        """The feature map of a module's output: its last layer's, from `low` to `high`, and that of a residual added."""
         here = self._feature_maps[squeezed]
         if residual is None:
             return self._add_map(here.height, here.width, channels, 0, high, pooled), None

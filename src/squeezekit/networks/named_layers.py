@@ -67,8 +67,9 @@ def affine(norm: BatchNorm) -> tuple[Tensor, Tensor, Tensor]:
 def named_layers(network: nn.Module) -> list[NamedLayer]:
     """Every convolution and linear layer that `network` calls, found by tracing.
 
-    Batch normalization belongs to a layer where it sees the layer's output and nobody else does: directly, or joined with that of
-    other layers by `torch.cat` of channels, as in Fire modules, or after max-pooling where its gains are positive. Raises SqueezekitError for a network that cannot be traced.
+    Batch normalization belongs to a layer where it sees the layer's output and nobody else does: directly, joined with that of
+    other layers by `torch.cat` of channels, as in Fire modules, or after max-pooling where all its gains are positive. Raises
+    SqueezekitError for a network that cannot be traced.
     """
     graph, modules = traced(network), dict(network.named_modules())
     layers, norms = _calls(graph, modules, Weighted), _calls(graph, modules, BatchNorm)

@@ -107,7 +107,7 @@ class Staged(nn.Module):
 
     @torch.no_grad()
     def whiten(self, images: Tensor) -> None:
-        """Let the first layer give the patches of such images [n, channels, h, w] a covariance of 1 (Jordan, 2024, section 3.2)."""
+        """Let the first layer give patches of such images [n, channels, h, w] a covariance of 1 (Jordan, 2024, section 3.2)."""
         if self.config.stem == "whitened":
             filters = whitening_filters(images, PATCH)
             self.stem.weight.copy_(torch.cat([filters, -filters]))
@@ -182,7 +182,7 @@ def _pooled_convolution(
 
 
 def whitening_filters(images: Tensor, side: int) -> Tensor:
-    """Filters [c·side², c, side, side] that give the patches of images [n, c, h, w] the covariance 1, the largest variance first."""
+    """Filters [c·side², c, side, side] that give patches of images [n, c, h, w] a covariance of 1, the largest variance first."""
     channels = images.shape[1]
     patches = images.unfold(2, side, 1).unfold(3, side, 1).permute(0, 2, 3, 1, 4, 5).reshape(-1, channels * side**2).double()
     variances, directions = torch.linalg.eigh(patches.T @ patches / len(patches))

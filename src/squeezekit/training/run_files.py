@@ -113,7 +113,7 @@ def read_split(path: Path) -> Split:
 
 
 def _indices(archive: zipfile.ZipFile, name: str, *, fewest: int) -> NDArray[np.int64]:
-    """An array of integers [n], n ≥ `fewest`, as `np.savez` writes it; memory is taken for what is there, whatever its head says."""
+    """Integers [n], n ≥ `fewest`, as `np.savez` writes them; memory is taken for what is there, whatever its head says."""
     member = archive.getinfo(f"{name}.npy")
     if member.file_size > MOST_BYTES_OF_SPLIT:
         raise ValueError(f"'{name}' has {member.file_size:,} bytes, which no list of images needs")
