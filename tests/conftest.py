@@ -83,8 +83,8 @@ def tiny_sqz(tiny_run, shared):
 
 @pytest.fixture(scope="session")
 def real_images():
-    """The folder of CIFAR-10 (JPEG) that SQUEEZEKIT_CIFAR10 names."""
+    """The folder of CIFAR-10 without loss, 45,000 images for training and 6,000 for the test, that SQUEEZEKIT_CIFAR10 names."""
     folder = os.environ.get("SQUEEZEKIT_CIFAR10")
     if not folder or not Path(folder).is_dir():
-        pytest.skip("SQUEEZEKIT_CIFAR10 does not name the folder of CIFAR-10 (JPEG)")
+        pytest.skip("SQUEEZEKIT_CIFAR10 does not name the folder of CIFAR-10 without loss")
     return Path(folder)
