@@ -1,10 +1,13 @@
-"""Optimizers start without what they do not need."""
+"""Which parameters learn at which rate; optimizers start without what they do not need."""
 
 import subprocess
 import sys
 
 import pytest
 
+from squeezekit.networks import network_config
+from squeezekit.training.optimizers import optimizer_for
+from squeezekit.training.recipe import RECIPES
 from tests.fixtures.tiny import SMALL
 
 TRAINED = f"""
@@ -16,6 +19,22 @@ for optimizer in ("muon", "sgd", "adam", "adamw"):
 print(*(name for name in sys.argv[2:] if name in sys.modules))
 """
 NEEDLESS = ["torch._dynamo", "torch._inductor", "sklearn", "scipy", "matplotlib", "numba", "optuna", "onnx"]
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "sgd", "adamw"])
+@pytest.mark.parametrize("network", ["fast", "squeezenet-cifar"])
+def test_biases_but_the_last_learn_at_their_rate_and_scales_do_not(network, optimizer):
+    fields = {"batch_norm": True, **({} if network == "fast" else SMALL)}
+    built = network_config(network, **fields).build()
+    recipe = RECIPES["fast"].model_copy(update={"optimizer": optimizer, "bias_rate": 7.0})
+    groups, names = optimizer_for(built, recipe).param_groups, {id(p): name for name, p in built.named_parameters()}
+    rates = {names[id(p)]: group["lr"] for group in groups for p in group["params"]}
+    assert rates.keys() == dict(built.named_parameters()).keys()
+    last = [*rates.keys() & {"classifier.bias", "classifier.1.bias"}]
+    assert rates[last[0]] == recipe.learning_rate
+    assert {name for name, rate in rates.items() if rate == 7} == {name for name in rates if name.endswith("bias")} - {*last}
+    decayed = [p for group in groups for p in group["params"] if group["weight_decay"]]
+    assert all(p.ndim > 1 for p in decayed)
 
 
 @pytest.mark.slow

@@ -1,0 +1,114 @@
+"""The frontier: docs/results/frontier.md and its picture, accuracy against MACs and parameters, ours beside what others published.
+
+    python scripts/frontier.py [--measure RUN IMAGES COMMAND]
+
+Without --measure, page and picture are drawn anew from docs/runs/frontier. With it, the test images are measured once with the
+weights of a finished run, and the row is added: IMAGES is the folder, COMMAND how the run was made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from model_cards import commit
+
+from squeezekit.inference.evaluation import evaluate_model
+from squeezekit.inference.model import load_model
+from squeezekit.networks.layer_table import layer_table
+from squeezekit.system import atomic_io
+from squeezekit.system.figures import NotebookFigure
+from squeezekit.training.run_folder import Run
+
+DOCS = Path(__file__).parent.parent / "docs"
+RUNS = DOCS / "runs" / "frontier"
+PAGE, PICTURE = DOCS / "results" / "frontier.md", DOCS / "frontier.png"
+HEAD = """| network | MACs | parameters | top-1 | of the 1,000 official | epochs | published |
+|---|---|---|---|---|---|---|"""
+
+
+def measured(folder: Path, images: Path, command: str) -> dict[str, Any]:
+    """The row of a finished run."""
+    run = Run(folder)
+    evaluation, table = evaluate_model(load_model(folder), images, "test"), layer_table(run.config.network.folded())
+    right = evaluation.probabilities.argmax(1) == evaluation.images.labels
+    summary = run.summary or {}
+    return {
+        "network": run.config.network.name,
+        "macs": table.macs,
+        "parameters": table.parameters,
+        "accuracy": round(float(right.mean()), 5),
+        "official": round(float(right[official(images)].mean()), 5),
+        "epochs": summary["epochs"],
+        "seed": run.config.run.seed,
+        "teacher": bool(run.config.run.teacher),
+        "precision": summary["precision"],
+        "command": command,
+        "commit": commit(),
+    }
+
+
+def official(images: Path) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which of the test images are of the official test part, in the order in which folders are read."""
+    classes = sorted(path for path in (images / "test").iterdir() if path.is_dir())
+    return np.array([file.name.startswith("official-") for place in classes for file in sorted(place.iterdir())])
+
+
+def rows_of(name: str) -> list[dict[str, Any]]:
+    """Of a file of JSON lines; none where it is missing."""
+    path = RUNS / name
+    return [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def page(ours: Sequence[dict[str, Any]], published: Sequence[dict[str, Any]], text: str) -> str:
+    """The whole page, in Markdown: the table stands in `text` where it says {table}."""
+    known = {row["network"]: row for row in published if "network" in row}
+    lines = [HEAD]
+    for row in sorted(ours, key=lambda row: row["macs"]):
+        beside = known.get(row["network"])
+        theirs = f"{beside['accuracy']:.1%} after {beside['epochs']} epochs" if beside else ""
+        taught = " with a teacher" if row["teacher"] else ""
+        numbers = f"{row['macs'] / 1e6:.1f} M | {row['parameters']:,} | {row['accuracy']:.2%} | {row['official']:.1%}"
+        lines.append(f"| `{row['network']}` | {numbers} | {row['epochs']}{taught} | {theirs} |")
+    return text.replace("{table}", "\n".join(lines))
+
+
+def draw(ours: Sequence[dict[str, Any]], published: Sequence[dict[str, Any]], path: Path) -> None:
+    """Accuracy against MACs and against parameters, both logarithmic; what others published is hollow."""
+    figure = NotebookFigure(figsize=(11, 5), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
+    own = [row for row in ours if row["network"] not in {other.get("network") for other in published}]
+    again = [row for row in ours if row not in own]
+    kinds = (("squeezekit", own, "o", "C0", "C0"), ("others' networks, our training", again, "s", "C1", "C1"))
+    for axis, what in zip(axes, ("macs", "parameters"), strict=True):
+        for label, rows, marker, edge, face in (*kinds, ("published", published, "o", "0.4", "none")):
+            places = [row[what] for row in rows]
+            axis.scatter(places, [row["accuracy"] for row in rows], marker=marker, edgecolors=edge, facecolors=face, label=label)
+            for row in rows:
+                name = row.get("name", row["network"])
+                axis.annotate(name, (row[what], row["accuracy"]), xytext=(4, 4), textcoords="offset points", fontsize=7)
+        axis.set(xscale="log", xlabel="MACs of one image" if what == "macs" else what)
+        axis.grid(alpha=0.3)
+    axes[0].set(ylabel="top-1")
+    axes[0].yaxis.set_major_formatter("{x:.0%}")
+    axes[0].legend(loc="lower right")
+    figure.savefig(path, dpi=100)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--measure", nargs=3, metavar=("RUN", "IMAGES", "COMMAND"))
+    given = parser.parse_args()
+    if given.measure:
+        folder, images, command = given.measure
+        row = measured(Path(folder), Path(images), command)
+        with (RUNS / "rows.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        print(json.dumps(row))
+    ours, published = rows_of("rows.jsonl"), rows_of("published.jsonl")
+    atomic_io.write_text(PAGE, page(ours, published, (RUNS / "page.md").read_text(encoding="utf-8")))
+    draw(ours, published, PICTURE)
