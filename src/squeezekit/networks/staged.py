@@ -16,6 +16,8 @@ from squeezekit.networks.dropout import Dropout
 Width = Annotated[int, Field(ge=1, le=4096)]
 # Side of the patches that a whitening layer sees, and what is added to their variances.
 PATCH, WHITENING_EPS = 2, 5e-4
+# In so short a training weights move too fast for the statistics of the last twenty steps: those of the last few count.
+FAST_STATISTICS = 0.4
 
 
 class StagedConfig(NetworkConfig):
@@ -176,7 +178,7 @@ def _pooled_convolution(
     pool = nn.MaxPool2d(3, 2, ceil_mode=True) if halved and config.pooled else None
     if not config.batch_norm:
         return convolution, pool, nn.Identity()
-    norm = nn.BatchNorm2d(after)
+    norm = nn.BatchNorm2d(after, momentum=FAST_STATISTICS)
     norm.weight.requires_grad_(False)
     return convolution, pool, norm
 
@@ -191,13 +193,18 @@ def whitening_filters(images: Tensor, side: int) -> Tensor:
 
 
 def _initialize(network: Staged) -> None:
-    """He-normal filters; those of plain and fire blocks hand their first channels on as they are (Jordan, 2024, section 3.3)."""
+    """He-normal filters; those of plain and fire blocks hand their first channels on as they are (Jordan, 2024, section 3.3).
+
+    What other channels such a block has start weaker than these, as torch's convolutions do.
+    """
     for module in network.modules():
-        if isinstance(module, nn.Conv2d):
+        if not isinstance(module, nn.Conv2d):
+            continue
+        if network.config.block == "inverted" or module is network.stem:
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-            if network.config.block != "inverted" and module is not network.stem:
-                nn.init.dirac_(module.weight.data[: module.in_channels])
+        else:
+            nn.init.dirac_(module.weight.data[: module.in_channels])
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
     nn.init.normal_(network.classifier.weight, std=0.01)
     nn.init.zeros_(network.classifier.bias)
