@@ -26,6 +26,7 @@ NETWORKS = [
     ("resnet8", {}),
     ("resnet20", {"batch_norm": False}),
     ("mobilenetv2_050", {}),
+    ("shufflenetv2_050", {}),
     ("xvel-tiniest", {}),
     ("alexnet-cifar", {"image_size": 32, **NORMED}),
 ]

@@ -11,7 +11,7 @@ from squeezekit.networks.dropout import Dropout
 from squeezekit.networks.named_layers import named_layers
 
 FAMILY = {"batch_norm": True, "dropout": 0.0, "base_e": 32, "incr_e": 16, "image_size": 16}
-OTHERS = ("resnet8", "resnet20", "mobilenetv2_050", "xvel-tiniest")
+OTHERS = ("resnet8", "resnet20", "mobilenetv2_050", "shufflenetv2_050", "xvel-tiniest")
 
 
 GROWN = {"depthwise": 5, "gated": True, "bypass": "simple"}

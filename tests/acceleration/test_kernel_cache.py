@@ -60,7 +60,9 @@ assert kernels_ready()
 accelerate(network_config("resnet8").build(), kernels=False)
 assert "numba" not in sys.modules
 torch.set_num_threads(1)
-for name in ("squeezenet-late", "fast", "squeezenet1_1", "resnet8", "mobilenetv2_050", "xvel-tiniest", "alexnet-cifar"):
+for name in (
+    "squeezenet-late", "fast", "squeezenet1_1", "resnet8", "mobilenetv2_050", "shufflenetv2_050", "xvel-tiniest", "alexnet-cifar"
+):
     for normed in (False, True):
         config = network_config(name)
         fields = {"batch_norm": normed, "base_e": 16, "incr_e": 8, "image_size": 32}

@@ -34,6 +34,7 @@ NETWORKS = {
     "grown": {**FEW, "depthwise": 7, "gated": True, "batch_norm": True},
     "resnet8": {"image_size": 16},
     "mobilenetv2_050": {"image_size": 16},
+    "shufflenetv2_050": {"image_size": 16},
 }
 
 

@@ -34,6 +34,7 @@ def test_images_may_be_large(name, side):
         ("squeezenet-cifar", {"depthwise": 5, "gated": True, "channels": 1}),
         ("resnet20", {}),
         ("mobilenetv2_050", {}),
+        ("shufflenetv2_050", {}),
         ("xvel-tiniest", {}),
         ("alexnet", {"image_size": 99}),
         ("alexnet-cifar", {"image_size": 48}),

@@ -25,6 +25,7 @@ from squeezekit.system.errors import SqueezekitError
         ("resnet8", 77_946, 12_501_632),
         ("resnet20", 269_722, None),
         ("mobilenetv2_050", 700_490, None),
+        ("shufflenetv2_050", 352_042, 10_902_016),
         ("alexnet", 60_965_224, None),
         ("alexnet-cifar", 5_726_602, None),
     ],

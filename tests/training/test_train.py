@@ -366,6 +366,7 @@ def test_a_field_that_does_not_exist_is_named_on_resuming_too(tiny_run):
         ("alexnet-cifar", {"epochs": 2, "limit": 100, "batch_norm": True, "dropout": 0}),
         ("resnet8", {"epochs": 4, "limit": 200, "learning_rate": 0.01, "image_size": 16}),
         ("mobilenetv2_050", {"epochs": 5, "limit": 200, "learning_rate": 0.01, "image_size": 16}),
+        ("shufflenetv2_050", {"epochs": 5, "limit": 200, "learning_rate": 0.01, "image_size": 16}),
     ],
 )
 def test_the_baselines_train(network, fields, tmp_path):

@@ -6,8 +6,9 @@ from typing import Any
 
 from squeezekit.cli.parser import Parser
 from squeezekit.cli.settings_flags import MATTERS, add_fields
+from squeezekit.networks.activations import Shape
 from squeezekit.networks.config import NetworkConfig
-from squeezekit.networks.layer_table import LayerTable, Shape, layer_table
+from squeezekit.networks.layer_table import LayerTable, layer_table
 from squeezekit.networks.registry import NETWORKS, network_config
 from squeezekit.networks.squeezenet import SqueezeNetConfig
 from squeezekit.system.errors import SqueezekitError
@@ -81,6 +82,14 @@ def _print_table(table: LayerTable) -> None:
         f"{table.parameters / 1024:,.0f} KB in int8; {table.macs:,} multiply-adds; "
         f"peak activations {table.activation_bytes / 1024:,.0f} KB in int8"
     )
+    show(_row_by_row(table))
+
+
+def _row_by_row(table: LayerTable) -> str:
+    if table.row_by_row_bytes is None or table.mixed_bytes is None:
+        return "peak activations row by row: unknown, because it is for some layer which rows of its input it needs"
+    said, where = f"peak activations row by row {table.row_by_row_bytes / 1024:,.0f} KB", table.layer_by_layer_from
+    return f"{said}; {table.mixed_bytes / 1024:,.0f} KB with layer by layer from {where} on" if where else said
 
 
 def _print_csv(table: LayerTable) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
@@ -11,15 +10,14 @@ import torch
 from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
-from squeezekit.networks.channel_norm import ChannelNorm
+from squeezekit.networks.activations import Activation, Shape, activations_of, image_shape
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.fire import Fire
 from squeezekit.networks.fire_variants import FireVariant
+from squeezekit.networks.row_by_row import bytes_by_layer, least_mixture, row_by_row
 from squeezekit.networks.squeezenet import Head
 from squeezekit.networks.tracing import traced
 from squeezekit.networks.xvel_tiniest import TanhExp
-
-Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -43,13 +41,18 @@ class LayerTable:
     `activation_bytes` is the peak of what one image keeps in memory at one byte a value.
 
     Each value lives from the operation that makes it to the last that reads it, in the order of the network;
-    concatenation, normalization, ReLU, gates and dropout work in place.
+    concatenation, normalization, ReLU, gates and dropout work in place. `row_by_row_bytes` is the peak where layers keep only the
+    rows that they still need, `mixed_bytes` where the network does so up to the layer `layer_by_layer_from`, which is chosen for
+    the fewest bytes and None where all go row by row. Where it is unknown which rows a layer needs, the three are None.
     """
 
     layers: list[Layer]
     parameters: int
     macs: int
     activation_bytes: int
+    row_by_row_bytes: int | None
+    mixed_bytes: int | None
+    layer_by_layer_from: str | None
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -71,15 +74,25 @@ def layer_table(config: NetworkConfig) -> LayerTable:
     for node in graph.nodes:
         if node.op == "call_module":
             layers += _rows(network, node, layers)
-    parameters = sum(p.numel() for p in network.parameters())
-    return LayerTable(layers, parameters, passes * sum(layer.macs for layer in layers), _peak(graph))
+    parameters, macs = sum(p.numel() for p in network.parameters()), passes * sum(layer.macs for layer in layers)
+    return LayerTable(layers, parameters, macs, *_memory(activations_of(graph, network)))
+
+
+def _memory(activations: list[Activation]) -> tuple[int, int | None, int | None, str | None]:
+    """Bytes layer by layer, row by row, and of the best mixture, and where that one changes over."""
+    by_layer, rows = max(bytes_by_layer(activations)), row_by_row(activations)
+    if rows is None:
+        return by_layer, None, None, None
+    mixture = least_mixture(activations, rows)
+    switch = (mixture.switch.layer or mixture.switch.name) if mixture.switch else None
+    return by_layer, rows.bytes, mixture.bytes, switch
 
 
 def _rows(network: nn.Module, node: fx.Node, before: list[Layer]) -> list[Layer]:
     """The rows that a module adds: a whole Fire module at its first convolution, nothing for the rest of it."""
     name = str(node.target)
     module = network.get_submodule(name)
-    shape_in, shape_out = _shape(node.args[0]), _shape(node)
+    shape_in, shape_out = image_shape(node.args[0]), image_shape(node)
     for place, fire in network.named_modules():
         if isinstance(fire, Fire) and name.startswith(f"{place}."):
             return [_fire_row(place, fire, shape_in)] if module is fire.squeeze else []
@@ -138,33 +151,3 @@ def _remark(module: nn.Module) -> str:
 def _sides(module: nn.Conv2d | nn.MaxPool2d) -> str:
     sides = module.kernel_size if isinstance(module.kernel_size, tuple) else (module.kernel_size,) * 2
     return f"{sides[0]}×{sides[1]}"
-
-
-def _shape(node: Any) -> Shape:
-    return tuple(node.meta["tensor_meta"].shape[1:])
-
-
-_IN_PLACE = (nn.ReLU, nn.ReLU6, TanhExp, nn.Identity, nn.Dropout, nn.BatchNorm2d, ChannelNorm)
-# What hands on the values that it reads, or puts others in their place.
-_VIEWS = (torch.cat, nn.functional.relu, nn.functional.glu, operator.getitem, "chunk", "permute", "flatten", "to", "view")
-
-
-def _peak(graph: fx.Graph) -> int:
-    """Most values alive at once. A node without storage of its own keeps the storages it reads alive."""
-    modules = dict(graph.owning_module.named_modules()) if graph.owning_module else {}
-    # Parameters are no activations.
-    nodes = [node for node in graph.nodes if "tensor_meta" in node.meta and node.op != "get_attr"]
-    roots: dict[fx.Node, list[fx.Node]] = {}
-    last_use: dict[fx.Node, int] = {}
-    for position, node in enumerate(nodes):
-        read = [root for source in node.all_input_nodes for root in roots.get(source, [])]
-        in_place = node.target in _VIEWS or isinstance(modules.get(node.target), _IN_PLACE)
-        roots[node] = read if in_place else [node]
-        for root in (*read, *roots[node]):
-            last_use[root] = position
-    starts = {node: position for position, node in enumerate(nodes) if roots[node] == [node]}
-    sizes = {node: prod(_shape(node)) for node in starts}
-    return max(
-        sum(sizes[node] for node, start in starts.items() if start <= position <= last_use[node])
-        for position in range(len(nodes))
-    )

@@ -119,7 +119,7 @@ def _name_when_folded(name: str, modules: dict[str, nn.Module]) -> str:
     return parent if isinstance(fire, Fire) and fire.bypass is modules[parent] else name
 
 
-def _argument(node: fx.Node, place: int, *names: str) -> Any:
+def argument(node: fx.Node, place: int, *names: str) -> Any:
     """What a node was called with, by its place or by one of its names; None where it was left out."""
     named = [node.kwargs[name] for name in names if name in node.kwargs]
     return node.args[place] if place < len(node.args) else named[0] if named else None
@@ -127,14 +127,14 @@ def _argument(node: fx.Node, place: int, *names: str) -> Any:
 
 def _layers_before(norm: fx.Node, modules: dict[str, nn.Module]) -> list[str]:
     """The layers whose outputs a normalization sees, in the order of their channels; empty where anything else is among it."""
-    source: Any = _argument(norm, 0, "input")
+    source: Any = argument(norm, 0, "input")
     pool = modules.get(str(source.target)) if source.op == "call_module" and len(source.users) == 1 else None
     if isinstance(pool, nn.MaxPool2d) and bool((affine(modules[str(norm.target)])[0] > 0).all()):  # type: ignore[arg-type]
         # The largest of values stays the largest when all are multiplied by one positive number.
-        source = _argument(source, 0, "input")
+        source = argument(source, 0, "input")
     branches: Any = [source]
     if source.target in JOINING and len(source.users) == 1:
-        tensors, dim = _argument(source, 0, "tensors"), _argument(source, 1, "dim", "axis")
+        tensors, dim = argument(source, 0, "tensors"), argument(source, 1, "dim", "axis")
         branches = tensors if dim in CHANNELS and isinstance(tensors, list | tuple) else []
     names = [str(branch.target) for branch in branches if branch.op == "call_module" and len(branch.users) == 1]
     # Behind a linear layer the normalized dimension need not be that of its outputs: [n, t, c].

@@ -11,6 +11,7 @@ from squeezekit.networks.alexnet import AlexNetCifarConfig, AlexNetConfig
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.mobilenet import MobileNetV2Config
 from squeezekit.networks.resnet import ResNet8Config, ResNet20Config
+from squeezekit.networks.shufflenet import ShuffleNetV2Config
 from squeezekit.networks.squeezenet import SqueezeNetConfig
 from squeezekit.networks.staged import StagedConfig
 from squeezekit.networks.stored_names import NETWORKS_OF_0_1, STORED_NETWORKS
@@ -60,6 +61,7 @@ NETWORKS: dict[str, tuple[type[NetworkConfig], dict[str, Any]]] = {
     "resnet8": (ResNet8Config, {}),
     "resnet20": (ResNet20Config, {}),
     "mobilenetv2_050": (MobileNetV2Config, {}),
+    "shufflenetv2_050": (ShuffleNetV2Config, {}),
     "xvel-tiniest": (TiniestConfig, {}),
     "alexnet": (AlexNetConfig, {"classes": 1000, "image_size": 227}),
     "alexnet-cifar": (AlexNetCifarConfig, {}),
