@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from squeezekit.cli.parser import Parser
-from squeezekit.cli.settings_flags import MATTERS, add_fields
+from squeezekit.cli.settings_flags import MATTERS, add_network_fields
 from squeezekit.networks.activations import Shape
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.layer_table import LayerTable, layer_table
 from squeezekit.networks.registry import NETWORKS, network_config
-from squeezekit.networks.squeezenet import SqueezeNetConfig
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.spreadsheet import csv_text
 from squeezekit.system.standard_output import show, show_json, show_table
@@ -30,8 +29,7 @@ def add_arguments(parser: Parser) -> None:
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print as JSON")
     output.add_argument("--csv", action="store_true", help="print the layers as CSV")
-    title = "settings of a preset (defaults: those of squeezenet-cifar)"
-    add_fields(parser, title, SqueezeNetConfig, leave={"name", "mean", "std"}, matters={"classes", "channels", *MATTERS})
+    add_network_fields(parser, leave={"name", "mean", "std"}, matters={"classes", "channels", *MATTERS})
     parser.set_defaults(run=run)
 
 

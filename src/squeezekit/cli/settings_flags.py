@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 from squeezekit.cli.parser import Parser
 from squeezekit.networks.registry import NETWORKS
 from squeezekit.networks.squeezenet import SqueezeNetConfig
+from squeezekit.networks.staged import StagedConfig
 from squeezekit.training.recipe import RECIPES, Recipe
 from squeezekit.training.settings import RunSettings
 
@@ -37,8 +38,16 @@ def add_settings(parser: Parser, *, leave: Collection[str] = ()) -> None:
         help=parser.seldom("TOML file with tables [network], [recipe] and [run]; flags win"),
     )
     add_fields(parser, "run", RunSettings, leave={"data", *leave})
-    add_fields(parser, "network (defaults: those of squeezenet-cifar)", SqueezeNetConfig, leave={"name", *leave})
+    add_network_fields(parser, leave={"name", *leave})
     add_fields(parser, "recipe", Recipe, leave={"name", *leave}, presets=RECIPES)
+
+
+def add_network_fields(parser: Parser, *, leave: Collection[str], matters: Collection[str] = MATTERS) -> None:
+    """Add the flags of networks: those of the SqueezeNet family, and those that networks of stages have beside them."""
+    family = "network (defaults: those of squeezenet-cifar)"
+    add_fields(parser, family, SqueezeNetConfig, leave=leave, matters=matters)
+    stages = "network of stages (defaults: those of staged)"
+    add_fields(parser, stages, StagedConfig, leave={*SqueezeNetConfig.model_fields, *leave}, matters=matters)
 
 
 def add_fields(

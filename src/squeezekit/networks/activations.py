@@ -18,6 +18,8 @@ from squeezekit.networks.squeezenet import Head
 from squeezekit.networks.xvel_tiniest import TanhExp
 
 Shape = tuple[int, ...]
+# Reductions that keep a byte a value, where sums need four.
+LARGEST = ("amax", torch.amax)
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,8 @@ def _activation(node: fx.Node, module: nn.Module | None, read: list[RowWindow], 
         source = node.all_input_nodes[0]
         # `Head` computes its convolution after the average where it can.
         channels = image_shape(source)[0] if isinstance(module, Head) and not module.relu else shape[0]
-        return Activation(node.name, _height(source) or 1, 4 * channels, tuple(read), True, by_rows, layer)
+        value = 1 if _operator(node) in LARGEST else 4
+        return Activation(node.name, _height(source) or 1, value * channels, tuple(read), True, by_rows, layer)
     height = _height(node)
     rows = height or 1
     return Activation(node.name, rows, prod(shape) // rows, tuple(read), False, by_rows and height is not None, layer)
@@ -176,10 +179,10 @@ def _taken(index: Any) -> RowWindow | None:
 
 
 def _sums(node: fx.Node, module: nn.Module | None) -> bool:
-    """Whether a node is an average over all pixels."""
+    """Whether a node is an average or the maximum over all pixels, of which a running sum or maximum is enough."""
     if isinstance(module, nn.AdaptiveAvgPool2d):
         return module.output_size in (1, (1, 1))
-    if _operator(node) in ("mean", torch.mean):
+    if _operator(node) in ("mean", torch.mean, *LARGEST):
         dims = argument(node, 1, "dim")
         return isinstance(dims, tuple | list) and sorted(dim % 4 for dim in dims) == [2, 3]
     return isinstance(module, Head)

@@ -16,8 +16,6 @@ from squeezekit.networks.dropout import Dropout
 Width = Annotated[int, Field(ge=1, le=4096)]
 # Side of the patches that a whitening layer sees, and what is added to their variances.
 PATCH, WHITENING_EPS = 2, 5e-4
-# In so short a training weights move too fast for the statistics of the last twenty steps: those of the last few count.
-FAST_STATISTICS = 0.4
 
 
 class StagedConfig(NetworkConfig):
@@ -178,7 +176,7 @@ def _pooled_convolution(
     pool = nn.MaxPool2d(3, 2, ceil_mode=True) if halved and config.pooled else None
     if not config.batch_norm:
         return convolution, pool, nn.Identity()
-    norm = nn.BatchNorm2d(after, momentum=FAST_STATISTICS)
+    norm = nn.BatchNorm2d(after)
     norm.weight.requires_grad_(False)
     return convolution, pool, norm
 
