@@ -15,7 +15,7 @@ from squeezekit.cli.export import run
 from squeezekit.data.digits import load_digits
 from squeezekit.export.onnx import FromPixels, export_onnx, graph_of
 from squeezekit.inference.model import Model, load_model
-from squeezekit.networks import list_networks, mobilenet, network_config
+from squeezekit.networks import list_networks, mobilenet, network_config, shufflenet
 from tests.fixtures.exported import lively
 from tests.fixtures.tiny import SMALL
 
@@ -43,6 +43,7 @@ NETWORKS = {
 def test_logits_are_those_of_pytorch(name, monkeypatch):
     # One stage of each kind: with and without expansion, residual and not, of stride 1 and 2.
     monkeypatch.setattr(mobilenet, "STAGES", [(1, 16, 1, 1), (6, 24, 2, 2)])
+    monkeypatch.setattr(shufflenet, "STAGES", [(48, 2)])
     fields = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.25, 0.3), **NETWORKS[name]}
     config = network_config(name if name in list_networks() else "squeezenet-cifar", **fields)
     torch.manual_seed(0)
