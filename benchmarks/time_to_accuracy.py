@@ -6,10 +6,10 @@
 First both train on a few images in turn, `--rounds` times, and their images/s are compared where nothing else disturbs them
 (`speed` lines). Then every seed trains each schedule of ours and the peer's own on all training images, none of which validates;
 the test images are measured once a run, without test-time augmentation and with it (mirror images, and two shifts by a pixel).
-`seconds` are a run's images ÷ its images/s of the first part, so that what else the machine does meanwhile changes nothing;
-`measured_s` is what the clock said. Decoding, start-up and the test are in neither. Runs are kept in FOLDER, so that a stopped
-measurement goes on where it was. Prints one JSON line a run, and at the end one for each schedule: means over the seeds, and
-their share of the peer's time.
+`seconds` are a run's images ÷ its images/s of the first part, so that what else the machine does changes nothing; without
+that part they are those of the clock, `measured_s`. Decoding, start-up and the test are in neither. Runs are kept in FOLDER, so
+that a stopped measurement goes on where it was. Prints one JSON line a run, and at the end one for each schedule: means over the
+seeds, and their share of the peer's time.
 `--fields` go to squeezekit.train.
 """
 
@@ -119,17 +119,19 @@ def rows(given: argparse.Namespace, fields: dict[str, Any]) -> Iterator[dict[str
     for row in speeds(given.images_folder, given.out, given.rounds, given.images, precision, fields):
         measured[row["speed"]].append(row["images_per_s"])
         yield row
-    speed = {network: statistics.median(found) for network, found in measured.items()}
+    speed = {network: statistics.median(found) for network, found in measured.items() if found}
     found: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for run in runs(given, precision, fields):
-        run["seconds"] = round(run["images"] / speed[run["network"]], 1)
+        own = run["network"]
+        run["seconds"] = round(run["images"] / speed[own], 1) if own in speed else run["measured_s"]
         found.setdefault((run["network"], run["epochs"]), []).append(run)
         yield run
-    whole = statistics.mean(run["seconds"] for run in found["airbench94", PEERS_EPOCHS])
+    whole = [run["seconds"] for run in found.get(("airbench94", PEERS_EPOCHS), [])]
     for (network, epochs), seeds in found.items():
         means = {name: round(statistics.mean(run[name] for run in seeds), 5) for name in ("plain", "augmented", "seconds")}
         row = {"network": network, "epochs": epochs, "seeds": len(seeds), **means}
-        yield {**row, "share_of_peers_time": round(means["seconds"] / whole, 3), "precision": precision}
+        share = {"share_of_peers_time": round(means["seconds"] / statistics.mean(whole), 3)} if whole else {}
+        yield {**row, **share, "precision": precision}
 
 
 if __name__ == "__main__":

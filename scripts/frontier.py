@@ -1,4 +1,4 @@
-"""The frontier: docs/results/frontier.md and its picture, accuracy against MACs and parameters, ours beside what others published.
+"""The frontier: docs/results/frontier.md and its picture, accuracy against MACs and parameters, ours beside published figures.
 
     python scripts/frontier.py [--measure RUN IMAGES COMMAND]
 
