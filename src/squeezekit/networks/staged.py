@@ -187,7 +187,8 @@ def whitening_filters(images: Tensor, side: int) -> Tensor:
     patches = images.unfold(2, side, 1).unfold(3, side, 1).permute(0, 2, 3, 1, 4, 5).reshape(-1, channels * side**2).double()
     variances, directions = torch.linalg.eigh(patches.T @ patches / len(patches))
     scaled = directions / (variances + WHITENING_EPS).sqrt()
-    return scaled.T.flip(0).reshape(-1, channels, side, side).to(images.dtype)
+    filters: Tensor = scaled.T.flip(0).reshape(-1, channels, side, side).to(images.dtype)
+    return filters
 
 
 def _initialize(network: Staged) -> None:
