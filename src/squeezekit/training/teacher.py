@@ -17,14 +17,17 @@ from squeezekit.training.run_folder import Run
 
 
 class Teacher(nn.Module):
-    """A network in evaluation mode, for images normalized for another one: float [n, c, size, size] -> logits [n, classes]."""
+    """A network in evaluation mode, for images normalized for another one: float [n, c, size, size] -> logits [n, classes].
+
+    `own` is its configuration; `digest` names its weights.
+    """
 
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, network: nn.Module, own: NetworkConfig, student: NetworkConfig) -> None:
+    def __init__(self, network: nn.Module, own: NetworkConfig, student: NetworkConfig, digest: str = "") -> None:
         super().__init__()
-        self.network = network.eval().requires_grad_(False)
+        self.network, self.own, self.digest = network.eval().requires_grad_(False), own, digest
         mean, std, given_mean, given_std = (
             torch.tensor(numbers).expand(own.channels).view(1, -1, 1, 1)
             for numbers in (own.mean, own.std, student.mean, student.std)
@@ -67,4 +70,4 @@ def teacher_of(folder: Path, network: NetworkConfig, data: dict[str, Any], split
     if isinstance(trained, SqueezeNet):
         # With mirror images as well it teaches nothing more (docs/log.md), at twice the time.
         trained.config = trained.config.model_copy(update={"mirrored": False})
-    return Teacher(trained, own, network)
+    return Teacher(trained, own, network, run.weights_digest())

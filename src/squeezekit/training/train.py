@@ -20,6 +20,7 @@ from squeezekit.data.image_set import ImageSet, ImageSource
 from squeezekit.data.overview import check_copies, check_different, overview
 from squeezekit.data.sources import data_name, load_images, settled
 from squeezekit.data.splits import Split, split_images
+from squeezekit.data.views import step_of_about_50_views
 from squeezekit.networks.staged import Staged
 from squeezekit.networks.weights import read_weights, take_weights
 from squeezekit.system.console import say
@@ -46,6 +47,7 @@ from squeezekit.training.measurement import images_at_once, measure
 from squeezekit.training.recipe import Recipe
 from squeezekit.training.run_folder import RUNS, Run, check_can_be_made, remove_leftovers, resumed, summarised
 from squeezekit.training.settings import RunConfig, build_config, config_from, data_of, read_tables, resolve
+from squeezekit.training.stored_answers import TeacherAnswers
 from squeezekit.training.teacher import Teacher, teacher_of
 from squeezekit.training.tensorboard import TensorBoard
 
@@ -245,6 +247,10 @@ def start_run(
     _fit_to_images(network, source.training, draft.run.data)
     if draft.recipe.normalization == "standardise" and not {"mean", "std"} & set(network):
         network["mean"], network["std"] = channel_statistics(source.training, split.training)
+    if draft.run.teacher:
+        # So few views that it answers each of them once, and later epochs read the answers.
+        few = step_of_about_50_views(round(draft.recipe.shift * source.training.image_size))
+        recipe["shift_step"] = draft.recipe.shift_step or few
     run["device"] = str(chosen_device(draft.run.device))
     recipe["precision"] = chosen_precision(draft.recipe.precision, torch.device(run["device"]))
     config = build_config(network, recipe, run)
@@ -256,7 +262,7 @@ def start_run(
     teacher = None
     if config.run.teacher:
         teacher = teacher_of(Path(config.run.teacher), config.network, facts, split)
-        facts["teacher"] = Run(Path(config.run.teacher)).weights_digest()
+        facts["teacher"] = teacher.digest
     elif config.recipe.temperature != 1:
         raise SqueezekitError("--temperature is that of a teacher's answers; name one with --teacher")
     return OpenedRun(Run.create(folder, config, facts, split, weights), source, built, teacher)
@@ -350,22 +356,28 @@ def trainer_of(
     if size < recipe.batch_size:
         say(f"batch size {size} instead of {recipe.batch_size}, so that an epoch has at least eight steps")
     options = {"batch_size": size, "augmentation": recipe.augmentation, "shift": recipe.shift, "cutout": recipe.cutout}
+    options["shift_step"] = recipe.shift_step or 1
     state = run.checkpoint()
     if network is None:
         start = None if state else run.start_weights
         network = _initial(config, images, split, read_weights(start) if start else None, start)
     if teacher is None and config.run.teacher:
         teacher = teacher_of(Path(config.run.teacher), config.network, run.data, split)
+    training = _batches(config, images, processes, split.training, **options)
+    device = processes.device(torch.device(config.run.device))
+    # On a GPU its answers are part of the recorded step.
+    live = device.type == "cuda"
     trainer = Trainer(
         network,
         recipe,
-        _batches(config, images, processes, split.training, **options),
+        training,
         _batches(config, images, processes, split.validation),
         seed=config.run.seed,
-        device=processes.device(torch.device(config.run.device)),
+        device=device,
         class_weights=class_weights_of(recipe, images, split.training),
         processes=processes,
-        teacher=teacher,
+        teacher=teacher if live else None,
+        answers=None if live or teacher is None else TeacherAnswers.kept(teacher, training, images, recipe.precision),
         fused=config.run.fused,
         acceleration=config.run.acceleration,
         deterministic=config.run.deterministic,
