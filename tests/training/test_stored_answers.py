@@ -16,8 +16,10 @@ from squeezekit.training.interruption import Interrupted
 from squeezekit.training.run_folder import Run
 from squeezekit.training.stored_answers import TeacherAnswers, decoded, encoded, fill
 from squeezekit.training.teacher import teacher_of
+from tests.fixtures.commands import ROOT, run_script
 from tests.fixtures.tiny import TINY
 
+SCRIPT = ROOT / "scripts" / "teacher_answers.py"
 DIGITS = load_digits(image_size=16, channels=1).training
 STUDENT = {"precision": "fp32", "epochs": 3, "test": False, "recipe": "fast", "shift": 0.125, "cutout": 0.25, **TINY}
 
@@ -215,6 +217,24 @@ def test_who_may_only_read_the_cache_uses_what_is_there(teacher, batches, monkey
     assert reader.file.read_bytes() == before
     nobody_answers()
     assert torch.equal(reader(indices, views), found)
+
+
+@pytest.mark.slow
+def test_the_script_stores_all_that_a_student_asks(tiny_run, tmp_path, nobody_answers, cache, capsys):
+    grid = ["--recipe", "fast", "--shift", "0.125", "--precision", "fp32", "--device", "cpu"]
+    with pytest.raises(SystemExit) as ended:
+        run_script(SCRIPT, tiny_run.folder, "digits", *grid, "--out", tmp_path / "copy")
+    (file,) = (cache / "answers").iterdir()
+    assert ended.value.code == 0 and (tmp_path / "copy" / file.name).read_bytes() == file.read_bytes()
+    assert capsys.readouterr().out == f"{tmp_path / 'copy' / file.name}: 360 images, 9 views each, fp32\n"
+    nobody_answers()
+    assert student(tmp_path / "student", tiny_run).summary
+
+
+def test_the_script_names_what_is_wrong(tiny_run, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        run_script(SCRIPT, tmp_path, "digits")
+    assert ended.value.code == 2 and "not a run folder" in capsys.readouterr().err
 
 
 @pytest.mark.slow

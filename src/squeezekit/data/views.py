@@ -35,7 +35,8 @@ class ViewGrid:
     def numbers(self, shifts: Tensor, mirrored: Tensor) -> Tensor:
         """The view of each image, int64 [n], by the pixels that its rows and columns are moved by [2, n], and bool [n]."""
         rows, columns = shifts // self.step + self.furthest
-        return (mirrored.long() * self._places + rows) * self._places + columns
+        views: Tensor = (mirrored.long() * self._places + rows) * self._places + columns
+        return views
 
     def shifts(self, views: Tensor) -> Tensor:
         """The pixels that rows and columns are moved by in views [n]: int64 [2, n]."""

@@ -44,7 +44,8 @@ def encoded(logits: NDArray[np.float32]) -> NDArray[np.uint8]:
     if not np.isfinite(logits).all():
         raise RunFailed("the teacher answers with logits that are not numbers; choose another --teacher")
     distances = logits.max(1, keepdims=True, initial=-np.inf) - logits.astype(np.float64)
-    return np.rint(255 * np.exp(-distances / SCALE)).astype(np.uint8)
+    codes: NDArray[np.uint8] = np.rint(255 * np.exp(-distances / SCALE)).astype(np.uint8)
+    return codes
 
 
 def decoded(codes: NDArray[np.uint8]) -> Tensor:
@@ -54,7 +55,8 @@ def decoded(codes: NDArray[np.uint8]) -> Tensor:
 
 def _checks(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The last byte of records with these codes, 1…251: uint8 [n]."""
-    return (codes.sum(1, dtype=np.int64) % _CHECK + 1).astype(np.uint8)
+    checks: NDArray[np.uint8] = (codes.sum(1, dtype=np.int64) % _CHECK + 1).astype(np.uint8)
+    return checks
 
 
 class TeacherAnswers:
