@@ -2,8 +2,8 @@
 
     python scripts/teacher_answers.py RUN IMAGES [--recipe NAME] [--shift SHARE] [--shift-step N] [--out DIR]
 
-RUN is the teacher's run folder, IMAGES what it was trained on. Shifts and mirroring are those of the students' recipe. Answers lie
-in the cache folder, where `squeezekit train --teacher RUN` finds them; --out copies their file, which serves in the folder
+RUN is the teacher's run folder, IMAGES what it was trained on. Shifts and mirroring are those of the students' recipe. Answers
+lie in the cache folder, where `squeezekit train --teacher RUN` finds them; --out copies their file, which serves in the folder
 `answers` of any other cache.
 """
 

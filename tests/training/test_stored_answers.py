@@ -209,12 +209,13 @@ def test_on_a_full_disk_answers_are_kept_in_memory(teacher, batches, monkeypatch
 
 def test_who_may_only_read_the_cache_uses_what_is_there(teacher, batches, monkeypatch, nobody_answers):
     indices, views = next(batches.views(0))
-    TeacherAnswers.kept(teacher, batches, DIGITS, "fp32")(indices[:10], views[:10])
+    writer = TeacherAnswers.kept(teacher, batches, DIGITS, "fp32")
+    writer(indices[:10], views[:10])
+    before = writer.file.read_bytes()
     monkeypatch.setattr(stored_answers.os, "access", lambda path, mode: False)
     reader = TeacherAnswers.kept(teacher, batches, DIGITS, "fp32")
-    before = reader.file.read_bytes()
     found = reader(indices, views)
-    assert reader.file.read_bytes() == before
+    assert reader.file is None and writer.file.read_bytes() == before
     nobody_answers()
     assert torch.equal(reader(indices, views), found)
 

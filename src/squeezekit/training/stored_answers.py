@@ -88,8 +88,9 @@ class TeacherAnswers:
 
     @property
     def file(self) -> Path | None:
-        """Where the answers are kept; None where they are not, or in memory only."""
-        return Path(self._records.filename) if isinstance(self._records, np.memmap) else None  # type: ignore[arg-type]
+        """Where answers are kept; None where they are in memory only."""
+        records = self._records
+        return Path(str(records.filename)) if isinstance(records, np.memmap) and records.mode == "r+" else None
 
     def __call__(self, indices: Tensor, views: Tensor) -> Tensor:
         """Logits, float32 [n, classes], of which the highest is 0: the answers to views [n] of images of the set [n]."""
