@@ -55,7 +55,7 @@ def nobody_answers(monkeypatch):
 
 
 def student(folder, tiny_run, **fields):
-    return train("digits", out=folder, teacher=str(tiny_run.folder), **{**STUDENT, **fields})
+    return train("digits", out=folder, **{"teacher": str(tiny_run.folder), **STUDENT, **fields})
 
 
 def weights(run):
@@ -221,21 +221,25 @@ def test_who_may_only_read_the_cache_uses_what_is_there(teacher, batches, monkey
 
 
 @pytest.mark.slow
-def test_the_script_stores_all_that_a_student_asks(tiny_run, tmp_path, nobody_answers, cache, capsys):
+@pytest.mark.parametrize("teacher", ["run folder", ".sqz"])
+def test_the_script_stores_all_that_a_student_asks(teacher, tiny_run, tiny_sqz, tmp_path, nobody_answers, cache, capsys):
     grid = ["--recipe", "fast", "--shift", "0.125", "--precision", "fp32", "--device", "cpu"]
+    model, count = (tiny_run.folder, "360") if teacher == "run folder" else (tiny_sqz, "1,488")
     with pytest.raises(SystemExit) as ended:
-        run_script(SCRIPT, tiny_run.folder, "digits", *grid, "--out", tmp_path / "copy")
+        run_script(SCRIPT, model, "digits", *grid, "--out", tmp_path / "copy")
+    assert ended.value.code == 0
     (file,) = (cache / "answers").iterdir()
-    assert ended.value.code == 0 and (tmp_path / "copy" / file.name).read_bytes() == file.read_bytes()
-    assert capsys.readouterr().out == f"{tmp_path / 'copy' / file.name}: 360 images, 9 views each, fp32\n"
+    assert (tmp_path / "copy" / file.name).read_bytes() == file.read_bytes()
+    assert capsys.readouterr().out == f"{tmp_path / 'copy' / file.name}: {count} images, 9 views each, fp32\n"
     nobody_answers()
-    assert student(tmp_path / "student", tiny_run).summary
+    assert student(tmp_path / "student", tiny_run, teacher=str(model)).summary
 
 
 def test_the_script_names_what_is_wrong(tiny_run, tmp_path, capsys):
-    with pytest.raises(SystemExit) as ended:
-        run_script(SCRIPT, tmp_path, "digits")
-    assert ended.value.code == 2 and "not a run folder" in capsys.readouterr().err
+    for given, problem in (([tmp_path, "digits"], "not a run folder"), ([tiny_run.folder, tmp_path / "none"], "none")):
+        with pytest.raises(SystemExit) as ended:
+            run_script(SCRIPT, *given)
+        assert ended.value.code == 2 and problem in capsys.readouterr().err
 
 
 @pytest.mark.slow
