@@ -1,4 +1,6 @@
-"""A teacher's answers, kept in the cache: each view of an image is answered once, for all students (arXiv 2112.01528).
+"""A teacher's answers, kept in the cache: each view of an image is answered once, for all students.
+
+As in Shen and Xing, 2022, arXiv 2112.01528, with views from a grid.
 
 `answers/` under the cache folder has a file for each teacher, set of images, grid of views and precision, which its name stands
 for. It has one record for each view of each image: a byte for each class, then one that says that the record is whole, written
