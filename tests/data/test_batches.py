@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from squeezekit.data.batches import Batches, channel_statistics
+from squeezekit.data.batches import Batches, Normalization, channel_statistics
 from squeezekit.data.image_set import ImageSet
 
 
@@ -133,3 +133,32 @@ def test_a_square_of_each_image_is_blanked_in_training_only():
     assert all((pixels != 0).all() for pixels, _labels in plain.shuffled(0))
     again = Batches(images, batch_size=20, augmentation="shift", shift=0.0, cutout=0.25)
     assert all(torch.equal(a[0], b[0]) for a, b in zip(batches.shuffled(3), again.shuffled(3), strict=True))
+
+
+def test_views_name_the_pixels_of_each_batch_whatever_is_blanked():
+    options = {"batch_size": 8, "augmentation": "shift-flip", "shift": 0.25, "shift_step": 2, "seed": 3}
+    batches, blanked = (Batches(image_set(), cutout=side, **options) for side in (0, 0.5))
+    assert len(batches.grid) == 50
+    for first_step in (0, 1):
+        shown = list(batches.shuffled(1, first_step))
+        for views in (batches.views(1, first_step), blanked.views(1, first_step)):
+            for (images, labels), (indices, view) in zip(shown, views, strict=True):
+                # Each image of this set is a class of its own.
+                assert torch.equal(labels, indices)
+                assert torch.equal(Normalization((0.0,), (1.0,))(batches.pixels(indices, view)), images)
+    parts = [Batches(image_set(), rank=rank, ranks=2, **options).views(0) for rank in (0, 1)]
+    for (indices, view), *shares in zip(batches.views(0), *parts, strict=True):
+        assert torch.equal(indices, torch.cat([share[0] for share in shares]))
+        assert torch.equal(view, torch.cat([share[1] for share in shares]))
+
+
+def test_shifts_are_multiples_of_a_step():
+    images = image_set(mirrorable=False)
+    moved = Batches(images, batch_size=20, augmentation="shift", shift=0.25, shift_step=4)
+    pixels, labels = next(moved.shuffled(0))
+    allowed = {(row, column) for row in (-4, 0, 4) for column in (-4, 0, 4)}
+    found = set()
+    for image, label in zip(pixels, labels, strict=True):
+        padded = np.pad(images.images[label], ((4, 4), (4, 4), (0, 0)), mode="reflect")
+        found |= {(y, x) for y, x in allowed if padded[4 + y : 20 + y, 4 + x : 20 + x].tobytes() == as_bytes(image)}
+    assert len(found) > 5

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from squeezekit.data.image_set import ImageSet
+from squeezekit.data.views import ViewGrid
 from squeezekit.system.seeds import generator
 
 Augmentation = Literal["none", "shift", "shift-flip"]
@@ -32,9 +33,9 @@ class Batches:
 
     Pixels are scaled to 0…1, then `mean` is subtracted and `std` divided, for all or each channel. `shift` is the
     furthest that augmentation moves an image, `cutout` the side of the square that it blanks, both as a share of the
-    image's side. Sets that are memory-mapped stay so on a CPU; on another device the whole set is copied there once, and
-    many batches are made at once. Of several processes, each gets its part of every batch (`rank` of `ranks`): the same
-    images, augmented alike, as one process would get.
+    image's side; shifts are multiples of `shift_step` pixels. Sets that are memory-mapped stay so on a CPU; on another
+    device the whole set is copied there once, and many batches are made at once. Of several processes, each gets its part
+    of every batch (`rank` of `ranks`): the same images, augmented alike, as one process would get.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Batches:
         std: tuple[float, ...] = (1.0,),
         augmentation: Augmentation = "none",
         shift: float = 0.125,
+        shift_step: int = 1,
         cutout: float = 0.0,
         seed: int = 0,
         device: torch.device | None = None,
@@ -61,8 +63,8 @@ class Batches:
         self.indices = torch.from_numpy(np.arange(len(images)) if indices is None else np.array(indices))
         self.batch_size, self.rank, self.ranks = batch_size, rank, ranks
         self.sizes = self._sizes()
-        self.mirror = augmentation == "shift-flip" and images.mirrorable
-        self.reach = 0 if augmentation == "none" else round(shift * images.image_size)
+        mirror = augmentation == "shift-flip" and images.mirrorable
+        self.grid = ViewGrid(0 if augmentation == "none" else round(shift * images.image_size), shift_step, mirror)
         self.blanked = 0 if augmentation == "none" else round(cutout * images.image_size)
         image_bytes = 4 * images.image_size**2 * images.channels
         self._ahead = 1 if device.type == "cpu" else max(BYTES_AHEAD // (batch_size * image_bytes), 1)
@@ -78,6 +80,11 @@ class Batches:
     def steps(self) -> int:
         """Number of batches of an epoch. The last may be short, but a single image goes to the batch before it."""
         return len(self.sizes)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the images are."""
+        return self._images.device
 
     def _sizes(self) -> list[int]:
         sizes = [min(self.batch_size, len(self) - start) for start in range(0, len(self), self.batch_size)]
@@ -97,8 +104,7 @@ class Batches:
 
         An epoch has every image once. A process's part of a last batch that is smaller than their number may be empty.
         """
-        order = self.indices[torch.randperm(len(self), generator=generator(self._seed, SHUFFLE, epoch))]
-        parts = torch.split(order, self.sizes)
+        parts = self._shuffled_parts(epoch)
         for start in range(first_step, self.steps, self._ahead):
             drawn = [self._drawn(parts[step], epoch, step) for step in range(start, min(start + self._ahead, self.steps))]
             indices, shifts, middles = (torch.cat(part, -1) for part in zip(*drawn, strict=True))
@@ -109,6 +115,16 @@ class Batches:
             sizes = [len(part) for part, _shifts, _middles in drawn]
             yield from zip(torch.split(images, sizes), torch.split(labels, sizes), strict=True)
 
+    def views(self, epoch: int, first_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """What `shuffled` shows, batch by batch: indices of images in the set [n], and which view of `grid` each is [n]."""
+        for step, part in enumerate(self._shuffled_parts(epoch)[first_step:], first_step):
+            indices, shifts, _middles = self._drawn(part, epoch, step)
+            yield indices, self.grid.numbers(shifts, self._mirrored(indices, epoch))
+
+    def pixels(self, indices: Tensor, views: Tensor) -> Tensor:
+        """Those views [n] of those images of the set [n], before anything is blanked: uint8 [n, h, w, c]."""
+        return self._viewed(*map(self._moved, (indices, self.grid.shifts(views), self.grid.mirrored(views))))
+
     def elsewhere(self, step: int) -> tuple[int, int]:
         """How many images of that batch other processes have, before and after this one's part."""
         part = self._part(self.sizes[step])
@@ -118,6 +134,10 @@ class Batches:
         """How many images each process gets from `in_order`."""
         borders = [rank * len(self) // self.ranks for rank in range(self.ranks + 1)]
         return [end - begin for begin, end in pairwise(borders)]
+
+    def _shuffled_parts(self, epoch: int) -> tuple[Tensor, ...]:
+        order = self.indices[torch.randperm(len(self), generator=generator(self._seed, SHUFFLE, epoch))]
+        return torch.split(order, self.sizes)
 
     def _part(self, count: int) -> slice:
         return slice(self.rank * count // self.ranks, (self.rank + 1) * count // self.ranks)
@@ -130,27 +150,32 @@ class Batches:
     def _drawn(self, indices: Tensor, epoch: int, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """This process's images [n] of a batch, rows and columns to move them by [2, n], the middles of their holes [2, n]."""
         random, part, shape = generator(self._seed, AUGMENT, epoch, step), self._part(len(indices)), (2, len(indices))
-        shifts = torch.randint(-self.reach, self.reach + 1, shape, generator=random)
+        shifts = self.grid.step * torch.randint(-self.grid.furthest, self.grid.furthest + 1, shape, generator=random)
         middles = torch.randint(0, self._images.shape[1], shape, generator=random)
         return indices[part], shifts[:, part], middles[:, part]
 
     def _augmented(self, indices: Tensor, here: Tensor, shifts: Tensor, epoch: int) -> Tensor:
-        """Shift images, edges reflected, and mirror half of them.
-
-        Each image is mirrored in every other epoch, so that two epochs show both of its sides (Jordan, 2024,
-        arXiv 2404.00498, section 3.6). Where each pixel comes from is computed first: both cost one gather from the set.
-        """
-        if not (self.reach or self.mirror):
+        """Shift images, edges reflected, and mirror half of them."""
+        if len(self.grid) == 1:
             return self._normalize(self._images[here])
+        return self._normalize(self._viewed(here, shifts, self._moved(self._mirrored(indices, epoch))))
+
+    def _mirrored(self, indices: Tensor, epoch: int) -> Tensor:
+        """Each image is mirrored in every other epoch, so that two epochs show both of its sides: bool [n].
+
+        Jordan, 2024, arXiv 2404.00498, section 3.6.
+        """
+        return self._mirrored_first[indices] ^ (epoch % 2 == 1) if self.grid.mirror else torch.zeros_like(indices).bool()
+
+    def _viewed(self, here: Tensor, shifts: Tensor, mirrored: Tensor) -> Tensor:
+        """uint8 [n, h, w, c]. Where each pixel comes from is computed first: shift and mirror cost one gather from the set."""
         height, width = self._images.shape[1:3]
         place = torch.arange(max(height, width), device=here.device)
         rows = _reflected(place[:height] + shifts[0, :, None], height)
         columns = _reflected(place[:width] + shifts[1, :, None], width)
-        if self.mirror:
-            mirrored = self._moved(self._mirrored_first[indices] ^ (epoch % 2 == 1))
-            columns = torch.where(mirrored[:, None], width - 1 - columns, columns)
+        columns = torch.where(mirrored[:, None], width - 1 - columns, columns)
         source = (here[:, None, None] * height + rows[:, :, None]) * width + columns[:, None, :]
-        return self._normalize(self._images.view(-1, self._images.shape[3])[source])
+        return self._images.view(-1, self._images.shape[3])[source]
 
 
 class Normalization:

@@ -28,7 +28,7 @@ class StartingPoint:
     """A trained network; training goes on from its weights in place of random ones.
 
     `name` is what the user gave. `fingerprints` are those of its training and test images, if known, and `validation` gives the
-    indices of its validation images among the training images, or raises SqueezekitError.
+    indices of its validation images among the training images, or raises SqueezekitError. `classes` are their names.
     """
 
     name: str
@@ -36,6 +36,7 @@ class StartingPoint:
     config: NetworkConfig
     fingerprints: tuple[str, str] | None
     validation: Callable[[ImageSet], NDArray[np.int64]]
+    classes: tuple[str, ...]
 
     @property
     def fields(self) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ class Trainer:
     """A network that learns: `fit` takes the steps and measures; `state` and `restore` save it and continue at any step.
 
     `optimizer` is by default the recipe's, of the whole network. Where a `teacher` is given (in evaluation mode), its answers are
-    learnt instead of the labels, both at the recipe's temperature (Hinton et al., 2015, arXiv 1503.02531, section 2).
+    learnt instead of the labels, both at the recipe's temperature (Hinton et al., 2015, arXiv 1503.02531, section 2). `answers`,
+    in its place, looks up what a teacher said of the images of an epoch, those that `Batches.views` names (on a CPU).
     `acceleration` is that of `RunSettings`: faster forms of the network's layers. Compiled kernels come with the first epoch that
     finds them compiled; where `deterministic`, training waits for that. On a GPU steps are recorded once and replayed;
     `fused` has torch.compile join their operations as well.
@@ -61,6 +63,7 @@ class Trainer:
         processes: Processes | None = None,
         optimizer: StepsWeights | None = None,
         teacher: nn.Module | None = None,
+        answers: Callable[[Tensor, Tensor], Tensor] | None = None,
         fused: bool = False,
         acceleration: Acceleration = "auto",
         deterministic: bool = False,
@@ -76,6 +79,7 @@ class Trainer:
         self._replica = self.processes.replica(self.network)
         # Network and teacher, as they compute any batch and batches of the usual size.
         self._plain = self._usual = (self._replica, self._teacher)
+        self._answers = answers
         if fused and device.type == "cuda":
             self._usual = (_fused(self._replica, deterministic), teacher and _fused(teacher, deterministic))
         self.recipe, self.training, self.validation = recipe, training, validation
@@ -152,11 +156,11 @@ class Trainer:
         self.accelerate_when_ready()
         self.network.train()
         clock = time.perf_counter()
-        for images, labels in self.training.shuffled(progress.epoch, progress.step):
+        for images, labels, answers in self._batches():
             rate = self.rate
             if self.processes.count > 1:
                 self._drop_as_one_process()
-            results.append(self.step(images, labels, rate))
+            results.append(self.step(images, labels, rate, answers))
             progress.step += 1
             last = progress.step == self.training.steps
             if len(results) == self.look_every or last:
@@ -170,6 +174,13 @@ class Trainer:
         progress.seconds += progress.step_seconds + time.perf_counter() - clock
         self._record(rate, validation)
         return True
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+        """What is left of the epoch: images, labels, and the teacher's answers where these are looked up."""
+        place = self.progress.epoch, self.progress.step
+        views = self.training.views(*place) if self._answers else repeat(None)
+        for (images, labels), seen in zip(self.training.shuffled(*place), views, strict=False):
+            yield images, labels, self._answers(*seen) if self._answers and seen else None
 
     def accelerate_when_ready(self) -> None:
         """Begin to use compiled kernels at the beginning of an epoch; a resumed one is computed as it was begun.
@@ -209,22 +220,22 @@ class Trainer:
             progress.images += int(images)
         results.clear()
 
-    def step(self, images: Tensor, labels: Tensor, rate: float) -> Tensor:
-        """One step on this process's images [n, c, h, w] and labels [n].
+    def step(self, images: Tensor, labels: Tensor, rate: float, answers: Tensor | None = None) -> Tensor:
+        """One step on this process's images [n, c, h, w] and labels [n], or on a teacher's logits `answers` [n, classes].
 
         Returns float64 [3] of the whole batch: its mean loss before the step, how many were right, how many there are.
         """
         self._set_rates(rate / self.recipe.learning_rate)
         torch.manual_seed(derived_seed(self._seed, DROPOUT, self.progress.epoch, self.progress.step))
-        return self._compute(images, labels)
+        return self._compute(images, labels) if answers is None else self._computed(images, labels, answers)
 
-    def _computed(self, images: Tensor, labels: Tensor) -> Tensor:
+    def _computed(self, images: Tensor, labels: Tensor, answers: Tensor | None = None) -> Tensor:
         whole = len(images) == self.training.sizes[0] - sum(self.training.elsewhere(0))
         network, teacher = self._usual if whole else self._plain
         with self._autocast():
             logits = network(images).float()
             with torch.no_grad():
-                answers = None if teacher is None else teacher(images).float()
+                answers = answers if teacher is None else teacher(images).float()
         # What softer answers take from the gradient is given back (section 2).
         loss, scale = self._loss(logits, labels, answers), 1.0 if answers is None else self.recipe.temperature**2
         weights = self._class_weights

@@ -42,6 +42,7 @@ class Recipe(BaseModel):
     label_smoothing: Fraction = Field(0.0, description="share of the target spread over all classes; not with a teacher")
     augmentation: Augmentation = Field("none", description="shifts, and mirroring where the data allow it")
     shift: float = Field(0.125, ge=0, le=0.5, description="furthest shift, as a share of the side")
+    shift_step: int = Field(0, ge=0, description="pixels between shifts; 0: 1, with a teacher so many that views are at most 50")
     cutout: float = Field(0.0, ge=0, le=1, description="side of a square that augmentation blanks, as a share of the image's")
     temperature: float = Field(1.0, gt=0, description="divides the logits of teacher and student before they are compared")
     class_weights: Literal["none", "balanced"] = Field("none", description="weight classes by 1 ÷ frequency in the loss")

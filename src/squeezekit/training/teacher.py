@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -9,22 +10,28 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from squeezekit.data.image_set import ImageSet
 from squeezekit.data.splits import Split
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.squeezenet import SqueezeNet
+from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.training.fine_tuning import StartingPoint
 from squeezekit.training.run_folder import Run
 
 
 class Teacher(nn.Module):
-    """A network in evaluation mode, for images normalized for another one: float [n, c, size, size] -> logits [n, classes]."""
+    """A network in evaluation mode, for images normalized for another one: float [n, c, size, size] -> logits [n, classes].
+
+    `own` is its configuration; `digest` names its weights.
+    """
 
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, network: nn.Module, own: NetworkConfig, student: NetworkConfig) -> None:
+    def __init__(self, network: nn.Module, own: NetworkConfig, student: NetworkConfig, digest: str = "") -> None:
         super().__init__()
-        self.network = network.eval().requires_grad_(False)
+        self.network, self.own, self.digest = network.eval().requires_grad_(False), own, digest
         mean, std, given_mean, given_std = (
             torch.tensor(numbers).expand(own.channels).view(1, -1, 1, 1)
             for numbers in (own.mean, own.std, student.mean, student.std)
@@ -46,25 +53,65 @@ def teacher_of(folder: Path, network: NetworkConfig, data: dict[str, Any], split
     its student.
     """
     run = Run(folder)
-    own = run.config.network
     if run.summary is None:
         raise SqueezekitError(f"{folder}: its training is not finished; finish it before it teaches")
-    if data.get("teacher", run.weights_digest()) != run.weights_digest():
-        raise SqueezekitError(f"{folder}: not the teacher that this run has had so far; name that one with --teacher")
-    if run.data["classes"] != data["classes"]:
-        raise SqueezekitError(f"{folder}: knows other classes than these images have; choose another --teacher")
-    if (own.image_size, own.channels) != (network.image_size, network.channels):
-        raise SqueezekitError(
-            f"{folder}: takes images of {own.image_size} pixels and {own.channels} channels; choose another --teacher"
-        )
-    if run.fingerprints != (data["fingerprint"], data["test_fingerprint"]):
-        raise SqueezekitError(f"{folder}: was trained on other images; choose another --teacher")
+    teacher = Teacher(_one_sided(run.network()), run.config.network, network, run.weights_digest())
+    _check(folder, teacher, run.data["classes"], run.fingerprints, network, data)
     if np.intersect1d(run.split.training, split.validation).size:
         raise SqueezekitError(
             f"{folder}: has learnt images that validate this run; give both the same --seed and --validation-share"
         )
-    trained = run.network()
-    if isinstance(trained, SqueezeNet):
-        # With mirror images as well it teaches nothing more (docs/log.md), at twice the time.
-        trained.config = trained.config.model_copy(update={"mirrored": False})
-    return Teacher(trained, own, network)
+    return teacher
+
+
+def teacher_from(point: StartingPoint, network: NetworkConfig, data: dict[str, Any], split: Split, images: ImageSet) -> Teacher:
+    """A MODEL that is no run, as `teacher_of` makes one; `images` are the training images, validation included.
+
+    Raises SqueezekitError as that does.
+    """
+    teacher = Teacher(_one_sided(point.network), point.config, network, _digest(point))
+    _check(point.name, teacher, list(point.classes), point.fingerprints, network, data)
+    if point.fingerprints is None:
+        say(f"{point.name} does not say what it has learnt from: with images that validate this run, their accuracy is too high")
+    elif np.setdiff1d(split.validation, point.validation(images)).size:
+        raise SqueezekitError(
+            f"{point.name}: may have learnt images that validate this run; give its own --seed and --validation-share"
+        )
+    return teacher
+
+
+def _check(
+    name: str | Path,
+    teacher: Teacher,
+    classes: list[str],
+    fingerprints: tuple[str, str] | None,
+    network: NetworkConfig,
+    data: dict[str, Any],
+) -> None:
+    """Raise SqueezekitError where it is not the teacher of a run, or cannot be."""
+    own = teacher.own
+    if data.get("teacher", teacher.digest) != teacher.digest:
+        raise SqueezekitError(f"{name}: not the teacher that this run has had so far; name that one with --teacher")
+    if classes != data["classes"]:
+        raise SqueezekitError(f"{name}: knows other classes than these images have; choose another --teacher")
+    if (own.image_size, own.channels) != (network.image_size, network.channels):
+        raise SqueezekitError(
+            f"{name}: takes images of {own.image_size} pixels and {own.channels} channels; choose another --teacher"
+        )
+    if fingerprints and fingerprints != (data["fingerprint"], data["test_fingerprint"]):
+        raise SqueezekitError(f"{name}: was trained on other images; choose another --teacher")
+
+
+def _one_sided(network: nn.Module) -> nn.Module:
+    """With mirror images as well it teaches nothing more (docs/log.md), at twice the time."""
+    if isinstance(network, SqueezeNet):
+        network.config = network.config.model_copy(update={"mirrored": False})
+    return network
+
+
+def _digest(point: StartingPoint) -> str:
+    """SHA-256 of configuration and weights, in hex."""
+    digest = hashlib.sha256(point.config.model_dump_json().encode())
+    for name, tensor in sorted(point.network.state_dict().items()):
+        digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()

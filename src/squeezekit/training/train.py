@@ -20,6 +20,7 @@ from squeezekit.data.image_set import ImageSet, ImageSource
 from squeezekit.data.overview import check_copies, check_different, overview
 from squeezekit.data.sources import data_name, load_images, settled
 from squeezekit.data.splits import Split, split_images
+from squeezekit.data.views import step_of_about_50_views
 from squeezekit.networks.staged import Staged
 from squeezekit.networks.weights import read_weights, take_weights
 from squeezekit.system.console import say
@@ -46,8 +47,12 @@ from squeezekit.training.measurement import images_at_once, measure
 from squeezekit.training.recipe import Recipe
 from squeezekit.training.run_folder import RUNS, Run, check_can_be_made, remove_leftovers, resumed, summarised
 from squeezekit.training.settings import RunConfig, build_config, config_from, data_of, read_tables, resolve
-from squeezekit.training.teacher import Teacher, teacher_of
+from squeezekit.training.stored_answers import TeacherAnswers
+from squeezekit.training.teacher import Teacher, teacher_from, teacher_of
 from squeezekit.training.tensorboard import TensorBoard
+
+# Reads a MODEL that is a file, which this room cannot.
+LoadsTeacher = Callable[[str], StartingPoint]
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ class TrainingRequest:
     config: Path | None
     fields: Mapping[str, Any]
     init_from: StartingPoint | Path | None
+    load_teacher: LoadsTeacher | None = None
 
 
 @dataclass(frozen=True)
@@ -81,19 +87,21 @@ def train(
     resume: bool = False,
     on_epoch: Callable[[dict[str, float]], object] | None = None,
     init_from: StartingPoint | str | Path | None = None,
+    load_teacher: LoadsTeacher | None = None,
     **fields: Any,
 ) -> Run:
     """Train a network and return its finished run: `workflows.train.train`, which says what each argument is.
 
-    Here `init_from` is a `StartingPoint` or the path of a `.safetensors` or `.pth` file. Raises SqueezekitError for wrong input,
-    Diverged (a RunFailed) when the loss is no number any more, Interrupted after Ctrl-C.
+    Here `init_from` is a `StartingPoint` or the path of a `.safetensors` or `.pth` file, and a teacher is a run folder, or a file
+    that `load_teacher` reads. Raises SqueezekitError for wrong input, Diverged (a RunFailed) when the loss is no number any more,
+    Interrupted after Ctrl-C.
     """
     if isinstance(init_from, str | Path):
         init_from = expanded(init_from)
     with joined() as processes, ExitStack() as held:
         if data is not None:
             fields["data"] = data_name(data)
-        asked = TrainingRequest(network, recipe, expanded(config) if config else None, fields, init_from)
+        asked = TrainingRequest(network, recipe, expanded(config) if config else None, fields, init_from, load_teacher)
         opened = _led(processes, lambda: _open(expanded(out) if out else None, asked, held, resume=resume))
         run = opened.run
         if run.summary is not None:
@@ -104,7 +112,10 @@ def train(
                 for line in overview(source, run.split_of(len(source.training))):
                     say(line)
             keep_freed_memory()
-            trainer = trainer_of(run, source.training, processes, network=opened.network, teacher=opened.teacher)
+            teacher = opened.teacher or teacher_named(
+                run.config, run.data, run.split_of(len(source.training)), source.training, load_teacher
+            )
+            trainer = trainer_of(run, source.training, processes, network=opened.network, teacher=teacher)
             if trainer.progress.epoch == trainer.progress.step == 0:
                 trainer.progress.untrained_loss = trainer.measure().loss
             with TensorBoard(run, first_epoch=trainer.progress.epoch, writes=processes.first) as log:
@@ -191,7 +202,7 @@ def _open(out: Path | None, asked: TrainingRequest, held: ExitStack, *, resume: 
             raise SqueezekitError(f"{name} is a '{start.config.name}', not a '{network}'; leave out --network")
         network, fields = start.config.name, {**start.fields, **fields}
     settings = resolve(network=network, recipe=asked.recipe, config=asked.config, fields=fields)
-    return start_run(folder, *settings, init_from=start)
+    return start_run(folder, *settings, init_from=start, load_teacher=asked.load_teacher)
 
 
 def _folder(out: Path | None, asked: TrainingRequest, held: ExitStack, *, resume: bool) -> Path:
@@ -234,6 +245,7 @@ def start_run(
     run: dict[str, Any],
     *,
     init_from: StartingPoint | Path | None = None,
+    load_teacher: LoadsTeacher | None = None,
 ) -> OpenedRun:
     """Decide what depends on the images and the machine, and make the run folder; raises SqueezekitError."""
     for field in ("data", "teacher"):
@@ -245,6 +257,9 @@ def start_run(
     _fit_to_images(network, source.training, draft.run.data)
     if draft.recipe.normalization == "standardise" and not {"mean", "std"} & set(network):
         network["mean"], network["std"] = channel_statistics(source.training, split.training)
+    if draft.run.teacher and not draft.recipe.shift_step:
+        # So few views that it answers each of them once, and later epochs read the answers.
+        recipe["shift_step"] = step_of_about_50_views(round(draft.recipe.shift * source.training.image_size))
     run["device"] = str(chosen_device(draft.run.device))
     recipe["precision"] = chosen_precision(draft.recipe.precision, torch.device(run["device"]))
     config = build_config(network, recipe, run)
@@ -253,13 +268,23 @@ def start_run(
     built = _initial(config, source.training, split, weights, name)
     if name:
         facts["start"] = name
-    teacher = None
-    if config.run.teacher:
-        teacher = teacher_of(Path(config.run.teacher), config.network, facts, split)
-        facts["teacher"] = Run(Path(config.run.teacher)).weights_digest()
+    if teacher := teacher_named(config, facts, split, source.training, load_teacher):
+        facts["teacher"] = teacher.digest
     elif config.recipe.temperature != 1:
         raise SqueezekitError("--temperature is that of a teacher's answers; name one with --teacher")
     return OpenedRun(Run.create(folder, config, facts, split, weights), source, built, teacher)
+
+
+def teacher_named(
+    config: RunConfig, facts: dict[str, Any], split: Split, images: ImageSet, load: LoadsTeacher | None = None
+) -> Teacher | None:
+    """The teacher that a configuration names, if any: a run folder, or a file that `load` reads; raises SqueezekitError."""
+    if not config.run.teacher:
+        return None
+    path = Path(config.run.teacher)
+    if load and path.is_file():
+        return teacher_from(load(config.run.teacher), config.network, facts, split, images)
+    return teacher_of(path, config.network, facts, split)
 
 
 def _fit_to_images(network: dict[str, Any], images: ImageSet, data: str) -> None:
@@ -342,7 +367,7 @@ def _initial(
 def trainer_of(
     run: Run, images: ImageSet, processes: Processes, *, network: nn.Module | None = None, teacher: Teacher | None = None
 ) -> Trainer:
-    """A run's training as far as it has come; `network` and `teacher` are read from the run where they are not given."""
+    """A run's training as far as it has come; its network is read from the run where it is not given, a `teacher` never is."""
     config, split, recipe = run.config, run.split_of(len(images)), run.config.recipe
     size = fitting_batch_size(recipe.batch_size, len(split.training))
     if size < processes.count:
@@ -350,22 +375,26 @@ def trainer_of(
     if size < recipe.batch_size:
         say(f"batch size {size} instead of {recipe.batch_size}, so that an epoch has at least eight steps")
     options = {"batch_size": size, "augmentation": recipe.augmentation, "shift": recipe.shift, "cutout": recipe.cutout}
+    options["shift_step"] = recipe.shift_step or 1
     state = run.checkpoint()
     if network is None:
         start = None if state else run.start_weights
         network = _initial(config, images, split, read_weights(start) if start else None, start)
-    if teacher is None and config.run.teacher:
-        teacher = teacher_of(Path(config.run.teacher), config.network, run.data, split)
+    training = _batches(config, images, processes, split.training, **options)
+    device = processes.device(torch.device(config.run.device))
+    # On a GPU its answers are part of the recorded step.
+    live = device.type == "cuda"
     trainer = Trainer(
         network,
         recipe,
-        _batches(config, images, processes, split.training, **options),
+        training,
         _batches(config, images, processes, split.validation),
         seed=config.run.seed,
-        device=processes.device(torch.device(config.run.device)),
+        device=device,
         class_weights=class_weights_of(recipe, images, split.training),
         processes=processes,
-        teacher=teacher,
+        teacher=teacher if live else None,
+        answers=None if live or teacher is None else TeacherAnswers.kept(teacher, training, images, recipe.precision),
         fused=config.run.fused,
         acceleration=config.run.acceleration,
         deterministic=config.run.deterministic,

@@ -28,4 +28,5 @@ def starting_point(model: str | Path) -> StartingPoint:
     loaded = load_model(model)
     if isinstance(loaded.network, OnnxNetwork):
         raise SqueezekitError(f"{model}: cannot be trained; give a .sqz file, a run folder, or a name in squeezekit models")
-    return StartingPoint(fspath(model), loaded.network, loaded.config, loaded.fingerprints, loaded.validation)
+    known = (loaded.fingerprints, loaded.validation, loaded.classes)
+    return StartingPoint(fspath(model), loaded.network, loaded.config, *known)

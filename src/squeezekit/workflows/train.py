@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from squeezekit.pretrained.files import model_path, pretrained_names
 from squeezekit.training import train as training
 from squeezekit.training.run_folder import Run
 from squeezekit.workflows.fine_tune import starting_point
@@ -38,12 +39,15 @@ def train(
     on_epoch: called with every epoch's row of `metrics.csv` when it is saved; what it raises ends the training.
     init_from: what to start from in place of random weights: a MODEL (run folder, `.sqz` file or pretrained name), or a
     `.safetensors` or `.pth` file of weights; with another number of classes the last layer starts anew.
+    teacher, one of the fields: a MODEL of the same classes and images, whose answers are learnt in place of the labels.
 
     Under torchrun, its processes train one network together, with the weights that one process would get, up to rounding;
     `batch_size` is that of all of them. Every process returns the run, the first one writes it.
 
     Raises SqueezekitError for wrong input, RunFailed for a diverged run, Interrupted after Ctrl-C.
     """
+    if fields.get("teacher") in pretrained_names():
+        fields["teacher"] = str(model_path(fields["teacher"]))
     weights_file = init_from is not None and Path(init_from).suffix in WEIGHTS_SUFFIXES
     return training.train(
         data,
@@ -54,5 +58,6 @@ def train(
         resume=resume,
         on_epoch=on_epoch,
         init_from=init_from if init_from is None or weights_file else starting_point(init_from),
+        load_teacher=starting_point,
         **fields,
     )
