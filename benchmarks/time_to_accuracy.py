@@ -34,7 +34,7 @@ from squeezekit.data.batches import Batches
 from squeezekit.networks.layer_table import layer_table
 from squeezekit.system import atomic_io
 from squeezekit.training.run_folder import Run
-from squeezekit.training.train import images_of
+from squeezekit.training.run_images import images_of
 
 PEER = Path(__file__).parent / "peers" / "airbench94.py"
 PEERS_EPOCHS, PEERS_MACS, PEERS_PARAMETERS = 8, 118_147_360, 1_972_792

@@ -107,7 +107,7 @@ def test_a_teacher_is_learnt_from_whatever_the_labels_say():
 
 def test_balanced_class_weights_are_inverse_to_frequency(tmp_path, monkeypatch):
     seen = []
-    import squeezekit.training.train as module
+    import squeezekit.training.start as module
 
     class Spy(Trainer):
         def __init__(self, *arguments, **options):

@@ -11,7 +11,7 @@ from squeezekit.training.callbacks import Callback
 from squeezekit.training.distributed import Processes
 from squeezekit.training.run_folder import Run
 from squeezekit.training.settings import resolve
-from squeezekit.training.train import start_run, trainer_of
+from squeezekit.training.start import start_run, trainer_of
 from tests.fixtures.forked import Forked
 from tests.fixtures.stopped_training import MOMENTS, train_waiting
 from tests.fixtures.tiny import TINY, flags

@@ -265,7 +265,7 @@ def test_a_config_of_another_network_or_recipe_is_refused(tiny_run, tmp_path):
 
 def test_a_place_that_cannot_hold_a_run_is_found_first(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
-    monkeypatch.setattr("squeezekit.training.train.load_images", lambda *_, **__: pytest.fail("images were loaded"))
+    monkeypatch.setattr("squeezekit.training.run_images.load_images", lambda *_, **__: pytest.fail("images were loaded"))
     with pytest.raises(SqueezekitError, match="choose another --out"):
         train("digits", out=tmp_path / "file" / "run")
 
@@ -397,7 +397,7 @@ def test_the_folder_is_claimed_before_any_image_is_read(tmp_path, monkeypatch):
             train("digits", out=tmp_path / "run")
         raise SqueezekitError("no images")
 
-    monkeypatch.setattr("squeezekit.training.train.load_images", second)
+    monkeypatch.setattr("squeezekit.training.run_images.load_images", second)
     with pytest.raises(SqueezekitError, match="no images"):
         train("digits", out=tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -97,7 +97,7 @@ def test_a_run_taken_up_must_have_begun_there(tiny_sqz, tiny_run, tmp_path):
 
 
 def test_train_takes_a_model_or_a_file_of_weights_and_reads_it_once(tiny_sqz, tiny_run, tmp_path, monkeypatch):
-    from squeezekit.training import train as module
+    from squeezekit.training import start as module
 
     reads = []
     read = module.read_weights

@@ -18,6 +18,7 @@ def add_arguments(parser: Parser) -> None:
     """The flags of `train`."""
     parser.explain(
         "train --data digits -o runs/digits",
+        "train --data digits --network fast --recipe fast --minutes 1",
         "train --data digits --init-from digits-nano --epochs 5 -o runs/tuned",
         usage="--data DATA [-o RUN] [settings]",
     )
@@ -27,6 +28,7 @@ def add_arguments(parser: Parser) -> None:
         metavar="MODEL",
         help="start from the weights of a run folder, a .sqz file, a pretrained model, or a .safetensors or .pth file",
     )
+    parser.add_argument("--minutes", type=float, metavar="M", help="train for about so long: as many epochs as fit")
     parser.add_out("RUN", "run folder to write (default runs/DATE-TIME)", required=False)
     parser.add_argument("--resume", action="store_true", help="continue the run in --out where it stopped; start it if missing")
     parser.add_argument("--no-test", dest="test", action="store_false", help="do not measure the test images at the end")

@@ -24,8 +24,8 @@ from squeezekit.training.measurement import images_at_once, measurement
 from squeezekit.training.optimizers import StepsWeights
 from squeezekit.training.recipe import Recipe
 from squeezekit.training.run_folder import Run
+from squeezekit.training.run_images import class_weights_of, fitting_batch_size, images_of
 from squeezekit.training.teacher import teacher_of
-from squeezekit.training.train import class_weights_of, fitting_batch_size, images_of
 
 # Calibration images: so many, and of large ones fewer, so that they fit into memory at once.
 CALIBRATION_IMAGES, CALIBRATION_PIXELS = 1024, 2**22

@@ -18,8 +18,9 @@ from squeezekit.training.device import keep_freed_memory
 from squeezekit.training.distributed import Processes
 from squeezekit.training.interruption import Diverged
 from squeezekit.training.loop import Trainer
+from squeezekit.training.run_images import fitting_batch_size
 from squeezekit.training.settings import resolve
-from squeezekit.training.train import fitting_batch_size, start_run, trainer_of
+from squeezekit.training.start import start_run, trainer_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

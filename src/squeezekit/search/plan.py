@@ -16,8 +16,8 @@ from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.paths import expanded
 from squeezekit.training.device import chosen_device
+from squeezekit.training.run_images import images_to_train
 from squeezekit.training.settings import RunConfig, build_config, read_tables, resolve, table_of
-from squeezekit.training.train import images_to_train
 
 Sampler = Literal["grid", "random", "tpe", "nsga2"]
 Pruner = Literal["halving", "hyperband", "none"]

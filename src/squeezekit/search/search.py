@@ -26,8 +26,8 @@ from squeezekit.system.spreadsheet import csv_text
 from squeezekit.system.valid_json import as_json
 from squeezekit.training.measurement import images_at_once, measure
 from squeezekit.training.run_folder import Run, check_can_be_made
+from squeezekit.training.run_images import images_of
 from squeezekit.training.settings import data_of
-from squeezekit.training.train import images_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -25,6 +25,7 @@ def train(
     resume: bool = False,
     on_epoch: Callable[[dict[str, float]], object] | None = None,
     init_from: str | Path | None = None,
+    minutes: float | None = None,
     **fields: Any,
 ) -> Run:
     """Train a network and return its finished run.
@@ -40,6 +41,8 @@ def train(
     init_from: what to start from in place of random weights: a MODEL (run folder, `.sqz` file or pretrained name), or a
     `.safetensors` or `.pth` file of weights; with another number of classes the last layer starts anew.
     teacher, one of the fields: a MODEL of the same classes and images, whose answers are learnt in place of the labels.
+
+    minutes: train for about so long, in as many epochs as fit, so that the schedule ends in time; resuming keeps those epochs.
 
     Under torchrun, its processes train one network together, with the weights that one process would get, up to rounding;
     `batch_size` is that of all of them. Every process returns the run, the first one writes it.
@@ -59,5 +62,6 @@ def train(
         on_epoch=on_epoch,
         init_from=init_from if init_from is None or weights_file else starting_point(init_from),
         load_teacher=starting_point,
+        minutes=minutes,
         **fields,
     )

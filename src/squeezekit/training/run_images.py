@@ -1,0 +1,70 @@
+"""The images of a run: read, divided and counted."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from squeezekit.data.image_set import ImageSet, ImageSource
+from squeezekit.data.overview import check_copies, check_different
+from squeezekit.data.sources import load_images
+from squeezekit.data.splits import Split, split_images
+from squeezekit.training.recipe import Recipe
+from squeezekit.training.settings import RunConfig
+
+
+def images_of(config: RunConfig) -> ImageSource:
+    """The images that a configuration names; raises SqueezekitError."""
+    network, run = config.network, config.run
+    return load_images(
+        run.data,
+        image_size=network.image_size,
+        channels=network.channels,
+        strict=run.strict,
+        max_pixels=run.max_pixels,
+    )
+
+
+def images_to_train(config: RunConfig, channels: int | None) -> tuple[ImageSource, Split]:
+    """The images that a configuration names, and which of them train and validate; `channels` None are those of the images.
+
+    Raises SqueezekitError where they cannot be read, are all the same or too few, or with `strict` where one is in two parts.
+    """
+    run = config.run
+    source = load_images(
+        run.data, image_size=config.network.image_size, channels=channels, strict=run.strict, max_pixels=run.max_pixels
+    )
+    check_different(source)
+    split = split_images(
+        source.training,
+        seed=run.seed,
+        validation_share=run.validation_share,
+        limit=run.limit or None,
+        folds=run.folds,
+        fold=run.fold,
+    )
+    if run.strict:
+        check_copies(source, split)
+    return source, split
+
+
+def class_weights_of(recipe: Recipe, images: ImageSet, indices: NDArray[np.int64]) -> Tensor | None:
+    """What the recipe weighs the classes of these images by: float [classes], or None."""
+    if recipe.class_weights == "none":
+        return None
+    counts = class_counts(images, indices)
+    return torch.from_numpy(len(indices) / (len(counts) * counts)).float()
+
+
+def class_counts(images: ImageSet, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many of these images each class has: [classes]."""
+    return np.bincount(images.labels[indices], minlength=len(images.classes))
+
+
+def fitting_batch_size(wanted: int, images: int) -> int:
+    """At most the wanted size, halved until an epoch has at least eight steps."""
+    while wanted > 1 and images <= 7 * wanted:
+        wanted //= 2
+    return wanted

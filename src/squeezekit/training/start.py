@@ -1,0 +1,220 @@
+"""How a run begins, or goes on: what depends on the images and the machine is decided, network and trainer are made."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from squeezekit.data.batches import Batches, channel_statistics
+from squeezekit.data.image_set import ImageSet, ImageSource
+from squeezekit.data.sources import settled
+from squeezekit.data.splits import Split
+from squeezekit.data.views import step_of_about_50_views
+from squeezekit.networks.staged import Staged
+from squeezekit.networks.weights import read_weights, take_weights
+from squeezekit.system.console import say
+from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.seeds import derived_seed
+from squeezekit.system.shown_text import shown
+from squeezekit.training.device import chosen_device, chosen_precision
+from squeezekit.training.distributed import Processes, launch_name
+from squeezekit.training.fine_tuning import StartingPoint, some_images
+from squeezekit.training.loop import WEIGHTS, Trainer
+from squeezekit.training.measurement import images_at_once
+from squeezekit.training.recipe import Recipe
+from squeezekit.training.run_folder import Run
+from squeezekit.training.run_images import class_weights_of, fitting_batch_size, images_to_train
+from squeezekit.training.settings import RunConfig, build_config
+from squeezekit.training.stored_answers import TeacherAnswers
+from squeezekit.training.teacher import Teacher, teacher_from, teacher_of
+from squeezekit.training.time_budget import fitting_epochs
+
+# Reads a MODEL that is a file, which this room cannot.
+LoadsTeacher = Callable[[str], StartingPoint]
+
+
+@dataclass(frozen=True)
+class OpenedRun:
+    """A run to train, with what had to be read to begin it; None for what is still to be read."""
+
+    run: Run
+    source: ImageSource | None = None
+    network: nn.Module | None = None
+    teacher: Teacher | None = None
+
+
+def start_run(
+    folder: Path,
+    network: dict[str, Any],
+    recipe: dict[str, Any],
+    run: dict[str, Any],
+    *,
+    init_from: StartingPoint | Path | None = None,
+    load_teacher: LoadsTeacher | None = None,
+    minutes: float | None = None,
+) -> OpenedRun:
+    """Decide what depends on the images and the machine, and make the run folder; raises SqueezekitError.
+
+    With `minutes`, epochs are as many as fit into these.
+    """
+    for field in ("data", "teacher"):
+        if run.get(field):
+            run[field] = settled(run[field])
+    draft = build_config(network, recipe, run)
+    source, split = images_to_train(draft, network.get("channels"))
+    _check_that_it_ends(draft.recipe, split)
+    _fit_to_images(network, source.training, draft.run.data)
+    if draft.recipe.normalization == "standardise" and not {"mean", "std"} & set(network):
+        network["mean"], network["std"] = channel_statistics(source.training, split.training)
+    if draft.run.teacher and not draft.recipe.shift_step:
+        # So few views that it answers each of them once, and later epochs read the answers.
+        recipe["shift_step"] = step_of_about_50_views(round(draft.recipe.shift * source.training.image_size))
+    run["device"] = str(chosen_device(draft.run.device))
+    recipe["precision"] = chosen_precision(draft.recipe.precision, torch.device(run["device"]))
+    config = build_config(network, recipe, run)
+    facts = _facts(config, source)
+    weights, name = _weights_to_start_from(init_from, config, source, split), name_of(init_from)
+    built = _initial(config, source.training, split, weights, name)
+    if name:
+        facts["start"] = name
+    if teacher := teacher_named(config, facts, split, source.training, load_teacher):
+        facts["teacher"] = teacher.digest
+    elif config.recipe.temperature != 1:
+        raise SqueezekitError("--temperature is that of a teacher's answers; name one with --teacher")
+    if minutes:
+        timed = _trainer(config, source.training, split, Processes(), copy.deepcopy(built), teacher)
+        recipe["epochs"] = fitting_epochs(timed, minutes)
+        say(f"epochs: {recipe['epochs']}, as many as fit into {minutes:g} minutes (--epochs)")
+        config = build_config(network, recipe, run)
+    return OpenedRun(Run.create(folder, config, facts, split, weights), source, built, teacher)
+
+
+def teacher_named(
+    config: RunConfig, facts: dict[str, Any], split: Split, images: ImageSet, load: LoadsTeacher | None = None
+) -> Teacher | None:
+    """The teacher that a configuration names, if any: a run folder, or a file that `load` reads; raises SqueezekitError."""
+    if not config.run.teacher:
+        return None
+    path = Path(config.run.teacher)
+    if load and path.is_file():
+        return teacher_from(load(config.run.teacher), config.network, facts, split, images)
+    return teacher_of(path, config.network, facts, split)
+
+
+def _fit_to_images(network: dict[str, Any], images: ImageSet, data: str) -> None:
+    """Let the fields of a network say how many classes the images have, and how they look."""
+    classes = len(images.classes)
+    if network.get("classes", classes) != classes:
+        raise SqueezekitError(f"{data} holds {classes} classes, not {network['classes']}; leave out --classes")
+    network |= {"classes": classes, "channels": images.channels, "image_size": images.image_size}
+    if network.get("mirrored") and not images.mirrorable:
+        # A mirrored digit is another sign.
+        say("answers are not averaged with those for mirror images, which these images do not have")
+        network["mirrored"] = False
+
+
+def _check_that_it_ends(recipe: Recipe, split: Split) -> None:
+    """Whether the recipe needs images that validate and has none; raises SqueezekitError."""
+    if not len(split.validation) and (recipe.patience or recipe.schedule == "plateau"):
+        raise SqueezekitError(
+            f"recipe '{recipe.name}' stops or lowers its rate by validation, for which --validation-share 0 leaves no image; "
+            "give --patience 0 and --schedule cosine, or another --recipe"
+        )
+
+
+def _facts(config: RunConfig, source: ImageSource) -> dict[str, Any]:
+    """The content of `data.json`."""
+    return {
+        "source": config.run.data,
+        "classes": list(source.training.classes),
+        "fingerprint": source.training.fingerprint,
+        "test_fingerprint": source.test.fingerprint,
+        "unreadable": [shown(path) for path in source.unreadable],
+        "launch": launch_name(),
+    }
+
+
+def _weights_to_start_from(
+    init_from: StartingPoint | Path | None, config: RunConfig, source: ImageSource, split: Split
+) -> dict[str, Tensor] | None:
+    if isinstance(init_from, StartingPoint):
+        return init_from.weights(config.network, source, split)
+    return read_weights(init_from) if init_from else None
+
+
+def _initial(
+    config: RunConfig, images: ImageSet, split: Split, weights: Mapping[str, Tensor] | None, name: str | Path | None
+) -> nn.Module:
+    """The network before its first step; raises SqueezekitError where weights to start from do not fit."""
+    torch.manual_seed(derived_seed(config.run.seed, WEIGHTS))
+    network = config.network.build()
+    if weights is None and isinstance(network, Staged):
+        network.whiten(some_images(config.network, images, split))
+    if weights is not None and (fresh := take_weights(network, weights, str(name))):
+        say(f"fresh, because the number of classes differs: {', '.join(fresh)}")
+    return network
+
+
+def trainer_of(
+    run: Run, images: ImageSet, processes: Processes, *, network: nn.Module | None = None, teacher: Teacher | None = None
+) -> Trainer:
+    """A run's training as far as it has come; its network is read from the run where it is not given, a `teacher` never is."""
+    config, split = run.config, run.split_of(len(images))
+    state = run.checkpoint()
+    if network is None:
+        start = None if state else run.start_weights
+        network = _initial(config, images, split, read_weights(start) if start else None, start)
+    trainer = _trainer(config, images, split, processes, network, teacher)
+    if state is not None:
+        trainer.restore(state, run.folder / "last.pt")
+    return trainer
+
+
+def _trainer(
+    config: RunConfig, images: ImageSet, split: Split, processes: Processes, network: nn.Module, teacher: Teacher | None
+) -> Trainer:
+    recipe = config.recipe
+    size = fitting_batch_size(recipe.batch_size, len(split.training))
+    if size < processes.count:
+        raise SqueezekitError(f"{processes.count} processes are too many for batches of {size} images; start fewer")
+    if size < recipe.batch_size:
+        say(f"batch size {size} instead of {recipe.batch_size}, so that an epoch has at least eight steps")
+    options = {"batch_size": size, "augmentation": recipe.augmentation, "shift": recipe.shift, "cutout": recipe.cutout}
+    options["shift_step"] = recipe.shift_step or 1
+    training = batches_of(config, images, processes, split.training, **options)
+    device = processes.device(torch.device(config.run.device))
+    # On a GPU its answers are part of the recorded step.
+    live = device.type == "cuda"
+    return Trainer(
+        network,
+        recipe,
+        training,
+        batches_of(config, images, processes, split.validation),
+        seed=config.run.seed,
+        device=device,
+        class_weights=class_weights_of(recipe, images, split.training),
+        processes=processes,
+        teacher=teacher if live else None,
+        answers=None if live or teacher is None else TeacherAnswers.kept(teacher, training, images, recipe.precision),
+        fused=config.run.fused,
+        acceleration=config.run.acceleration,
+        deterministic=config.run.deterministic,
+    )
+
+
+def batches_of(config: RunConfig, images: ImageSet, processes: Processes, indices: Any = None, **options: Any) -> Batches:
+    """Batches as a configuration has images normalized, to measure them unless `options` say how to train; see `Batches`."""
+    network, device = config.network, processes.device(torch.device(config.run.device))
+    options = {"batch_size": images_at_once(network.image_size, device), "mean": network.mean, "std": network.std, **options}
+    return Batches(images, indices, seed=config.run.seed, device=device, rank=processes.rank, ranks=processes.count, **options)
+
+
+def name_of(init_from: StartingPoint | Path | None) -> str | None:
+    """What a run folder calls the weights that training started from."""
+    return str(init_from.absolute()) if isinstance(init_from, Path) else init_from.name if init_from else None
