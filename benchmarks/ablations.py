@@ -21,15 +21,17 @@ from squeezekit import train
 # What each part is replaced by.
 PARTS: dict[str, dict[str, Any]] = {
     "everything": {},
-    "Muon: SGD instead": {"optimizer": "sgd"},
+    "Muon: SGD instead": {"optimizer": "sgd", "learning_rate": 0.1},
     "label smoothing": {"label_smoothing": 0.0},
     "shifts and mirror images": {"augmentation": "none"},
-    "warm-up": {"warmup": 0.0},
-    "one rate for all: Muon's at twice it": {"muon_rate": 0.2},
-    "bypasses": {"bypass": "none"},
-    "early pooling: at the places of SqueezeNet v1.1": {"pool_before": [1, 3, 5]},
     "mirror images in training": {"augmentation": "shift"},
-    "answers averaged with the mirror image's": {"mirrored": False},
+    "small batches: airbench's 2,000": {"batch_size": 2000, "muon_rate": 0.24, "bias_rate": 106.0},
+    "rates that only fall: a fifth of warm-up": {"warmup": 0.2},
+    "a rate of the biases' own": {"bias_rate": 0.0},
+    "a whitened first layer: one that learns": {"stem": "learned", "stem_width": 24},
+    "the maximum: the mean": {"last": "mean"},
+    "narrow stages: airbench's": {"widths": [64, 256, 256]},
+    "this network: that of version 0.1": {"network": "squeezenet-fast"},
 }
 
 
@@ -39,8 +41,8 @@ def rows(images: Path, out: Path, epochs: int, seeds: int, names: list[str], fie
         place = out / "".join(letter if letter.isalnum() else "-" for letter in name)
         runs = []
         for seed in range(seeds):
-            options = {"epochs": epochs, "seed": seed, "test": False, "resume": True, **PARTS[name], **fields}
-            runs.append(train(images, out=place / f"seed-{seed}", network="fast", recipe="fast", **options).summary or {})
+            options = {"network": "fast", "epochs": epochs, "seed": seed, "test": False, "resume": True, **PARTS[name], **fields}
+            runs.append(train(images, out=place / f"seed-{seed}", recipe="fast", **options).summary or {})
         accuracies = [run["validation"]["accuracy"] for run in runs]
         yield {
             "without": name,

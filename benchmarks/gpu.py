@@ -6,6 +6,8 @@ import argparse
 import json
 import shutil
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from itertools import product
@@ -14,15 +16,16 @@ from typing import Any
 
 import torch
 
-from squeezekit import train
+from squeezekit import evaluate, train
 from squeezekit.data.batches import Batches
 from squeezekit.data.digits import load_digits
 from squeezekit.networks import network_config
 from squeezekit.networks.layer_table import layer_table
 from squeezekit.training.loop import Trainer
 from squeezekit.training.recipe import RECIPES
-from time_to_accuracy import Ladder
-from time_to_accuracy import rows as time_to_accuracy
+
+FAST: dict[str, Any] = {"network": "fast", "recipe": "fast", "test": False}
+PEER = Path(__file__).parent / "peers" / "airbench94.py"
 
 
 class Plan:
@@ -113,17 +116,75 @@ def step_rates(plan: Plan, ceiling: float) -> Iterator[dict[str, Any]]:
         }
 
 
+class Ladder:
+    """Runs of every schedule and seed, trained when first asked for."""
+
+    def __init__(self, images: Path, out: Path, fields: dict[str, Any]) -> None:
+        self.images, self.out, self.fields = images, out, fields
+
+    def run(self, epochs: int, seed: int) -> dict[str, Any]:
+        """The summary of one run."""
+        folder = self.out / f"{epochs}-epochs-seed-{seed}"
+        run = train(self.images, out=folder, epochs=epochs, seed=seed, resume=True, **FAST, **self.fields)
+        return run.summary or {}
+
+    def test_accuracy(self, epochs: int, seed: int) -> float:
+        """Of a run's best weights."""
+        return evaluate(self.out / f"{epochs}-epochs-seed-{seed}").accuracy
+
+
+def climbed(ladder: Ladder, targets: list[float], schedules: list[int], seeds: int) -> Iterator[dict[str, Any]]:
+    """Climb the schedules; a row a run, and a row for each target as soon as validation reaches it."""
+    missing = sorted(targets)
+    for epochs in sorted(schedules):
+        runs: list[dict[str, Any]] = []
+        for seed in range(seeds):
+            runs.append(ladder.run(epochs, seed))
+            accuracies = [run["validation"]["accuracy"] for run in runs]
+            yield {"epochs": epochs, "seed": seed, "validation": accuracies[-1], "seconds": runs[-1]["seconds"]}
+            if max(accuracies) < missing[0] - 0.01:
+                break
+        while missing and len(runs) == seeds and statistics.mean(accuracies) >= missing[0]:
+            target = missing.pop(0)
+            tests = [ladder.test_accuracy(epochs, seed) for seed in range(seeds)]
+            seconds = [run["seconds"] for run in runs]
+            yield {
+                "target": target,
+                "epochs": epochs,
+                "parameters": runs[0]["parameters"],
+                "validation": accuracies,
+                "test": tests,
+                "mean_test": round(statistics.mean(tests), 4),
+                "reached": statistics.mean(tests) >= target,
+                "median_seconds": statistics.median(seconds),
+                "seconds": seconds,
+                "precision": runs[0]["precision"],
+            }
+        if not missing:
+            return
+    yield from ({"target": target, "reached": False, "epochs": None} for target in missing)
+
+
 def times_to_accuracy(plan: Plan, images: Path, out: Path) -> Iterator[dict[str, Any]]:
     """With `fast`, after a training of one epoch in which everything is compiled."""
     fields = {"device": plan.device.type, **plan.fields, **plan.fast}
     begin = time.perf_counter()
-    train(images, out=out / "runs" / "warm-up", network="fast", recipe="fast", epochs=1, test=False, resume=True, **fields)
+    train(images, out=out / "runs" / "warm-up", epochs=1, resume=True, **FAST, **fields)
     yield {"warm_up_s": round(time.perf_counter() - begin, 1)}
-    for row in time_to_accuracy(Ladder(images, out / "runs", fields), plan.targets, plan.schedules, plan.seeds):
+    yield from peers(plan, images)
+    for row in climbed(Ladder(images, out / "runs", fields), plan.targets, plan.schedules, plan.seeds):
         yield {**row, "fields": plan.fast}
         if row.get("epochs") and "target" in row:
             best = out / "runs" / f"{row['epochs']}-epochs-seed-0" / "best.safetensors"
             shutil.copy(best, out / f"fast-{row['epochs']}.safetensors")
+
+
+def peers(plan: Plan, images: Path) -> Iterator[dict[str, Any]]:
+    """airbench94, its whole recipe, compiled: its last line for each seed. A CPU would take it an hour."""
+    for seed in range(plan.seeds if plan.device.type == "cuda" else 0):
+        command = [sys.executable, str(PEER), str(images), "--device", "cuda", "--compiled", "--seed", str(seed)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        yield {"peer": "airbench94", **json.loads(done.stdout.splitlines()[-1])}
 
 
 def long_trainings(plan: Plan, images: Path, out: Path) -> Iterator[dict[str, Any]]:

@@ -177,11 +177,39 @@ def test_compression_measures_every_method(tiny_run, tmp_path, in_this_process, 
 
 @pytest.mark.slow
 def test_an_ablation_takes_one_part_away(digit_folder, tmp_path, in_this_process):
-    name, fields = "bypasses", ("base_e=16", "incr_e=8", "stem_width=8", "image_size=16", "limit=300", 'precision="fp32"')
+    name, fields = "the maximum: the mean", ("widths=[8, 8, 8]", "image_size=16", "limit=300", 'precision="fp32"')
     flags = ["--out", tmp_path, "--epochs", 1, "--seeds", 2, "--only", "everything", name, "--fields", *fields]
     rows = benchmark("ablations", digit_folder, *flags)
     assert [row["without"] for row in rows] == ["everything", name] and all(len(row["validation"]) == 2 for row in rows)
-    assert [Run(tmp_path / place / "seed-1").config.network.bypass for place in ("everything", name)] == ["simple", "none"]
+    places = ("everything", "the-maximum--the-mean")
+    assert [Run(tmp_path / place / "seed-1").config.network.last for place in places] == ["max", "mean"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("peer_seeds", [0, pytest.param(1, marks=pytest.mark.long)])
+def test_time_to_accuracy_trains_the_peer_and_ours_in_turn(digit_folder, tmp_path, in_this_process, peer_seeds):
+    images = tmp_path / "images"
+    for part, count in (("train", 8), ("test", 2)):
+        for group in (digit_folder / part).iterdir():
+            (images / part / group.name).mkdir(parents=True)
+            for path in sorted(group.iterdir())[:count]:
+                Image.open(path).resize((32, 32)).save(images / part / group.name / path.name)
+    fields = ("widths=[8, 8, 8]", 'precision="fp32"')
+    flags = ["--epochs", 1, 2, "--seeds", 1, "--peer-seeds", peer_seeds, "--rounds", 1, "--images", 60, "--fields", *fields]
+    rows = benchmark("time_to_accuracy", images, "--out", tmp_path / "out", *flags)
+    assert [row["speed"] for row in rows[:2]] == ["airbench94", "fast"]
+    runs = [row for row in rows if "measured_s" in row]
+    assert [(row["network"], row["epochs"]) for row in runs] == [("airbench94", 8)] * peer_seeds + [("fast", 1), ("fast", 2)]
+    assert all(0 <= row["plain"] <= 1 and 0 <= row["augmented"] <= 1 for row in runs)
+    assert runs[-1]["seconds"] == pytest.approx(2 * runs[-2]["seconds"], abs=0.2)
+    assert [row.get("share_of_peers_time") for row in rows[-3:] if row["network"] == "airbench94"] == [1] * peer_seeds
+
+
+@pytest.mark.slow
+def test_training_beside_others_is_compared_with_training_alone():
+    flags = ["--others", 0, 1, "--rounds", 1, "--waiting", "passive", "--images", 100]
+    *_, alone, beside = benchmark("beside_others", *flags)
+    assert (alone["others"], alone["share"]) == (0, 1) and beside["others"] == 1 and 0 < beside["share"] < 2
 
 
 @pytest.mark.slow

@@ -154,7 +154,7 @@ def answers(network, images, autocast):
 
 
 def train(network, images, labels, arguments, autocast, report):
-    """Train, calling `report(epoch, seconds)` after each epoch; its own time is not on the clock."""
+    """Train, calling `report(epoch, seconds, images)` after each epoch; its own time is not on the clock."""
     filters = [p for p in network.blocks.parameters() if p.ndim == 4]
     biases = [norm.bias for block in network.blocks for norm in block.norms]
     groups = [([network.whitening.bias], BIAS_RATE), (biases, BIAS_RATE), ([network.head.weight], HEAD_RATE)]
@@ -166,7 +166,9 @@ def train(network, images, labels, arguments, autocast, report):
     )
     muon = Muon(filters)
     highest = [(group, group["lr"]) for optimizer in (sgd, muon) for group in optimizer.param_groups]
-    steps = len(images) // BATCH
+    # Few images, as when only speed is measured, are at least two batches.
+    batch = min(BATCH, len(images) // 2)
+    steps = len(images) // batch
     computed = torch.compile(network, mode="max-autotune") if arguments.compiled else network
     mirrored_first = torch.rand(len(images), device=images.device) < 0.5
     seconds = 0.0
@@ -174,7 +176,7 @@ def train(network, images, labels, arguments, autocast, report):
         begin = now(images)
         network.train()
         seen = augmented(images, epoch, mirrored_first)
-        for step, chosen in enumerate(torch.randperm(len(images), device=images.device).split(BATCH)[:steps]):
+        for step, chosen in enumerate(torch.randperm(len(images), device=images.device).split(batch)[:steps]):
             done = (epoch * steps + step) / steps
             for group, rate in highest:
                 length = WHITENING_EPOCHS if group is sgd.param_groups[0] else arguments.epochs
@@ -187,7 +189,7 @@ def train(network, images, labels, arguments, autocast, report):
             sgd.step()
             network.zero_grad(set_to_none=True)
         seconds += now(images) - begin
-        report(epoch + 1, seconds)
+        report(epoch + 1, seconds, (epoch + 1) * steps * batch)
 
 
 def now(tensor):
@@ -215,11 +217,11 @@ def main(arguments):
     network = Network(images[:WHITENED_IMAGES].cpu()).to(arguments.device).to(memory_format=torch.channels_last)
     autocast = torch.autocast(arguments.device, torch.bfloat16, enabled=arguments.precision == "bf16")
 
-    def report(epoch, seconds):
+    def report(epoch, seconds, seen):
         row = {
             "epoch": epoch,
             "seconds": round(seconds, 2),
-            "images_per_s": round(epoch * (len(images) // BATCH) * BATCH / seconds, 1),
+            "images_per_s": round(seen / seconds, 1),
         }
         if not arguments.untested and (arguments.curve or epoch == arguments.epochs):
             for name, logits in zip(("plain", "augmented"), answers(network, measured, autocast), strict=True):
