@@ -30,6 +30,9 @@ PAGE, PICTURE = DOCS / "results" / "frontier.md", DOCS / "frontier.png"
 HEAD = """| network | MACs | parameters | top-1 | of the 1,000 official | epochs | published |
 |---|---|---|---|---|---|---|"""
 
+PUBLISHED_HEAD = """| network | MACs | parameters | top-1 | epochs | source |
+|---|---|---|---|---|---|"""
+
 
 def measured(folder: Path, images: Path, command: str) -> dict[str, Any]:
     """The row of a finished run."""
@@ -65,7 +68,7 @@ def rows_of(name: str) -> list[dict[str, Any]]:
 
 
 def page(ours: Sequence[dict[str, Any]], published: Sequence[dict[str, Any]], text: str) -> str:
-    """The whole page, in Markdown: the table stands in `text` where it says {table}."""
+    """The whole page, in Markdown: the tables stand in `text` where it says {table} and {published}."""
     known = {row["network"]: row for row in published if "network" in row}
     lines = [HEAD]
     for row in sorted(ours, key=lambda row: row["macs"]):
@@ -74,7 +77,11 @@ def page(ours: Sequence[dict[str, Any]], published: Sequence[dict[str, Any]], te
         taught = " with a teacher" if row["teacher"] else ""
         numbers = f"{row['macs'] / 1e6:.1f} M | {row['parameters']:,} | {row['accuracy']:.2%} | {row['official']:.1%}"
         lines.append(f"| `{row['network']}` | {numbers} | {row['epochs']}{taught} | {theirs} |")
-    return text.replace("{table}", "\n".join(lines))
+    others = [PUBLISHED_HEAD]
+    for row in sorted(published, key=lambda row: row["macs"]):
+        numbers = f"{row['macs'] / 1e6:.1f} M | {row['parameters']:,} | {row['accuracy']:.2%} | {row['epochs']}"
+        others.append(f"| {row['name']} | {numbers} | {row['source']} |")
+    return text.replace("{table}", "\n".join(lines)).replace("{published}", "\n".join(others))
 
 
 def draw(ours: Sequence[dict[str, Any]], published: Sequence[dict[str, Any]], path: Path) -> None:
@@ -89,13 +96,14 @@ def draw(ours: Sequence[dict[str, Any]], published: Sequence[dict[str, Any]], pa
             places = [row[what] for row in rows]
             axis.scatter(places, [row["accuracy"] for row in rows], marker=marker, edgecolors=edge, facecolors=face, label=label)
             for row in rows:
-                name = row.get("name", row["network"])
+                name = row.get("name") or row["network"]
                 axis.annotate(name, (row[what], row["accuracy"]), xytext=(4, 4), textcoords="offset points", fontsize=7)
         axis.set(xscale="log", xlabel="MACs of one image" if what == "macs" else what)
+        axis.margins(x=0.15)
         axis.grid(alpha=0.3)
     axes[0].set(ylabel="top-1")
     axes[0].yaxis.set_major_formatter("{x:.0%}")
-    axes[0].legend(loc="lower right")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     figure.savefig(path, dpi=100)
 
 

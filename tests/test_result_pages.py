@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import frontier
 import leaderboard
 import model_cards
 import pytest
@@ -31,3 +32,10 @@ def test_the_leaderboard_is_what_its_rows_make():
     )
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert leaderboard.with_short(readme, rows) == readme, AGAIN.format("leaderboard.py")
+
+
+def test_the_frontier_is_what_its_rows_make():
+    rows = [frontier.rows_of(name) for name in ("rows.jsonl", "published.jsonl")]
+    page = frontier.page(*rows, (frontier.RUNS / "page.md").read_text(encoding="utf-8"))
+    assert page == frontier.PAGE.read_text(encoding="utf-8"), AGAIN.format("frontier.py")
+    assert frontier.PICTURE.exists()

@@ -18,7 +18,6 @@ def add_arguments(parser: Parser) -> None:
     """The flags of `train`."""
     parser.explain(
         "train --data digits -o runs/digits",
-        "train --data digits --network fast --recipe fast --minutes 1",
         "train --data digits --init-from digits-nano --epochs 5 -o runs/tuned",
         usage="--data DATA [-o RUN] [settings]",
     )

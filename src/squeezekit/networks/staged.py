@@ -32,7 +32,7 @@ class StagedConfig(NetworkConfig):
         "learned", description="first layer: 3×3 filters that learn, or 2×2 ones that whiten the images' patches and stay"
     )
     stem_width: Width = Field(16, description="filters of a learned first layer")
-    last: Literal["mean", "max"] = Field("mean", description="what of each last feature map the classes are told from")
+    last: Literal["mean", "max"] = Field("mean", description="what remains of each of the last feature maps")
     dropout: Share = Field(0.0, description="dropout before the last layer")
     batch_norm: bool = Field(True, description="batch normalization after every convolution but a whitening one")
 
