@@ -18,11 +18,14 @@ NORMED = {"batch_norm": True}
 NETWORKS = [
     *(
         (name, SLIM | fields)
-        for name in ("squeezenet-cifar", "squeezenet-late", "fast")
+        for name in ("squeezenet-cifar", "squeezenet-late", "squeezenet-fast")
         for fields in ({}, NORMED, {**NORMED, "bypass": "simple"}, {**NORMED, "bypass": "complex"}, {**NORMED, "pool_size": 3})
     ),
     ("squeezenet-cifar", SLIM | {"pool_size": 3, "head_relu": True}),
     ("squeezenet-late", SLIM | {**NORMED, "depthwise": 5, "gated": True}),
+    ("fast", {"widths": (8, 12, 16)}),
+    ("staged", {"block": "fire", "ratio": 0.5}),
+    ("staged", {"block": "inverted"}),
     ("resnet8", {}),
     ("resnet20", {"batch_norm": False}),
     ("mobilenetv2_050", {}),

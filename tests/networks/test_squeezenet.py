@@ -19,7 +19,7 @@ from squeezekit.system.errors import SqueezekitError
     [
         ("squeezenet-cifar", 716_602, 50_429_952),
         ("squeezenet-late", 729_034, 52_543_488),
-        ("fast", 673_234, 40_232_960),
+        ("squeezenet-fast", 673_234, 40_232_960),
         ("squeezenet1_0", 1_248_424, None),
         ("squeezenet1_1", 1_235_496, None),
         ("resnet8", 77_946, 12_501_632),

@@ -12,7 +12,7 @@ from squeezekit.training.optimizers import optimizer_for
 from squeezekit.training.recipe import Recipe
 
 MUON = Recipe(optimizer="muon", learning_rate=0.1, muon_rate=0.2, muon_momentum=0.6, weight_decay=0.01)
-NARROW = {"image_size": 16, "base_e": 16, "incr_e": 16, "stem_width": 16}
+NARROW = {"image_size": 16, "widths": (16, 16, 24)}
 
 
 @pytest.mark.parametrize("shape", [(16, 144), (144, 16), (1, 9), (8, 8)])
@@ -84,8 +84,6 @@ def test_its_momentum_goes_with_its_state():
 def test_recipe_fast_learns_the_digits(sizes, tmp_path):
     run = train("digits", out=tmp_path / "run", network="fast", recipe="fast", epochs=8, limit=800, test=False, **sizes)
     assert run.summary["validation"]["accuracy"] > 0.8
-    # The recipe asks for answers from both sides, which digits do not have.
-    assert not run.config.network.mirrored
 
 
 def test_without_batch_normalisation_all_weights_learn_by_sgd_and_that_is_said(capsys):
