@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from squeezekit.system.errors import RunFailed, SqueezekitError
 
 # For torch's threads, which read it when torch is imported: one that waits for another leaves its processor to other programs.
-# Otherwise training beside two busy processes is ten times slower still.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 if TYPE_CHECKING:
