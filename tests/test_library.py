@@ -27,6 +27,15 @@ def python(code, *arguments):
     return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.parametrize(("given", "set_to"), [({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active")])
+def test_threads_wait_passively_unless_somebody_says_otherwise(given, set_to, monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    code = "import os, sys, squeezekit; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    assert python(code).split() == [set_to, "False"]
+
+
 def digits(count=300):
     images = load_images("digits").training
     return images.images[:count], images.labels[:count]

@@ -12,6 +12,10 @@ from squeezekit.system.errors import SqueezekitError
 
 SLIM = {"base_e": 8, "incr_e": 8, "stem_width": 8, "depth": 3, "batch_norm": True}
 
+# Of each batch alone, and with a gain below zero.
+BATCH_ALONE, NEGATIVE = nn.BatchNorm2d(4, track_running_stats=False), nn.BatchNorm2d(4)
+NEGATIVE.weight.data[0] = -1
+
 
 def found(network):
     return [(layer.name, layer.norm, layer.part) for layer in named_layers(network)]
@@ -27,6 +31,15 @@ def test_branches_share_the_norm_behind_them():
     assert [layers[f"features.5.{name}"].part for name in ("expand1x1", "expand3x3")] == [slice(0, 8), slice(8, 16)]
     # Named as where nothing is normalized.
     assert layers["features.5.bypass"].norm is fire.bypass[1] and layers["classifier.1"].norm is None
+
+
+@pytest.mark.parametrize(
+    ("norm", "folds"),
+    [(nn.BatchNorm2d(4), True), (nn.BatchNorm2d(4, affine=False), True), (BATCH_ALONE, False), (NEGATIVE, False)],
+)
+def test_a_norm_behind_a_pooling_belongs_to_the_layer_where_their_order_does_not_matter(norm, folds):
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), norm)
+    assert found(network) == [("0", norm if folds else None, slice(None))]
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -5,8 +5,10 @@ import torch
 from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
+from squeezekit.networks import network_config
 from squeezekit.networks.activations import Activation, RowWindow, activations_of
 from squeezekit.networks.fire import Fire
+from squeezekit.networks.layer_table import layer_table
 from squeezekit.networks.resnet import BasicBlock
 from squeezekit.networks.row_by_row import Mixture, bytes_by_layer, least_mixture, row_by_row
 from squeezekit.networks.tracing import traced
@@ -88,6 +90,14 @@ def test_dilated_and_depthwise_windows_reach_farther():
     assert found(nn.Conv2d(2, 2, 3, padding="same", dilation=2), channels=2)[1] == {"0": {"x": 5}}
     # Without padding, and where the image ends before the window does.
     assert found(nn.Conv2d(1, 1, 5))[1] == {"0": {"x": 5}} and found(nn.Conv2d(1, 1, 9, padding=4), side=4)[1] == {"0": {"x": 4}}
+
+
+def test_a_running_maximum_keeps_a_byte_a_channel_and_a_running_sum_four():
+    maximum, mean = (
+        layer_table(network_config("staged", block="plain", last=last, widths=(8,), depths=(1,), halved=(False,)))
+        for last in ("max", "mean")
+    )
+    assert mean.row_by_row_bytes - maximum.row_by_row_bytes == 3 * 8
 
 
 def test_rows_that_nobody_reads_are_not_made():

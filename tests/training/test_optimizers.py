@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from torch import nn
 
 from squeezekit.networks import network_config
 from squeezekit.training.optimizers import optimizer_for
@@ -22,17 +23,17 @@ NEEDLESS = ["torch._dynamo", "torch._inductor", "sklearn", "scipy", "matplotlib"
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "sgd", "adamw"])
-@pytest.mark.parametrize("network", ["fast", "squeezenet-cifar"])
-def test_biases_but_the_last_learn_at_their_rate_and_scales_do_not(network, optimizer):
-    fields = {"batch_norm": True, **({} if network == "fast" else SMALL)}
+@pytest.mark.parametrize("network", ["fast", "squeezenet-cifar", "resnet8", "alexnet-cifar"])
+def test_biases_of_what_is_normalized_learn_at_their_rate_and_nothing_else_does(network, optimizer):
+    fields = {"squeezenet-cifar": {"batch_norm": True, **SMALL}}.get(network, {})
     built = network_config(network, **fields).build()
     recipe = RECIPES["fast"].model_copy(update={"optimizer": optimizer, "bias_rate": 7.0})
     groups, names = optimizer_for(built, recipe).param_groups, {id(p): name for name, p in built.named_parameters()}
     rates = {names[id(p)]: group["lr"] for group in groups for p in group["params"]}
     assert rates.keys() == dict(built.named_parameters()).keys()
-    last = [*rates.keys() & {"classifier.bias", "classifier.1.bias"}]
-    assert rates[last[0]] == recipe.learning_rate
-    assert {name for name, rate in rates.items() if rate == 7} == {name for name in rates if name.endswith("bias")} - {*last}
+    norms = {name for name, module in built.named_modules() if isinstance(module, nn.BatchNorm2d)}
+    wanted = {f"{name}.bias" for name in norms} | ({"stem.bias"} if network == "fast" else set())
+    assert {name for name, rate in rates.items() if rate == 7} == wanted
     decayed = [p for group in groups for p in group["params"] if group["weight_decay"]]
     assert all(p.ndim > 1 for p in decayed)
 

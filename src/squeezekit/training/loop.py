@@ -156,7 +156,7 @@ class Trainer:
         self.accelerate_when_ready()
         self.network.train()
         clock = time.perf_counter()
-        for images, labels, answers in self._batches():
+        for images, labels, answers in self.batches():
             rate = self.rate
             if self.processes.count > 1:
                 self._drop_as_one_process()
@@ -175,7 +175,7 @@ class Trainer:
         self._record(rate, validation)
         return True
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    def batches(self) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
         """What is left of the epoch: images, labels, and the teacher's answers where these are looked up."""
         place = self.progress.epoch, self.progress.step
         views = self.training.views(*place) if self._answers else repeat(None)

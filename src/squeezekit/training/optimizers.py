@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from squeezekit.networks.tracing import BatchNorm, Weighted
 from squeezekit.system.console import say
 from squeezekit.training.muon import Muon
 from squeezekit.training.recipe import Recipe
@@ -32,20 +33,20 @@ class StepsWeights(Protocol):
 def optimizer_for(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """The optimiser of the network's trainable weights, its rates the highest of the schedule."""
     _keep_compiler_out()
-    parameters = dict(network.named_parameters())
+    parameters = list(network.parameters())
     if recipe.optimizer == "muon":
         normed = _filters_before_a_norm(network)
         if normed:
             chosen = {id(p) for p in normed}
-            rest = _groups({name: p for name, p in parameters.items() if id(p) not in chosen}, recipe)
+            rest = _groups(network, [p for p in parameters if id(p) not in chosen], recipe)
             return Muon(normed, rest, rate=recipe.muon_rate or recipe.learning_rate, momentum=recipe.muon_momentum)
         say("no convolution stands before batch normalization: all weights learn by SGD")
-    groups = _groups(parameters, recipe)
+    groups = _groups(network, parameters, recipe)
     if recipe.optimizer in ("sgd", "muon"):
         return _light(torch.optim.SGD)(groups, momentum=recipe.momentum, nesterov=recipe.momentum > 0, fused=True)
     adam = _light(torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW)
     # capturable: a recorded step counts on the GPU.
-    return adam(groups, fused=True, capturable=next(iter(parameters.values())).is_cuda)
+    return adam(groups, fused=True, capturable=parameters[0].is_cuda)
 
 
 def _light(optimizer: Any) -> Callable[..., torch.optim.Optimizer]:
@@ -65,11 +66,10 @@ def _keep_compiler_out() -> None:
             plain.__dynamo_disable = plain
 
 
-def _groups(parameters: Mapping[str, Tensor], recipe: Recipe) -> list[dict[str, object]]:
-    # The last layer's bias moves every answer at once, and a scale is no bias.
-    of_their_own = recipe.bias_rate and [name for name in [*parameters][:-1] if name.endswith("bias")]
-    biases = {name: parameters[name] for name in of_their_own or ()}
-    others = [p for name, p in parameters.items() if name not in biases]
+def _groups(network: nn.Module, parameters: Sequence[Tensor], recipe: Recipe) -> list[dict[str, object]]:
+    biases = _biases_of_what_is_normalized(network) if recipe.bias_rate else []
+    known = {id(p) for p in biases}
+    others = [p for p in parameters if id(p) not in known]
     common: dict[str, object] = {"lr": recipe.learning_rate}
     if recipe.optimizer in ("sgd", "muon"):
         common["momentum"] = recipe.momentum
@@ -78,7 +78,14 @@ def _groups(parameters: Mapping[str, Tensor], recipe: Recipe) -> list[dict[str, 
         {"params": [p for p in others if p.ndim > 1], "weight_decay": recipe.weight_decay, **common},
         {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0, **common},
     ]
-    return [*groups, {**groups[1], "params": [*biases.values()], "lr": recipe.bias_rate}] if biases else groups
+    return [*groups, {**groups[1], "params": biases, "lr": recipe.bias_rate}] if biases else groups
+
+
+def _biases_of_what_is_normalized(network: nn.Module) -> list[Tensor]:
+    """Of batch normalization, and of layers whose weights stay as they are because they whiten."""
+    normalizing = [m for m in network.modules() if isinstance(m, BatchNorm)]
+    whitening = [m for m in network.modules() if isinstance(m, Weighted) and not m.weight.requires_grad]
+    return [module.bias for module in (*whitening, *normalizing) if module.bias is not None]
 
 
 def _filters_before_a_norm(network: nn.Module) -> list[Tensor]:

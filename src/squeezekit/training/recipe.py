@@ -25,7 +25,7 @@ class Recipe(BaseModel):
     )
     learning_rate: float = Field(1e-3, gt=0, description="learning rate at the start; for one-cycle the highest")
     momentum: Fraction = Field(0.9, description="momentum of sgd")
-    bias_rate: float = Field(0.0, ge=0, description="highest learning rate of biases, but the last layer's; 0: learning_rate")
+    bias_rate: float = Field(0.0, ge=0, description="highest learning rate of batch normalization's biases; 0: learning_rate")
     muon_rate: float = Field(0.0, ge=0, description="highest learning rate of muon's filters; 0: learning_rate")
     muon_momentum: Fraction = Field(0.6, description="momentum of muon's filters")
     weight_decay: float = Field(0.0, ge=0, description="on filters only, not on biases, batch normalization or muon's filters")

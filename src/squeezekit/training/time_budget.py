@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from itertools import chain, count
 
 import torch
 
 from squeezekit.system.console import say
 from squeezekit.training.loop import Trainer
 
-# Steps before the clock runs, so that kernels are chosen and memory is there; then so many, or those of so many seconds.
-WARM_UP, STEPS, SECONDS = 5, 30, 15.0
+# Steps before the clock runs, so that memory is there, and on a GPU a step is recorded.
+WARM_UP, WARM_UP_OF_GPU = 1, 5
+# Then so many are timed, or those of so many seconds, at most a tenth of the time.
+STEPS, SECONDS, TENTH = 30, 15.0, 6.0
 # Of the time; the machine may become slower.
 USED = 0.95
 
@@ -19,30 +20,32 @@ USED = 0.95
 def fitting_epochs(trainer: Trainer, minutes: float) -> int:
     """Epochs, validation included, that `trainer` can train in so many minutes, by the time that some steps take; at least one.
 
-    These steps train its network: give it one that is not needed any more.
+    These steps train its network, with its teacher's answers if it has one, and are part of the time: give it a trainer that is
+    not needed any more.
     """
-    seconds = _seconds_of_a_step(trainer) * trainer.training.steps
+    begin = time.perf_counter()
+    seconds = _seconds_of_a_step(trainer, min(SECONDS, TENTH * minutes)) * trainer.training.steps
     # Without gradients, a third of the work.
     seconds *= 1 + len(trainer.validation) / len(trainer.training) / 3
-    epochs = int(60 * minutes * USED / seconds)
-    if not epochs:
+    epochs = int((60 * minutes * USED - (time.perf_counter() - begin)) / seconds)
+    if epochs < 1:
         say(f"an epoch takes about {seconds / 60:.1f} minutes: one is trained; with --limit they are shorter")
     return max(epochs, 1)
 
 
-def _seconds_of_a_step(trainer: Trainer) -> float:
+def _seconds_of_a_step(trainer: Trainer, most: float) -> float:
     trainer.network.train()
-    batches = chain.from_iterable(trainer.training.shuffled(epoch) for epoch in count())
-    begin, done = 0.0, 0
-    for number, (images, labels) in enumerate(batches):
-        trainer.step(images, labels, trainer.rate)
-        if number < WARM_UP:
-            begin = _now(trainer)
-            continue
-        done = number + 1 - WARM_UP
-        if done == STEPS or _now(trainer) - begin > SECONDS:
-            break
-    return (_now(trainer) - begin) / done
+    warm_up = WARM_UP_OF_GPU if trainer.device.type == "cuda" else WARM_UP
+    begin, number = 0.0, 0
+    while True:
+        for images, labels, answers in trainer.batches():
+            trainer.step(images, labels, trainer.rate, answers)
+            number += 1
+            if number == warm_up:
+                begin = _now(trainer)
+            elif number == warm_up + STEPS or (number > warm_up and _now(trainer) - begin > most):
+                return (_now(trainer) - begin) / (number - warm_up)
+        trainer.progress.epoch += 1
 
 
 def _now(trainer: Trainer) -> float:
