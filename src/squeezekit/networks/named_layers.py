@@ -129,7 +129,7 @@ def _layers_before(norm: fx.Node, modules: dict[str, nn.Module]) -> list[str]:
     """The layers whose outputs a normalization sees, in the order of their channels; empty where anything else is among it."""
     source: Any = argument(norm, 0, "input")
     pool = modules.get(str(source.target)) if source.op == "call_module" and len(source.users) == 1 else None
-    scales = modules[str(norm.target)].weight
+    scales: Any = modules[str(norm.target)].weight
     if isinstance(pool, nn.MaxPool2d) and (scales is None or bool((scales > 0).all())):
         # The largest of values stays the largest when all are multiplied by one positive number.
         source = argument(source, 0, "input")
