@@ -54,7 +54,7 @@ class RunSettings(BaseModel):
     fold: int = Field(0, ge=0, description="the part that validates, from 0")
     limit: int = Field(0, ge=0, description="use that many of the images that are not for testing; 0: all")
     seed: int = Field(0, ge=0, description="seed of the split, the weights, shuffling, augmentation and dropout")
-    teacher: Name = Field("", description="a run, or for train any MODEL, whose logits are learnt instead of labels (distillation)")
+    teacher: Name = Field("", description="a run, or for train any MODEL, whose logits are learnt instead of labels")
     strict: bool = Field(False, description="an image that cannot be read is an error")
     max_pixels: int = Field(MOST_PIXELS, ge=1, description="pixels that a picture may have; larger ones cannot be read")
     deterministic: bool = Field(False, description="two runs give the same weights, bit for bit")
