@@ -38,6 +38,20 @@ def test_biases_of_what_is_normalized_learn_at_their_rate_and_nothing_else_does(
     assert all(p.ndim > 1 for p in decayed)
 
 
+@pytest.mark.parametrize("network", ["fast", "squeezenet-cifar", "resnet8", "mobilenetv2_050"])
+def test_rates_fall_from_layer_to_layer_towards_the_input(network):
+    built = network_config(network, **({"batch_norm": True, **SMALL} if network == "squeezenet-cifar" else {})).build()
+    recipe = RECIPES["fine-tune"].model_copy(update={"learning_rate": 1.0, "layer_decay": 0.5})
+    names = {id(p): name for name, p in built.named_parameters()}
+    rates = {names[id(p)]: group["lr"] for group in optimizer_for(built, recipe).param_groups for p in group["params"]}
+    layers = [f"{name}.weight" for name, module in built.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    assert [rates[name] for name in layers] == [0.5**behind for behind in reversed(range(len(layers)))]
+    assert rates.keys() == set(names.values())
+    # A layer's bias, and the normalization behind it, learn as it does.
+    assert rates["classifier.bias" if network != "squeezenet-cifar" else "classifier.1.bias"] == 1
+    assert set(rates.values()) == {rates[name] for name in layers}
+
+
 @pytest.mark.slow
 def test_a_training_imports_neither_compiler_nor_libraries_that_it_does_not_use(tmp_path):
     command = [sys.executable, "-c", TRAINED, tmp_path / "run", *NEEDLESS]

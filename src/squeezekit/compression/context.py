@@ -24,7 +24,7 @@ from squeezekit.training.measurement import images_at_once, measurement
 from squeezekit.training.optimizers import StepsWeights
 from squeezekit.training.recipe import Recipe
 from squeezekit.training.run_folder import Run
-from squeezekit.training.run_images import class_weights_of, fitting_batch_size, images_of
+from squeezekit.training.run_images import augmented, class_weights_of, fitting_batch_size, images_of
 from squeezekit.training.teacher import teacher_of
 
 # Calibration images: so many, and of large ones fewer, so that they fit into memory at once.
@@ -45,7 +45,9 @@ class CompressionContext:
     def __init__(self, run: Run, data: str | None = None, *, device: str = "cpu", teacher: Path | None = None) -> None:
         self.run, self.device = run, Processes().device(chosen_device(device))
         self._teacher = teacher_of(teacher, run.config.network, run.data, run.split) if teacher else None
-        self.source = self._images(data)
+        own = run.config.run
+        self._config = run.config.model_copy(update={"run": own.model_copy(update={"data": data or own.data})})
+        self.source = self._images()
         weights = self.network().state_dict().values()
         self.float_bytes = 4 * sum(tensor.numel() for tensor in weights if tensor.is_floating_point())
         self.split = run.split_of(len(self.source.training))
@@ -101,12 +103,12 @@ class CompressionContext:
         """Trains `network` on the run's training images; with `distilled` on the teacher's answers instead of the labels."""
         images, indices = self.source.training, self.split.training
         size = fitting_batch_size(BATCH_SIZE, len(indices))
-        options: dict[str, Any] = {"batch_size": size, "device": self.device}
-        options |= {"augmentation": recipe.augmentation, "shift": recipe.shift, "cutout": recipe.cutout}
+        shown, options = augmented(self._config, recipe, images)
+        options |= {"batch_size": size, "device": self.device}
         return Trainer(
             network,
             recipe,
-            self._batches(images, indices, **options),
+            self._batches(shown, indices, **options),
             self.validation,
             seed=self.run.config.run.seed,
             device=self.device,
@@ -138,10 +140,8 @@ class CompressionContext:
     def _accuracy(self, network: nn.Module, images: Batches) -> float:
         return measurement(*exact_logits(network, images, self.device)).accuracy
 
-    def _images(self, data: str | None) -> ImageSource:
-        config = self.run.config
-        run_settings = config.run.model_copy(update={"data": data or config.run.data})
-        source = images_of(config.model_copy(update={"run": run_settings}))
+    def _images(self) -> ImageSource:
+        source = images_of(self._config)
         if (source.training.fingerprint, source.test.fingerprint) != self.run.fingerprints:
             raise SqueezekitError(f"{source.name}: not the images that {self.run.folder} was trained on; name those with --data")
         return source

@@ -13,11 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from squeezekit.data.crops import Crops
 from squeezekit.data.image_set import ImageSet
 from squeezekit.data.views import ViewGrid
 from squeezekit.system.seeds import generator
 
-Augmentation = Literal["none", "shift", "shift-flip"]
+Augmentation = Literal["none", "shift", "shift-flip", "crop", "crop-flip"]
 Batch = tuple[Tensor, Tensor]
 
 SHUFFLE, AUGMENT = 0, 1
@@ -33,9 +34,10 @@ class Batches:
 
     Pixels are scaled to 0…1, then `mean` is subtracted and `std` divided, for all or each channel. `shift` is the
     furthest that augmentation moves an image, `cutout` the side of the square that it blanks, both as a share of the
-    image's side; shifts are multiples of `shift_step` pixels. Sets that are memory-mapped stay so on a CPU; on another
-    device the whole set is copied there once, and many batches are made at once. Of several processes, each gets its part
-    of every batch (`rank` of `ranks`): the same images, augmented alike, as one process would get.
+    image's side; shifts are multiples of `shift_step` pixels. With `crops` shuffled batches show crops of the images, of the
+    crops' size, in place of shifts. Sets that are memory-mapped stay so on a CPU; on another device the whole set is copied
+    there once, and many batches are made at once. Of several processes, each gets its part of every batch (`rank` of
+    `ranks`): the same images, augmented alike, as one process would get.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Batches:
         shift: float = 0.125,
         shift_step: int = 1,
         cutout: float = 0.0,
+        crops: Crops | None = None,
         seed: int = 0,
         device: torch.device | None = None,
         rank: int = 0,
@@ -63,9 +66,11 @@ class Batches:
         self.indices = torch.from_numpy(np.arange(len(images)) if indices is None else np.array(indices))
         self.batch_size, self.rank, self.ranks = batch_size, rank, ranks
         self.sizes = self._sizes()
-        mirror = augmentation == "shift-flip" and images.mirrorable
-        self.grid = ViewGrid(0 if augmentation == "none" else round(shift * images.image_size), shift_step, mirror)
-        self.blanked = 0 if augmentation == "none" else round(cutout * images.image_size)
+        self.crops, self.side = crops, crops.size if crops else images.image_size
+        mirror = augmentation.endswith("-flip") and images.mirrorable
+        shifted = round(shift * self.side) if augmentation.startswith("shift") else 0
+        self.grid = ViewGrid(shifted, shift_step, mirror)
+        self.blanked = 0 if augmentation == "none" else round(cutout * self.side)
         image_bytes = 4 * images.image_size**2 * images.channels
         self._ahead = 1 if device.type == "cpu" else max(BYTES_AHEAD // (batch_size * image_bytes), 1)
         self._seed = seed
@@ -107,12 +112,12 @@ class Batches:
         parts = self._shuffled_parts(epoch)
         for start in range(first_step, self.steps, self._ahead):
             drawn = [self._drawn(parts[step], epoch, step) for step in range(start, min(start + self._ahead, self.steps))]
-            indices, shifts, middles = (torch.cat(part, -1) for part in zip(*drawn, strict=True))
+            indices, moves, middles = (torch.cat(part, -1) for part in zip(*drawn, strict=True))
             here = self._moved(indices)
-            images, labels = self._augmented(indices, here, self._moved(shifts), epoch), self._labels[here]
+            images, labels = self._augmented(indices, here, self._moved(moves), epoch), self._labels[here]
             if self.blanked:
                 images = _with_holes(images, self._moved(middles), self.blanked)
-            sizes = [len(part) for part, _shifts, _middles in drawn]
+            sizes = [len(part) for part, _moves, _middles in drawn]
             yield from zip(torch.split(images, sizes), torch.split(labels, sizes), strict=True)
 
     def views(self, epoch: int, first_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
@@ -148,17 +153,25 @@ class Batches:
         return index.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else index
 
     def _drawn(self, indices: Tensor, epoch: int, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """This process's images [n] of a batch, rows and columns to move them by [2, n], the middles of their holes [2, n]."""
-        random, part, shape = generator(self._seed, AUGMENT, epoch, step), self._part(len(indices)), (2, len(indices))
-        shifts = self.grid.step * torch.randint(-self.grid.furthest, self.grid.furthest + 1, shape, generator=random)
-        middles = torch.randint(0, self._images.shape[1], shape, generator=random)
-        return indices[part], shifts[:, part], middles[:, part]
+        """This process's images [n] of a batch, how they are moved, and the middles of their holes [2, n].
 
-    def _augmented(self, indices: Tensor, here: Tensor, shifts: Tensor, epoch: int) -> Tensor:
-        """Shift images, edges reflected, and mirror half of them."""
+        Moved: pixels that rows and columns are shifted by [2, n], or the random numbers of crops [NUMBERS, n].
+        """
+        random, part, shape = generator(self._seed, AUGMENT, epoch, step), self._part(len(indices)), (2, len(indices))
+        if self.crops:
+            moves = self.crops.drawn(len(indices), random)
+        else:
+            moves = self.grid.step * torch.randint(-self.grid.furthest, self.grid.furthest + 1, shape, generator=random)
+        middles = torch.randint(0, self.side, shape, generator=random)
+        return indices[part], moves[:, part], middles[:, part]
+
+    def _augmented(self, indices: Tensor, here: Tensor, moves: Tensor, epoch: int) -> Tensor:
+        """Crop images, or shift them with edges reflected, and mirror half of them."""
+        if self.crops:
+            return self._normalize(self.crops(self._images[here], moves, self._moved(self._mirrored(indices, epoch))))
         if len(self.grid) == 1:
             return self._normalize(self._images[here])
-        return self._normalize(self._viewed(here, shifts, self._moved(self._mirrored(indices, epoch))))
+        return self._normalize(self._viewed(here, moves, self._moved(self._mirrored(indices, epoch))))
 
     def _mirrored(self, indices: Tensor, epoch: int) -> Tensor:
         """Each image is mirrored in every other epoch, so that two epochs show both of its sides: bool [n].

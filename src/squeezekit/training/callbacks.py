@@ -43,6 +43,9 @@ class Training(Protocol):
     def early_stopping(self) -> EarlyStopping:
         """Which epoch is the best so far."""
 
+    def keep_best(self) -> None:
+        """Let the weights of now be the best so far."""
+
     def state(self) -> dict[str, Any]:
         """What a resumed training needs."""
 
@@ -71,7 +74,7 @@ class EarlyStopping(Callback):
     """Ends the training when the validation loss has not fallen by more than `min_delta` for `patience` epochs in a row.
 
     Equal to Keras's EarlyStopping(restore_best_weights=True) on any sequence of losses. `patience` 0 never stops. `best_epoch`
-    (from 1) is the epoch whose weights are kept.
+    (from 1) is the epoch whose weights are kept; 0 stands for those before the first, where `begin` has named their loss.
     """
 
     patience: int
@@ -80,11 +83,15 @@ class EarlyStopping(Callback):
     best_epoch: int = 0
     epochs: int = 0
 
+    def begin(self, loss: float) -> None:
+        """Let the weights before the first epoch, of that validation loss, be kept unless an epoch is better."""
+        self.best = loss if loss < math.inf else math.inf
+
     def step(self, loss: float) -> bool:
         """Take the validation loss of one more epoch; True when training should stop."""
         self.epochs += 1
-        # The first epoch is kept whatever its loss, so that there is always a best one.
-        if loss + self.min_delta < self.best or self.best_epoch == 0:
+        # Where nothing is kept yet, the first epoch is, whatever its loss.
+        if loss + self.min_delta < self.best or (self.best == math.inf and self.best_epoch == 0):
             self.best_epoch = self.epochs
             self.best = loss if loss < math.inf else math.inf
         return 0 < self.patience <= self.epochs - self.best_epoch
@@ -102,7 +109,7 @@ class EarlyStopping(Callback):
             self.epochs += 1
             self.best_epoch = self.epochs
         if self.improved:
-            trainer.best = {name: tensor.detach().cpu().clone() for name, tensor in trainer.network.state_dict().items()}
+            trainer.keep_best()
 
 
 class ProgressBar(Callback):

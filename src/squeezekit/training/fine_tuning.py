@@ -43,6 +43,10 @@ class StartingPoint:
         """Those of its configuration that the new network shares: its layers, and how it takes images."""
         return self.config.model_dump(exclude=DECIDED_ANEW)
 
+    def new_head(self, classes: int) -> dict[str, Any]:
+        """Fields of a last layer for so many classes, where that must start anew: without a ReLU, to be fitted by itself."""
+        return {"head_relu": False} if classes != self.config.classes and hasattr(self.config, "head_relu") else {}
+
     def weights(self, config: NetworkConfig, source: ImageSource, split: Split) -> dict[str, Tensor]:
         """Its weights as those of a network of `config`, the last layer perhaps of other classes.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from itertools import repeat
 from pathlib import Path
@@ -20,6 +21,7 @@ from squeezekit.networks.dropout import Dropout
 from squeezekit.networks.registry import first_problem
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.seeds import derived_seed
+from squeezekit.training.averaging import WeightAverage
 from squeezekit.training.callbacks import Callback, EarlyStopping
 from squeezekit.training.cuda_graphs import RecordedStep
 from squeezekit.training.distributed import Processes
@@ -97,6 +99,7 @@ class Trainer:
         )
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
+        self._average = WeightAverage(self.network, recipe.averaging) if recipe.averaging else None
         self.should_stop, self.loss = False, 0.0
         self.schedule: Callable[[int], float] = self._scheduled
         self._kernels, self._deterministic = accelerated and device.type == "cpu", deterministic
@@ -124,9 +127,18 @@ class Trainer:
         return rate_at(self.recipe, (done + 0.5) / (self.recipe.epochs * self.training.steps))
 
     def measure(self) -> Measurement:
-        """The validation images, in the precision that training uses."""
-        with self._autocast():
+        """The validation images, in the precision that training uses, with the weights that may be kept."""
+        with self._autocast(), self._kept_weights():
             return measure(self.network, self.validation)
+
+    def keep_best(self) -> None:
+        """Let the weights of now be the best so far."""
+        with self._kept_weights():
+            self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.network.state_dict().items()}
+
+    def _kept_weights(self) -> AbstractContextManager[None]:
+        """While it lasts, the network has averaged weights, where the recipe averages any."""
+        return self._average.in_place() if self._average else nullcontext()
 
     def fit(self, callbacks: Sequence[Callback] = ()) -> None:
         """Train until finished, or until a callback sets `should_stop`; then the same call continues.
@@ -161,6 +173,8 @@ class Trainer:
             if self.processes.count > 1:
                 self._drop_as_one_process()
             results.append(self.step(images, labels, rate, answers))
+            if self._average:
+                self._average.step()
             progress.step += 1
             last = progress.step == self.training.steps
             if len(results) == self.look_every or last:
@@ -305,6 +319,7 @@ class Trainer:
             "stopping": asdict(self.early_stopping),
             "plateau": asdict(self.plateau),
             "progress": asdict(self.progress),
+            **({"average": self._average.state()} if self._average else {}),
         }
 
     def restore(self, state: dict[str, Any], source: str | Path = "the checkpoint") -> None:
@@ -319,6 +334,8 @@ class Trainer:
             self.best = state["best"]
             self.network.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
+            if self._average:
+                self._average.restore(state["average"])
         except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
             problem = first_problem(error) if isinstance(error, ValidationError) else " ".join(str(error).split())[:200]
             raise SqueezekitError(f"{source}: damaged ({problem}); delete it to start over") from None

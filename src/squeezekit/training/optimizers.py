@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -49,6 +49,12 @@ def optimizer_for(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return adam(groups, fused=True, capturable=parameters[0].is_cuda)
 
 
+def light_lbfgs(parameters: Sequence[Tensor], iterations: int) -> torch.optim.Optimizer:
+    """L-BFGS with a line search, which takes at most so many iterations in one step."""
+    _keep_compiler_out()
+    return _light(torch.optim.LBFGS)(parameters, max_iter=iterations, line_search_fn="strong_wolfe")
+
+
 def _light(optimizer: Any) -> Callable[..., torch.optim.Optimizer]:
     """That class of torch's with a step that does not import torch's compiler, which torch's own does for those who trace it."""
     plain = getattr(optimizer.step, "__wrapped__", None)
@@ -66,7 +72,7 @@ def _keep_compiler_out() -> None:
             plain.__dynamo_disable = plain
 
 
-def _groups(network: nn.Module, parameters: Sequence[Tensor], recipe: Recipe) -> list[dict[str, object]]:
+def _groups(network: nn.Module, parameters: Sequence[Tensor], recipe: Recipe) -> list[dict[str, Any]]:
     biases = _biases_of_what_is_normalized(network) if recipe.bias_rate else []
     known = {id(p) for p in biases}
     others = [p for p in parameters if id(p) not in known]
@@ -74,11 +80,41 @@ def _groups(network: nn.Module, parameters: Sequence[Tensor], recipe: Recipe) ->
     if recipe.optimizer in ("sgd", "muon"):
         common["momentum"] = recipe.momentum
     # Biases and batch normalization have nothing to shrink.
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [p for p in others if p.ndim > 1], "weight_decay": recipe.weight_decay, **common},
         {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0, **common},
     ]
-    return [*groups, {**groups[1], "params": biases, "lr": recipe.bias_rate}] if biases else groups
+    groups += [{**groups[1], "params": biases, "lr": recipe.bias_rate}] if biases else []
+    return (
+        groups
+        if recipe.layer_decay == 1
+        else [each for group in groups for each in _by_layer(network, group, recipe.layer_decay)]
+    )
+
+
+def _by_layer(network: nn.Module, group: dict[str, Any], decay: float) -> Iterator[dict[str, object]]:
+    """A group for each layer of one, its rate multiplied by `decay` for every layer behind it.
+
+    As in Howard and Ruder, 2018, arXiv 1801.06146, section 3.2.
+    """
+    layers = _layers(network)
+    last, wanted = max(layers.values()), {id(p) for p in group["params"]}
+    by_layer: dict[int, list[Tensor]] = {}
+    for parameter, layer in layers.items():
+        if id(parameter) in wanted:
+            by_layer.setdefault(layer, []).append(parameter)
+    for layer, parameters in by_layer.items():
+        yield {**group, "params": parameters, "lr": group["lr"] * decay ** (last - layer)}
+
+
+def _layers(network: nn.Module) -> dict[Tensor, int]:
+    """The number of the layer, from 0, that each parameter belongs to: a convolution's with what is defined behind it."""
+    layers: dict[Tensor, int] = {}
+    layer = -1
+    for module in network.modules():
+        layer += isinstance(module, Weighted)
+        layers |= {parameter: max(layer, 0) for parameter in module.parameters(recurse=False)}
+    return layers
 
 
 def _biases_of_what_is_normalized(network: nn.Module) -> list[Tensor]:

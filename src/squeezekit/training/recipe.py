@@ -28,6 +28,9 @@ class Recipe(BaseModel):
     bias_rate: float = Field(0.0, ge=0, description="highest learning rate of batch normalization's biases; 0: learning_rate")
     muon_rate: float = Field(0.0, ge=0, description="highest learning rate of muon's filters; 0: learning_rate")
     muon_momentum: Fraction = Field(0.6, description="momentum of muon's filters")
+    layer_decay: float = Field(1.0, gt=0, le=1, description="what each layer's rate is multiplied by for every layer behind it")
+    averaging: Fraction = Field(0.0, description="decay of the average over steps that is kept in place of the weights; 0: none")
+    head_first: bool = Field(False, description="fit the last layer alone before everything learns, on features computed once")
     weight_decay: float = Field(0.0, ge=0, description="on filters only, not on biases, batch normalization or muon's filters")
     batch_size: int = Field(64, ge=1, description="images a step; small sets use fewer, so that an epoch has eight steps")
     epochs: int = Field(100, ge=1, le=1_000_000, description="most epochs to train")
@@ -40,9 +43,13 @@ class Recipe(BaseModel):
     plateau_min_rate: float = Field(0.0, ge=0, description="the rate never falls below")
     warmup: Fraction = Field(0.2, description="share of one-cycle's steps in which the rate rises")
     label_smoothing: Fraction = Field(0.0, description="share of the target spread over all classes; not with a teacher")
-    augmentation: Augmentation = Field("none", description="shifts, and mirroring where the data allow it")
+    augmentation: Augmentation = Field(
+        "none", description="shifts, or crops of photos, and -flip for mirroring where the data allow it"
+    )
     shift: float = Field(0.125, ge=0, le=0.5, description="furthest shift, as a share of the side")
     shift_step: int = Field(0, ge=0, description="pixels between shifts; 0: 1, with a teacher so many that views are at most 50")
+    crop: float = Field(0.35, gt=0, le=1, description="smallest crop, as a share of the image's area")
+    color: float = Field(0.0, ge=0, lt=1, description="how far crops move brightness, contrast and saturation")
     cutout: float = Field(0.0, ge=0, le=1, description="side of a square that augmentation blanks, as a share of the image's")
     temperature: float = Field(1.0, gt=0, description="divides the logits of teacher and student before they are compared")
     class_weights: Literal["none", "balanced"] = Field("none", description="weight classes by 1 ÷ frequency in the loss")
@@ -52,9 +59,13 @@ class Recipe(BaseModel):
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the processor computes in it")
 
     @model_validator(mode="after")
-    def _something_is_augmented(self) -> Self:
+    def _fields_go_together(self) -> Self:
         if self.cutout and self.augmentation == "none":
-            raise ValueError("cutout needs an augmentation beside it, shift or shift-flip")
+            raise ValueError("cutout needs an augmentation beside it, such as shift-flip")
+        if self.color and not self.augmentation.startswith("crop"):
+            raise ValueError("color is part of the augmentations crop and crop-flip; choose one of them")
+        if self.layer_decay < 1 and self.optimizer == "muon":
+            raise ValueError("layer_decay needs an optimizer with one rate: sgd, adam or adamw")
         return self
 
 
@@ -63,6 +74,7 @@ NETWORK_DEFAULTS: dict[str, dict[str, Any]] = {
     "classic": {},
     "modern": {"batch_norm": True, "dropout": 0.0},
     "fast": {"batch_norm": True, "dropout": 0.0},
+    "fine-tune": {"batch_norm": False, "dropout": 0.0},
 }
 
 RECIPES: dict[str, Recipe] = {
@@ -96,6 +108,23 @@ RECIPES: dict[str, Recipe] = {
         label_smoothing=0.2,
         augmentation="shift-flip",
         shift=0.0625,
+        normalization="standardise",
+    ),
+    "fine-tune": Recipe(
+        name="fine-tune",
+        optimizer="adamw",
+        learning_rate=3e-4,
+        layer_decay=0.9,
+        averaging=0.99,
+        head_first=True,
+        weight_decay=1e-4,
+        batch_size=64,
+        epochs=20,
+        patience=0,
+        schedule="one-cycle",
+        warmup=0.1,
+        augmentation="crop-flip",
+        color=0.2,
         normalization="standardise",
     ),
 }

@@ -56,7 +56,7 @@ class RunSummary(_Content):
     # Not in those of version 0.1.
     class_images: list[int] = []
     epochs: int = Field(ge=1)
-    best_epoch: int = Field(ge=1)
+    best_epoch: int = Field(ge=0)
     seconds: float
     images_per_s: float
     untrained_loss: float | None

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from squeezekit.data.crops import Crops, kept_side
 from squeezekit.data.image_set import ImageSet, ImageSource
 from squeezekit.data.overview import check_copies, check_different
 from squeezekit.data.sources import load_images
 from squeezekit.data.splits import Split, split_images
+from squeezekit.system.errors import SqueezekitError
 from squeezekit.training.recipe import Recipe
 from squeezekit.training.settings import RunConfig
 
@@ -48,6 +52,22 @@ def images_to_train(config: RunConfig, channels: int | None) -> tuple[ImageSourc
     if run.strict:
         check_copies(source, split)
     return source, split
+
+
+def augmented(config: RunConfig, recipe: Recipe, images: ImageSet) -> tuple[ImageSet, dict[str, Any]]:
+    """The images that training shows, `images` or the same ones kept larger to crop them, and how `Batches` augments them.
+
+    Raises SqueezekitError.
+    """
+    options: dict[str, Any] = {"augmentation": recipe.augmentation, "shift": recipe.shift, "cutout": recipe.cutout}
+    if not recipe.augmentation.startswith("crop"):
+        return images, options
+    size = config.network.image_size
+    larger = config.network.model_copy(update={"image_size": kept_side(size)})
+    kept = images_of(config.model_copy(update={"network": larger})).training
+    if kept.fingerprint != images.fingerprint:
+        raise SqueezekitError(f"{config.run.data}: the images have changed meanwhile; give the same command again")
+    return kept, {**options, "crops": Crops(size, recipe.crop, recipe.color)}
 
 
 def class_weights_of(recipe: Recipe, images: ImageSet, indices: NDArray[np.int64]) -> Tensor | None:

@@ -25,11 +25,12 @@ from squeezekit.system.shown_text import shown
 from squeezekit.training.device import chosen_device, chosen_precision
 from squeezekit.training.distributed import Processes, launch_name
 from squeezekit.training.fine_tuning import StartingPoint, some_images
+from squeezekit.training.head import fit_head
 from squeezekit.training.loop import WEIGHTS, Trainer
 from squeezekit.training.measurement import images_at_once
 from squeezekit.training.recipe import Recipe
 from squeezekit.training.run_folder import Run
-from squeezekit.training.run_images import class_weights_of, fitting_batch_size, images_to_train
+from squeezekit.training.run_images import augmented, class_weights_of, fitting_batch_size, images_to_train
 from squeezekit.training.settings import RunConfig, build_config
 from squeezekit.training.stored_answers import TeacherAnswers
 from squeezekit.training.teacher import Teacher, teacher_from, teacher_of
@@ -70,9 +71,11 @@ def start_run(
     source, split = images_to_train(draft, network.get("channels"))
     _check_that_it_ends(draft.recipe, split)
     _fit_to_images(network, source.training, draft.run.data)
+    if isinstance(init_from, StartingPoint):
+        network |= init_from.new_head(network["classes"])
     if draft.recipe.normalization == "standardise" and not {"mean", "std"} & set(network):
         network["mean"], network["std"] = channel_statistics(source.training, split.training)
-    if draft.run.teacher and not draft.recipe.shift_step:
+    if draft.run.teacher and draft.recipe.augmentation.startswith("shift") and not draft.recipe.shift_step:
         # So few views that it answers each of them once, and later epochs read the answers.
         recipe["shift_step"] = step_of_about_50_views(round(draft.recipe.shift * source.training.image_size))
     run["device"] = str(chosen_device(draft.run.device))
@@ -81,6 +84,9 @@ def start_run(
     facts = _facts(config, source)
     weights, name = _weights_to_start_from(init_from, config, source, split), name_of(init_from)
     built = _initial(config, source.training, split, weights, name)
+    if weights is not None and config.recipe.head_first:
+        _fit_head(built, config, source.training, split)
+        weights = dict(built.state_dict())
     if name:
         facts["start"] = name
     if teacher := teacher_named(config, facts, split, source.training, load_teacher):
@@ -161,6 +167,14 @@ def _initial(
     return network
 
 
+def _fit_head(network: nn.Module, config: RunConfig, images: ImageSet, split: Split) -> None:
+    """Let the last layer, whatever it was, know these classes."""
+    batches = batches_of(config, images, Processes(), split.training)
+    weights = class_weights_of(config.recipe, images, split.training)
+    if not fit_head(network.to(batches.device), batches, weights=weights, seed=config.run.seed):
+        say("the last layer is not fitted first, since logits are no linear function of what it sees")
+
+
 def trainer_of(
     run: Run, images: ImageSet, processes: Processes, *, network: nn.Module | None = None, teacher: Teacher | None = None
 ) -> Trainer:
@@ -185,12 +199,12 @@ def _trainer(
         raise SqueezekitError(f"{processes.count} processes are too many for batches of {size} images; start fewer")
     if size < recipe.batch_size:
         say(f"batch size {size} instead of {recipe.batch_size}, so that an epoch has at least eight steps")
-    options = {"batch_size": size, "augmentation": recipe.augmentation, "shift": recipe.shift, "cutout": recipe.cutout}
-    options["shift_step"] = recipe.shift_step or 1
-    training = batches_of(config, images, processes, split.training, **options)
+    shown, options = augmented(config, recipe, images)
+    options |= {"batch_size": size, "shift_step": recipe.shift_step or 1}
+    training = batches_of(config, shown, processes, split.training, **options)
     device = processes.device(torch.device(config.run.device))
-    # On a GPU its answers are part of the recorded step.
-    live = device.type == "cuda"
+    # On a GPU its answers are part of the recorded step; crops are too many to keep answers.
+    live = device.type == "cuda" or training.crops is not None
     return Trainer(
         network,
         recipe,

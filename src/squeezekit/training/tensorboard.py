@@ -76,11 +76,14 @@ class TensorBoard(Callback):
     def _write_results(self, trainer: Training, test: Measurement | None) -> None:
         if self._writer is None:
             return
-        best = trainer.progress.history[trainer.early_stopping.best_epoch - 1]
+        stopping = trainer.early_stopping
+        # No epoch was better than the fitted last layer.
+        start = {"validation_loss": stopping.best}
+        best = trainer.progress.history[stopping.best_epoch - 1] if stopping.best_epoch else start
         fields = {**self._config.network.model_dump(mode="json"), **self._config.recipe.model_dump(mode="json")}
         plain = {k: v if isinstance(v, int | float | str | bool) else str(v) for k, v in fields.items()}
         part = "validation" if len(trainer.validation) else "training"
-        metrics = {f"best/{name}": best[name] for name in (f"{part}_loss", f"{part}_accuracy")}
+        metrics = {f"best/{name}": best[name] for name in (f"{part}_loss", f"{part}_accuracy") if name in best}
         if test:
             metrics |= {"test/loss": test.loss, "test/accuracy": test.accuracy}
         self._writer.add_hparams(plain, metrics, run_name=".")

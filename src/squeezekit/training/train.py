@@ -96,7 +96,7 @@ def train(
             )
             trainer = trainer_of(run, source.training, processes, network=opened.network, teacher=teacher)
             if trainer.progress.epoch == trainer.progress.step == 0:
-                trainer.progress.untrained_loss = trainer.measure().loss
+                _measure_start(run, trainer)
             with TensorBoard(run, first_epoch=trainer.progress.epoch, writes=processes.first) as log:
                 trainer.fit(_callbacks(run, trainer, log, on_epoch))
                 if not trainer.finished:
@@ -104,6 +104,19 @@ def train(
                     raise Interrupted(f"stopped after {place}; go on with: {run.resume_command}")
                 _finish(run, trainer, source, log)
     return run
+
+
+def _measure_start(run: Run, trainer: Trainer) -> None:
+    """What training begins with; a last layer that was fitted first makes a classifier, kept until an epoch is better."""
+    begin = trainer.measure()
+    trainer.progress.untrained_loss = begin.loss
+    if not (run.config.recipe.head_first and run.start_weights and len(trainer.validation)):
+        return
+    trainer.early_stopping.begin(begin.loss)
+    trainer.keep_best()
+    if trainer.processes.first:
+        run.save_checkpoint(trainer.state(), trainer.progress.history, trainer.best)
+        say(f"the last layer alone: validation accuracy {begin.accuracy:.1%}; {run.folder} can be used from now on")
 
 
 def _callbacks(
