@@ -27,6 +27,20 @@ def test_it_begins_where_the_network_was(tiny_sqz, tmp_path):
     assert load_weights(network, on.start_weights) == []
 
 
+def test_by_default_rates_are_small_and_nothing_is_lost(tiny_sqz, tmp_path):
+    run = fine_tune(tiny_sqz, "digits", out=tmp_path / "on", epochs=1, **FAST)
+    assert run.config.recipe.name == "fine-tune" and run.config.recipe.layer_decay < 1
+    with pytest.raises(SqueezekitError, match="unknown"):
+        fine_tune(tiny_sqz, "digits", recipe="coarse", out=tmp_path / "no", **FAST)
+    # As good as before, since nothing worse is kept: here rates are far too high.
+    broken = fine_tune(tiny_sqz, "digits", out=tmp_path / "broken", epochs=1, learning_rate=3.0, averaging=0, **FAST)
+    assert broken.summary["best_epoch"] == 0
+    assert broken.summary["validation"]["loss"] == pytest.approx(broken.summary["untrained_loss"], abs=1e-4)
+    assert broken.summary["validation"]["accuracy"] > 0.5
+    for name, tensor in load_file(broken.start_weights).items():
+        assert torch.equal(tensor, broken.network().state_dict()[name])
+
+
 def test_a_run_is_as_good_a_start_and_flags_work(tiny_run, tmp_path, capsys):
     flags = ["--data", "digits", "--out", str(tmp_path / "on"), "--epochs", "1", "--limit", "400", "--json", "--no-test"]
     assert main(["train", "--init-from", str(tiny_run.folder), *flags]) == 0

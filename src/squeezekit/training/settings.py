@@ -20,6 +20,8 @@ from squeezekit.system.shown_text import shown
 from squeezekit.training.recipe import NETWORK_DEFAULTS, Recipe, named_recipe
 
 TABLES = ("network", "recipe", "run")
+# Recipes for weights that are random, and for weights that are trained.
+DEFAULT_RECIPE, RECIPE_OF_TRAINED = "modern", "fine-tune"
 # Fields of version 0.1, and what to give now.
 RENAMED = {"normalisation": "normalization", "weights": "train's init_from", "pretrained": "train's init_from"}
 
@@ -128,7 +130,12 @@ def data_of(fields: Mapping[str, Any], config: Path | None) -> str | None:
 
 
 def resolve(
-    *, network: str | None, recipe: str | None, config: Path | None, fields: dict[str, Any]
+    *,
+    network: str | None,
+    recipe: str | None,
+    config: Path | None,
+    fields: dict[str, Any],
+    default_recipe: str = DEFAULT_RECIPE,
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """The fields of network, recipe and run that a user's names, file and single fields come to.
 
@@ -144,7 +151,7 @@ def resolve(
                 f"{config}: its [{table}] is that of '{stored}', not of '{given}'; leave out one of the two names"
             )
         presets[table] = given or stored
-    network, recipe = presets["network"] or "squeezenet-cifar", presets["recipe"] or "modern"
+    network, recipe = presets["network"] or "squeezenet-cifar", presets["recipe"] or default_recipe
     preset, network_type = named_recipe(recipe), network_class(network)
     for name, value in fields.items():
         in_file[table_of(name, network_type)][name] = value

@@ -85,8 +85,10 @@ def start_run(
     weights, name = _weights_to_start_from(init_from, config, source, split), name_of(init_from)
     built = _initial(config, source.training, split, weights, name)
     if weights is not None and config.recipe.head_first:
-        _fit_head(built, config, source.training, split)
-        weights = dict(built.state_dict())
+        # Its own last layer, where that knows these classes already, has seen more images.
+        if not (isinstance(init_from, StartingPoint) and init_from.classes == source.training.classes):
+            _fit_head(built, config, source.training, split)
+        weights = {layer: tensor.cpu() for layer, tensor in built.state_dict().items()}
     if name:
         facts["start"] = name
     if teacher := teacher_named(config, facts, split, source.training, load_teacher):

@@ -37,7 +37,7 @@ from squeezekit.training.loop import Trainer
 from squeezekit.training.measurement import measure
 from squeezekit.training.run_folder import RUNS, Run, check_can_be_made, remove_leftovers, resumed, summarised
 from squeezekit.training.run_images import class_counts, images_of
-from squeezekit.training.settings import config_from, data_of, read_tables, resolve
+from squeezekit.training.settings import DEFAULT_RECIPE, RECIPE_OF_TRAINED, config_from, data_of, read_tables, resolve
 from squeezekit.training.start import LoadsTeacher, OpenedRun, batches_of, name_of, start_run, teacher_named, trainer_of
 from squeezekit.training.tensorboard import TensorBoard
 
@@ -107,7 +107,7 @@ def train(
 
 
 def _measure_start(run: Run, trainer: Trainer) -> None:
-    """What training begins with; a last layer that was fitted first makes a classifier, kept until an epoch is better."""
+    """What training begins with; trained weights with a last layer that knows the classes are kept until an epoch is better."""
     begin = trainer.measure()
     trainer.progress.untrained_loss = begin.loss
     if not (run.config.recipe.head_first and run.start_weights and len(trainer.validation)):
@@ -116,7 +116,7 @@ def _measure_start(run: Run, trainer: Trainer) -> None:
     trainer.keep_best()
     if trainer.processes.first:
         run.save_checkpoint(trainer.state(), trainer.progress.history, trainer.best)
-        say(f"the last layer alone: validation accuracy {begin.accuracy:.1%}; {run.folder} can be used from now on")
+        say(f"before the first epoch: validation accuracy {begin.accuracy:.1%}; {run.folder} can be used from now on")
 
 
 def _callbacks(
@@ -194,7 +194,8 @@ def _open(out: Path | None, asked: TrainingRequest, held: ExitStack, *, resume: 
             raise SqueezekitError(f"{name} is a '{start.config.name}', not a '{network}'; leave out --network")
         network, fields = start.config.name, {**start.fields, **fields}
     _check_minutes(asked)
-    settings = resolve(network=network, recipe=asked.recipe, config=asked.config, fields=fields)
+    default = RECIPE_OF_TRAINED if start else DEFAULT_RECIPE
+    settings = resolve(network=network, recipe=asked.recipe, config=asked.config, fields=fields, default_recipe=default)
     return start_run(folder, *settings, init_from=start, load_teacher=asked.load_teacher, minutes=asked.minutes)
 
 
