@@ -35,8 +35,8 @@ def joined(*groupings: ArrayLike) -> NDArray[np.int64]:
 def divided(labels: NDArray[np.int64], groups: NDArray[np.int64], shares: Sequence[float], seed: int) -> NDArray[np.int64]:
     """Which part each image goes to, int64 [n]: whole groups, every class as near to the `shares` of the parts as they allow.
 
-    The largest group comes first, among equal ones by `seed`; each goes where its classes are then filled least, as in D'Hondt's
-    method. `labels` and `groups` are integers [n].
+    The largest group comes first, among equal ones by `seed`; each goes where its classes are filled least with half of it, as in
+    Sainte-Laguë's method. `labels` and `groups` are integers [n].
     """
     _, group = np.unique(groups, return_inverse=True)
     counts = np.zeros((group.max(initial=-1) + 1, labels.max(initial=-1) + 1))
@@ -47,6 +47,6 @@ def divided(labels: NDArray[np.int64], groups: NDArray[np.int64], shares: Sequen
     part = np.empty(len(counts), dtype=np.int64)
     for number in shuffled[np.argsort(-counts[shuffled].sum(1), kind="stable")]:
         own = counts[number]
-        part[number] = np.argmin(((filled + own) / wanted) @ own)
+        part[number] = np.argmin(((filled + own / 2) / wanted) @ own)
         filled[part[number]] += own
     return part[group]
