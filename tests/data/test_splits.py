@@ -194,3 +194,64 @@ def test_a_validation_part_of_its_own_validates():
 def test_a_limit_that_leaves_a_part_without_a_class():
     with pytest.raises(SqueezekitError, match="limit of 4 keeps .*raise the limit"):
         split_images(imageset([0, 1] * 50, np.arange(100), validation=4), seed=1, limit=4)
+
+
+def grouped(labels, groups, **options):
+    first = np.unique(groups, return_index=True)[1][np.unique(groups, return_inverse=True)[1]]
+    labels = np.asarray(labels)
+    return split_training(
+        labels, classes=NAMES[: labels.max() + 1], first_copies=np.arange(len(labels)), first_together=first, **options
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**40), st.sampled_from([0, 5]))
+def test_groups_are_on_one_side(seed, folds):
+    groups = np.random.default_rng(seed % 997).integers(0, 120, 400)
+    labels = groups % 3
+    split = grouped(labels, groups, seed=seed, folds=folds, fold=folds and 2)
+    assert not set(groups[split.training]) & set(groups[split.validation])
+    assert sorted([*split.training, *split.validation]) == list(range(400))
+    share = 1 / folds if folds else 0.1
+    assert (abs(np.bincount(labels[split.validation]) - share * np.bincount(labels)) <= 8).all()
+
+
+def test_groups_of_several_classes_validate_once_over_all_folds():
+    groups, labels = np.repeat(np.arange(30), 8), np.tile([0, 0, 0, 0, 0, 0, 1, 1], 30)
+    parts = [grouped(labels, groups, seed=1, folds=5, fold=fold).validation for fold in range(5)]
+    assert sorted(np.concatenate(parts)) == list(range(240))
+    assert all(np.bincount(labels[part]).tolist() == [36, 12] for part in parts)
+
+
+def test_a_class_of_too_few_groups_is_named():
+    labels = np.repeat([0, 1], 40)
+    groups = np.where(labels == 0, np.arange(80), 100)
+    with pytest.raises(SqueezekitError, match=r"class 'b' is one group of images that belong together.*one to train and one to"):
+        grouped(labels, groups, seed=0)
+    groups = np.where(labels == 0, np.arange(80), 100 + np.arange(80) % 3)
+    with pytest.raises(SqueezekitError, match="class 'b' has 3 groups.*one for each of 5 folds"):
+        grouped(labels, groups, seed=0, folds=5)
+
+
+def test_whole_groups_go_to_test_until_15_percent():
+    labels, hashes = [0] * 200, content(*range(200))
+    groups = np.arange(200) // 5
+    chosen = chosen_for_test(labels, hashes, groups)
+    assert chosen.sum() == 30 and set(chosen.reshape(-1, 5).sum(1)) == {0, 5}
+    again = np.random.default_rng(0).permutation(200)
+    assert (chosen_for_test(labels, [hashes[at] for at in again], groups[again] + 7) == chosen[again]).all()
+
+
+def test_a_group_too_large_for_the_test_is_passed_over_while_there_are_others():
+    hashes = content(*range(100))
+    for large in (31, 60, 90):
+        chosen = chosen_for_test([0] * 100, hashes, np.maximum(np.arange(100) - large, 0))
+        assert not chosen[:large].any() and chosen.any()
+    assert chosen_for_test([0] * 10, content(*range(10)), np.zeros(10, np.int64)).all()
+
+
+def test_a_group_that_spans_classes_goes_to_test_whole():
+    groups = np.repeat(np.arange(40), 10)
+    labels = np.tile([0, 1], 200)
+    chosen = chosen_for_test(labels.tolist(), content(*range(400)), groups)
+    assert set(chosen.reshape(-1, 10).sum(1)) == {0, 10} and chosen.sum() == 60

@@ -24,6 +24,9 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--data", metavar="DATA", help="images to measure, of the same classes (default: those of the run; a file needs it)"
     )
+    parser.add_argument("--labels", metavar="FILE", help="CSV or JSON-lines file with the labels of --data")
+    parser.add_argument("--group-by", metavar="NAME", help="what belongs together in --data, as for train")
+    parser.add_argument("--leave-out", metavar="FILE", help="list of pictures of --data to leave out")
     parser.add_argument("--split", choices=("test", "validation"), help="which images (default test)")
     parser.add_argument("--pictures", metavar="DIR", help="draw confusion.png and mistakes.png into this folder")
     parser.add_argument(

@@ -38,7 +38,7 @@ def decode_block(
     with quiet_pillow:
         for row, (path, content_hash) in enumerate(files):
             try:
-                content = BytesIO(_same_content(path, content_hash))
+                content = BytesIO(same_content(path, content_hash))
                 pixels[row] = read_image(content, image_size, channels, max_pixels=max_pixels)
                 reasons.append(None)
             except ReadingFailedError as error:
@@ -62,7 +62,8 @@ def _hash(path: str) -> bytes | str:
         return error.strerror or str(error)
 
 
-def _same_content(path: str, content_hash: bytes) -> bytes:
+def same_content(path: str, content_hash: bytes) -> bytes:
+    """The content of a file that has been hashed; raises SqueezekitError when it is another one by now."""
     try:
         content = file_content(path)
     except OSError:

@@ -15,9 +15,9 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -63,6 +63,19 @@ class Stored:
     training: ImageSet
     test: ImageSet
     unreadable: tuple[tuple[str, str], ...] = ()
+
+    def grouped(self, near_copies: Sequence[int] | None, groups: Sequence[int] | None) -> Stored:
+        """The same with what belongs together: a number for each row, training first; raises ValueError for another number."""
+        cut, rows = len(self.training), len(self.training) + len(self.test)
+        numbers = [None if given is None else np.array(given, np.int64) for given in (near_copies, groups)]
+        if any(each is not None and each.shape != (rows,) for each in numbers):
+            raise ValueError("not one number a row")
+        first, last = ([each if each is None else each[part] for each in numbers] for part in (slice(cut), slice(cut, None)))
+        return replace(
+            self,
+            training=replace(self.training, near_copies=first[0], groups=first[1]),
+            test=replace(self.test, near_copies=last[0], groups=last[1]),
+        )
 
 
 def cache_folder() -> Path:
@@ -110,24 +123,43 @@ def key_of(*parts: object) -> str:
 
 def recall(listing: str) -> Stored | None:
     """The decoded source of that listing; None when it is unknown, gone or damaged."""
+    known = recall_facts(listing) or {}
     try:
-        known = _read_sealed(cache_folder() / "listings" / f"{listing}.json", listing)
         key, unreadable = known["store"], tuple((path, reason) for path, reason in known["unreadable"])
-    except (SqueezekitError, KeyError, TypeError, ValueError):
+        stored = open_store(key)
+        return stored and replace(stored[0], unreadable=unreadable).grouped(known["near_copies"], known["groups"])
+    except (KeyError, TypeError, ValueError):
         return None
-    stored = open_store(key)
-    return stored and Stored(stored[0].training, stored[0].test, unreadable)
 
 
-def remember(listing: str, key: str, unreadable: Iterable[tuple[str, str]]) -> None:
-    """Record that a source with that listing is decoded under `key`, and which of its files were left out.
+def remember(
+    listing: str,
+    key: str,
+    unreadable: Iterable[tuple[str, str]],
+    near_copies: Sequence[int] | None = None,
+    groups: Sequence[int] | None = None,
+) -> None:
+    """Record that a source with that listing is decoded under `key`, which files were left out, and what belongs together.
 
     Where that cannot be written, the next start reads the files once more to find their store.
     """
+    remember_facts(listing, {"store": key, "unreadable": list(unreadable), "near_copies": near_copies, "groups": groups})
+
+
+def recall_facts(key: str) -> dict[str, Any] | None:
+    """What was remembered under that key; None when it is unknown or damaged."""
+    try:
+        return _read_sealed(cache_folder() / "listings" / f"{key}.json", key)
+    except (SqueezekitError, TypeError, ValueError):
+        return None
+
+
+def remember_facts(key: str, fields: dict[str, Any]) -> None:
+    """Keep these fields, of which JSON can be made, for `recall_facts`; nothing happens where that cannot be written."""
     with suppress(OSError):
         folder = cache_folder() / "listings"
         folder.mkdir(parents=True, exist_ok=True)
-        _write_sealed(folder / f"{listing}.json", listing, {"store": key, "unreadable": list(unreadable)})
+        _write_sealed(folder / f"{key}.json", key, fields)
 
 
 def open_store(key: str) -> tuple[Stored, StoreContents] | None:

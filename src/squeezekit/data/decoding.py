@@ -32,12 +32,15 @@ FILES_WORTH_CHILDREN = 4000
 
 def hash_files(paths: Sequence[str]) -> list[bytes | str]:
     """The SHA-256 of each file's content as 32 bytes, or the reason (text) why it could not be read."""
-    hashes: list[bytes | str] = []
-    with progress_bar("reading pictures", len(paths)) as advance:
-        for block in _in_order(hash_block, _blocks(paths, FILES_IN_BLOCK)):
-            hashes += block
+    return list(in_blocks("reading pictures", hash_block, paths))
+
+
+def in_blocks(title: str, work: Callable[[Sequence[T]], Sequence[Result]], items: Sequence[T]) -> Iterator[Result]:
+    """What `work` gives for each item, in their order, from blocks of items on all processors; `title` is that of the bar."""
+    with progress_bar(title, len(items)) as advance:
+        for block in _in_order(work, _blocks(items, FILES_IN_BLOCK)):
+            yield from block
             advance(len(block))
-    return hashes
 
 
 def decode_files(files: Sequence[File], image_size: int, channels: int, max_pixels: int = MOST_PIXELS) -> Iterator[Decoded]:

@@ -120,6 +120,12 @@ def file_content(path: str | os.PathLike[str]) -> bytes:
         return file.readall()
 
 
+def picture_size(content: bytes, max_pixels: int = MOST_PIXELS) -> tuple[int, int]:
+    """Width and height of a picture file as they are stored, in pixels, of which none is decoded. Raises as `read_image`."""
+    with quiet_pillow:
+        return _with_size(content, "the picture", max_pixels).size
+
+
 def decoded_pixels(content: bytes, image_size: int, max_pixels: int = MOST_PIXELS) -> int:
     """How many pixels `read_image` decodes of this file: what it costs in time and memory. Raises as `read_image`."""
     with quiet_pillow:
@@ -167,6 +173,15 @@ def _read_all(file: BinaryIO) -> bytes:
 
 def _opened(content: bytes, name: str, image_size: int, max_pixels: int) -> tuple[ImageFile.ImageFile, int]:
     """The image with its header read and nothing decoded, and the number of pixels that its decoder keeps."""
+    image = _with_size(content, name, max_pixels)
+    # A progressive JPEG is kept whole, even when only an eighth of it is asked for.
+    whole = image.width * image.height if image.info.get("progressive") else 0
+    # A JPEG may be decoded at 1/2, 1/4 or 1/8; twice the target still leaves the filter something to average.
+    image.draft(None, (2 * image_size, 2 * image_size))
+    return image, whole or image.width * image.height
+
+
+def _with_size(content: bytes, name: str, max_pixels: int) -> ImageFile.ImageFile:
     width, height = webp_size(content) or (0, 0)
     _check_pixels(name, width, height, max_pixels)
     try:
@@ -175,11 +190,7 @@ def _opened(content: bytes, name: str, image_size: int, max_pixels: int) -> tupl
     except Exception as error:
         raise _failure(name, error, width * height) from error
     _check_pixels(name, *image.size, max_pixels)
-    # A progressive JPEG is kept whole, even when only an eighth of it is asked for.
-    whole = image.width * image.height if image.info.get("progressive") else 0
-    # A JPEG may be decoded at 1/2, 1/4 or 1/8; twice the target still leaves the filter something to average.
-    image.draft(None, (2 * image_size, 2 * image_size))
-    return image, whole or image.width * image.height
+    return image
 
 
 def _with_header(content: bytes) -> ImageFile.ImageFile:

@@ -11,6 +11,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from squeezekit.data.groups import joined
+
 # Bytes of an image that are compared before all of them.
 COMPARED_FIRST = 64
 
@@ -24,6 +26,8 @@ class ImageSet:
     fingerprint: hex SHA-256 of the content in its order (see `content_fingerprint`); it names no path of this machine.
     mirrorable: whether an image still belongs to its class when left and right are swapped.
     validation: so many of the last images are those that the source itself keeps for validation.
+    near_copies, groups: a number for each image, int64 [n], in training and test part of a source alike: equal ones are
+    near-copies of each other, or belong together since somebody says so. None: there are no such.
     """
 
     images: NDArray[np.uint8]
@@ -32,6 +36,8 @@ class ImageSet:
     fingerprint: str
     mirrorable: bool
     validation: int = 0
+    near_copies: NDArray[np.int64] | None = None
+    groups: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit together (ValueError: a mistake of the caller, not of a user)."""
@@ -59,6 +65,16 @@ class ImageSet:
         """For each image the index of the first one that has the same pixels, int64 [n]."""
         return first_copies(self.images)
 
+    @cached_property
+    def first_alike(self) -> NDArray[np.int64]:
+        """For each image the index of the first one that is a copy or near-copy of it, int64 [n]."""
+        return self.first_copies if self.near_copies is None else joined(self.first_copies, self.near_copies)
+
+    @cached_property
+    def first_together(self) -> NDArray[np.int64]:
+        """For each image the index of the first one that must be on its side of every split, int64 [n]."""
+        return self.first_alike if self.groups is None else joined(self.first_alike, self.groups)
+
     def subset(self, indices: ArrayLike) -> ImageSet:
         """The images at `indices` (integers [m]), copied into memory, as a set with its own fingerprint."""
         chosen = np.asarray(indices, dtype=np.int64)
@@ -69,6 +85,8 @@ class ImageSet:
             self.classes,
             digest.hexdigest(),
             self.mirrorable,
+            near_copies=None if self.near_copies is None else self.near_copies[chosen],
+            groups=None if self.groups is None else self.groups[chosen],
         )
 
 
@@ -90,7 +108,11 @@ class ImageSource:
         one, other = self.training, self.test
         images, labels = np.concatenate([one.images, other.images]), np.concatenate([one.labels, other.labels])
         digest = hashlib.sha256(f"{one.fingerprint} {other.fingerprint}".encode()).hexdigest()
-        return ImageSet(images, labels, one.classes, digest, one.mirrorable and other.mirrorable)
+        near, groups = (
+            None if first is None or last is None else np.concatenate([first, last])
+            for first, last in ((one.near_copies, other.near_copies), (one.groups, other.groups))
+        )
+        return ImageSet(images, labels, one.classes, digest, one.mirrorable and other.mirrorable, near_copies=near, groups=groups)
 
 
 def first_copies(images: NDArray[np.uint8]) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from squeezekit.data.cifar10 import load_cifar10
 from squeezekit.data.cifar10_archive import find_batches
+from squeezekit.data.curation import Curation
 from squeezekit.data.digits import load_digits
 from squeezekit.data.image_file import MOST_PIXELS
 from squeezekit.data.image_folder import load_folder
@@ -52,6 +53,7 @@ def load_images(
     channels: int | None = None,
     strict: bool = False,
     max_pixels: int = MOST_PIXELS,
+    curation: Curation | None = None,
 ) -> ImageSource:
     """The pictures of `data`, decoded, with the test part set aside.
 
@@ -60,15 +62,15 @@ def load_images(
     A path may begin with ~.
     image_size: height and width in pixels, 32 by default. channels: 1 grey, 3 colour, by default the source's own.
     strict: whether a picture that cannot be read is an error instead of being named and skipped. max_pixels: of a picture file;
-    a larger one cannot be read.
+    a larger one cannot be read. curation: what somebody has decided about the pictures of a folder.
 
     Raises SqueezekitError when `data` is none of these or what it holds cannot be used.
     """
-    loaded, asked = _LOADED.get(), (data, image_size, channels, strict, max_pixels)
+    loaded, asked = _LOADED.get(), (data, image_size, channels, strict, max_pixels, curation or Curation())
     if loaded is None:
-        return _load(data, image_size, channels, strict, max_pixels)
+        return _load(*asked)
     if asked not in loaded:
-        loaded[asked] = _load(data, image_size, channels, strict, max_pixels)
+        loaded[asked] = _load(*asked)
     return loaded[asked]
 
 
@@ -83,8 +85,12 @@ def loaded_once() -> Iterator[None]:
         _LOADED.reset(before)
 
 
-def _load(data: str | Path, image_size: int | None, channels: int | None, strict: bool, max_pixels: int) -> ImageSource:
+def _load(
+    data: str | Path, image_size: int | None, channels: int | None, strict: bool, max_pixels: int, curation: Curation
+) -> ImageSource:
     size = 32 if image_size is None else image_size
+    if curation and (data in BUNDLED or in_memory(data)):
+        raise SqueezekitError(f"{data}: --labels, --group-by and --leave-out are for folders of pictures; leave them out")
     if data == "digits":
         return load_digits(image_size=size, channels=1 if channels is None else channels)
     if isinstance(data, str) and in_memory(data):
@@ -99,7 +105,9 @@ def _load(data: str | Path, image_size: int | None, channels: int | None, strict
         raise SqueezekitError(f"{shown(str(path))}: the path is not UTF-8; rename the folder") from None
     if data == "" or not path.exists():
         raise SqueezekitError(f"'{data}' is neither a data set nor an existing path: give {CHOICES}")
-    batches = find_batches(path) if path.is_dir() else path
+    batches = path if not path.is_dir() else None if curation else find_batches(path)
+    if batches is not None and curation:
+        raise SqueezekitError(f"{data}: --labels, --group-by and --leave-out are for folders of pictures; leave them out")
     if batches is not None:
         return load_cifar10(batches, image_size=size, channels=channels)
-    return load_folder(path, image_size=size, channels=channels, strict=strict, max_pixels=max_pixels)
+    return load_folder(path, image_size=size, channels=channels, strict=strict, max_pixels=max_pixels, curation=curation)

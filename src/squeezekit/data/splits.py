@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from squeezekit.data.groups import divided, numbered
 from squeezekit.data.image_set import ImageSet
 from squeezekit.system.errors import SqueezekitError
 
@@ -28,10 +30,11 @@ def split_images(
 ) -> Split:
     """Divide a training set into training and validation, every class in proportion, the same for the same seed.
 
-    Images with the same pixels stay on one side. A validation part that the source itself has validates, whatever
-    `validation_share` is. `limit` first keeps that many images, again every class in proportion and by seed (a larger limit keeps
-    all that a smaller one kept). With `folds`, that many parts of equal size validate in turn instead: part `fold`, from 0,
-    validates, the others train; over all parts each image validates once. With a share of 0 all images train, and none validates.
+    Images with the same pixels stay on one side, and so do near-copies and groups. A validation part that the source itself has
+    validates, whatever `validation_share` is. `limit` first keeps that many images, again every class in proportion and by seed
+    (a larger limit keeps all that a smaller one kept). With `folds`, that many parts of equal size validate in turn instead: part
+    `fold`, from 0, validates, the others train; over all parts each image validates once. With a share of 0 all images train, and
+    none validates.
 
     Raises SqueezekitError when the share is not at least 0 and below 1, there is no such fold, or a class has too few different
     images for at least one to train with and, unless the share is 0, one to validate with.
@@ -47,6 +50,7 @@ def split_images(
         folds=folds,
         fold=fold,
         first_copies=images.first_copies,
+        first_together=images.first_together,
     )
 
 
@@ -60,10 +64,12 @@ def split_training(
     folds: int = 0,
     fold: int = 0,
     first_copies: NDArray[np.int64] | None = None,
+    first_together: NDArray[np.int64] | None = None,
 ) -> Split:
     """`split_images` for labels alone: integers [n], indices into `classes`.
 
     first_copies: for each image the index of the first one that is the same, int64 [n]; without it all are different.
+    first_together: for each image the index of the first one that must be on its side, int64 [n]; by default that of copies.
     """
     if not 0 <= validation_share < 1:
         raise SqueezekitError(f"a validation share of {validation_share:g} is not possible: give 0 or more, and less than 1")
@@ -75,6 +81,8 @@ def split_training(
     kept = _kept(labels, limit, classes, seed, _fewest_images(validation_share))
     if not validation_share:
         return Split(np.sort(kept), kept[:0])
+    if first_together is not None and (first_together != copies).any():
+        return _sides(kept, _grouped(labels[kept], first_together[kept], classes, validation_share, folds, fold, seed))
     different, group = _different(kept, copies)
     if len(different) < len(kept):
         _check_counts(labels[different], classes, validation_share)
@@ -83,21 +91,31 @@ def split_training(
     return _sides(kept, validates[group])
 
 
-def chosen_for_test(labels: Sequence[int], hashes: Sequence[bytes]) -> NDArray[np.bool_]:
+def chosen_for_test(labels: Sequence[int], hashes: Sequence[bytes], groups: NDArray[np.int64] | None = None) -> NDArray[np.bool_]:
     """Which images are for the final test, as bool [n], decided by their content alone.
 
-    In each class the images are ordered by the SHA-256 of their content; the first 15 % (rounded, at least one) go
-    to test, and with them every image anywhere that has the same content. No seed, file name or machine matters, and
-    identical images never stand on both sides.
+    Images of one number in `groups`, integers [n], belong together; by default those of the same content do. In each class the
+    groups are ordered by the least SHA-256 of their images; the first that make 15 % of the class (rounded, at least one image)
+    go to test, with all their images in any class. A group of more than 30 % of a class is passed over while there are others.
+    No seed, file name or machine matters, and no group stands on both sides.
     """
-    by_class: dict[int, list[bytes]] = {}
-    for label, content_hash in zip(labels, hashes, strict=True):
-        by_class.setdefault(label, []).append(content_hash)
+    group = numbered(hashes) if groups is None else groups
+    leaders: dict[int, bytes] = {}
+    for number, content_hash in zip(group.tolist(), hashes, strict=True):
+        leaders[number] = min(leaders.get(number, content_hash), content_hash)
+    leader = [leaders[number] for number in group.tolist()]
+    by_class: dict[int, Counter[bytes]] = {}
+    for label, name in zip(labels, leader, strict=True):
+        by_class.setdefault(label, Counter())[name] += 1
     chosen: set[bytes] = set()
-    for members in by_class.values():
-        count = max((len(members) * TEST_PERCENT + 50) // 100, 1)
-        chosen.update(sorted(members)[:count])
-    return np.array([content_hash in chosen for content_hash in hashes], dtype=np.bool_)
+    for sizes in by_class.values():
+        missing = count = max((sizes.total() * TEST_PERCENT + 50) // 100, 1)
+        small = sorted(name for name in sizes if sizes[name] <= 2 * count)
+        for name in small or [min(sizes, key=lambda name: (sizes[name], name))]:
+            if missing > 0:
+                chosen.add(name)
+                missing -= sizes[name]
+    return np.array([name in chosen for name in leader], dtype=np.bool_)
 
 
 def _check_counts(labels: NDArray[np.int64], classes: Sequence[str], share: float) -> None:
@@ -168,6 +186,29 @@ def _in_proportion(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
         members = np.flatnonzero(labels[shuffled] == label)
         place[members] = (np.arange(len(members)) + 0.5) / len(members)
     return shuffled[np.argsort(place, kind="stable")]
+
+
+def _grouped(
+    labels: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    classes: Sequence[str],
+    share: float,
+    folds: int,
+    fold: int,
+    seed: int,
+) -> NDArray[np.bool_]:
+    """Which images validate where groups stay whole; raises SqueezekitError for a class in too few of them."""
+    parts = divided(labels, groups, [1 / folds] * folds if folds else [1 - share, share], seed)
+    for label, name in enumerate(classes):
+        if len(np.unique(parts[labels == label])) < (folds or 2):
+            count = len(np.unique(groups[labels == label]))
+            many = "is one group" if count == 1 else f"has {count} groups"
+            needed = f"one for each of {folds} folds" if folds else "one to train and one to validate with"
+            raise SqueezekitError(
+                f"class '{name}' {many} of images that belong together, which cannot be divided into {needed}: add images, "
+                "or change --group-by, --folds or --validation-share"
+            )
+    return parts == (fold if folds else 1)
 
 
 def _share_of_a_fold(folds: int, fold: int) -> float:

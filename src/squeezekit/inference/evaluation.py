@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from squeezekit.data.batches import Batches
+from squeezekit.data.curation import Curation, folder_of_labels
 from squeezekit.data.image_set import ImageSet, ImageSource
 from squeezekit.data.sources import Data, data_name, in_memory, load_images
 from squeezekit.inference.model import Model, load_model
@@ -73,18 +74,31 @@ class Evaluation(Tabular):
         return [{"class": name, **scores} for name, scores in self.per_class.items()]
 
 
-def evaluate(model: str | PathLike[str], data: Data | None = None, split: Literal["test", "validation"] = "test") -> Evaluation:
+def evaluate(
+    model: str | PathLike[str],
+    data: Data | None = None,
+    split: Literal["test", "validation"] = "test",
+    labels: str | PathLike[str] | None = None,
+    group_by: str = "",
+    leave_out: str | PathLike[str] | None = None,
+) -> Evaluation:
     """Evaluate a MODEL on its own test or validation images, or on other `data`.
 
     model: a run folder, a `.sqz` or an `.onnx` file, or a pretrained name. data: a name or a path; (images, labels) or
     (images, labels, class names), images uint8 [n, h, w, c]; or a map-style `torch.utils.data.Dataset` of (image, label). A file
     does not say where its images are: `data` names them. Of a name or a path the test part is measured; so it is of pictures in
-    memory that the model was trained on, while others in memory are all measured.
+    memory that the model was trained on, while others in memory are all measured. labels, group_by, leave_out: of other data, as
+    for `train`; a run's own images keep what it was trained with.
 
     Raises SqueezekitError when the classes differ, or the model's own images are no longer what they were: a folder that
     has grown may have moved images it was trained on to its test part.
     """
-    return evaluate_model(load_model(model), data, split)
+    loaded, curation = load_model(model), Curation(str(labels or ""), group_by, str(leave_out or ""))
+    if labels and data is None and not loaded.data:
+        data = folder_of_labels(curation.labels)
+    if curation or data is not None:
+        loaded = replace(loaded, curation=curation)
+    return evaluate_model(loaded, data, split)
 
 
 def evaluate_model(loaded: Model, data: Data | None, split: str) -> Evaluation:
@@ -129,7 +143,9 @@ def own_images(model: Model, data: Data | None, *, or_others: bool = False) -> I
     name = model.data if data is None else data_name(data, model.classes)
     if not name:
         raise SqueezekitError(f"{model.name}: holds no images; name them with --data")
-    source = load_images(name, image_size=config.image_size, channels=config.channels, max_pixels=model.max_pixels)
+    source = load_images(
+        name, image_size=config.image_size, channels=config.channels, max_pixels=model.max_pixels, curation=model.curation
+    )
     if source.training.classes != model.classes:
         raise SqueezekitError(f"{source.name}: {_difference(model.classes, source.training.classes)}; give its own --data")
     if _fingerprints(source) != model.fingerprints and not or_others:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from squeezekit.acceleration.folding import folded
+from squeezekit.data.curation import Curation
 from squeezekit.data.image_file import MOST_PIXELS
 from squeezekit.data.image_set import ImageSet
 from squeezekit.inference.onnx_network import read_onnx
@@ -32,7 +33,8 @@ class Model:
 
     `data` names its images, if known; `fingerprints` are those of its training and test images, and `validation` gives
     the indices of the validation images among the training images. Probabilities are those of the logits divided by
-    `temperature`; an answer below `threshold` is unsure. Of its images those of more than `max_pixels` were left out.
+    `temperature`; an answer below `threshold` is unsure. Of its images those of more than `max_pixels` were left out, and they
+    were labelled, grouped and left out by `curation`.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Model:
     threshold: float = 0.0
     origin: Provenance | None = None
     max_pixels: int = MOST_PIXELS
+    curation: Curation | None = None
 
     def folded(self) -> Model:
         """The same without batch normalization, in evaluation mode."""
@@ -82,6 +85,7 @@ def _of_run(run: Run) -> Model:
         lambda images: run.split_of(len(images)).validation,
         origin=origin,
         max_pixels=run.config.run.max_pixels,
+        curation=run.config.run.curation,
     )
 
 

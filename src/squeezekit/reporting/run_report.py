@@ -182,7 +182,8 @@ class RunReport:
         facts = {**summary["versions"], "precision": summary["precision"], "fingerprint": summary["fingerprint"][:16]}
         config = self.run.config
         # A report does not publish paths of this machine.
-        place = config.run.model_copy(update={"data": _name(config.run.data)})
+        names = ("data", "labels", "leave_out")
+        place = config.run.model_copy(update={name: _name(getattr(config.run, name)) for name in names})
         listing = Listing(language.text("config"), config.model_copy(update={"run": place}).to_toml())
         return ReportSection(language.text("settings"), [Paragraph(language.text("settings text", **facts)), listing])
 
@@ -229,7 +230,13 @@ def _images(run: Run) -> ImageSource | None:
     """The run's images, None where they are gone or have changed."""
     network, given = run.config.network, run.config.run
     try:
-        source = load_images(given.data, image_size=network.image_size, channels=network.channels, max_pixels=given.max_pixels)
+        source = load_images(
+            given.data,
+            image_size=network.image_size,
+            channels=network.channels,
+            max_pixels=given.max_pixels,
+            curation=given.curation,
+        )
     except SqueezekitError:
         return None
     return source if (source.training.fingerprint, source.test.fingerprint) == run.fingerprints else None

@@ -26,6 +26,8 @@ from squeezekit.system.paths import expanded
 from squeezekit.system.valid_json import as_json
 
 CONFIDENCE = 0.95
+# What folds of the same images depend on beside the seed.
+SPLITTING = ("limit", "folds", "labels", "group_by")
 
 
 @dataclass(frozen=True)
@@ -204,8 +206,8 @@ def _read(folder: Path, plan: StudyPlan) -> _Finished:
     theirs, ours = other.plan, plan
     same = theirs.images == ours.images and theirs.space == ours.space and len(other.rows) == plan.trials
     # Not said is 0.
-    if not same or any((theirs.fields.get(name) or 0) != (ours.fields.get(name) or 0) for name in ("limit", "folds")):
+    if not same or any((theirs.fields.get(name) or 0) != (ours.fields.get(name) or 0) for name in SPLITTING):
         raise SqueezekitError(
-            f"--against {folder}: has other folds; give the same --data, --folds, --repeats, --seed and --limit"
+            f"--against {folder}: has other folds; give the same --data, --folds, --repeats, --seed, --limit and --group-by"
         )
     return other

@@ -214,7 +214,7 @@ def remove_leftovers(folder: Path) -> None:
 def resumed(folder: Path, *, network: str | None, recipe: str | None, config: Path | None, fields: Mapping[str, Any]) -> Run:
     """The run in `folder`, to go on with; it keeps its settings, and what is given a second time must be what it has.
 
-    `device` and `acceleration`, and `data` and `teacher` that have moved, may be given anew. Raises SqueezekitError when a name,
+    `device` and `acceleration`, and files and folders that have moved, may be given anew. Raises SqueezekitError when a name,
     the file or another field asks for something else.
     """
     run = Run(folder)
@@ -228,7 +228,8 @@ def resumed(folder: Path, *, network: str | None, recipe: str | None, config: Pa
         begun, asked = getattr(run.config, table).name, presets[table]
         if asked and asked != begun:
             raise SqueezekitError(f"{folder} was begun with --{table} {begun}, not {asked}; start a new run for that")
-    now = {name: fields.pop(name) for name in ("data", "device", "teacher", "acceleration") if name in fields}
+    anew = ("data", "device", "teacher", "acceleration", "labels", "leave_out")
+    now = {name: fields.pop(name) for name in anew if name in fields}
     for name, value in fields.items():
         _check(run, name, value)
     run.config = _with(run.config, **now)
@@ -255,6 +256,7 @@ def _with(
     device: str = "auto",
     teacher: str | None = None,
     acceleration: str | None = None,
+    **files: str,
 ) -> RunConfig:
     if teacher and not config.run.teacher:
         raise SqueezekitError(f"--teacher {teacher}: the run was begun without one; start a new run for that")
@@ -263,6 +265,7 @@ def _with(
         "data": settled(data) if data else config.run.data,
         "device": str(chosen_device(config.run.device if device == "auto" else device)),
         "acceleration": config.run.acceleration if acceleration is None else acceleration,
+        **{name: settled(path) for name, path in files.items()},
     }
     try:
         run = RunSettings.model_validate({**config.run.model_dump(), **place})

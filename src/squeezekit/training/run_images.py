@@ -28,6 +28,7 @@ def images_of(config: RunConfig) -> ImageSource:
         channels=network.channels,
         strict=run.strict,
         max_pixels=run.max_pixels,
+        curation=run.curation,
     )
 
 
@@ -38,7 +39,12 @@ def images_to_train(config: RunConfig, channels: int | None) -> tuple[ImageSourc
     """
     run = config.run
     source = load_images(
-        run.data, image_size=config.network.image_size, channels=channels, strict=run.strict, max_pixels=run.max_pixels
+        run.data,
+        image_size=config.network.image_size,
+        channels=channels,
+        strict=run.strict,
+        max_pixels=run.max_pixels,
+        curation=run.curation,
     )
     check_different(source)
     split = split_images(

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
 
+from squeezekit.data.curation import Curation, folder_of_labels
 from squeezekit.data.image_file import MOST_PIXELS
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.registry import first_problem, network_class, network_config
@@ -57,6 +58,11 @@ class RunSettings(BaseModel):
     limit: int = Field(0, ge=0, description="use that many of the images that are not for testing; 0: all")
     seed: int = Field(0, ge=0, description="seed of the split, the weights, shuffling, augmentation and dropout")
     teacher: Name = Field("", description="a run, or for train any MODEL, whose logits are learnt instead of labels")
+    labels: Name = Field("", description="CSV or JSON-lines file: path, label, perhaps split (train, val, test) and group")
+    group_by: str = Field(
+        "", description="what belongs together, on one side of every split: a regular expression for paths, or a column of labels"
+    )
+    leave_out: Name = Field("", description="list of pictures to leave out, a path a line, as check --write-list writes it")
     strict: bool = Field(False, description="an image that cannot be read is an error")
     max_pixels: int = Field(MOST_PIXELS, ge=1, description="pixels that a picture may have; larger ones cannot be read")
     deterministic: bool = Field(False, description="two runs give the same weights, bit for bit")
@@ -66,6 +72,11 @@ class RunSettings(BaseModel):
         "auto", description="faster forms of the network's layers, of the same results; auto: on a GPU, and in bf16 on a CPU"
     )
     test: bool = Field(True, description="measure the test images, once, at the end")
+
+    @property
+    def curation(self) -> Curation:
+        """What somebody has decided about the pictures."""
+        return Curation(self.labels, self.group_by, self.leave_out)
 
 
 class RunConfig(BaseModel):
@@ -125,7 +136,8 @@ def read_tables(path: Path) -> dict[str, dict[str, Any]]:
 
 def data_of(fields: Mapping[str, Any], config: Path | None) -> str | None:
     """The images that single fields name, or else a file; raises SqueezekitError."""
-    named = fields.get("data") or (read_tables(config)["run"].get("data") if config else None)
+    given = {**(read_tables(config)["run"] if config else {}), **fields}
+    named = given.get("data") or (folder_of_labels(given["labels"]) if given.get("labels") else None)
     return named if isinstance(named, str) else None
 
 
@@ -169,6 +181,8 @@ def resolve(
 
 def build_config(network: dict[str, Any], recipe: dict[str, Any], run: dict[str, Any]) -> RunConfig:
     """Validate what `resolve` gathered; raises SqueezekitError."""
+    if "data" not in run and run.get("labels"):
+        run["data"] = folder_of_labels(run["labels"])
     if "data" not in run:
         raise SqueezekitError("no images are named; give --data digits, cifar10 or FOLDER")
     built = network_config(**network)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from squeezekit.data.batches import Batches, channel_statistics
+from squeezekit.data.curation import folder_of_labels
 from squeezekit.data.image_set import ImageSet, ImageSource
 from squeezekit.data.sources import settled
 from squeezekit.data.splits import Split
@@ -64,7 +65,9 @@ def start_run(
 
     With `minutes`, epochs are as many as fit into these.
     """
-    for field in ("data", "teacher"):
+    if not run.get("data") and run.get("labels"):
+        run["data"] = folder_of_labels(run["labels"])
+    for field in ("data", "teacher", "labels", "leave_out"):
         if run.get(field):
             run[field] = settled(run[field])
     draft = build_config(network, recipe, run)
