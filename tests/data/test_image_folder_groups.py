@@ -93,7 +93,9 @@ def test_labels_and_lists_that_change_are_noticed(pets, tmp_path):
     labels, paths = tmp_path / "l.csv", sorted(path.relative_to(pets).as_posix() for path in pets.rglob("*.png"))
 
     def load(swapped, leave_out=""):
-        rows = [f"{path},{'ab'[(path[0] == 'd') ^ (at < swapped)]},{'test' if at % 4 == 0 else ''}" for at, path in enumerate(paths)]
+        rows = [
+            f"{path},{'ab'[(path[0] == 'd') ^ (at < swapped)]},{'test' if at % 4 == 0 else ''}" for at, path in enumerate(paths)
+        ]
         labels.write_text("\n".join(["path,label,split", *rows]))
         return load_folder(pets, curation=Curation(str(labels), leave_out=leave_out))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from squeezekit.cli.amounts import amount
 from squeezekit.cli.parser import Parser
 from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
@@ -28,7 +29,7 @@ def add_arguments(parser: Parser) -> None:
         help="target: lose at most so many percentage points of validation accuracy (default 0.5, none with --max-bytes)",
     )
     parser.add_argument(
-        "--max-bytes", type=int, metavar="N", help="target: a file of at most N bytes, as accurate as that allows"
+        "--max-bytes", type=amount, metavar="N", help="target: a file of at most N bytes, as accurate as that allows"
     )
     parser.add_argument(
         "--epochs",

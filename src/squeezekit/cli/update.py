@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from typing import Any
 
+from squeezekit.cli.amounts import amount
 from squeezekit.cli.parser import Parser
 from squeezekit.cli.signing import needs_tuf
 from squeezekit.system.errors import SqueezekitError
@@ -28,7 +29,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--trust", metavar="root.json", help="the root.json of the repository; needed the first time")
     parser.add_argument("--channel", metavar="NAME", help="channel to follow (default stable)")
     parser.add_argument("--back", action="store_true", help="return to the version before, and never install this one again")
-    parser.add_argument("--max-bytes", type=int, metavar="N", help=parser.seldom("refuse a larger model (default 16 MiB)"))
+    parser.add_argument("--max-bytes", type=amount, metavar="N", help=parser.seldom("refuse a larger model (default 16 MiB)"))
     parser.add_argument(
         "--retry-refused", action="store_true", help=parser.seldom("try versions again that this device has refused")
     )

@@ -132,16 +132,6 @@ def decoded_pixels(content: bytes, image_size: int, max_pixels: int = MOST_PIXEL
         return _opened(content, "the picture", image_size, max_pixels)[1]
 
 
-def size_of_image(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Width and height that the header of a picture names, as it lies in the file; raises UnreadableImageError."""
-    name = os.fspath(path)
-    try:
-        with quiet_pillow, _with_header(file_content(path)) as image:
-            return image.size
-    except Exception as error:
-        raise UnreadableImageError(name, _reason(error)) from error
-
-
 def _of_image(source: Image.Image | NDArray[np.generic], image_size: int, channels: int) -> NDArray[np.uint8]:
     image = image_of_array(source) if isinstance(source, np.ndarray) else checked_image(source)
     try:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from squeezekit.data.cifar10_archive import find_batches
-from squeezekit.data.image_file import UnreadableImageError, size_of_image
+from squeezekit.data.image_file import UnreadableImageError, file_content, picture_size
 from squeezekit.data.picture_files import list_pictures
 from squeezekit.pretrained.facts import Facts, facts
 from squeezekit.pretrained.files import pretrained_names
@@ -100,10 +101,8 @@ def _typical_side(paths: list[str]) -> int:
     """The median of the shorter sides of pictures, of some of them, in pixels; 0 where none can be read."""
     sides = []
     for path in islice(paths, 0, None, max(len(paths) // SAMPLE, 1)):
-        try:
-            sides.append(min(size_of_image(path)))
-        except UnreadableImageError:
-            continue
+        with suppress(OSError, UnreadableImageError):
+            sides.append(min(picture_size(file_content(path))))
     return round(statistics.median(sides)) if sides else 0
 
 

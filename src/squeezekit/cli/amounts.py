@@ -1,0 +1,18 @@
+"""Numbers of bytes and multiply-adds as people write them: 60k, 1.5M."""
+
+from __future__ import annotations
+
+import re
+
+from squeezekit.system.errors import SqueezekitError
+
+FACTORS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
+
+
+def amount(text: str) -> int:
+    """`60000`, `60k`, `1.5M`: factors of a thousand. Raises SqueezekitError for anything else, and what is no whole number."""
+    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,9})?)([kmg]?)b?", text.strip().lower())
+    number = float(found[1]) * FACTORS[found[2]] if found else 0.0
+    if number < 1 or number != int(number):
+        raise SqueezekitError(f"'{text}' is no amount: give a number such as 60000, 60k or 1.5M")
+    return int(number)
