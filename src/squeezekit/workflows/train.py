@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from squeezekit.pretrained.files import model_path, pretrained_names
+from squeezekit.pretrained.files import known_names, model_path
 from squeezekit.training import train as training
 from squeezekit.training.run_folder import Run
 from squeezekit.workflows.fine_tune import starting_point
@@ -49,7 +49,7 @@ def train(
 
     Raises SqueezekitError for wrong input, RunFailed for a diverged run, Interrupted after Ctrl-C.
     """
-    if fields.get("teacher") in pretrained_names():
+    if fields.get("teacher") in known_names():
         fields["teacher"] = str(model_path(fields["teacher"]))
     weights_file = init_from is not None and Path(init_from).suffix in WEIGHTS_SUFFIXES
     return training.train(
