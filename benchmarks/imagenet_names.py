@@ -2,10 +2,11 @@
 
     python benchmarks/imagenet_names.py MODEL FOLDER [--pattern 'ILSVRC2012_val_*']
 
-FOLDER holds imagenette (github.com/fastai/imagenette), its classes as folders by their WordNet numbers, anywhere below; by default
-only those photos count that are of ImageNet's validation part, since the others have trained such networks. One line of JSON: the
-share of photos named right among 1,000 classes and among imagenette's ten, each with its 95 % interval (Wilson, 1927), and the
-same with the border that Caffe puts around the last convolution of SqueezeNet v1.0, which the imported network leaves out.
+MODEL is a SqueezeNet. FOLDER holds imagenette (github.com/fastai/imagenette), its classes as folders by their WordNet numbers,
+anywhere below; only those photos count, by default, that are of ImageNet's validation part, since the others have trained such
+networks. One line of JSON: the share of photos named right among 1,000 classes and among imagenette's ten, each with its 95 %
+interval (Wilson, 1927), and the same with the border that Caffe puts around the last convolution of SqueezeNet v1.0, which the
+imported network leaves out.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from squeezekit.data.batches import Normalization
 from squeezekit.data.image_file import read_image
 from squeezekit.inference.model import Model, load_model
+from squeezekit.pretrained.files import model_path
 
 # Of ImageNet's classes, in their usual order.
 IMAGENETTE = {
@@ -48,9 +50,8 @@ def wilson(right: int, count: int) -> list[float]:
     return [round((middle + sign * half) / (1 + z**2 / count), 4) for sign in (-1, 1)]
 
 
-def with_border(network: nn.Module, images: Tensor) -> Tensor:
+def with_border(network: nn.Module, features: Tensor) -> Tensor:
     """Logits [n, classes] of a SqueezeNet whose last convolution has a border of one pixel."""
-    features = network.features(images)
     return F.relu(network.classifier[1](F.pad(features, (1, 1, 1, 1)))).mean((2, 3))
 
 
@@ -62,7 +63,8 @@ def logits_of(model: Model, paths: list[Path]) -> tuple[Tensor, Tensor]:
         for begin in range(0, len(paths), AT_ONCE):
             pixels = np.stack([read_image(path, size, 3) for path in paths[begin : begin + AT_ONCE]])
             images = normalized(torch.from_numpy(pixels))
-            found.append((model.network(images), with_border(model.network, images)))
+            features = model.network.features(images)
+            found.append((model.network.classifier(features), with_border(model.network, features)))
     return torch.cat([one for one, _ in found]), torch.cat([other for _, other in found])
 
 
@@ -88,5 +90,6 @@ if __name__ == "__main__":
     labels = torch.tensor([IMAGENETTE[path.parent.name] for path in paths])
     logits, bordered = logits_of(load_model(given.model), paths)
     same = float((logits.argmax(1) == bordered.argmax(1)).float().mean())
-    line = {"model": given.model, "photos": len(paths), **shares(logits, labels)}
+    size = model_path(given.model).stat().st_size
+    line = {"model": given.model, "bytes": size, "photos": len(paths), **shares(logits, labels)}
     print(json.dumps(line | {"with_border": shares(bordered, labels), "same_answers": round(same, 4)}))

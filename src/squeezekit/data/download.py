@@ -62,9 +62,9 @@ def download(
 ) -> Path:
     """Fetch a file of `size` bytes into `target`, unless it is there already; returns `target`.
 
-    Its hex digest is `md5` or `sha256`, one of which is given. All addresses must offer the same bytes. What has arrived is kept in
-    `<target>.partial`, from which the next address, or the next start after a kill, goes on. Only a file of the right size and
-    digest becomes `target`. `otherwise` is what a user does who has fetched the file another way.
+    Its hex digest is `md5` or `sha256`, one of which is given. All addresses must offer the same bytes. What has arrived is kept
+    in `<target>.partial`, from which the next address, or the next start after a kill, goes on. Only a file of the right size
+    and digest becomes `target`. `otherwise` is what a user does who has fetched the file another way.
 
     Raises SqueezekitError when no address gives it; OSError when `target` cannot be written.
     """

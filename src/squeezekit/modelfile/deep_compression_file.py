@@ -1,4 +1,4 @@
-"""Import of the file that the authors of SqueezeNet v1.0 published: Deep Compression's weights (Han et al., 2016, arXiv 1510.00149).
+"""Import of SqueezeNet v1.0 as its authors published it, by Deep Compression (Han et al., 2016, arXiv 1510.00149).
 
 The file, little-endian, names nothing: one uint32 for each layer, the number k of its stored codes; then for each layer 256
 float32 entries of a codebook, its biases in float32, k bytes of codes, and half as many of gaps, four bits each, the low half
@@ -63,7 +63,7 @@ def imagenet_classes() -> tuple[str, ...]:
 
 
 def weights_of(data: bytes, network: NetworkConfig) -> dict[str, Floats]:
-    """The parameters, by name, of a `network` whose layers a file holds in order; those of the first layer for RGB in place of BGR.
+    """The parameters, by name, of a `network` whose layers a file holds in order; the first layer takes RGB in place of BGR.
 
     Raises ValueError, in half a sentence, for a file of another size and for one that holds what no weights are.
     """

@@ -23,8 +23,8 @@ DATA = {"cifar10": "CIFAR-10 (JPEG)", "digits": "scikit-learn's handwritten digi
 class Facts:
     """Of one model: `bytes` of its file, `macs` multiply-adds for one image, `activation_bytes` at their peak in int8.
 
-    `accuracy` is that on test images, 0…1, measured once; None where we have none. One that is `downloaded`, at first use, has the
-    bytes of what others publish.
+    `accuracy` is that on test images, 0…1, measured once; None where we have none. One that is `downloaded`, at first use, has
+    the bytes of what others publish.
     """
 
     name: str

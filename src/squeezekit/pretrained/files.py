@@ -25,7 +25,8 @@ def known_names() -> list[str]:
 def model_path(model: str | PathLike[str]) -> Path:
     """Where a MODEL lies: a path of one's own, or else the file of a pretrained model, downloaded if need be.
 
-    A run folder, a `.sqz` or an `.onnx` file in the current directory comes before a pretrained model of the same name. Raises SqueezekitError.
+    A run folder, a `.sqz` or an `.onnx` file in the current directory comes before a pretrained model of the same name.
+    Raises SqueezekitError.
     """
     name = fspath(model)
     path = expanded(name)
