@@ -13,9 +13,12 @@ from PIL import Image
 
 from squeezekit.compression import rate_distortion_method
 from squeezekit.data.digits import load_digits
+from squeezekit.modelfile.deep_compression_file import published_network
 from squeezekit.networks.registry import NETWORKS
 from squeezekit.networks.squeezenet import SqueezeNetConfig
+from squeezekit.pretrained.import_model import import_model
 from squeezekit.training.run_folder import Run
+from tests.fixtures import deep_compression
 from tests.fixtures.commands import done, printed, run_script, shorten
 from tests.fixtures.tiny import SMALL
 
@@ -343,3 +346,22 @@ def test_hostile_files_are_read_by_each_source():
         "scans.jpg": "UnreadableImageError",
     }
     assert all(row["seconds"] < 60 and row["megabytes"] < 500 for row in found)
+
+
+def test_the_interval_of_a_share():
+    # Wilson's own example has other numbers; these are R's prop.test(287, 500, correct = FALSE).
+    assert script("imagenet_names").wilson(287, 500) == [0.5303, 0.6166]
+
+
+@pytest.mark.slow
+def test_photos_of_imagenette_are_named(tmp_path):
+    layers = deep_compression.random_layers(published_network(), density=0.002)
+    (tmp_path / "compressed_SqueezeNet.net").write_bytes(deep_compression.file_of(layers))
+    import_model(tmp_path / "compressed_SqueezeNet.net", tmp_path / "x.sqz")
+    for name in ("n01440764/ILSVRC2012_val_1.png", "n01440764/other.png", "elsewhere/ILSVRC2012_val_2.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (40, 30), "green").save(tmp_path / name)
+    (line,) = benchmark("imagenet_names", tmp_path / "x.sqz", tmp_path)
+    assert (line["photos"], line["bytes"]) == (1, (tmp_path / "x.sqz").stat().st_size)
+    assert line["top1"] in (0, 1) and line["top1_of_ten"] in (0, 1) and set(line["with_border"]) <= set(line)
+    assert line["top1_interval"][1] - line["top1_interval"][0] > 0.7

@@ -9,7 +9,9 @@ import pytest
 
 from squeezekit.cli import COMMANDS, GROUPS, main
 from squeezekit.cli.keys import ACTIONS
+from squeezekit.modelfile.deep_compression_file import published_network
 from squeezekit.system.version import version
+from tests.fixtures import deep_compression
 from tests.fixtures.commands import Commands, shorten
 
 # DESIGN.md has the words to use instead.
@@ -20,7 +22,7 @@ FORBIDDEN = re.compile(
 EVERY = [[], *([name] for name in COMMANDS), *(["keys", action] for action in ACTIONS)]
 # Commands in an order in which each finds what it needs.
 ORDER = [
-    "train", "evaluate", "predict", "models", "describe", "inspect", "lr-range", "compress", "search", "cross-validate",
+    "train", "evaluate", "predict", "models", "import", "describe", "inspect", "lr-range", "compress", "search", "cross-validate",
     "report", "export", "keys", "publish", "update",
 ]  # fmt: skip
 
@@ -76,6 +78,8 @@ def test_every_example_runs_as_it_stands(tmp_path, monkeypatch, capsys):
     commands = Commands(tmp_path, monkeypatch)
     shorten(monkeypatch, epochs=1)
     monkeypatch.setenv("SQUEEZEKIT_PASSPHRASE", "a passphrase of the tests")
+    layers = deep_compression.random_layers(published_network(), density=0.001)
+    (tmp_path / "compressed_SqueezeNet.net").write_bytes(deep_compression.file_of(layers))
     for name in ORDER:
         assert name in COMMANDS
         texts = [helped(capsys, name, "--help")]

@@ -20,7 +20,10 @@ from squeezekit.inference.classifier import Prediction
 from squeezekit.search.lr_range import LrRange
 from tests.fixtures.tiny import TINY
 
-VERBS = ["compress", "cross_validate", "evaluate", "export", "fine_tune", "list_models", "register_network", "search", "train"]
+VERBS = [
+    "compress", "cross_validate", "evaluate", "export", "fine_tune", "import_model", "list_models", "register_network", "search",
+    "train",
+]  # fmt: skip
 
 
 def python(code, *arguments):

@@ -39,3 +39,16 @@ def test_the_frontier_is_what_its_rows_make():
     page = frontier.page(*rows, (frontier.RUNS / "page.md").read_text(encoding="utf-8"))
     assert page == frontier.PAGE.read_text(encoding="utf-8"), AGAIN.format("frontier.py")
     assert frontier.PICTURE.exists()
+
+
+def test_what_the_guide_says_of_imagenet_is_what_was_measured():
+    line = json.loads((ROOT / "docs" / "runs" / "imagenet" / "names.jsonl").read_text())
+    page = (ROOT / "docs" / "guides" / "pretrained.md").read_text(encoding="utf-8")
+    for title, found in (("as imported", line), ("with Caffe's border", line["with_border"])):
+        shares = [
+            f"{found[name]:.1%} ({found[f'{name}_interval'][0]:.1%} to {found[f'{name}_interval'][1]:.1%})"
+            for name in ("top1", "top1_of_ten")
+        ]
+        assert f"| {title} | {line['photos']} | {' | '.join(shares)} |" in page
+    assert f"agree on {line['same_answers']:.1%} of the photos" in page
+    assert f"{line['bytes']:,} bytes with the names of the classes" in page

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from squeezekit.inference.evaluation import evaluate
     from squeezekit.networks.registry import register_network
     from squeezekit.pretrained.facts import list_models
+    from squeezekit.pretrained.import_model import import_model
     from squeezekit.search.crossval import cross_validate
     from squeezekit.search.search import search
     from squeezekit.workflows.fine_tune import fine_tune
@@ -43,6 +44,7 @@ __all__ = [
     "evaluate",
     "export",
     "fine_tune",
+    "import_model",
     "list_models",
     "register_network",
     "search",
@@ -57,6 +59,7 @@ _MODULES = {
     "evaluate": "inference.evaluation",
     "export": "export",
     "fine_tune": "workflows.fine_tune",
+    "import_model": "pretrained.import_model",
     "list_models": "pretrained.facts",
     "register_network": "networks.registry",
     "search": "search",

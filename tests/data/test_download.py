@@ -49,6 +49,15 @@ def test_the_first_address_that_works_is_enough(fetch):
     assert fetch({"/a": whole(CONTENT), "/b": whole(CONTENT)}, "/a", "/b") == [("/a", None)]
 
 
+def test_a_digest_may_be_sha256(tmp_path):
+    target, digest = tmp_path / "file", hashlib.sha256(CONTENT).hexdigest()
+    with serving({"/a": whole(WRONG), "/b": whole(CONTENT)}) as (address, _):
+        download(target, [f"{address}/a", f"{address}/b"], size=len(CONTENT), sha256=digest)
+        assert target.read_bytes() == CONTENT
+        with pytest.raises(SqueezekitError, match="other content.* and call it a day$"):
+            download(tmp_path / "x", [f"{address}/a"], size=len(CONTENT), sha256=digest, otherwise="call it a day")
+
+
 def test_what_is_there_is_not_fetched_again(fetch):
     fetch({"/a": whole(CONTENT)}, "/a")
     assert fetch({"/a": refusing(500)}, "/a") == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import keyword
 import logging
 import re
 import sys
@@ -35,6 +36,7 @@ GROUPS = {
     "shrink": {
         "compress": "compress a trained network to a target of accuracy or size",
         "inspect": "show what a .sqz file holds and where its bytes go",
+        "import": "convert a network that others have stored to a .sqz file",
     },
     "ship": {
         "export": "write a trained network as ONNX, as C or as a web page",
@@ -122,9 +124,15 @@ def _parser(given: Sequence[str]) -> Parser:
         command = commands.add_parser(name, description=f"{summary[0].upper()}{summary[1:]}.", everything="--help-all" in given)
         if name == called:
             # Only the command that is called is imported: torch takes seconds.
-            importlib.import_module(f"squeezekit.cli.{name.replace('-', '_')}").add_arguments(command)
+            importlib.import_module(f"squeezekit.cli.{_module_of(name)}").add_arguments(command)
             command.add_help_and_debug()
     return parser
+
+
+def _module_of(name: str) -> str:
+    module = name.replace("-", "_")
+    # `import` is a word of Python.
+    return f"{module}_" if keyword.iskeyword(module) else module
 
 
 def _overview() -> str:

@@ -91,9 +91,9 @@ def run(*, run_folder: str, out: str, json: bool = False, **options: Any) -> int
 
 def _check_run(folder: str) -> None:
     """What else is a MODEL has been compressed, or has no training to continue."""
-    from squeezekit.pretrained.files import pretrained_names
+    from squeezekit.pretrained.files import known_names
 
-    if expanded(folder).is_file() or (folder in pretrained_names() and not Path(folder).exists()):
+    if expanded(folder).is_file() or (folder in known_names() and not Path(folder).exists()):
         raise SqueezekitError(
             f"{folder}: is compressed already, or no run; compress takes the run folder that squeezekit train has written"
         )

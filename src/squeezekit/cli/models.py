@@ -12,7 +12,7 @@ def add_arguments(parser: Parser) -> None:
         "models",
         "models --json",
         usage="[--json]",
-        notes="Every command that takes a MODEL takes these names. Nothing is downloaded.",
+        notes="Every command that takes a MODEL takes these names. Only what the list says is downloaded.",
     )
     parser.add_json()
     parser.set_defaults(run=run)
@@ -29,10 +29,12 @@ def run(*, json: bool = False) -> int:
     numbers, rows = ("bytes", "parameters", "MACs", "activations", "accuracy"), []
     for each in found:
         work = (f"{each.parameters / 1e6:.2f} M", f"{each.macs / 1e6:,.0f} M", f"{each.activation_bytes // 1024} KB")
-        rows.append([each.name, f"{each.bytes:,}", *work, f"{each.accuracy:.2%}"])
+        accuracy = "" if each.accuracy is None else f"{each.accuracy:.2%}"
+        rows.append([each.name, f"{each.bytes:,}", *work, accuracy])
     show_table(["name", *numbers], rows, numbers=numbers)
     show("MACs: multiply-adds of one picture; activations: peak memory in int8; accuracy: on test images")
     for data in dict.fromkeys(each.data for each in found):
         trained = [each for each in found if each.data == data]
-        show(f"{', '.join(each.name for each in trained)}: trained on {data}; licence {trained[0].licence}")
+        fetched = "; downloaded at first use" if trained[0].downloaded else ""
+        show(f"{', '.join(each.name for each in trained)}: trained on {data}; licence {trained[0].licence}{fetched}")
     return 0

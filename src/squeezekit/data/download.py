@@ -50,27 +50,38 @@ class _AddressSlow(_AddressFailed):
     """The address works, but another may be faster; it is tried again when none is."""
 
 
-def download(target: Path, addresses: Sequence[str], *, size: int, md5: str, limits: DownloadLimits | None = None) -> Path:
-    """Fetch a file of `size` bytes and hex digest `md5` into `target`, unless it is there already; returns `target`.
+def download(
+    target: Path,
+    addresses: Sequence[str],
+    *,
+    size: int,
+    md5: str = "",
+    sha256: str = "",
+    limits: DownloadLimits | None = None,
+    otherwise: str = "give --data its path",
+) -> Path:
+    """Fetch a file of `size` bytes into `target`, unless it is there already; returns `target`.
 
-    All addresses must offer the same bytes. What has arrived is kept in `<target>.partial`, from which the next
-    address, or the next start after a kill, goes on. Only a file of the right size and digest becomes `target`.
+    Its hex digest is `md5` or `sha256`, one of which is given. All addresses must offer the same bytes. What has arrived is kept
+    in `<target>.partial`, from which the next address, or the next start after a kill, goes on. Only a file of the right size
+    and digest becomes `target`. `otherwise` is what a user does who has fetched the file another way.
 
     Raises SqueezekitError when no address gives it; OSError when `target` cannot be written.
     """
-    if target.exists() and _is_complete(target, size, md5):
+    digest = sha256 or md5
+    if target.exists() and _is_complete(target, size, digest):
         return target
     partial = target.with_name(target.name + ".partial")
     with one_at_a_time(target.with_name(target.name + ".lock")):
-        if target.exists() and _is_complete(target, size, md5):
+        if target.exists() and _is_complete(target, size, digest):
             return target
-        if not (partial.exists() and _is_complete(partial, size, md5)):
-            _fetch(partial, addresses, size, md5, limits or DownloadLimits())
+        if not (partial.exists() and _is_complete(partial, size, digest)):
+            _fetch(partial, addresses, size, digest, limits or DownloadLimits(), otherwise)
         os.replace(partial, target)
     return target
 
 
-def _fetch(partial: Path, addresses: Sequence[str], size: int, md5: str, limits: DownloadLimits) -> None:
+def _fetch(partial: Path, addresses: Sequence[str], size: int, digest: str, limits: DownloadLimits, otherwise: str) -> None:
     """Fill `partial` from the addresses in turn; one that was slow or broke off comes again when the others fail."""
     waiting, slow, reasons = deque(addresses), set[str](), dict[str, str]()
     if _size(partial) >= size:
@@ -80,7 +91,7 @@ def _fetch(partial: Path, addresses: Sequence[str], size: int, md5: str, limits:
         begin = _size(partial)
         try:
             _resume(partial, address, size, limits, has_alternative=bool(waiting) and address not in slow)
-            if _is_complete(partial, size, md5):
+            if _is_complete(partial, size, digest):
                 return
             partial.unlink()
             reasons[address] = "sent a file with other content"
@@ -100,7 +111,7 @@ def _fetch(partial: Path, addresses: Sequence[str], size: int, md5: str, limits:
     failures = "; ".join(f"{_host(address)} {reason}" for address, reason in reasons.items())
     raise SqueezekitError(
         f"{partial.stem} could not be downloaded ({failures}): run the same command again, which goes on from what has "
-        "arrived, or fetch the file another way and give --data its path"
+        f"arrived, or fetch the file another way and {otherwise}"
     )
 
 
@@ -198,11 +209,12 @@ def _size(partial: Path) -> int:
     return partial.stat().st_size if partial.exists() else 0
 
 
-def _is_complete(path: Path, size: int, md5: str) -> bool:
+def _is_complete(path: Path, size: int, digest: str) -> bool:
     if path.stat().st_size != size:
         return False
+    algorithm = "md5" if len(digest) == 32 else "sha256"
     with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() == md5
+        return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest() == digest
 
 
 def _report(address: str, reason: str, waiting: deque[str]) -> None:

@@ -7,9 +7,11 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
+from squeezekit.modelfile.deep_compression_file import imagenet_classes, published_network
 from squeezekit.modelfile.sqz import read_sqz
 from squeezekit.networks.layer_table import layer_table
 from squeezekit.pretrained.files import FILES, pretrained_names
+from squeezekit.pretrained.published import PUBLISHED
 from squeezekit.system.presentation import Row, Tabular
 
 LICENCE = "Apache-2.0"
@@ -21,7 +23,8 @@ DATA = {"cifar10": "CIFAR-10 (JPEG)", "digits": "scikit-learn's handwritten digi
 class Facts:
     """Of one model: `bytes` of its file, `macs` multiply-adds for one image, `activation_bytes` at their peak in int8.
 
-    `accuracy` is that on test images, 0…1, measured once.
+    `accuracy` is that on test images, 0…1, measured once; None where we have none. One that is `downloaded`, at first use, has
+    the bytes of what others publish.
     """
 
     name: str
@@ -29,11 +32,12 @@ class Facts:
     parameters: int
     macs: int
     activation_bytes: int
-    accuracy: float
+    accuracy: float | None
     classes: tuple[str, ...]
     image_size: int
     data: str
     licence: str = LICENCE
+    downloaded: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -70,6 +74,29 @@ def facts(name: str) -> Facts:
     )
 
 
+@cache
+def published_facts(name: str) -> Facts:
+    """Of the model of that name that others publish; nothing is downloaded."""
+    published, network, classes = PUBLISHED[name], published_network(), imagenet_classes()
+    table = layer_table(network)
+    return Facts(
+        name=name,
+        bytes=published.size,
+        parameters=table.parameters,
+        macs=table.macs,
+        activation_bytes=table.activation_bytes,
+        accuracy=None,
+        classes=classes,
+        image_size=network.image_size,
+        data=published.data,
+        licence=published.licence,
+        downloaded=True,
+    )
+
+
 def list_models() -> ModelList:
-    """The pretrained models, the smallest file first: name, bytes, parameters, MACs, accuracy and so on, and `to_frame()`."""
-    return ModelList(facts(name) for name in pretrained_names())
+    """The pretrained models: name, bytes, parameters, MACs, accuracy and so on, and `to_frame()`.
+
+    Those of the package come first, the smallest file before the others, then those that are downloaded at first use.
+    """
+    return ModelList([*map(facts, pretrained_names()), *map(published_facts, PUBLISHED)])

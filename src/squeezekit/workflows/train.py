@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from squeezekit.pretrained.files import model_path, pretrained_names
+from squeezekit.pretrained.files import known_names, model_path
 from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.paths import expanded
@@ -60,7 +60,7 @@ def train(
 
     Raises SqueezekitError for wrong input, RunFailed for a diverged run, Interrupted after Ctrl-C.
     """
-    if fields.get("teacher") in pretrained_names():
+    if fields.get("teacher") in known_names():
         fields["teacher"] = str(model_path(fields["teacher"]))
     budget = Budget(max_bytes, max_macs, max_ram)
     if init_from or network or recipe or config or not isinstance(data, str | Path) or _is_begun(out):
