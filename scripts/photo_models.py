@@ -47,6 +47,8 @@ TEACHER = "squeezenet1_0-imagenet"
 # ImageNet's validation photos stay unseen.
 LEFT_OUT = "ILSVRC2012_val_"
 BATCH, RATE, WARM_UP = 64, 5e-4, 0.1
+# So much smaller are the images at first, which is faster, until that share of the time.
+SMALL, SMALL_UNTIL = 0.6, 0.7
 # Smallest crop, and how far its colours move.
 LEAST, COLOR = 0.2, 0.2
 CHECKPOINT_SECONDS = 120
@@ -199,16 +201,17 @@ def distil(shape: Shape, images: NDArray[np.uint8], teacher_name: str, file: Pat
     teacher, config = found.network.eval(), shape.config().model_copy(update={"mean": found.config.mean, "std": found.config.std})
     assert isinstance(teacher, SqueezeNet)
     pixels, normalize = torch.from_numpy(images), Normalization(config.mean, config.std)
-    crops = Crops(shape.image_size, LEAST, COLOR)
 
-    def batch(step: int, count: int = BATCH) -> Tensor:
+    def batch(step: int, side: int, count: int = BATCH) -> Tensor:
+        crops = Crops(side, LEAST, COLOR)
         random = generator(0, step)
         chosen = torch.randint(0, len(pixels), (count,), generator=random)
         mirrored = torch.rand(count, generator=random) < 0.5
         return normalize(crops(pixels[chosen], crops.drawn(count, random), mirrored))
 
     torch.manual_seed(0)
-    learning = Distillation(started(config, teacher), teacher, batch(-1 % 2**31, 4 * BATCH)).to(memory_format=torch.channels_last)
+    example = batch(2**31, shape.image_size, 4 * BATCH)
+    learning = Distillation(started(config, teacher), teacher, example).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(learning.parameters(), RATE, weight_decay=0, fused=True)
     step, spent, loss, saved = 0, 0.0, 0.0, 0.0
     checkpoint = file.with_suffix(".pt")
@@ -224,7 +227,7 @@ def distil(shape: Shape, images: NDArray[np.uint8], teacher_name: str, file: Pat
             done = spent / 60 / minutes
             for group in optimizer.param_groups:
                 group["lr"] = RATE * min(done / WARM_UP, (1 - done) / (1 - WARM_UP)) + 1e-6
-            shown = batch(step)
+            shown = batch(step, shape.image_size if done >= SMALL_UNTIL else round(SMALL * shape.image_size))
             optimizer.zero_grad()
             value = learning(shown, learning.answers(shown))
             value.backward()
