@@ -100,7 +100,7 @@ def stored(folders: list[Path], file: Path, side: int) -> NDArray[np.uint8]:
                 advance(1)
         images.flush()
         Path(f"{file}.partial").replace(file)
-    found: NDArray[np.uint8] = np.load(file, mmap_mode="r")
+    found: NDArray[np.uint8] = np.load(file, mmap_mode="c")
     return found
 
 
