@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from squeezekit import SqueezekitError, fine_tune, train
+from squeezekit.acceleration.folding import folded
 from squeezekit.cli import main
 from squeezekit.networks.weights import load_weights
 from squeezekit.training.interruption import Interrupted
@@ -21,8 +22,7 @@ def test_it_begins_where_the_network_was(tiny_sqz, tmp_path):
     on = fine_tune(tiny_sqz, "digits", out=tmp_path / "on", epochs=1, **FAST)
     afresh = train("digits", out=tmp_path / "afresh", epochs=1, **{**TINY, **FAST})
     assert on.summary["validation"]["accuracy"] > afresh.summary["validation"]["accuracy"] + 0.2
-    # Folded in the file, made anew, since the recipe has it.
-    assert on.config.network.batch_norm and on.config.network.base_e == TINY["base_e"]
+    assert on.config.network.base_e == TINY["base_e"] and not on.config.network.batch_norm
     network = on.config.network.build()
     assert load_weights(network, on.start_weights) == []
 
@@ -46,7 +46,8 @@ def test_a_run_is_as_good_a_start_and_flags_work(tiny_run, tmp_path, capsys):
     assert main(["train", "--init-from", str(tiny_run.folder), *flags]) == 0
     assert '"validation"' in capsys.readouterr().out
     begun = load_file(Run(tmp_path / "on").start_weights)
-    assert all(torch.equal(begun[name], value) for name, value in tiny_run.network().state_dict().items())
+    folded_network = folded(tiny_run.network()).state_dict()
+    assert all(torch.equal(begun[name], value) for name, value in folded_network.items())
 
 
 def test_other_classes_get_a_new_last_layer(tiny_sqz, tmp_path):
@@ -63,6 +64,10 @@ def test_other_classes_get_a_new_last_layer(tiny_sqz, tmp_path):
             Image.fromarray(pixels).save(folder / f"{i}.png")
     run = fine_tune(tiny_sqz, str(tmp_path / "photos"), out=tmp_path / "on", epochs=2, test=False)
     assert run.config.network.classes == 3 and run.config.network.channels == 1
+    # The last layer alone tells three levels of grey apart.
+    assert run.summary["untrained_loss"] < 0.3
+    again = fine_tune(tiny_sqz, str(tmp_path / "photos"), recipe="modern", out=tmp_path / "modern", epochs=1, test=False)
+    assert again.summary["untrained_loss"] > 0.3 and again.config.network.batch_norm
 
 
 def test_a_run_that_was_killed_at_once_still_begins_there(tiny_sqz, tmp_path, monkeypatch):

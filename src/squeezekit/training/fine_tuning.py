@@ -19,6 +19,8 @@ from squeezekit.system.errors import SqueezekitError
 
 # What the images and the recipe decide, not the network that is started from.
 DECIDED_ANEW = {"name", "classes", "dropout", "batch_norm"}
+# Side in pixels.
+SMALLEST_CROPPED = 64
 # Of those to train on, from which the statistics of a network to start from are taken.
 STATISTICS_IMAGES, STATISTICS_PIXELS = 512, 2**19
 
@@ -42,6 +44,15 @@ class StartingPoint:
     def fields(self) -> dict[str, Any]:
         """Those of its configuration that the new network shares: its layers, and how it takes images."""
         return self.config.model_dump(exclude=DECIDED_ANEW)
+
+    @property
+    def gentle_fields(self) -> dict[str, Any]:
+        """Fields with which little is lost of what it knows: no statistics of few images, and no crops of small ones.
+
+        A crop of a small image shows another thing, such as half a digit.
+        """
+        shifts = {"augmentation": "shift-flip", "color": 0.0} if self.config.image_size < SMALLEST_CROPPED else {}
+        return {"batch_norm": False, **shifts} if hasattr(self.config, "batch_norm") else shifts
 
     def new_head(self, classes: int) -> dict[str, Any]:
         """Fields of a last layer for so many classes, where that must start anew: without a ReLU, to be fitted by itself."""

@@ -74,7 +74,7 @@ NETWORK_DEFAULTS: dict[str, dict[str, Any]] = {
     "classic": {},
     "modern": {"batch_norm": True, "dropout": 0.0},
     "fast": {"batch_norm": True, "dropout": 0.0},
-    "fine-tune": {"batch_norm": False, "dropout": 0.0},
+    "fine-tune": {"batch_norm": True, "dropout": 0.0},
 }
 
 RECIPES: dict[str, Recipe] = {

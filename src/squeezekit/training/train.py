@@ -192,7 +192,8 @@ def _open(out: Path | None, asked: TrainingRequest, held: ExitStack, *, resume: 
             raise SqueezekitError(f"{asked.config}: its [network] cannot change {name}; leave the table out")
         if network and network != start.config.name:
             raise SqueezekitError(f"{name} is a '{start.config.name}', not a '{network}'; leave out --network")
-        network, fields = start.config.name, {**start.fields, **fields}
+        by_default = start.gentle_fields if asked.recipe in (None, RECIPE_OF_TRAINED) and not asked.config else {}
+        network, fields = start.config.name, {**start.fields, **by_default, **fields}
     _check_minutes(asked)
     default = RECIPE_OF_TRAINED if start else DEFAULT_RECIPE
     settings = resolve(network=network, recipe=asked.recipe, config=asked.config, fields=fields, default_recipe=default)
