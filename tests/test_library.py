@@ -20,7 +20,10 @@ from squeezekit.inference.classifier import Prediction
 from squeezekit.search.lr_range import LrRange
 from tests.fixtures.tiny import TINY
 
-VERBS = ["compress", "cross_validate", "evaluate", "export", "fine_tune", "list_models", "register_network", "search", "train"]
+VERBS = [
+    *("check", "compress", "cross_validate", "evaluate", "export", "fine_tune", "list_models", "register_network", "search"),
+    "train",
+]
 
 
 def python(code, *arguments):

@@ -60,7 +60,7 @@ def test_the_parts_are_the_same_at_every_size(bursts):
 def test_what_was_found_is_said_in_a_line(bursts):
     source = load_folder(bursts)
     lines = list(overview(source, split_images(source.training, seed=0)))
-    assert lines[1:] == ["near-copies of other images: 32; they stay on one side with them"]
+    assert lines[1:] == ["near-copies of other images: 32; they stay on one side with them; squeezekit check shows them"]
 
 
 def test_near_copies_in_given_parts_are_counted(bursts):
@@ -93,7 +93,9 @@ def test_labels_and_lists_that_change_are_noticed(pets, tmp_path):
     labels, paths = tmp_path / "l.csv", sorted(path.relative_to(pets).as_posix() for path in pets.rglob("*.png"))
 
     def load(swapped, leave_out=""):
-        rows = [f"{path},{'ab'[(path[0] == 'd') ^ (at < swapped)]},{'test' if at % 4 == 0 else ''}" for at, path in enumerate(paths)]
+        rows = [
+            f"{path},{'ab'[(path[0] == 'd') ^ (at < swapped)]},{'test' if at % 4 == 0 else ''}" for at, path in enumerate(paths)
+        ]
         labels.write_text("\n".join(["path,label,split", *rows]))
         return load_folder(pets, curation=Curation(str(labels), leave_out=leave_out))
 
