@@ -144,6 +144,13 @@ def test_first_steps_are_as_they_say(commands, photos, length, tmp_path, monkeyp
 
 
 @pytest.mark.slow
+def test_the_guide_of_check_does_what_it_says(commands, photos, monkeypatch):
+    shorten(monkeypatch, epochs=1)
+    [(language, text)] = blocks(DOCS / "guides" / "check.md", "sh")
+    assert "copies " in commands.block(language, text) and "<h2" in Path("check.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
 def test_the_python_of_the_front_page_runs(commands, length, monkeypatch):
     if length == "short":
         shorten(monkeypatch)

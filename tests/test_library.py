@@ -21,9 +21,9 @@ from squeezekit.search.lr_range import LrRange
 from tests.fixtures.tiny import TINY
 
 VERBS = [
-    "compress", "cross_validate", "evaluate", "export", "fine_tune", "import_model", "list_models", "register_network", "search",
-    "train",
-]  # fmt: skip
+    *("check", "compress", "cross_validate", "evaluate", "export", "fine_tune", "import_model", "list_models"),
+    *("register_network", "search", "train"),
+]
 
 
 def python(code, *arguments):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from squeezekit.pretrained.import_model import import_model
     from squeezekit.search.crossval import cross_validate
     from squeezekit.search.search import search
+    from squeezekit.workflows.check import check
     from squeezekit.workflows.fine_tune import fine_tune
     from squeezekit.workflows.train import train
 
@@ -39,6 +40,7 @@ __all__ = [
     "RunFailed",
     "SqueezekitError",
     "__version__",
+    "check",
     "compress",
     "cross_validate",
     "evaluate",
@@ -54,6 +56,7 @@ __all__ = [
 # Imported when first asked for: torch takes seconds. `export` and `search` are packages that can be called.
 _MODULES = {
     "Classifier": "inference.classifier",
+    "check": "workflows.check",
     "compress": "compression.compress",
     "cross_validate": "search.crossval",
     "evaluate": "inference.evaluation",

@@ -69,5 +69,5 @@ def test_a_pattern_groups_across_classes(pets):
 
 
 def test_a_path_in_bytes_of_no_text_is_matched(pets):
-    (pets / "cats" / "0000.png").rename(pets / "cats" / os.fsdecode(b"\xff1.png"))
+    (pets / "cats" / "0000.png").rename(os.fsdecode(os.fsencode(pets / "cats") + b"/\xff1.png"))
     assert list_folder(pets, Curation(group_by=r"(\d)\.png")).groups.count("1") == 9

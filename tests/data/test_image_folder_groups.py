@@ -60,7 +60,7 @@ def test_the_parts_are_the_same_at_every_size(bursts):
 def test_what_was_found_is_said_in_a_line(bursts):
     source = load_folder(bursts)
     lines = list(overview(source, split_images(source.training, seed=0)))
-    assert lines[1:] == ["near-copies of other images: 32; they stay on one side with them"]
+    assert lines[1:] == ["near-copies of other images: 32; they stay on one side with them; squeezekit check shows them"]
 
 
 def test_near_copies_in_given_parts_are_counted(bursts):

@@ -55,7 +55,7 @@ def findings(source: ImageSource, split: Split) -> Iterator[str]:
     if count := sum(int(blank(part.images).sum()) for part in (source.training, source.test)):
         found.append(f"images of one colour alone: {count:,}")
     if found:
-        yield "; ".join(found)
+        yield "; ".join([*found, "squeezekit check shows them"])
     training = source.training
     counts = np.bincount(training.labels, minlength=len(training.classes))
     least, most = int(counts.argmin()), int(counts.argmax())

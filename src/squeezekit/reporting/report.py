@@ -120,20 +120,21 @@ def _page(parts: Sequence[Part], language: Language) -> str:
     pages = resources.files(__package__) / "pages"
     style, script = ((pages / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
     policy = (
-        f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        f"default-src 'none'; img-src data:; style-src '{digest_of_text(style)}'; script-src '{digest_of_text(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
-    template = _environment().get_template("report.html.jinja")
+    template = page_environment().get_template("report.html.jinja")
     own = {"style": Markup(style), "script": Markup(script), "policy": policy, "version": version()}
     return template.render(language=language, parts=parts, **own)
 
 
-def _hash(text: str) -> str:
+def digest_of_text(text: str) -> str:
     """What a Content-Security-Policy calls an element of this text."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _environment() -> Environment:
+def page_environment() -> Environment:
+    """What fills the templates in `pages`: text is escaped, and what a page cannot hold is shown as an escape."""
     environment = Environment(
         loader=PackageLoader("squeezekit.reporting", "pages"),
         autoescape=True,
