@@ -12,7 +12,7 @@ def add_arguments(parser: Parser) -> None:
         "import compressed_SqueezeNet.net -o squeezenet.sqz",
         "import compressed_SqueezeNet.net -o squeezenet.sqz --json",
         usage="FILE [-o FILE]",
-        notes="Without -o the model is kept in the cache, and its name in squeezekit models needs no download.",
+        notes="Without -o the model is kept in the cache,\nand its name in squeezekit models needs no download.",
     )
     parser.add_argument("file", metavar="FILE", help="compressed_SqueezeNet.net, as the authors of SqueezeNet published it")
     parser.add_out("FILE", "the .sqz file to write", required=False)

@@ -12,7 +12,7 @@ def add_arguments(parser: Parser) -> None:
         "models",
         "models --json",
         usage="[--json]",
-        notes="Every command that takes a MODEL takes these names. Only what the list says is downloaded.",
+        notes="Every command that takes a MODEL takes these names.\nOnly what the list says is downloaded.",
     )
     parser.add_json()
     parser.set_defaults(run=run)

@@ -96,7 +96,7 @@ def _counts(data: bytes, layers: Mapping[str, tuple[int, ...]]) -> list[int]:
     """How many codes each layer stores; together they say how long the file must be."""
     if len(data) < COUNT_BYTES * len(layers):
         raise ValueError(f"it breaks off after {len(data):,} bytes")
-    counts = np.frombuffer(data, "<u4", len(layers)).tolist()
+    counts: list[int] = np.frombuffer(data, "<u4", len(layers)).tolist()
     size = COUNT_BYTES * len(layers)
     for (name, shape), count in zip(layers.items(), counts, strict=True):
         if count > prod(shape):
