@@ -49,7 +49,7 @@ def test_the_decision_is_the_same_in_python_in_c_and_in_the_page(tiny_sqz, tmp_p
     pixels = np.concatenate([test, foreign_like(model.config, 300)])
     predictions = Classifier.load(tiny_sqz).classify_pixels(pixels)
     known = [each.known for each in predictions]
-    assert 0.85 < np.mean(known[: len(test)]) < 1 and np.mean(known[len(test) :]) < 0.6
+    assert 0.85 < np.mean(known[: len(test)]) < 1 and not all(known[len(test) :])
     export_c(tiny_sqz, tmp_path / "c")
     program = built(tmp_path / "built", {path.name: path.read_text() for path in (tmp_path / "c").iterdir()}, "-O2")
     labels, logits = answers(program, pixels)
@@ -67,7 +67,7 @@ def test_rules_with_and_without_weights_are_the_same_everywhere(name, tmp_path):
     pixels = pictures_like(model.config, 60, seed=2)
     logits = torch.from_numpy(reference(plan, pixels))
     floats = logits * 2.0**-plan.fraction
-    rule = NoneOfThese.fit((floats, logits.argmax(1)), floats)
+    rule = NoneOfThese.fit((floats, torch.arange(60) % logits.shape[1]), floats)
     # So that about half of them are turned away.
     middle = int(rule.test(plan.fraction).scores(logits).median()) * 2**6 >> plan.fraction
     rule = rule.model_copy(update={"biases": tuple(bias - middle for bias in rule.biases)})
@@ -90,7 +90,7 @@ def test_a_network_without_integers_decides_by_its_own_logits():
     model, plan = small("grey")
     pixels = pictures_like(model.config, 40)
     logits = torch.from_numpy(reference(plan, pixels) * 2.0**-plan.fraction)
-    rule = NoneOfThese.fit((logits, logits.argmax(1)), logits)
+    rule = NoneOfThese.fit((logits, torch.arange(40) % 10), logits)
     # It is no file, so that no ranges are known.
     model = type(model)(**{**vars(model), "none_of_these": rule})
     known = [each.known for each in Classifier(model).classify_pixels(pixels)]

@@ -41,10 +41,8 @@ def test_few_images_and_classes_without_one_have_a_rule():
 def test_sums_are_those_of_python_integers():
     rule = NoneOfThese(weights=((127,) * 4, (-127,) * 4), biases=(-(1 << 31), (1 << 31) - 1))
     logits = np.array([[1 << 30] * 4, [-(1 << 30)] * 4, [0, 0, 1 << 30, 5]])
-    sums = [
-        max(sum(w * int(x) for w, x in zip(row, one, strict=True)) + (b << 16 >> 6) for row, b in zip(rule.weights, rule.biases))
-        for one in logits
-    ]
+    rows = [(row, bias << 16 >> 6) for row, bias in zip(rule.weights, rule.biases, strict=True)]
+    sums = [max(sum(w * int(x) for w, x in zip(row, one, strict=True)) + bias for row, bias in rows) for one in logits]
     assert rule.test(16).scores(torch.from_numpy(logits)).tolist() == sums
 
 

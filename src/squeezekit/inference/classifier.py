@@ -97,13 +97,14 @@ class Classifier(Presented):
         probabilities, order = torch.softmax(logits / self.model.temperature, 1).sort(1, descending=True)
         if not torch.isfinite(probabilities).all():
             raise RunFailed(f"{self.model.name} answers with what is no number: its weights are damaged; train it again")
+        known = self._known(pixels, logits).tolist()
         return [
             Prediction(
                 tuple((self.classes[i], p) for i, p in zip(indices, values, strict=True)),
                 values[0] < self.model.threshold,
-                known,
+                is_known,
             )
-            for indices, values, known in zip(order.tolist(), probabilities.tolist(), self._known(pixels, logits), strict=True)
+            for indices, values, is_known in zip(order.tolist(), probabilities.tolist(), known, strict=True)
         ]
 
     def _shown(self) -> Row:
