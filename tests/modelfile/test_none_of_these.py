@@ -26,6 +26,7 @@ def test_what_is_kept_is_known_and_others_are_not(classes, fraction):
     test = rule.test(16)
     assert test(rounded(validation)).double().mean() == pytest.approx(0.95, abs=0.002)
     assert test(rounded(others)).double().mean() < 0.5
+    assert not test(rounded(60 * validation)).any()
     coarse = rule.test(fraction)((validation.double() * 2**fraction).round().long())
     assert (coarse == test(rounded(validation))).double().mean() > 0.98
 
@@ -39,7 +40,7 @@ def test_few_images_and_classes_without_one_have_a_rule():
 
 
 def test_sums_are_those_of_python_integers():
-    rule = NoneOfThese(weights=((127,) * 4, (-127,) * 4), biases=(-(1 << 31), (1 << 31) - 1))
+    rule = NoneOfThese(weights=((127,) * 4, (-127,) * 4), biases=(-(1 << 31), (1 << 31) - 1), least=-(1 << 31))
     logits = np.array([[1 << 30] * 4, [-(1 << 30)] * 4, [0, 0, 1 << 30, 5]])
     rows = [(row, bias << 16 >> 6) for row, bias in zip(rule.weights, rule.biases, strict=True)]
     sums = [max(sum(w * int(x) for w, x in zip(row, one, strict=True)) + bias for row, bias in rows) for one in logits]
@@ -49,14 +50,16 @@ def test_sums_are_those_of_python_integers():
 @pytest.mark.parametrize(
     "content",
     [
-        {"weights": [[1, 2]], "biases": [0]},
-        {"weights": [[1, 2, 3]], "biases": [0, 1]},
-        {"weights": [], "biases": [0, 1]},
-        {"weights": [], "biases": []},
-        {"weights": [[1, 2, 128]], "biases": [0]},
-        {"weights": [[1, 2, 3]], "biases": [1 << 31]},
-        {"weights": [[1, 2, 3.5]], "biases": [0]},
-        {"weights": [[1, 2, 3]] * 33, "biases": [0] * 33},
+        {"weights": [[1, 2]], "biases": [0], "least": 0},
+        {"weights": [[1, 2, 3]], "biases": [0, 1], "least": 0},
+        {"weights": [], "biases": [0, 1], "least": 0},
+        {"weights": [], "biases": [], "least": 0},
+        {"weights": [], "biases": [0], "least": 1 << 31},
+        {"weights": [], "biases": [0]},
+        {"weights": [[1, 2, 128]], "biases": [0], "least": 0},
+        {"weights": [[1, 2, 3]], "biases": [1 << 31], "least": 0},
+        {"weights": [[1, 2, 3.5]], "biases": [0], "least": 0},
+        {"weights": [[1, 2, 3]] * 33, "biases": [0] * 33, "least": 0},
     ],
 )
 def test_a_rule_that_does_not_fit_is_refused(content):

@@ -13,32 +13,34 @@ from torch import Tensor
 from squeezekit.modelfile.section import JsonSection
 from squeezekit.system.errors import SqueezekitError
 
-# The share of one's own validation images that is kept.
-KEPT_SHARE = 0.95
+# The share of one's own validation images that is kept, and that of those with the lowest logits, which is not.
+KEPT_SHARE, LOW_SHARE = 0.95, 0.005
 # With more classes the numbers would weigh too much in a small file.
 MAX_COMPARED = 32
 MAX_WEIGHT = 15
-# Biases are in units of 2**-6 of a logit's unit.
-BIAS_BITS = 6
+MAX_SCORE = 1 << 52
+# Biases and the least logit are in units of 2**-6.
+FRACTION = 6
 # Logits in floats are rounded to units of 2**-16.
 FLOAT_FRACTION = 16
 Weight = Annotated[int, Field(ge=-127, le=127)]
-Bias = Annotated[int, Field(ge=-(1 << 31), lt=1 << 31)]
+Units = Annotated[int, Field(ge=-(1 << 31), lt=1 << 31)]
 
 
 class KnownTest(NamedTuple):
-    """A picture is known where `weights` · logits + `biases` ≥ 0 in any row.
+    """A picture is known where no logit is below `least`, and `weights` · logits + `biases` ≥ 0 in any row.
 
-    weights: int64 [rows, classes]; None compares the largest logit alone. biases: int64 [rows], in the units of the logits.
-    No sum is 2**52 or more.
+    weights: int64 [rows, classes]; None compares the largest logit alone. biases: int64 [rows]. Biases and `least` are in the units
+    of the logits. No sum is 2**52 or more.
     """
 
     weights: NDArray[np.int64] | None
     biases: NDArray[np.int64]
+    least: int
 
     def __call__(self, logits: Tensor) -> Tensor:
         """Integer logits, int64 [n, classes] -> whether a picture is of one of the classes, bool [n]."""
-        return self.scores(logits) >= 0
+        return (logits.min(1).values >= self.least) & (self.scores(logits) >= 0)
 
     def scores(self, logits: Tensor) -> Tensor:
         """Integer logits, int64 [n, classes] -> the largest sum, int64 [n]."""
@@ -47,16 +49,18 @@ class KnownTest(NamedTuple):
 
 
 class NoneOfThese(JsonSection):
-    """The section `none`: a row of weights and a bias for each class; without weights, one bias for the largest logit.
+    """The section `none`: a row of weights and a bias for each class, or without weights one bias for the largest logit.
 
-    The relative distance of Ren et al., 2021 (arXiv 2106.09022), in the space of logits and with one variance for each logit: how
-    much nearer they are to the mean of a class than to that of all images. Since both have the same variances, it is linear.
+    And the least logit that a picture of one's own has, since foreign ones may lie far beyond all classes. The rows are the
+    relative distance of Ren et al., 2021 (arXiv 2106.09022), in the space of logits, with one variance for each logit: how much
+    nearer they are to the mean of a class than to that of all images. Since both have the same variances, it is linear.
     """
 
     title = "its rule for none of these"
 
     weights: tuple[tuple[Weight, ...], ...] = Field(max_length=MAX_COMPARED)
-    biases: tuple[Bias, ...] = Field(min_length=1, max_length=MAX_COMPARED)
+    biases: tuple[Units, ...] = Field(min_length=1, max_length=MAX_COMPARED)
+    least: Units
 
     @classmethod
     def fit(cls, training: tuple[Tensor, Tensor], validation: Tensor) -> NoneOfThese:
@@ -65,13 +69,16 @@ class NoneOfThese(JsonSection):
         A class without an image among the first has no row. Of more than 32 classes the largest logit decides.
         """
         weights, biases = _relative_distance(*training) if training[0].shape[1] <= MAX_COMPARED else (None, np.zeros(1))
-        rule = KnownTest(weights, np.rint(biases * 2**FLOAT_FRACTION).astype(np.int64))
-        scores = rule.scores(rounded(validation)).sort().values
-        least = int(scores[int((1 - KEPT_SHARE) * len(scores))])
+        integers, coarser = rounded(validation), FLOAT_FRACTION - FRACTION
+        lowest = integers.min(1).values
+        least = int(lowest.sort().values[int(LOW_SHARE * len(lowest))])
+        test = KnownTest(weights, np.rint(biases * 2**FLOAT_FRACTION).astype(np.int64), least)
+        scores = torch.where(lowest >= least, test.scores(integers), -MAX_SCORE).sort().values
+        threshold = int(scores[int((1 - KEPT_SHARE) * len(scores))])
         # Rounded so that what was meant to be kept is.
-        units = np.ceil(biases * 2**BIAS_BITS) - (least >> (FLOAT_FRACTION - BIAS_BITS))
+        units = np.ceil(biases * 2**FRACTION) - (threshold >> coarser)
         limited = np.clip(units, -(1 << 31), (1 << 31) - 1).astype(int)
-        return cls(weights=() if weights is None else weights.tolist(), biases=limited.tolist())
+        return cls(weights=() if weights is None else weights.tolist(), biases=limited.tolist(), least=least >> coarser)
 
     @classmethod
     def read_for(cls, content: Any, classes: int) -> NoneOfThese:
@@ -88,7 +95,8 @@ class NoneOfThese(JsonSection):
     def test(self, fraction: int) -> KnownTest:
         """The test of integer logits in units of 2**-fraction, 0 ≤ fraction ≤ 16."""
         weights = np.array(self.weights, np.int64) if self.weights else None
-        return KnownTest(weights, (np.array(self.biases, np.int64) << fraction) >> BIAS_BITS)
+        biases = (np.array(self.biases, np.int64) << fraction) >> FRACTION
+        return KnownTest(weights, biases, (self.least << fraction) >> FRACTION)
 
 
 def rounded(logits: Tensor) -> Tensor:

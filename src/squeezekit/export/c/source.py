@@ -215,10 +215,14 @@ def _answer(plan: IntegerPlan, model: Model) -> str:
 {
     return (int32_t)classifier_best(logits);
 }"""
-    weights, biases = model.none_of_these.test(plan.fraction)
+    weights, biases, least = model.none_of_these.test(plan.fraction)
+    check = f"""    for (size_t k = 0; k < CLASSIFIER_CLASSES; k++)
+        if (logits[k] < INT64_C({least}))
+            return -1;"""
     if weights is None:
         return f"""int32_t classifier_answer(const int32_t *logits)
 {{
+{check}
     const size_t best = classifier_best(logits);
     return logits[best] + INT64_C({biases[0]}) < 0 ? -1 : (int32_t)best;
 }}"""
@@ -229,6 +233,7 @@ def _answer(plan: IntegerPlan, model: Model) -> str:
 
 int32_t classifier_answer(const int32_t *logits)
 {{
+{check}
     for (size_t row = 0; row < {len(biases)}; row++) {{
         int64_t sum = known_biases[row];
         for (size_t k = 0; k < CLASSIFIER_CLASSES; k++)

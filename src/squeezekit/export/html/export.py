@@ -99,8 +99,8 @@ def page_of(model: Model, plan: IntegerPlan, block: bytes | None = None) -> str:
 def _rule(plan: IntegerPlan, model: Model) -> dict[str, Any] | None:
     if model.none_of_these is None:
         return None
-    weights, biases = model.none_of_these.test(plan.fraction)
-    return {"weights": [] if weights is None else weights.tolist(), "biases": biases.tolist()}
+    weights, biases, least = model.none_of_these.test(plan.fraction)
+    return {"weights": [] if weights is None else weights.tolist(), "biases": biases.tolist(), "least": least}
 
 
 def policy(script: str, style: str) -> str:

@@ -29,7 +29,8 @@ const [picturePlace, logitsPlace] = [room(side * side * channels), room(4 * fact
 // Whether integer logits are those of any of the classes. No sum is 2^52 or more, so that numbers are exact.
 function isKnown(logits) {
   if (!facts.none) return true;
-  const { weights, biases } = facts.none;
+  const { weights, biases, least } = facts.none;
+  if (Math.min(...logits) < least) return false;
   if (!weights.length) return Math.max(...logits) + biases[0] >= 0;
   return weights.some((row, i) => row.reduce((sum, weight, k) => sum + weight * logits[k], biases[i]) >= 0);
 }
