@@ -30,8 +30,8 @@ Units = Annotated[int, Field(ge=-(1 << 31), lt=1 << 31)]
 class KnownTest(NamedTuple):
     """A picture is known where no logit is below `least`, and `weights` · logits + `biases` ≥ 0 in any row.
 
-    weights: int64 [rows, classes]; None compares the largest logit alone. biases: int64 [rows]. Biases and `least` are in the units
-    of the logits. No sum is 2**52 or more.
+    weights: int64 [rows, classes]; None compares the largest logit alone. biases: int64 [rows]. Biases and `least` are in the
+    units of the logits. No sum is 2**52 or more.
     """
 
     weights: NDArray[np.int64] | None
