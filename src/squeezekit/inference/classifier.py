@@ -44,8 +44,8 @@ class Prediction(Tabular):
         return self.probabilities[0][1]
 
     def _shown(self) -> Row:
-        remarks: Row = ({"unsure": True} if self.unsure else {}) | ({} if self.known else {"known": False})
-        return {"label": self.label, "probability": percent(self.probability)} | remarks
+        shown: dict[str, object] = {"label": self.label, "probability": percent(self.probability)}
+        return shown | ({"unsure": True} if self.unsure else {}) | ({} if self.known else {"known": False})
 
     def _records(self) -> Sequence[Row]:
         return [{"class": name, "probability": probability} for name, probability in self.probabilities]

@@ -83,7 +83,8 @@ def foreign_images(
     # As many of one's own stay as by the rule.
     threshold = np.sort(certain)[(~known).sum()] if known.any() else np.inf
     found = []
-    for folder in map(fspath, folders):
+    for place in folders:
+        folder = fspath(place)
         pixels, unreadable = _pictures(loaded, folder, limit)
         its_known, its_certain = _decided(loaded, known_images, pixels)
         found.append(ForeignShare(folder, Share.of(~its_known), Share.of(its_certain < threshold), unreadable))

@@ -38,7 +38,7 @@ class KnownImages:
         return known
 
     def _integers(self, network: IntegerNetwork, pixels: NDArray[np.uint8]) -> Tensor:
-        parts = torch.from_numpy(pixels).permute(0, 3, 1, 2).split(self._at_once)
+        parts = torch.split(torch.from_numpy(pixels).permute(0, 3, 1, 2), self._at_once)
         with torch.inference_mode():
             return torch.cat([network.integers(part) for part in parts])
 

@@ -101,13 +101,14 @@ class NoneOfThese(JsonSection):
 
 def rounded(logits: Tensor) -> Tensor:
     """Logits in floats as integers, int64 [n, classes], in units of 2**-16 and of at most 30 bits."""
-    return (logits.double() * 2**FLOAT_FRACTION).round().clamp(-(1 << 30), 1 << 30).long()
+    steps: Tensor = logits.double() * 2**FLOAT_FRACTION
+    return steps.round().clamp(-(1 << 30), 1 << 30).long()
 
 
 def _relative_distance(logits: Tensor, labels: Tensor) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Weights [rows, classes], integers of at most ±15, and biases [rows] in the unit of logits times weights."""
     x = logits.double()
-    classes = labels.unique()
+    classes = torch.unique(labels)
     means = torch.stack([x[labels == k].mean(0) for k in classes])
     within = x - means[torch.searchsorted(classes, labels)]
     scales = 1 / within.square().mean(0).clamp(min=1e-6)
