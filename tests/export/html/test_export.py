@@ -70,7 +70,8 @@ def in_python(model, plan, pictures):
 def compare(browser, model, plan, pictures, tmp_path):
     for picture, expected in zip(pictures, in_python(model, plan, pictures), strict=True):
         verdict, found = answered(browser, picture, tmp_path)
-        assert expected.label in verdict and verdict.startswith("Unsure") == expected.unsure
+        assert expected.label in verdict and verdict.startswith("Unsure") == (expected.unsure and expected.known)
+        assert verdict.startswith("None of these") != expected.known
         wanted = dict(expected.probabilities[:10])
         assert next(iter(found)) == expected.label
         for name, probability in found.items():
