@@ -61,6 +61,7 @@ def test_the_decision_is_the_same_in_python_in_c_and_in_the_page(tiny_sqz, tmp_p
 
 
 @pytest.mark.skipif(not shutil.which("gcc") or not shutil.which("node"), reason="gcc or node is not installed")
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["odd sides", "mirrored", "inverted"])
 def test_rules_with_and_without_weights_are_the_same_everywhere(name, tmp_path):
     model, plan = small(name)
