@@ -326,6 +326,19 @@ def test_calibration_on_a_few_images(in_this_process):
 
 
 @pytest.mark.slow
+def test_rules_for_foreign_images_are_compared_with_softmax(tmp_path, in_this_process):
+    for number in range(8):
+        Image.new("L", (20, 20), 30 * number).save(tmp_path / f"{number}.png")
+    found = benchmark("foreign_images", "digits-nano", "digits", "--drawn", "noise", "--foreign", tmp_path, "--images", 30)
+    assert [row["foreign"] for row in found] == ["noise"] * 10 + [tmp_path.name] * 10 and found[10]["images"] == 8
+    by_rule = {row["rule"]: row for row in found[:10]}
+    assert by_rule["softmax"]["more_than_softmax"] == [0, 0, 0] and all(row["kept"] > 0.5 for row in found)
+    ours, theirs = by_rule["none of these"], by_rule["softmax"]
+    assert ours["more_than_softmax"][0] == pytest.approx(ours["turned_away"] - theirs["turned_away"], abs=1e-3)
+    assert all(0 <= row["auroc"] <= 1 for row in found)
+
+
+@pytest.mark.slow
 def test_the_start_of_a_training_is_a_process_for_each_source():
     source = BENCHMARKS.parent / "src"
     one, summary = lines(sys.executable, BENCHMARKS / "training_start.py", source, "--recipes", "modern", "--rounds", "1")

@@ -95,7 +95,7 @@ def test_train_evaluate_predict(tmp_path, capsys):
     assert code == 1
     assert "broken.png" in printed.err
     (row,) = [json.loads(line) for line in printed.out.splitlines()]
-    assert set(row) == {"path", "label", "probability", "unsure", "top"}
+    assert set(row) == {"path", "label", "probability", "unsure", "known", "top"}
     assert len(row["top"]) == 3
     assert row["label"] == row["top"][0]["label"]
 

@@ -146,6 +146,7 @@ def test_the_file_tells_its_story(tiny_run, tmp_path):
     assert file.provenance.accuracy["test"] == round(result.test.after, 4)
     assert file.provenance.accuracy["validation"] == result.validation.after
     assert 0 < file.probability_calibration.threshold < 1
+    assert len(file.none_of_these.weights) == 10
     convolutions = sum(len(part.shape) == 4 for part in file.weights.values())
     assert len(file.activation_ranges.high) == convolutions and max(file.activation_ranges.high) > 0
 

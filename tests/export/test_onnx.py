@@ -2,6 +2,7 @@
 
 import json
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from squeezekit.cli.export import run
 from squeezekit.data.digits import load_digits
 from squeezekit.export.onnx import FromPixels, export_onnx, graph_of
 from squeezekit.inference.model import Model, load_model
+from squeezekit.modelfile.none_of_these import NoneOfThese
+from squeezekit.modelfile.sqz import read_sqz
 from squeezekit.networks import list_networks, mobilenet, network_config, shufflenet
 from tests.fixtures.exported import lively
 from tests.fixtures.tiny import SMALL
@@ -122,14 +125,16 @@ def test_a_run_becomes_a_file_that_is_a_model(tiny_run, plain):
 
 @pytest.mark.slow
 def test_a_compressed_file_keeps_its_confidence(tmp_path):
-    out = tmp_path / "golden.onnx"
-    export_onnx(GOLDEN, out)
-    before, after = load_model(GOLDEN), load_model(out)
+    file, out = tmp_path / "golden.sqz", tmp_path / "golden.onnx"
+    replace(read_sqz(GOLDEN), none_of_these=NoneOfThese(weights=((3, -1, -2),), biases=(0,), least=-640)).write(file)
+    export_onnx(file, out)
+    before, after = load_model(file), load_model(out)
+    assert after.none_of_these == before.none_of_these is not None
     assert (after.temperature, after.threshold, after.classes) == (before.temperature, before.threshold, before.classes)
     config = before.config
     pixels = np.random.default_rng(0).integers(0, 256, (8, config.image_size, config.image_size, config.channels), np.uint8)
     for one, other in zip(Classifier(before).classify_pixels(pixels), Classifier(after).classify_pixels(pixels), strict=True):
-        assert one.unsure == other.unsure and one.label == other.label
+        assert (one.unsure, one.known, one.label) == (other.unsure, other.known, other.label)
         assert one.probability == pytest.approx(other.probability, abs=1e-4)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,23 +35,45 @@ def add_arguments(parser: Parser) -> None:
         action="store_true",
         help="also measure up to 2,000 test images with blur, noise, low contrast and JPEG compression",
     )
+    parser.add_argument(
+        "--foreign",
+        metavar="FOLDER",
+        action="append",
+        help="also measure how many pictures of this folder, of none of the classes, are turned away; as often as wanted",
+    )
     parser.add_json()
     parser.set_defaults(run=run)
 
 
-def run(*, model: str, json: bool = False, pictures: str | None = None, robustness: bool = False, **options: Any) -> int:
+def run(
+    *,
+    model: str,
+    json: bool = False,
+    pictures: str | None = None,
+    robustness: bool = False,
+    foreign: Sequence[str] = (),
+    **options: Any,
+) -> int:
     """Evaluate, print the result."""
     import squeezekit as sk
+    from squeezekit.inference.foreign_images import foreign_images
     from squeezekit.inference.robustness import robustness as on_corrupted
 
     if robustness and options.get("split") == "validation":
         raise SqueezekitError("--robustness measures test images; leave out --split validation")
+    if foreign and options.get("split") == "validation":
+        raise SqueezekitError("--foreign measures test images; leave out --split validation")
+    # First: a model without such a rule need not be evaluated.
+    turned_away = foreign_images(model, [expanded(folder) for folder in foreign], options.get("data")) if foreign else None
     evaluation = sk.evaluate(model, **options)
     corrupted = on_corrupted(model, options.get("data")) if robustness else []
     if json:
-        show_json(evaluation.as_json() | ({"robustness": [vars(each) for each in corrupted]} if corrupted else {}))
+        more: dict[str, Any] = {"robustness": [vars(each) for each in corrupted]} if corrupted else {}
+        show_json(evaluation.as_json() | more | ({"none_of_these": asdict(turned_away)} if turned_away else {}))
     else:
         _print(evaluation, corrupted)
+        if turned_away:
+            _print_turned_away(turned_away)
     # What is drawn or not, the numbers have been printed.
     if pictures:
         _draw(evaluation, expanded(pictures))
@@ -68,6 +91,20 @@ def _print(evaluation: Any, corrupted: Sequence[Any]) -> None:
     )
     for each in corrupted:
         show(f"{each.kind:<10} {each.strength:>5g}  accuracy {each.accuracy:.2%} of {each.images} images")
+
+
+def _print_turned_away(found: Any) -> None:
+    show(f"of its own test images {_with_interval(found.kept)} are known")
+    for each in found.foreign:
+        unreadable = f"; {each.unreadable} cannot be read" if each.unreadable else ""
+        show(
+            f"{each.folder}: {_with_interval(each.turned_away)} are none of these (by the softmax threshold that keeps as many "
+            f"of its own: {each.by_softmax.share:.1%}){unreadable}"
+        )
+
+
+def _with_interval(found: Any) -> str:
+    return f"{found.share:.1%} of {found.images} ({found.low:.1%} to {found.high:.1%})"
 
 
 def _draw(evaluation: Any, folder: Path) -> None:

@@ -68,5 +68,7 @@ def _print(found: Any) -> None:
         show(f"made by squeezekit {provenance.squeezekit}, recipe {provenance.recipe.get('name')}; accuracy: {accuracy}")
     if calibration := found.probability_calibration:
         show(f"unsure below {calibration.threshold:.1%}; temperature {calibration.temperature:g}")
+    if found.none_of_these:
+        show("tells which pictures are of none of its classes")
     if found.self_check is not None:
         show(f"self-check {'passed' if found.self_check else 'FAILED: the network does not compute the outputs in the file'}")

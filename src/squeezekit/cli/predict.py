@@ -75,10 +75,11 @@ def _print(path: str, prediction: Any, top: int, json: bool) -> None:
     best = prediction.probabilities[:top]
     if json:
         ranked = [{"label": label, "probability": p} for label, p in best]
-        show_json({"path": _valid(path), **ranked[0], "unsure": prediction.unsure, "top": ranked})
+        show_json({"path": _valid(path), **ranked[0], "unsure": prediction.unsure, "known": prediction.known, "top": ranked})
     else:
-        unsure = "unsure, perhaps " if prediction.unsure else ""
-        show(f"{path}: {unsure}" + ", ".join(f"{label} {p:.1%}" for label, p in best))
+        remark = "" if prediction.known else "none of these; nearest "
+        remark = remark or ("unsure, perhaps " if prediction.unsure else "")
+        show(f"{path}: {remark}" + ", ".join(f"{label} {p:.1%}" for label, p in best))
 
 
 def _valid(path: str) -> str:

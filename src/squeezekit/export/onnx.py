@@ -97,7 +97,7 @@ def export_onnx(
         graph = _quantized(graph, images, calibration_images(loaded, images))
     _declare_least(graph)
     entry = graph.metadata_props.add()
-    entry.key, entry.value = KEY, _metadata(loaded, int8).model_dump_json()
+    entry.key, entry.value = KEY, _metadata_text(loaded, int8)
     content = graph.SerializeToString()
     atomic_io.write_bytes(out, content)
     validation = {}
@@ -114,6 +114,12 @@ def _check_installed() -> None:
         raise SqueezekitError(f"--format onnx needs {', '.join(missing)}; pip install 'squeezekit[onnx]'")
 
 
+def _metadata_text(model: Model, int8: bool) -> str:
+    # Readers of 0.1 know no rule for none of these, nor that there could be one.
+    left_out = set() if model.none_of_these else {"none_of_these"}
+    return _metadata(model, int8).model_dump_json(exclude=left_out)
+
+
 def _metadata(model: Model, int8: bool) -> OnnxMetadata:
     config = model.config
     return OnnxMetadata(
@@ -124,6 +130,7 @@ def _metadata(model: Model, int8: bool) -> OnnxMetadata:
         int8=int8,
         confidence=ProbabilityCalibration(temperature=model.temperature, threshold=model.threshold),
         origin=model.origin,
+        none_of_these=model.none_of_these,
     )
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 from squeezekit.acceleration.folding import folded
 from squeezekit.data.batches import Normalization
 from squeezekit.data.image_file import ImageInput, read_image
+from squeezekit.inference.known_images import KnownImages
 from squeezekit.inference.model import Model, load_model
 from squeezekit.system.errors import RunFailed, SqueezekitError
 from squeezekit.system.presentation import Presented, Row, Tabular, percent
@@ -24,12 +25,13 @@ from squeezekit.training.measurement import images_at_once
 class Prediction(Tabular):
     """The answer for one image: `probabilities` of all classes, 0…1, most probable first.
 
-    `unsure` says that the probability is below the threshold that calibration found for right answers. `to_frame()` has a row
-    for each class.
+    `unsure` says that the probability is below the threshold that calibration found for right answers; `known` is False for a
+    picture of none of these classes. `to_frame()` has a row for each class.
     """
 
     probabilities: tuple[tuple[str, float], ...]
     unsure: bool = False
+    known: bool = True
 
     @property
     def label(self) -> str:
@@ -42,7 +44,8 @@ class Prediction(Tabular):
         return self.probabilities[0][1]
 
     def _shown(self) -> Row:
-        return {"label": self.label, "probability": percent(self.probability)} | ({"unsure": True} if self.unsure else {})
+        shown: dict[str, object] = {"label": self.label, "probability": percent(self.probability)}
+        return shown | ({"unsure": True} if self.unsure else {}) | ({} if self.known else {"known": False})
 
     def _records(self) -> Sequence[Row]:
         return [{"class": name, "probability": probability} for name, probability in self.probabilities]
@@ -54,6 +57,7 @@ class Classifier(Presented):
     def __init__(self, model: Model) -> None:
         self.model, self.config, self.classes = model, model.config, model.classes
         self.network = folded(model.network)
+        self._known = KnownImages(model)
         self._normalised = Normalization(model.config.mean, model.config.std)
         self.network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -93,11 +97,14 @@ class Classifier(Presented):
         probabilities, order = torch.softmax(logits / self.model.temperature, 1).sort(1, descending=True)
         if not torch.isfinite(probabilities).all():
             raise RunFailed(f"{self.model.name} answers with what is no number: its weights are damaged; train it again")
+        known = self._known(pixels, logits).tolist()
         return [
             Prediction(
-                tuple((self.classes[i], p) for i, p in zip(indices, values, strict=True)), values[0] < self.model.threshold
+                tuple((self.classes[i], p) for i, p in zip(indices, values, strict=True)),
+                values[0] < self.model.threshold,
+                is_known,
             )
-            for indices, values in zip(order.tolist(), probabilities.tolist(), strict=True)
+            for indices, values, is_known in zip(order.tolist(), probabilities.tolist(), known, strict=True)
         ]
 
     def _shown(self) -> Row:

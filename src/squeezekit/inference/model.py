@@ -18,6 +18,7 @@ from squeezekit.data.image_file import MOST_PIXELS
 from squeezekit.data.image_set import ImageSet
 from squeezekit.inference.onnx_network import read_onnx
 from squeezekit.modelfile.class_names import check_class_names
+from squeezekit.modelfile.none_of_these import NoneOfThese
 from squeezekit.modelfile.probability_calibration import ProbabilityCalibration
 from squeezekit.modelfile.provenance import Provenance
 from squeezekit.modelfile.sqz import read_sqz
@@ -35,6 +36,7 @@ class Model:
     the indices of the validation images among the training images. Probabilities are those of the logits divided by
     `temperature`; an answer below `threshold` is unsure. Of its images those of more than `max_pixels` were left out, and they
     were labelled, grouped and left out by `curation`.
+    `none_of_these` tells pictures of none of the classes by integer logits; None where the file has no such rule.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Model:
     origin: Provenance | None = None
     max_pixels: int = MOST_PIXELS
     curation: Curation | None = None
+    none_of_these: NoneOfThese | None = None
 
     def folded(self) -> Model:
         """The same without batch normalization, in evaluation mode."""
@@ -92,12 +95,14 @@ def _of_run(run: Run) -> Model:
 def _of_sqz(path: Path) -> Model:
     sqz = read_sqz(path)
     confidence = sqz.probability_calibration or ProbabilityCalibration()
-    return _of_file(path, sqz.build(), sqz.network, sqz.classes, confidence, sqz.provenance)
+    found = _of_file(path, sqz.build(), sqz.network, sqz.classes, confidence, sqz.provenance)
+    return replace(found, none_of_these=sqz.none_of_these)
 
 
 def _of_onnx(path: Path) -> Model:
     network, metadata, config = read_onnx(path)
-    return _of_file(path, network, config, metadata.classes, metadata.confidence, metadata.origin)
+    found = _of_file(path, network, config, metadata.classes, metadata.confidence, metadata.origin)
+    return replace(found, none_of_these=metadata.none_of_these)
 
 
 def _of_file(

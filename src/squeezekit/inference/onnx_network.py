@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from squeezekit.inference.onnx_file import BrokenOnnx, check_onnx, metadata_of
 from squeezekit.modelfile.class_names import check_class_names
 from squeezekit.modelfile.container import parse_json
+from squeezekit.modelfile.none_of_these import NoneOfThese
 from squeezekit.modelfile.probability_calibration import ProbabilityCalibration
 from squeezekit.modelfile.provenance import Provenance
 from squeezekit.modelfile.section import JsonSection
@@ -51,6 +52,7 @@ class OnnxMetadata(JsonSection):
     int8: bool = False
     confidence: ProbabilityCalibration = ProbabilityCalibration()
     origin: Provenance | None = None
+    none_of_these: NoneOfThese | None = None
 
 
 class OnnxNetwork(nn.Module):
@@ -98,6 +100,8 @@ def _described(path: Path, text: str) -> tuple[OnnxMetadata, NetworkConfig]:
     try:
         metadata = OnnxMetadata.read(parse_json(text))
         check_class_names(metadata.classes, len(metadata.classes))
+        if metadata.none_of_these:
+            metadata.none_of_these.checked(len(metadata.classes))
         # The graph normalises for itself.
         config = NetworkConfig(
             name=network_as_read({"name": "", **metadata.network})["name"],

@@ -7,15 +7,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from squeezekit.integer.plan import LOW_BITS, IntegerConvolution, IntegerGating, IntegerHead, IntegerPlan, IntegerPooling
+from squeezekit.integer.plan import (
+    LOW_BITS,
+    IntegerConvolution,
+    IntegerGating,
+    IntegerHead,
+    IntegerPlan,
+    IntegerPooling,
+    sum_bounds,
+)
 
-LOW_MASK = (1 << LOW_BITS) - 1
+# Integers below it are exact in float32.
+EXACT = 1 << 24
 
 
 class IntegerNetwork(nn.Module):
     """A plan as a network: float [n, channels, side, side], pixels scaled to 0…1 -> logits, float [n, classes].
 
-    Convolutions are computed in float64, where sums of integers below 2**53 are exact in any order; all else in int64.
+    Convolutions are computed in float32 or float64, where sums of integers below 2**24 or 2**53 are exact in any order; all
+    else in int64.
     """
 
     def __init__(self, plan: IntegerPlan) -> None:
@@ -55,7 +65,8 @@ class IntegerNetwork(nn.Module):
 def rescale(sums: Tensor, gain: Tensor, shift: int) -> Tensor:
     """From steps of a convolution's sums to steps of its feature map, at least 0 and rounded to nearest."""
     c = sums.clamp(min=0)
-    return ((c >> LOW_BITS) * gain + ((c & LOW_MASK) * gain >> LOW_BITS) + (1 << (shift - 1))) >> shift
+    # In 64 bits the product needs no two parts; the result is the same.
+    return (c * gain + (1 << (LOW_BITS + shift - 1))) >> (LOW_BITS + shift)
 
 
 def _convolution(x: Tensor, step: IntegerConvolution, residual: Tensor | None) -> Tensor:
@@ -76,9 +87,10 @@ def _sums(x: Tensor, step: IntegerConvolution) -> Tensor:
         padded = torch.tensor(step.border).view(1, -1, 1, 1).expand(n, channels, height + 2 * p, width + 2 * p).clone()
         padded[:, :, p:-p, p:-p] = x
         x = padded
-    weights = torch.from_numpy(step.weights.transpose(0, 3, 1, 2).astype(np.float64))
+    kind = np.float32 if sum_bounds(step.weights, np.zeros(len(step.weights), np.int64)).max() < EXACT else np.float64
+    weights = torch.from_numpy(step.weights.transpose(0, 3, 1, 2).astype(kind))
     groups = len(weights) if step.depthwise else 1
-    return F.conv2d(x.double(), weights, stride=step.stride, groups=groups).long() + _column(step.bias)
+    return F.conv2d(x.to(weights.dtype), weights, stride=step.stride, groups=groups).long() + _column(step.bias)
 
 
 def _gated(x: Tensor, step: IntegerGating) -> Tensor:

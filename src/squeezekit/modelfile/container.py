@@ -31,6 +31,7 @@ MAX_TEXT = 1 << 21
 # Tags.
 NETWORK, WEIGHTS = "Netw", "Wght"
 STAGES, PROVENANCE, PROBABILITY_CALIBRATION, SELF_CHECK, ACTIVATION_RANGES = "stag", "orig", "conf", "chck", "rang"
+NONE_OF_THESE = "none"
 
 
 def join_sections(sections: Mapping[str, bytes]) -> bytes:

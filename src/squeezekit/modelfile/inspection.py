@@ -12,6 +12,7 @@ import numpy as np
 from squeezekit.codec.encodings import Quantized, encoding_of
 from squeezekit.codec.tensors import coded_sizes
 from squeezekit.modelfile.container import split_sections
+from squeezekit.modelfile.none_of_these import NoneOfThese
 from squeezekit.modelfile.probability_calibration import ProbabilityCalibration
 from squeezekit.modelfile.provenance import Provenance
 from squeezekit.modelfile.self_check import TOLERANCE
@@ -58,6 +59,7 @@ class Inspection:
     probability_calibration: ProbabilityCalibration | None
     self_check: bool | None
     activation_ranges: dict[str, tuple[float, float]] | None
+    none_of_these: NoneOfThese | None
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -68,6 +70,7 @@ class Inspection:
             "stages": [stage.model_dump() for stage in self.stages],
             "provenance": self.provenance and self.provenance.model_dump(mode="json"),
             "probability_calibration": self.probability_calibration and self.probability_calibration.model_dump(),
+            "none_of_these": self.none_of_these and self.none_of_these.model_dump(mode="json"),
         }
 
 
@@ -91,6 +94,7 @@ def inspect(path: str | Path) -> Inspection:
         probability_calibration=sqz.probability_calibration,
         self_check=sqz.self_check.difference(sqz.build(), sqz.network) < TOLERANCE if sqz.self_check else None,
         activation_ranges=_activation_ranges(sqz),
+        none_of_these=sqz.none_of_these,
     )
 
 

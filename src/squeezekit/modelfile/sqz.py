@@ -20,6 +20,7 @@ from squeezekit.modelfile.class_names import check_class_names
 from squeezekit.modelfile.container import (
     ACTIVATION_RANGES,
     NETWORK,
+    NONE_OF_THESE,
     PROBABILITY_CALIBRATION,
     PROVENANCE,
     SELF_CHECK,
@@ -30,6 +31,7 @@ from squeezekit.modelfile.container import (
     join_sections,
     split_sections,
 )
+from squeezekit.modelfile.none_of_these import NoneOfThese
 from squeezekit.modelfile.probability_calibration import ProbabilityCalibration
 from squeezekit.modelfile.provenance import Provenance
 from squeezekit.modelfile.section import JsonSection
@@ -81,6 +83,7 @@ class Sqz:
     probability_calibration: ProbabilityCalibration | None = None
     self_check: SelfCheck | None = None
     activation_ranges: ActivationRanges | None = None
+    none_of_these: NoneOfThese | None = None
     other_sections: Mapping[str, bytes] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
@@ -98,6 +101,7 @@ class Sqz:
             PROBABILITY_CALIBRATION: self.probability_calibration and self.probability_calibration.model_dump(),
             SELF_CHECK: self.self_check and self.self_check.model_dump(mode="json"),
             ACTIVATION_RANGES: self.activation_ranges and self.activation_ranges.model_dump(mode="json"),
+            NONE_OF_THESE: self.none_of_these and self.none_of_these.model_dump(mode="json"),
         }
         return {tag: encode_json(content) for tag, content in contents.items() if content is not None}
 
@@ -139,7 +143,7 @@ def from_bytes(data: bytes) -> Sqz:
     network, classes = _read_network(decode_json(sections.pop(NETWORK)))
     weights = decode_stored_tensors(sections.pop(WEIGHTS), _shapes(network))
     _check_weights(weights)
-    tags = (STAGES, PROVENANCE, PROBABILITY_CALIBRATION, SELF_CHECK, ACTIVATION_RANGES)
+    tags = (STAGES, PROVENANCE, PROBABILITY_CALIBRATION, SELF_CHECK, ACTIVATION_RANGES, NONE_OF_THESE)
     known = {tag: decode_json(sections.pop(tag)) for tag in tags if tag in sections}
     calibration = known.get(PROBABILITY_CALIBRATION)
     return Sqz(
@@ -151,6 +155,7 @@ def from_bytes(data: bytes) -> Sqz:
         probability_calibration=ProbabilityCalibration.read(calibration) if PROBABILITY_CALIBRATION in known else None,
         self_check=SelfCheck.read_for(known[SELF_CHECK], len(classes)) if SELF_CHECK in known else None,
         activation_ranges=ActivationRanges.read_for(known[ACTIVATION_RANGES], weights) if ACTIVATION_RANGES in known else None,
+        none_of_these=NoneOfThese.read_for(known[NONE_OF_THESE], len(classes)) if NONE_OF_THESE in known else None,
         other_sections=sections,
     )
 

@@ -14,6 +14,7 @@ from squeezekit.codec.encodings import Array, Quantized
 from squeezekit.data.batches import Batch, Batches
 from squeezekit.modelfile.activation_ranges import ActivationRanges
 from squeezekit.modelfile.container import encode_json
+from squeezekit.modelfile.none_of_these import MAX_COMPARED, NoneOfThese
 from squeezekit.modelfile.probability_calibration import ProbabilityCalibration
 from squeezekit.modelfile.provenance import Provenance
 from squeezekit.modelfile.self_check import SelfCheck
@@ -26,8 +27,8 @@ from squeezekit.training.run_folder import Run
 # The test accuracy is added to a file in the end. Four digits, coded, take some bytes more or less.
 SAMPLE_ACCURACIES = [round(0.0617 * i + 0.0123, 4) for i in range(16)]
 SPARE_BYTES = 3
-# About what every section but network and weights takes.
-OTHER_SECTIONS_BYTES = 960
+# About what every section but network and weights takes; the rule for none of these has a number for each pair of classes.
+OTHER_SECTIONS_BYTES, BYTES_PER_PAIR = 990, 1.4
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class SqzBuilder:
     """Builds the `.sqz` files of one run.
 
     `accuracy_before` is the validation accuracy of the run's own network, 0…1; files are measured on the `validation` images on
-    `device`, activation ranges on the `calibration` batches. With `tested`, room is left for a test accuracy.
+    `device`, activation ranges and the rule for none of these on the `calibration` batches. With `tested`, room is left for a
+    test accuracy.
     """
 
     run: Run
@@ -65,12 +67,20 @@ class SqzBuilder:
             activation_ranges=ActivationRanges.of(network, self.calibration)
             if isinstance(network, SqueezeNet | Staged)
             else None,
+            none_of_these=NoneOfThese.fit(self._calibration_logits(network), logits),
         )
         return self._with_stage(file, name, accuracy, earlier)
 
     def estimated_bytes(self, weights: Mapping[str, Array | Quantized]) -> int:
         """About the size of the file of these weights: they are encoded, the other sections are guessed."""
-        return len(Sqz(self.run.config.network.folded(), self.classes, weights).to_bytes()) + OTHER_SECTIONS_BYTES
+        bare = len(Sqz(self.run.config.network.folded(), self.classes, weights).to_bytes())
+        pairs = len(self.classes) ** 2 if len(self.classes) <= MAX_COMPARED else 0
+        return bare + OTHER_SECTIONS_BYTES + round(BYTES_PER_PAIR * pairs)
+
+    def _calibration_logits(self, network: nn.Module) -> tuple[Tensor, Tensor]:
+        with torch.inference_mode():
+            logits = torch.cat([network(images.cpu()).float() for images, _labels in self.calibration])
+        return logits, torch.cat([labels.cpu() for _images, labels in self.calibration])
 
     def _with_stage(self, file: Sqz, name: str, accuracy: float, earlier: tuple[Stage, ...]) -> Sqz:
         weights = [part.integers if isinstance(part, Quantized) else part for part in file.weights.values()]

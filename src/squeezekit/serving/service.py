@@ -61,11 +61,14 @@ class ClassProbability(BaseModel):
 
 
 class Answer(BaseModel):
-    """The prediction for one image; `unsure` where its probability is below the model's threshold."""
+    """The prediction for one image; `unsure` where its probability is below the model's threshold, not `known` where
+    the picture is of none of its classes.
+    """
 
     label: str
     probability: float
     unsure: bool
+    known: bool
     top: list[ClassProbability]
 
 
@@ -312,7 +315,8 @@ def _as_json(prediction: Prediction, top: int) -> dict[str, Any]:
     if not math.isfinite(prediction.probability):
         raise HTTPException(500, "the model's answer for a picture is not a number; another model is needed")
     best = [{"label": label, "probability": probability} for label, probability in prediction.probabilities[:top]]
-    return {"label": prediction.label, "probability": prediction.probability, "unsure": prediction.unsure, "top": best}
+    answer = {"label": prediction.label, "probability": prediction.probability, "unsure": prediction.unsure}
+    return {**answer, "known": prediction.known, "top": best}
 
 
 def serve(

@@ -23,6 +23,7 @@ from squeezekit.export.html.export import export_html, page_of
 from squeezekit.inference.classifier import Classifier
 from squeezekit.inference.int8_model import in_int8, integer_plan
 from squeezekit.inference.model import load_model
+from squeezekit.modelfile.none_of_these import NoneOfThese
 from tests.fixtures.browser import CAMERA, CHROMIUM, Browser
 from tests.fixtures.exported import pictures_like, planned, small
 
@@ -70,7 +71,8 @@ def in_python(model, plan, pictures):
 def compare(browser, model, plan, pictures, tmp_path):
     for picture, expected in zip(pictures, in_python(model, plan, pictures), strict=True):
         verdict, found = answered(browser, picture, tmp_path)
-        assert expected.label in verdict and verdict.startswith("Unsure") == expected.unsure
+        assert expected.label in verdict and verdict.startswith("Unsure") == (expected.unsure and expected.known)
+        assert verdict.startswith("None of these") != expected.known
         wanted = dict(expected.probabilities[:10])
         assert next(iter(found)) == expected.label
         for name, probability in found.items():
@@ -132,6 +134,16 @@ def test_gates_and_depthwise_filters_are_answered_as_in_python(browser, tmp_path
     page.write_text(page_of(model, plan))
     browser.open(page.as_uri())
     compare(browser, model, plan, [Image.fromarray(pixels) for pixels in pictures_like(model.config, 8)], tmp_path)
+
+
+def test_a_page_says_none_of_these(browser, tmp_path):
+    model, plan = small("grey")
+    # No logit is as large as that.
+    model = replace(model, none_of_these=NoneOfThese(weights=(), biases=(-(10**6),), least=-(1 << 31)))
+    page = tmp_path / "none.html"
+    page.write_text(page_of(model, plan))
+    browser.open(page.as_uri())
+    compare(browser, model, plan, [Image.fromarray(pixels[:, :, 0]) for pixels in pictures_like(model.config, 3)], tmp_path)
 
 
 @pytest.mark.slow

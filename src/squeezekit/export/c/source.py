@@ -93,11 +93,12 @@ def _largest(plan: IntegerPlan) -> tuple[int, int]:
 
 def _header(plan: IntegerPlan, model: Model, memory: MemoryUse) -> str:
     image, classes = plan.feature_maps[0], len(model.classes)
+    remark = "" if model.none_of_these else ": this network has no rule for that, and never says so"
     return f"""/* {_banner(model)}
  *
  * A picture is {_shape(plan)}, row by row. Logits are integers: divide them by
  * 2^CLASSIFIER_FRACTION and by CLASSIFIER_TEMPERATURE, then softmax gives probabilities; an answer less probable than
- * CLASSIFIER_THRESHOLD is unsure.
+ * CLASSIFIER_THRESHOLD is unsure. Whether a picture is of any of the classes at all, classifier_answer says.
  */
 #ifndef CLASSIFIER_H
 #define CLASSIFIER_H
@@ -125,6 +126,9 @@ void classifier_run(const uint8_t *picture, int32_t *logits);
 
 /* The class with the largest logit. */
 size_t classifier_best(const int32_t *logits);
+
+/* That class, or -1 for a picture of none of these classes{remark}. */
+int32_t classifier_answer(const int32_t *logits);
 
 #endif
 """
@@ -199,8 +203,47 @@ static int8_t packed[{_packed_bytes(layout)}];
             best = k;
     return best;
 }""",
+        _answer(plan, model),
     ]
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
+
+
+def _answer(plan: IntegerPlan, model: Model) -> str:
+    """`classifier_answer`, the rule for none of these in it if the model has one."""
+    if model.none_of_these is None:
+        return """int32_t classifier_answer(const int32_t *logits)
+{
+    return (int32_t)classifier_best(logits);
+}"""
+    weights, biases, least = model.none_of_these.test(plan.fraction)
+    check = f"""    for (size_t k = 0; k < CLASSIFIER_CLASSES; k++)
+        if (logits[k] < INT64_C({least}))
+            return -1;"""
+    if weights is None:
+        return f"""int32_t classifier_answer(const int32_t *logits)
+{{
+{check}
+    const size_t best = classifier_best(logits);
+    return logits[best] + INT64_C({biases[0]}) < 0 ? -1 : (int32_t)best;
+}}"""
+    tables = [_table("int8_t", "known_weights", weights.ravel()), _table("int64_t", "known_biases", biases, suffix="LL")]
+    return (
+        "\n\n".join(table.rstrip() for table in tables)
+        + f"""
+
+int32_t classifier_answer(const int32_t *logits)
+{{
+{check}
+    for (size_t row = 0; row < {len(biases)}; row++) {{
+        int64_t sum = known_biases[row];
+        for (size_t k = 0; k < CLASSIFIER_CLASSES; k++)
+            sum += (int64_t)known_weights[row * CLASSIFIER_CLASSES + k] * logits[k];
+        if (sum >= 0)
+            return (int32_t)classifier_best(logits);
+    }}
+    return -1;
+}}"""
+    )
 
 
 def _packed_bytes(layout: Layout) -> int:

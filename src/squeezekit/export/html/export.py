@@ -78,6 +78,7 @@ def page_of(model: Model, plan: IntegerPlan, block: bytes | None = None) -> str:
         "channels": plan.feature_maps[0].channels,
         "unit": 2.0**plan.fraction * model.temperature,
         "threshold": model.threshold,
+        "none": _rule(plan, model),
         "macs": plan.macs,
     }
     filled = {
@@ -93,6 +94,13 @@ def page_of(model: Model, plan: IntegerPlan, block: bytes | None = None) -> str:
     for name, text in filled.items():
         page = page.replace(f"@{name}@", text, 1)
     return page
+
+
+def _rule(plan: IntegerPlan, model: Model) -> dict[str, Any] | None:
+    if model.none_of_these is None:
+        return None
+    weights, biases, least = model.none_of_these.test(plan.fraction)
+    return {"weights": [] if weights is None else weights.tolist(), "biases": biases.tolist(), "least": least}
 
 
 def policy(script: str, style: str) -> str:

@@ -1,6 +1,6 @@
 /* Classify pictures: raw bytes [height][width][channels], one picture after another in a file, or .pgm and .ppm files.
  *
- * Prints a line for each picture: its label, control characters as bytes, and the logits as integers.
+ * Prints a line for each picture: its label or that it is none of these, control characters as bytes, and the logits as integers.
  */
 #include "classifier.h"
 
@@ -26,7 +26,8 @@ static void print_name(const char *name)
 static void classify(void)
 {
     classifier_run(picture, logits);
-    print_name(classifier_names[classifier_best(logits)]);
+    const int32_t answer = classifier_answer(logits);
+    print_name(answer < 0 ? "none of these" : classifier_names[answer]);
     for (size_t k = 0; k < CLASSIFIER_CLASSES; k++)
         printf("%c%ld", k ? ' ' : '\t', (long)logits[k]);
     putchar('\n');

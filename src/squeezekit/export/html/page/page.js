@@ -26,16 +26,26 @@ const [picturePlace, logitsPlace] = [room(side * side * channels), room(4 * fact
   if (!start(place)) throw new Error("memory is short");
 }
 
-// Probabilities of all classes for pixels, bytes [side][side][channels]; and how long it took.
+// Whether integer logits are those of any of the classes. No sum is 2^52 or more, so that numbers are exact.
+function isKnown(logits) {
+  if (!facts.none) return true;
+  const { weights, biases, least } = facts.none;
+  if (Math.min(...logits) < least) return false;
+  if (!weights.length) return Math.max(...logits) + biases[0] >= 0;
+  return weights.some((row, i) => row.reduce((sum, weight, k) => sum + weight * logits[k], biases[i]) >= 0);
+}
+
+// Probabilities of all classes for pixels, bytes [side][side][channels]; whether they show any of them; and how long it took.
 function classify(pixels) {
   new Uint8Array(memory.buffer).set(pixels, picturePlace);
   const begin = performance.now();
   run(picturePlace, logitsPlace);
   const milliseconds = performance.now() - begin;
-  const logits = Array.from(new Int32Array(memory.buffer, logitsPlace, facts.classes.length), logit => logit / facts.unit);
+  const integers = Array.from(new Int32Array(memory.buffer, logitsPlace, facts.classes.length));
+  const logits = integers.map(logit => logit / facts.unit);
   const most = Math.max(...logits), powers = logits.map(logit => Math.exp(logit - most));
   const total = powers.reduce((sum, power) => sum + power, 0);
-  return { probabilities: powers.map(power => power / total), milliseconds };
+  return { probabilities: powers.map(power => power / total), known: isKnown(integers), milliseconds };
 }
 
 // Weights of an antialiased bilinear filter, for each of `side` outputs: where they begin, and in units of 2^-22.
@@ -84,11 +94,12 @@ function pixelsOf(image, width, height) {
 
 const percent = share => `${(100 * share).toFixed(1)} %`;
 
-function show(pixels, { probabilities, milliseconds }) {
+function show(pixels, { probabilities, known, milliseconds }) {
   const order = probabilities.map((_, i) => i).sort((a, b) => probabilities[b] - probabilities[a]);
   const best = probabilities[order[0]], unsure = best < facts.threshold;
   find("answer").hidden = false;
-  find("verdict").textContent = `${unsure ? "Unsure, perhaps " : ""}${facts.classes[order[0]]}, ${percent(best)}`;
+  const remark = !known ? "None of these; nearest " : unsure ? "Unsure, perhaps " : "";
+  find("verdict").textContent = `${remark}${facts.classes[order[0]]}, ${percent(best)}`;
   find("bars").replaceChildren(...order.slice(0, SHOWN).map(i => {
     const [row, name, track, bar, share] = ["li", "span", "span", "div", "span"].map(kind => document.createElement(kind));
     name.textContent = facts.classes[i];
