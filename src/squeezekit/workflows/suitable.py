@@ -13,6 +13,7 @@ from typing import Any
 from squeezekit.data.cifar10_archive import find_batches
 from squeezekit.data.image_file import UnreadableImageError, file_content, picture_size
 from squeezekit.data.picture_files import list_pictures
+from squeezekit.networks.squeezenet import SqueezeNetConfig
 from squeezekit.pretrained.facts import Facts, facts
 from squeezekit.pretrained.files import pretrained_names
 from squeezekit.system.errors import SqueezekitError
@@ -24,6 +25,8 @@ PHOTO_SIDE = 64
 SAMPLE = 200
 # Images that a fine-tuning sees, by which epochs are chosen, within these bounds.
 IMAGES_SEEN, FEWEST_EPOCHS, MOST_EPOCHS = 60_000, 10, 60
+# Fields of a network that leave the choice of one open.
+OPEN_FIELDS = {"image_size", "channels", "mirrored"}
 # For whom nothing else is said.
 MAX_BYTES = 150_000
 
@@ -57,11 +60,11 @@ class Choice:
 def suitable(data: str | Path, budget: Budget, given: Mapping[str, Any]) -> Choice:
     """What an expert would do with the pictures of a folder; `given` are fields that the user has chosen.
 
-    Photos start from a pretrained photo network, the most accurate one within the budget; small pictures, and what is no folder,
-    from random weights. Raises SqueezekitError where no photo network is within the budget.
+    Photos start from a pretrained photo network, the most accurate one within the budget; small pictures, what is no folder, and
+    networks whose fields are given, from random weights. Raises SqueezekitError where no photo network is within the budget.
     """
     folder = expanded(data)
-    if not folder.is_dir() or find_batches(folder):
+    if not folder.is_dir() or find_batches(folder) or given.keys() & SqueezeNetConfig.model_fields.keys() - OPEN_FIELDS:
         return Choice()
     files = list_pictures(folder).files
     side = _typical_side([file.path for file in files])
