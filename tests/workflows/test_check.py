@@ -13,13 +13,10 @@ from squeezekit.system.errors import SqueezekitError
 
 
 def photo(label, number):
-    """Disks or stripes of random places and colours."""
-    random = np.random.default_rng(1000 * label + number)
-    rows, columns = np.mgrid[:72, :96]
-    x, y, reach = random.integers(20, 50), random.integers(20, 50), random.integers(9, 16)
-    shape = (rows - y) ** 2 + (columns - x) ** 2 < reach**2 if label else (rows + columns) // reach % 2 == 0
-    noise = random.integers(0, 60, (72, 96, 3))
-    return Image.fromarray((np.where(shape[..., None], random.integers(120, 196, 3), 20) + noise).astype(np.uint8))
+    """Smooth noise, reddish or bluish."""
+    small = np.random.default_rng(1000 * label + number).integers(0, 256, (9, 12, 3), np.uint8)
+    small[..., 2 * label] //= 4
+    return Image.fromarray(small).resize((96, 72), Image.Resampling.BICUBIC)
 
 
 @pytest.fixture
