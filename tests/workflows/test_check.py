@@ -29,7 +29,7 @@ def faulty(tmp_path):
     root = tmp_path / "photos"
     photo(1, 99).save(root / "disks" / "wrong.png")
     photo(0, 3).save(root / "disks" / "copy.png")
-    photo(0, 4).resize((80, 60)).save(root / "stripes" / "near.jpg", quality=80)
+    photo(0, 4).resize((88, 66)).save(root / "stripes" / "near.jpg", quality=80)
     Image.new("RGB", (90, 90), "navy").save(root / "stripes" / "blank.png")
     (root / "stripes" / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
     return root

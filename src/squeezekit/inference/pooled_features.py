@@ -16,7 +16,7 @@ IMAGES_AT_ONCE = 32
 
 
 class PooledFeatures:
-    """Mean and maximum over the image of what the later half of the convolutions give, negative values as 0: float32 [n, features].
+    """Mean and maximum over the image of what the later half of the convolutions gives, negative values as 0: float32 [n, f].
 
     Images may be larger than those that the network learnt from, which shows it finer detail. Raises SqueezekitError for a MODEL
     without convolutions.
