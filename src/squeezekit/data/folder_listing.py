@@ -17,6 +17,9 @@ from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.paths import expanded
 from squeezekit.system.shown_text import shortened
 
+# The column of a labels file that groups pictures unless another one is named.
+GROUP = "group"
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -51,7 +54,9 @@ def list_folder(folder: Path, curation: Curation | None = None) -> Listing:
         listing = _list_labelled(folder, given) if given.labels else _list(folder)
         if given.leave_out:
             listing = _without(listing, given.leave_out)
-        return _grouped(listing, given.group_by) if given.group_by and listing.groups is None else listing
+        if listing.groups is not None:
+            return _with_groups(listing, f"column '{given.group_by or GROUP}'", listing.groups)
+        return _grouped(listing, given.group_by) if given.group_by else listing
     except OSError as error:
         raise SqueezekitError(f"{error.filename} cannot be listed ({error.strerror}): check its permissions") from error
 
@@ -73,10 +78,9 @@ def _list_labelled(folder: Path, curation: Curation) -> Listing:
     listing = Listing(
         folder, classes, [row.path for row in rows], [number[row.label] for row in rows], _stamps(folder, file, rows), parts, []
     )
-    column = curation.group_by or "group"
-    if not any(column in row.columns for row in rows):
-        return listing
-    return _with_groups(listing, f"column '{column}'", [row.columns.get(column) or None for row in rows])
+    column = curation.group_by or GROUP
+    grouped = any(column in row.columns for row in rows)
+    return replace(listing, groups=[row.columns.get(column) or None for row in rows]) if grouped else listing
 
 
 def _stamps(folder: Path, file: Path, rows: list[LabelledPath]) -> list[tuple[int, ...]]:
