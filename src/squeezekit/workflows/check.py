@@ -17,7 +17,7 @@ from squeezekit.data.decoding import decode_files, hash_files
 from squeezekit.data.doubtful_labels import label_doubts
 from squeezekit.data.findings import CopyGroup, DoubtfulLabel, Findings, FoundPicture, Shortcut
 from squeezekit.data.folder_layout import Part
-from squeezekit.data.folder_listing import Listing, list_folder
+from squeezekit.data.folder_listing import FolderListing, list_folder
 from squeezekit.data.groups import divided, joined, numbered
 from squeezekit.data.image_file import MOST_PIXELS
 from squeezekit.data.near_copies import near_copies_of_files
@@ -121,7 +121,7 @@ def _check_places(folder: Path, *places: str | PathLike[str] | None) -> None:
             raise SqueezekitError(f"{place}: would lie among the pictures; name a file outside of {folder}")
 
 
-def _read(listing: Listing, max_pixels: int) -> tuple[_Pictures, list[tuple[str, str]]]:
+def _read(listing: FolderListing, max_pixels: int) -> tuple[_Pictures, list[tuple[str, str]]]:
     """The pictures, and (path, reason) of what cannot be used; raises SqueezekitError where a class holds none."""
     paths = [os.path.join(listing.root, path) for path in listing.paths]  # noqa: PTH118
     hashes = hash_files(paths)
