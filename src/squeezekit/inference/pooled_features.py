@@ -30,7 +30,7 @@ class PooledFeatures:
         self._network = model.network.eval()
         if getattr(model.config, "mirrored", False):
             # What it sees in the mirror image costs as much again, and says little more.
-            self._network.config = model.config.model_copy(update={"mirrored": False})
+            self._network.config = model.config.model_copy(update={"mirrored": False})  # type: ignore[assignment]
         self._normalize = Normalization(model.config.mean, model.config.std)
         layers = [layer for layer in self._network.modules() if isinstance(layer, nn.Conv2d)]
         self._layers = layers[len(layers) // 2 :]

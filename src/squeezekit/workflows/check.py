@@ -213,7 +213,8 @@ def _features(files: Sequence[tuple[str, bytes]], model: str, max_pixels: int) -
     features = (features - features.mean(0)) / np.maximum(features.std(0), 1e-6)
     directions = min(DIRECTIONS, *features.shape)
     found: NDArray[np.float32] = PCA(directions, svd_solver="randomized", random_state=0).fit_transform(features)
-    return found / np.maximum(found.std(0)[:1], 1e-6)
+    found /= max(float(found[:, 0].std()), 1e-6)
+    return found
 
 
 def _out_of_fold(
