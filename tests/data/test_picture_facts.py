@@ -28,10 +28,10 @@ def photo(side=200):
 
 
 def test_what_is_measured(facts):
-    framed = Image.new("RGB", (300, 200), "white")
-    framed.paste(Image.new("RGB", (240, 160), "black"), (30, 20))
+    framed = Image.new("RGB", (300, 300), "white")
+    framed.paste(Image.new("RGB", (240, 240), "black"), (30, 30))
     (found,) = facts(framed)
-    assert (found.width, found.height, found.border_brightness) == (300, 200, 255)
+    assert (found.width, found.height, found.border_brightness) == (300, 300, 255)
     assert 0 < found.brightness < 255 and found.contrast > 50 and found.border_contrast == 0
     assert not found.blank and not found.blurred
 

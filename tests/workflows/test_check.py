@@ -13,13 +13,10 @@ from squeezekit.system.errors import SqueezekitError
 
 
 def photo(label, number):
-    """Disks or stripes of random places and colours."""
-    random = np.random.default_rng(1000 * label + number)
-    rows, columns = np.mgrid[:72, :96]
-    x, y, reach = random.integers(20, 50), random.integers(20, 50), random.integers(9, 16)
-    shape = (rows - y) ** 2 + (columns - x) ** 2 < reach**2 if label else (rows + columns) // reach % 2 == 0
-    noise = random.integers(0, 60, (72, 96, 3))
-    return Image.fromarray((np.where(shape[..., None], random.integers(120, 196, 3), 20) + noise).astype(np.uint8))
+    """Smooth noise, reddish or bluish."""
+    small = np.random.default_rng(1000 * label + number).integers(0, 256, (9, 12, 3), np.uint8)
+    small[..., 2 * label] //= 4
+    return Image.fromarray(small).resize((96, 72), Image.Resampling.BICUBIC)
 
 
 @pytest.fixture
@@ -32,7 +29,7 @@ def faulty(tmp_path):
     root = tmp_path / "photos"
     photo(1, 99).save(root / "disks" / "wrong.png")
     photo(0, 3).save(root / "disks" / "copy.png")
-    photo(0, 4).resize((80, 60)).save(root / "stripes" / "near.jpg", quality=80)
+    photo(0, 4).resize((88, 66)).save(root / "stripes" / "near.jpg", quality=80)
     Image.new("RGB", (90, 90), "navy").save(root / "stripes" / "blank.png")
     (root / "stripes" / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
     return root

@@ -18,7 +18,7 @@ def add_arguments(parser: Parser) -> None:
         "check photos -o check.html",
         "check photos --write-list doubtful.txt",
         usage="DATA [-o PAGE] [--write-list FILE] [settings]",
-        notes="Nothing is deleted or moved. What is on the list, train --leave-out FILE leaves out.",
+        notes="Nothing is deleted or moved. train --leave-out FILE takes the list.",
     )
     parser.add_argument("data", metavar="DATA", nargs="?", help="a folder with one folder of pictures for each class")
     parser.add_out("PAGE", "HTML page to write, with thumbnails", required=False)

@@ -17,9 +17,12 @@ from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.paths import expanded
 from squeezekit.system.shown_text import shortened
 
+# The column of a labels file that groups pictures unless another one is named.
+GROUP = "group"
+
 
 @dataclass(frozen=True)
-class Listing:
+class FolderListing:
     """What a folder holds, one entry an image; `parts` says of each what it is for.
 
     parts is None for `<class>/…` alone. stamps are what tells a file from another one without reading it; paths are relative to
@@ -44,24 +47,26 @@ class Listing:
         return self.parts is not None and Part.TEST in self.parts
 
 
-def list_folder(folder: Path, curation: Curation | None = None) -> Listing:
+def list_folder(folder: Path, curation: Curation | None = None) -> FolderListing:
     """What is there, by file names and sizes alone; raises SqueezekitError."""
     given = curation or Curation()
     try:
         listing = _list_labelled(folder, given) if given.labels else _list(folder)
         if given.leave_out:
             listing = _without(listing, given.leave_out)
-        return _grouped(listing, given.group_by) if given.group_by and listing.groups is None else listing
+        if listing.groups is not None:
+            return _with_groups(listing, f"column '{given.group_by or GROUP}'", listing.groups)
+        return _grouped(listing, given.group_by) if given.group_by else listing
     except OSError as error:
         raise SqueezekitError(f"{error.filename} cannot be listed ({error.strerror}): check its permissions") from error
 
 
-def _list(folder: Path) -> Listing:
+def _list(folder: Path) -> FolderListing:
     layout = find_layout(folder)
     return _list_parts(folder, layout) if layout.parts else _list_classes(folder, folder)
 
 
-def _list_labelled(folder: Path, curation: Curation) -> Listing:
+def _list_labelled(folder: Path, curation: Curation) -> FolderListing:
     """What a labels file says, with groups where it has a column for them."""
     file = expanded(curation.labels)
     rows = read_labels(file)
@@ -70,13 +75,12 @@ def _list_labelled(folder: Path, curation: Curation) -> Listing:
         raise SqueezekitError(f"{file}: names {len(classes)} classes, and at least 2 are needed: add pictures with other labels")
     number = {name: index for index, name in enumerate(classes)}
     parts = [row.part for row in rows] if any(row.columns.get("split") for row in rows) else None
-    listing = Listing(
+    listing = FolderListing(
         folder, classes, [row.path for row in rows], [number[row.label] for row in rows], _stamps(folder, file, rows), parts, []
     )
-    column = curation.group_by or "group"
-    if not any(column in row.columns for row in rows):
-        return listing
-    return _with_groups(listing, f"column '{column}'", [row.columns.get(column) or None for row in rows])
+    column = curation.group_by or GROUP
+    grouped = any(column in row.columns for row in rows)
+    return replace(listing, groups=[row.columns.get(column) or None for row in rows]) if grouped else listing
 
 
 def _stamps(folder: Path, file: Path, rows: list[LabelledPath]) -> list[tuple[int, ...]]:
@@ -98,7 +102,7 @@ def _stamps(folder: Path, file: Path, rows: list[LabelledPath]) -> list[tuple[in
     return found
 
 
-def _without(listing: Listing, leave_out: str) -> Listing:
+def _without(listing: FolderListing, leave_out: str) -> FolderListing:
     """The listing without the pictures in the list `leave_out`; raises SqueezekitError where a class loses all of them."""
     file = expanded(leave_out)
     named = set(read_list(file))
@@ -121,7 +125,7 @@ def _without(listing: Listing, leave_out: str) -> Listing:
     )
 
 
-def _grouped(listing: Listing, group_by: str) -> Listing:
+def _grouped(listing: FolderListing, group_by: str) -> FolderListing:
     expression = pattern(group_by)
     groups = matched(expression, [path.replace(os.sep, "/") for path in listing.paths])
     if not any(groups):
@@ -131,7 +135,7 @@ def _grouped(listing: Listing, group_by: str) -> Listing:
     return _with_groups(listing, f"'{shortened(group_by)}'", groups)
 
 
-def _with_groups(listing: Listing, name: str, groups: list[str | None]) -> Listing:
+def _with_groups(listing: FolderListing, name: str, groups: list[str | None]) -> FolderListing:
     sizes = Counter(group for group in groups if group is not None)
     alone = len(groups) - sizes.total()
     note = f"grouped by {name}: {len(sizes):,} groups of at most {max(sizes.values(), default=0):,} images"
@@ -139,7 +143,7 @@ def _with_groups(listing: Listing, name: str, groups: list[str | None]) -> Listi
     return replace(listing, groups=groups, notes=(*listing.notes, note))
 
 
-def _list_parts(folder: Path, layout: FolderLayout) -> Listing:
+def _list_parts(folder: Path, layout: FolderLayout) -> FolderListing:
     listings = {part: _list_classes(place, folder) for part, place in sorted(layout.parts.items())}
     training = listings[Part.TRAINING]
     for part, listing in listings.items():
@@ -148,7 +152,7 @@ def _list_parts(folder: Path, layout: FolderLayout) -> Listing:
             raise SqueezekitError(
                 f"class '{name}' stands in {layout.parts[holder]} but not in {layout.parts[lacking]}: both need the same classes"
             )
-    joined = Listing(folder, training.classes, [], [], [], parts := [], [], layout.others)
+    joined = FolderListing(folder, training.classes, [], [], [], parts := [], [], layout.others)
     for part, listing in listings.items():
         joined.paths.extend(listing.paths)
         joined.labels.extend(listing.labels)
@@ -158,7 +162,7 @@ def _list_parts(folder: Path, layout: FolderLayout) -> Listing:
     return joined
 
 
-def _list_classes(root: Path, folder: Path) -> Listing:
+def _list_classes(root: Path, folder: Path) -> FolderListing:
     """The classes of a part, in the order of their names; paths are relative to `folder`."""
     left_out: list[LeftOut] = []
     found: dict[str, PictureFiles] = {}
@@ -178,7 +182,7 @@ def _list_classes(root: Path, folder: Path) -> Listing:
         raise SqueezekitError(
             f"{root} holds {number}, and at least 2 are needed: give a folder with one folder of pictures for each class{perhaps}"
         )
-    listing = Listing(folder, tuple(sorted(found)), [], [], [], None, left_out)
+    listing = FolderListing(folder, tuple(sorted(found)), [], [], [], None, left_out)
     below = len(os.path.join(folder, ""))  # noqa: PTH118
     for label, name in enumerate(listing.classes):
         listing.paths.extend(file.path[below:] for file in found[name].files)

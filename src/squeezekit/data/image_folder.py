@@ -16,7 +16,7 @@ from squeezekit.data.curation import Curation
 from squeezekit.data.decoded_store import StoreContents, Stored, building, key_of, opened_or_made, recall, remember, writing_store
 from squeezekit.data.decoding import decode_files, hash_files
 from squeezekit.data.folder_layout import Part
-from squeezekit.data.folder_listing import Listing, list_folder
+from squeezekit.data.folder_listing import FolderListing, list_folder
 from squeezekit.data.groups import joined, numbered
 from squeezekit.data.image_file import MOST_PIXELS, RULE_VERSION, check_shape
 from squeezekit.data.image_set import ImageSource, content_fingerprint, copies_in
@@ -86,7 +86,7 @@ def load_folder(
     return ImageSource(str(folder), stored.training, stored.test, skipped, _found(listing, len(skipped)))
 
 
-def _found(listing: Listing, left_out: int) -> tuple[str, ...]:
+def _found(listing: FolderListing, left_out: int) -> tuple[str, ...]:
     """What a user may not expect about the parts and what was left out."""
     notes = [] if listing.tested else ["15 % of each class are set aside for the test, by their content"]
     if listing.others:
@@ -97,7 +97,7 @@ def _found(listing: Listing, left_out: int) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _decode(listing: Listing, key: str, rule: _Rule) -> Stored:
+def _decode(listing: FolderListing, key: str, rule: _Rule) -> Stored:
     """Hash every file, decide what is for the test, then decode unless the same content is decoded already."""
     with building(key):
         rows, unopened = _rows(listing, rule)
@@ -117,7 +117,7 @@ def _decode(listing: Listing, key: str, rule: _Rule) -> Stored:
         return replace(stored, unreadable=tuple(unreadable)).grouped(near, groups)
 
 
-def _stored(rows: Sequence[_Row], listing: Listing, rule: _Rule) -> tuple[str, Stored, StoreContents]:
+def _stored(rows: Sequence[_Row], listing: FolderListing, rule: _Rule) -> tuple[str, Stored, StoreContents]:
     """The decoded store of these rows, with its key; decoded now unless it is there."""
     content = content_fingerprint(listing.classes, [len(Part) * row.label + row.part for row in rows], _hashes(rows))
     store_key = key_of("folder", RULE_VERSION, rule, content)
@@ -140,7 +140,7 @@ def _numbers(numbers: list[int]) -> list[int] | None:
     return numbers if len(set(numbers)) < len(numbers) else None
 
 
-def _rows(listing: Listing, rule: _Rule) -> tuple[list[_Row], list[tuple[str, str]]]:
+def _rows(listing: FolderListing, rule: _Rule) -> tuple[list[_Row], list[tuple[str, str]]]:
     """The rows of the decoded store in their order, and (path, reason) of the files that cannot even be opened."""
     paths = [os.path.join(listing.root, path) for path in listing.paths]  # noqa: PTH118 (a hundred thousand Paths are slow)
     hashes = hash_files(paths)
@@ -173,7 +173,7 @@ def _with_test_part(
     return [Part.TEST if each in tests else part for each, part in zip(groups, parts, strict=True)]
 
 
-def _check_counts(labels: list[int], listing: Listing) -> None:
+def _check_counts(labels: list[int], listing: FolderListing) -> None:
     if listing.parts is not None:
         return
     for name, count in zip(listing.classes, np.bincount(labels, minlength=len(listing.classes)), strict=True):
@@ -184,7 +184,7 @@ def _check_counts(labels: list[int], listing: Listing) -> None:
             )
 
 
-def _write(store_key: str, rows: Sequence[_Row], listing: Listing, rule: _Rule) -> None:
+def _write(store_key: str, rows: Sequence[_Row], listing: FolderListing, rule: _Rule) -> None:
     with writing_store(store_key, (rule.image_size, rule.image_size, rule.channels)) as writer:
         reasons: list[str | None] = []
         for pixels, block_reasons in decode_files([(row.path, row.content_hash) for row in rows], *rule):
@@ -201,7 +201,7 @@ def _write(store_key: str, rows: Sequence[_Row], listing: Listing, rule: _Rule) 
         writer.finish(_labels(kept), contents)
 
 
-def _check_kept(kept: Sequence[_Row], listing: Listing) -> None:
+def _check_kept(kept: Sequence[_Row], listing: FolderListing) -> None:
     present = {(row.part, row.label) for row in kept}
     for part in {Part.TRAINING, Part.TEST, *(listing.parts or ())}:
         for label, name in enumerate(listing.classes):
@@ -226,7 +226,7 @@ def _labels(rows: Sequence[_Row]) -> NDArray[np.int64]:
     return np.array([row.label for row in rows], dtype=np.int64)
 
 
-def _name_left_out(listing: Listing, unreadable: Sequence[tuple[str, str]], strict: bool) -> None:
+def _name_left_out(listing: FolderListing, unreadable: Sequence[tuple[str, str]], strict: bool) -> None:
     count, total = len(unreadable) + len(listing.left_out), len(listing.paths) + len(listing.left_out)
     if not count:
         return

@@ -109,7 +109,7 @@ def _correlations(thumbnails: NDArray[np.uint8], pairs: NDArray[np.int64]) -> Fl
     parts = _parts()
     pixels = thumbnails.astype(np.float32)
     whole = np.concatenate([_views(each, parts[:1]) for each in pixels]) if len(pairs) else np.empty((0, 0), np.float32)
-    found = np.einsum("nk,nk->n", whole[pairs[:, 0]], whole[pairs[:, 1]])
+    found: Floats = np.einsum("nk,nk->n", whole[pairs[:, 0]], whole[pairs[:, 1]])
     for one, other in ((0, 1), (1, 0)):
         unsure = np.flatnonzero(found < LEAST_CORRELATION)
         unsure = unsure[np.argsort(pairs[unsure, one], kind="stable")]
@@ -138,6 +138,7 @@ def _views(pixels: Floats, parts: Floats) -> Floats:
     rows = parts.reshape(-1, SIDE)
     grid = (rows @ pixels @ rows.T).reshape(len(parts), COMPARED_SIDE, len(parts), COMPARED_SIDE).transpose(0, 2, 1, 3)
     views = grid.reshape(len(parts) ** 2, -1)
-    views = views - views.mean(1, keepdims=True)
+    centred: Floats = views - views.mean(1, keepdims=True)
     # What is all of one colour is like nothing.
-    return views / np.maximum(np.linalg.norm(views, axis=1, keepdims=True), 1e-3)
+    centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-3)
+    return centred

@@ -85,7 +85,7 @@ def blank(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Which of the images, uint8 [n, h, w, c], hold one colour and no more than noise: bool [n]."""
     # Few pixels tell most images apart from blank ones, so that few are read whole.
     some = images[:, :: max(images.shape[1] // 8, 1), :: max(images.shape[2] // 8, 1)]
-    found = np.ptp(some, axis=(1, 2)).max(1) <= MOST_NOISE
+    found: NDArray[np.bool_] = np.ptp(some, axis=(1, 2)).max(1) <= MOST_NOISE
     for index in np.flatnonzero(found):
         found[index] = np.ptp(images[index], axis=(0, 1)).max() <= MOST_NOISE
     return found

@@ -65,8 +65,17 @@ def _facts(content: bytes, max_pixels: int) -> PictureFacts | str:
     border, contrast = grey[edge], float(grey.std())
     low, high = np.quantile(pixels, (0.0005, 0.9995), axis=(0, 1))
     sharpness = float(_laplacian(grey).std()) / max(contrast, 1.0)
-    measured = (grey.mean(), contrast, border.mean(), border.std(), sharpness)
-    return PictureFacts(width, height, len(content), *map(float, measured), bool((high - low).max() <= MOST_NOISE))
+    return PictureFacts(
+        width=width,
+        height=height,
+        bytes=len(content),
+        brightness=float(grey.mean()),
+        contrast=contrast,
+        border_brightness=float(border.mean()),
+        border_contrast=float(border.std()),
+        sharpness=sharpness,
+        blank=bool((high - low).max() <= MOST_NOISE),
+    )
 
 
 def _laplacian(grey: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -208,7 +208,8 @@ def _grouped(
                 f"class '{name}' {many} of images that belong together, which cannot be divided into {needed}: add images, "
                 "or change --group-by, --folds or --validation-share"
             )
-    return parts == (fold if folds else 1)
+    validates: NDArray[np.bool_] = parts == (fold if folds else 1)
+    return validates
 
 
 def _share_of_a_fold(folds: int, fold: int) -> float:

@@ -16,7 +16,7 @@ IMAGES_AT_ONCE = 32
 
 
 class PooledFeatures:
-    """Mean and maximum over the image of what each convolution but the first gives, negative values as 0: float32 [n, features].
+    """Mean and maximum over the image of what the later half of the convolutions gives, negative values as 0: float32 [n, f].
 
     Images may be larger than those that the network learnt from, which shows it finer detail. Raises SqueezekitError for a MODEL
     without convolutions.
@@ -28,10 +28,14 @@ class PooledFeatures:
                 f"{model.name}: gives no features; give a .sqz file, a run folder, or a name in squeezekit models"
             )
         self._network = model.network.eval()
+        if getattr(model.config, "mirrored", False):
+            # What it sees in the mirror image costs as much again, and says little more.
+            self._network.config = model.config.model_copy(update={"mirrored": False})  # type: ignore[assignment]
         self._normalize = Normalization(model.config.mean, model.config.std)
-        self._layers = [layer for layer in self._network.modules() if isinstance(layer, nn.Conv2d)][1:]
-        if not self._layers:
-            raise SqueezekitError(f"{model.name}: has too few convolutions for features; give another --model")
+        layers = [layer for layer in self._network.modules() if isinstance(layer, nn.Conv2d)]
+        self._layers = layers[len(layers) // 2 :]
+        if not layers:
+            raise SqueezekitError(f"{model.name}: has no convolutions, which give features; give another --model")
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Of images uint8 [n, h, w, c], with as many channels as the network takes."""

@@ -17,7 +17,7 @@ from squeezekit.data.decoding import decode_files, hash_files
 from squeezekit.data.doubtful_labels import label_doubts
 from squeezekit.data.findings import CopyGroup, DoubtfulLabel, Findings, FoundPicture, Shortcut
 from squeezekit.data.folder_layout import Part
-from squeezekit.data.folder_listing import Listing, list_folder
+from squeezekit.data.folder_listing import FolderListing, list_folder
 from squeezekit.data.groups import divided, joined, numbered
 from squeezekit.data.image_file import MOST_PIXELS
 from squeezekit.data.near_copies import near_copies_of_files
@@ -121,7 +121,7 @@ def _check_places(folder: Path, *places: str | PathLike[str] | None) -> None:
             raise SqueezekitError(f"{place}: would lie among the pictures; name a file outside of {folder}")
 
 
-def _read(listing: Listing, max_pixels: int) -> tuple[_Pictures, list[tuple[str, str]]]:
+def _read(listing: FolderListing, max_pixels: int) -> tuple[_Pictures, list[tuple[str, str]]]:
     """The pictures, and (path, reason) of what cannot be used; raises SqueezekitError where a class holds none."""
     paths = [os.path.join(listing.root, path) for path in listing.paths]  # noqa: PTH118
     hashes = hash_files(paths)
@@ -213,7 +213,8 @@ def _features(files: Sequence[tuple[str, bytes]], model: str, max_pixels: int) -
     features = (features - features.mean(0)) / np.maximum(features.std(0), 1e-6)
     directions = min(DIRECTIONS, *features.shape)
     found: NDArray[np.float32] = PCA(directions, svd_solver="randomized", random_state=0).fit_transform(features)
-    return found / np.maximum(found.std(0)[:1], 1e-6)
+    found /= max(float(found[:, 0].std()), 1e-6)
+    return found
 
 
 def _out_of_fold(
