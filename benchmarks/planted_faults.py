@@ -1,6 +1,6 @@
 """Does `squeezekit check` find what is wrong with a set of photos? Faults are planted into a copy, and looked for.
 
-    python benchmarks/planted_faults.py DATA --work FOLDER [--model MODEL] [--seed 0]
+    python benchmarks/planted_faults.py DATA --work FOLDER [--model MODEL] [--seed 0] [--quick]
 
 DATA is a folder with one folder of photos for each class. Into a copy in FOLDER go: 2 % wrong labels (photos moved to another
 class); 20 copies each of four kinds (the same file; resized to 60 %; JPEG of quality 40; 2 % cut off each side, 15 % brighter),
@@ -123,10 +123,11 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--model", default=None)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--quick", action="store_true", help="copies and leaks alone")
     given = parser.parse_args()
     wrong, copies = plant(given.data, given.work / "planted", given.seed)
     begin, processor = time.monotonic(), time.process_time()
-    options = {"model": given.model} if given.model else {}
+    options = {"quick": given.quick, **({"model": given.model} if given.model else {})}
     findings = sk.check(given.work / "planted", given.work / "check.html", write_list=given.work / "list.txt", **options)
     spent = {"seconds": round(time.monotonic() - begin, 1), "processor_seconds": round(time.process_time() - processor, 1)}
     about = {"data": given.data.name, "model": findings.model, "seed": given.seed}
