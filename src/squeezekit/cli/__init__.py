@@ -20,7 +20,7 @@ from squeezekit.system.version import version
 
 GROUPS = {
     "train": {
-        "check": "look for copies, doubtful labels and broken pictures in a folder",
+        "check": "look for copies, doubtful labels, broken pictures in a folder",
         "train": "train a network on images and test it",
         "search": "try networks and recipes, and recommend one",
         "cross-validate": "measure accuracy over folds, with a confidence interval",

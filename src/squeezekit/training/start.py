@@ -88,8 +88,7 @@ def start_run(
     weights, name = _weights_to_start_from(init_from, config, source, split), name_of(init_from)
     built = _initial(config, source.training, split, weights, name)
     if weights is not None and config.recipe.head_first:
-        # Its own last layer, where that knows these classes already, has seen more images.
-        if not (isinstance(init_from, StartingPoint) and init_from.classes == source.training.classes):
+        if not _knows_classes(init_from, weights, built, source.training):
             _fit_head(built, config, source.training, split)
         weights = {layer: tensor.cpu() for layer, tensor in built.state_dict().items()}
     if name:
@@ -170,6 +169,15 @@ def _initial(
     if weights is not None and (fresh := take_weights(network, weights, str(name))):
         say(f"fresh, because the number of classes differs: {', '.join(fresh)}")
     return network
+
+
+def _knows_classes(
+    start: StartingPoint | Path | None, weights: Mapping[str, Tensor], network: nn.Module, images: ImageSet
+) -> bool:
+    """Whether the last layer to start from is one for these classes: it has then seen more images than these."""
+    if isinstance(start, StartingPoint):
+        return start.classes == images.classes
+    return all(weights[name].shape == tensor.shape for name, tensor in network.state_dict().items())
 
 
 def _fit_head(network: nn.Module, config: RunConfig, images: ImageSet, split: Split) -> None:
