@@ -65,4 +65,3 @@ def train(
         minutes=minutes,
         **fields,
     )
-
