@@ -185,18 +185,18 @@ def deep_run(shared):
 @pytest.mark.slow
 @pytest.mark.parametrize("rate_weight", [0.008, pytest.param(0.012, marks=pytest.mark.long)])
 def test_one_round_ends_at_the_target_size(deep_run, tmp_path, rate_weight):
-    made = compress(deep_run.folder, tmp_path / "x.sqz", max_bytes=6000, epochs=40, rate_weight=rate_weight)
+    made = compress(deep_run.folder, tmp_path / "x.sqz", max_bytes=6200, epochs=40, rate_weight=rate_weight)
     trained = [each for each in made.candidates if each.name.startswith("QAT")]
     assert len(trained) == 1 and made.stages[-1] == trained[0]
-    assert made.met_target and 5800 <= made.bytes <= 6000
+    assert made.met_target and 6000 <= made.bytes <= 6200
     assert (tmp_path / "x.sqz").stat().st_size == made.bytes
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 def test_a_round_on_a_gpu_ends_there_too(deep_run, tmp_path):
-    options = {"max_bytes": 6000, "rate_weight": 0.012, "epochs": 40}
+    options = {"max_bytes": 6200, "rate_weight": 0.012, "epochs": 40}
     made = compress(deep_run.folder, tmp_path / "x.sqz", device="cuda", **options)
-    assert made.met_target and 5800 <= made.bytes <= 6000
+    assert made.met_target and 6000 <= made.bytes <= 6200
     model = load_model(tmp_path / "x.sqz")
     assert accuracy_in_integers(model, integer_plan(model), "digits")["before"] == pytest.approx(
         made.stages[-1].accuracy,
@@ -226,7 +226,7 @@ def test_networks_of_other_families_too(name, width, shared, monkeypatch):
     assert round(found.accuracy, 4) == pytest.approx(file.stages[-1].accuracy, abs=1e-4)
     assert file.activation_ranges is None and file.self_check.difference(file.build(), file.network) < 1e-3
     network = Run(folder / "tuned").config.network
-    assert network.name == name and getattr(network, "batch_norm", True)
+    assert network.name == name and not getattr(network, "batch_norm", False)
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from squeezekit.system.seeds import generator
 from squeezekit.training.optimizers import light_lbfgs
 
 # What the squares of the weights of standardised features may count for; folds and images by which one is chosen.
-PENALTIES, FOLDS, MOST_TO_CHOOSE_BY = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001), 4, 4000
+PENALTIES, FOLDS, MOST_TO_CHOOSE_BY = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01), 4, 4000
 ITERATIONS = 100
 CHOICE = 5
 
