@@ -52,7 +52,7 @@ class Crops:
         # In torch's coordinates an image reaches from -1 to 1.
         left, top = (1 - width) * (2 * across - 1), (1 - height) * (2 * down - 1)
         rows = [torch.stack([width.where(~mirrored, -width), zero, left], 1), torch.stack([zero, height, top], 1)]
-        shown = (len(images), images.shape[3], self.size, self.size)
+        shown = [len(images), images.shape[3], self.size, self.size]
         grid = F.affine_grid(torch.stack(rows, 1), shown, align_corners=False)
         pixels = images.permute(0, 3, 1, 2).float()
         views = F.grid_sample(pixels, grid, padding_mode="border", align_corners=False).permute(0, 2, 3, 1)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -99,15 +102,23 @@ def _fitted(features: Tensor, labels: Tensor, penalties: tuple[float, ...], weig
     bias = torch.zeros(len(weights), device=features.device, requires_grad=True)
     found = []
     for penalty in penalties:
-        optimizer = light_lbfgs([weight, bias], ITERATIONS)
-
-        def loss(penalty: float = penalty, optimizer: torch.optim.Optimizer = optimizer) -> Tensor:
-            optimizer.zero_grad()
-            value = F.cross_entropy(F.linear(features, weight, bias), labels, weight=weights)
-            value = value + penalty / 2 * weight.square().sum()
-            value.backward()  # type: ignore[no-untyped-call]
-            return value
-
-        optimizer.step(loss)
+        _minimize([weight, bias], partial(_loss, features, labels, weight, bias, weights, penalty))
         found.append((weight.detach().clone(), bias.detach().clone()))
     return found
+
+
+def _loss(features: Tensor, labels: Tensor, weight: Tensor, bias: Tensor, weights: Tensor, penalty: float) -> Tensor:
+    loss = F.cross_entropy(F.linear(features, weight, bias), labels, weight=weights)
+    return loss + penalty / 2 * weight.square().sum()
+
+
+def _minimize(parameters: list[Tensor], loss: Callable[[], Tensor]) -> None:
+    optimizer = light_lbfgs(parameters, ITERATIONS)
+
+    def step() -> float:
+        optimizer.zero_grad()
+        value = loss()
+        value.backward()  # type: ignore[no-untyped-call]
+        return float(value.detach())
+
+    optimizer.step(step)
