@@ -1,6 +1,6 @@
 """The networks for photos: narrower and earlier pooled forms of ImageNet's SqueezeNet v1.0 that learn to see what it sees.
 
-    python scripts/photo_models.py PHOTOS [PHOTOS …] --out OUT [--names photo-s …] [--minutes M] [--classes FOLDER]
+    python scripts/photo_models.py PHOTOS [PHOTOS …] --out OUT [--names photo-s …] [--crops N] [--classes FOLDER]
 
 PHOTOS are folders of photos; no labels are used. What is done is not done again, and what was stopped goes on with the same
 command.
@@ -34,7 +34,7 @@ from squeezekit.data.batches import Normalization
 from squeezekit.data.crops import Crops, kept_side
 from squeezekit.data.image_file import UnreadableImageError, read_image
 from squeezekit.data.picture_files import list_pictures
-from squeezekit.inference.model import load_model
+from squeezekit.inference.model import Model, load_model
 from squeezekit.networks.fire import Fire
 from squeezekit.networks.registry import network_config
 from squeezekit.networks.squeezenet import SqueezeNet, SqueezeNetConfig
@@ -47,7 +47,7 @@ TEACHER = "squeezenet1_0-imagenet"
 # ImageNet's validation photos stay unseen.
 LEFT_OUT = "ILSVRC2012_val_"
 BATCH, RATE, WARM_UP = 64, 5e-4, 0.1
-# So much smaller are the images at first, which is faster, until that share of the time.
+# So much smaller are the images at first, which is faster, until that share of the steps.
 SMALL, SMALL_UNTIL = 0.6, 0.7
 # Smallest crop, and how far its colours move.
 LEAST, COLOR = 0.2, 0.2
@@ -195,25 +195,24 @@ class Distillation(nn.Module):
         return F.smooth_l1_loss(own, answers)
 
 
-def distil(shape: Shape, images: NDArray[np.uint8], teacher_name: str, file: Path, minutes: float) -> dict[str, float]:
-    """Train a network of that shape for so many minutes of computing, and keep its weights in `file`."""
-    found = load_model(teacher_name)
-    teacher, config = found.network.eval(), shape.config().model_copy(update={"mean": found.config.mean, "std": found.config.std})
+def distil(shape: Shape, images: NDArray[np.uint8], model: Model, file: Path, crops: int) -> dict[str, float]:
+    """Train a network of that shape on so many crops to see what a model sees, and keep its weights in `file`."""
+    teacher, config = model.network.eval(), shape.config().model_copy(update={"mean": model.config.mean, "std": model.config.std})
     assert isinstance(teacher, SqueezeNet)
     pixels, normalize = torch.from_numpy(images), Normalization(config.mean, config.std)
 
     def batch(step: int, side: int, count: int = BATCH) -> Tensor:
-        crops = Crops(side, LEAST, COLOR)
+        view = Crops(side, LEAST, COLOR)
         random = generator(0, step)
         chosen = torch.randint(0, len(pixels), (count,), generator=random)
         mirrored = torch.rand(count, generator=random) < 0.5
-        return normalize(crops(pixels[chosen], crops.drawn(count, random), mirrored))
+        return normalize(view(pixels[chosen], view.drawn(count, random), mirrored))
 
     torch.manual_seed(0)
     example = batch(2**31, shape.image_size, 4 * BATCH)
     learning = Distillation(started(config, teacher), teacher, example).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(learning.parameters(), RATE, weight_decay=0, fused=True)
-    step, spent, loss, saved = 0, 0.0, 0.0, 0.0
+    step, steps, spent, loss, saved = 0, -(-crops // BATCH), 0.0, 0.0, 0.0
     checkpoint = file.with_suffix(".pt")
     if checkpoint.exists():
         state = read_saved(checkpoint)
@@ -221,10 +220,9 @@ def distil(shape: Shape, images: NDArray[np.uint8], teacher_name: str, file: Pat
         optimizer.load_state_dict(state["optimizer"])
         step, spent, loss = state["step"], state["spent"], state["loss"]
         saved = spent
-    with progress_bar(file.stem, round(60 * minutes), done=round(spent)) as advance:
-        while spent < 60 * minutes:
-            begin = time.monotonic()
-            done = spent / 60 / minutes
+    with progress_bar(file.stem, steps, done=step) as advance:
+        while step < steps:
+            begin, done = time.monotonic(), step / steps
             for group in optimizer.param_groups:
                 group["lr"] = RATE * min(done / WARM_UP, (1 - done) / (1 - WARM_UP)) + 1e-6
             shown = batch(step, shape.image_size if done >= SMALL_UNTIL else round(SMALL * shape.image_size))
@@ -232,9 +230,8 @@ def distil(shape: Shape, images: NDArray[np.uint8], teacher_name: str, file: Pat
             value = learning(shown, learning.answers(shown))
             value.backward()
             optimizer.step()
-            step, loss = step + 1, 0.99 * loss + 0.01 * float(value.detach())
-            before, spent = spent, spent + time.monotonic() - begin
-            advance(int(spent) - int(before), f"{file.stem}: loss {loss / (1 - 0.99**step):.4f}, {step * BATCH:,} crops")
+            step, loss, spent = step + 1, 0.99 * loss + 0.01 * float(value.detach()), spent + time.monotonic() - begin
+            advance(1, f"{file.stem}: loss {loss / (1 - 0.99**step):.4f}")
             if spent - saved > CHECKPOINT_SECONDS:
                 state = {"learning": learning.state_dict(), "optimizer": optimizer.state_dict()}
                 with atomic_io.replacing(checkpoint) as out:
@@ -282,7 +279,7 @@ def main() -> None:
     parser.add_argument("photos", metavar="PHOTOS", nargs="+", type=Path)
     parser.add_argument("--out", type=Path, required=True, metavar="OUT")
     parser.add_argument("--names", nargs="+", default=[*SHAPES], choices=SHAPES, metavar="NAME")
-    parser.add_argument("--minutes", type=float, default=120, metavar="M", help="of computing, for each network (default 120)")
+    parser.add_argument("--crops", type=int, default=1_000_000, metavar="N", help="seen by each network (default 1,000,000)")
     parser.add_argument("--teacher", default=TEACHER, metavar="MODEL", help=f"a SqueezeNet v1.0 (default {TEACHER})")
     parser.add_argument("--classes", type=Path, metavar="FOLDER", help="one folder of photos for each class")
     given = parser.parse_args()
@@ -292,7 +289,7 @@ def main() -> None:
     for name in given.names:
         weights = given.out / f"{name}.safetensors"
         if not weights.exists():
-            facts = distil(SHAPES[name], images, given.teacher, weights, given.minutes)
+            facts = distil(SHAPES[name], images, load_model(given.teacher), weights, given.crops)
             print(json.dumps({"network": name, **facts}), flush=True)
         if given.classes:
             facts = finished(name, SHAPES[name], weights, given.classes, given.out)
