@@ -84,6 +84,21 @@ def test_a_run_that_was_killed_at_once_still_begins_there(tiny_sqz, tmp_path, mo
         assert torch.equal(one, other)
 
 
+def test_averaged_weights_go_on_where_they_were(tiny_sqz, tmp_path):
+    def stop(row):
+        raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        fine_tune(tiny_sqz, "digits", out=tmp_path / "on", epochs=2, on_epoch=stop, **FAST)
+    # One epoch is done, and what it came to is there for all who look.
+    assert len(Run(tmp_path / "on").history) == 1
+    trained = train(out=tmp_path / "on", resume=True)
+    straight = fine_tune(tiny_sqz, "digits", out=tmp_path / "straight", epochs=2, **FAST)
+    assert trained.history[-1]["validation_loss"] == straight.history[-1]["validation_loss"]
+    for one, other in zip(trained.network().parameters(), straight.network().parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
 def test_another_network_is_refused(tiny_sqz, tmp_path):
     with pytest.raises(SqueezekitError, match="leave out --network"):
         fine_tune(tiny_sqz, "digits", network="squeezenet-late", out=tmp_path / "on")
