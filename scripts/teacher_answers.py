@@ -57,6 +57,8 @@ def _answered(given: argparse.Namespace) -> str:
     """Have every view answered; the result in words."""
     teacher, images, training = _opened(model_path(given.model), given.images)
     recipe = named_recipe(given.recipe)
+    if not recipe.augmentation.startswith("shift"):
+        raise SqueezekitError(f"--recipe {given.recipe}: shows no shifts, whose answers alone are stored; choose another one")
     shift = recipe.shift if given.shift is None else given.shift
     step = given.shift_step or step_of_about_50_views(round(shift * images.image_size))
     options = {"augmentation": recipe.augmentation, "shift": shift, "shift_step": step, "device": chosen_device(given.device)}

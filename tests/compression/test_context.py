@@ -1,9 +1,23 @@
 """What every method needs."""
 
+from squeezekit import train
 from squeezekit.compression.context import CompressionContext
+from squeezekit.data.crops import kept_side
+from tests.fixtures.tiny import TINY
 
 
 def test_a_round_of_a_small_set_has_400_steps(tiny_run):
     context = CompressionContext(tiny_run)
     steps = context.trainer(context.network(), None, context.recipe(1, {})).training.steps
     assert context.epochs_per_round() * steps >= 400 > (context.epochs_per_round() - 1) * steps
+
+
+def test_a_round_crops_where_the_run_did(tmp_path):
+    run = train("digits", out=tmp_path / "run", epochs=1, augmentation="crop", limit=100, test=False, **TINY)
+    context = CompressionContext(run)
+    training = context.trainer(context.network(), None, context.recipe(1, {})).training
+    side = run.config.network.image_size
+    assert training.side == side
+    # From images that are kept larger.
+    assert training.pixels(training.indices[:1], training.indices[:1] * 0).shape[1] == kept_side(side) > side
+    assert next(training.shuffled(0))[0].shape[2:] == (side, side)

@@ -236,7 +236,12 @@ def test_the_script_stores_all_that_a_student_asks(teacher, tiny_run, tiny_sqz, 
 
 
 def test_the_script_names_what_is_wrong(tiny_run, tmp_path, capsys):
-    for given, problem in (([tmp_path, "digits"], "not a run folder"), ([tiny_run.folder, tmp_path / "none"], "none")):
+    cases = [
+        ([tmp_path, "digits"], "not a run folder"),
+        ([tiny_run.folder, tmp_path / "none"], "none"),
+        ([tiny_run.folder, "digits", "--recipe", "fine-tune"], "shows no shifts"),
+    ]
+    for given, problem in cases:
         with pytest.raises(SystemExit) as ended:
             run_script(SCRIPT, *given)
         assert ended.value.code == 2 and problem in capsys.readouterr().err

@@ -31,7 +31,9 @@ def add_settings(parser: Parser, *, leave: Collection[str] = ()) -> None:
     data = RunSettings.model_fields["data"].description
     parser.add_argument("--data", metavar="DATA", help=data)
     parser.add_argument("--network", metavar="NAME", help=f"preset: {', '.join(NETWORKS)} (default squeezenet-cifar)")
-    parser.add_argument("--recipe", metavar="NAME", help=f"preset: {', '.join(RECIPES)} (default modern; from trained weights fine-tune)")
+    parser.add_argument(
+        "--recipe", metavar="NAME", help=f"preset: {', '.join(RECIPES)} (default modern; from trained weights fine-tune)"
+    )
     parser.add_argument(
         "--config",
         metavar="FILE",

@@ -88,9 +88,11 @@ class Findings(Tabular):
         part than that for the test.
         """
         found: list[str] = []
+        seen: set[str] = set()
         for reason, paths in self._to_leave_out():
-            if paths := [path for path in dict.fromkeys(paths) if list_line(path) not in found]:
+            if paths := [path for path in dict.fromkeys(paths) if path not in seen]:
                 found += [f"# {reason}", *map(list_line, paths)]
+                seen.update(paths)
         return found
 
     def _to_leave_out(self) -> Iterator[tuple[str, Sequence[str]]]:

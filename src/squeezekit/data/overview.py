@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 
 from squeezekit.data.class_names import mirrored_pair
 from squeezekit.data.image_set import ImageSource, copies_in
+from squeezekit.data.picture_facts import MOST_NOISE
 from squeezekit.data.splits import Split
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.shown_text import shown
 
-# Of a blank image the lightest and the darkest pixel differ by so much in each channel, of 255.
-MOST_NOISE = 8
 # Times as many images as the smallest class has, that are worth a word.
 UNEVEN = 4
 

@@ -1,4 +1,7 @@
-"""The last layer alone, fitted to features that the rest of a network computes once for each image."""
+"""The last layer alone, fitted to features that the rest of a network computes once for each image.
+
+What is fine-tuned from there loses less of what it knew (Kumar et al., 2022, arXiv 2202.10054).
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from squeezekit.training.optimizers import light_lbfgs
 # What the squares of the weights of standardised features may count for; folds and images by which one is chosen.
 PENALTIES, FOLDS, MOST_TO_CHOOSE_BY = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01), 4, 4000
 ITERATIONS = 100
+# A place of random numbers, beside those of training.
 CHOICE = 5
 
 

@@ -85,11 +85,9 @@ def _groups(network: nn.Module, parameters: Sequence[Tensor], recipe: Recipe) ->
         {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0, **common},
     ]
     groups += [{**groups[1], "params": biases, "lr": recipe.bias_rate}] if biases else []
-    return (
-        groups
-        if recipe.layer_decay == 1
-        else [each for group in groups for each in _by_layer(network, group, recipe.layer_decay)]
-    )
+    if recipe.layer_decay < 1:
+        return [each for group in groups for each in _by_layer(network, group, recipe.layer_decay)]
+    return groups
 
 
 def _by_layer(network: nn.Module, group: dict[str, Any], decay: float) -> Iterator[dict[str, object]]:

@@ -24,13 +24,15 @@ from squeezekit.data.near_copies import near_copies_of_files
 from squeezekit.data.picture_facts import PictureFacts, facts_of_files
 from squeezekit.inference.model import load_model
 from squeezekit.inference.pooled_features import PooledFeatures
+from squeezekit.pretrained.files import model_path
 from squeezekit.reporting.check_page import write_check_page
 from squeezekit.system import atomic_io
 from squeezekit.system.console import Advance, progress_bar
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.paths import expanded
 
-MODEL, IMAGE_SIZE = "cifar10-best", 96
+# Whose features tell the classes of photos apart; other models see their images at least so large.
+MODEL, IMAGE_SIZE = "squeezenet1_0-imagenet", 96
 FOLDS = 5
 # Logistic regression, regularized with this inverse strength, tells classes apart (docs/log.md).
 STRENGTH = 0.03
@@ -62,7 +64,7 @@ def check(
     out: str | PathLike[str] | None = None,
     *,
     write_list: str | PathLike[str] | None = None,
-    model: str | PathLike[str] = MODEL,
+    model: str | PathLike[str] | None = None,
     quick: bool = False,
     labels: str | PathLike[str] | None = None,
     group_by: str = "",
@@ -72,8 +74,9 @@ def check(
     """Look for copies, near-copies, doubtful labels, shortcuts, and blurred, blank and broken pictures in a folder.
 
     data, labels, group_by, leave_out: as `train` takes them. out: a page with thumbnails to write. write_list: a list to write of
-    what `leave_out` may leave out. model: the MODEL whose features tell classes apart. quick: without doubtful labels and
-    shortcuts, for which pictures are classified by others in several rounds.
+    what `leave_out` may leave out. model: the MODEL whose features tell classes apart, by default `squeezenet1_0-imagenet`; where
+    that cannot be downloaded, a note says so in place of doubtful labels and shortcuts. quick: without these, for which pictures
+    are classified by others in several rounds.
 
     Raises SqueezekitError for what is no folder of pictures in classes, and where a page or list cannot be written.
     """
@@ -87,7 +90,8 @@ def check(
     _check_places(folder, out, write_list)
     listing = list_folder(folder, curation)
     pictures, broken = _read(listing, max_pixels)
-    accuracy, doubtful, shortcuts, notes = (None, (), (), ()) if quick else _classified(pictures, str(model), max_pixels)
+    path, unavailable = (None, ()) if quick else _features_of(model)
+    accuracy, doubtful, shortcuts, notes = _classified(pictures, path, max_pixels) if path else (None, (), (), unavailable)
     sides = np.sort([min(facts.width, facts.height) for facts in pictures.facts]).astype(int)
     findings = Findings(
         data=str(folder),
@@ -101,7 +105,7 @@ def check(
         doubtful=doubtful,
         shortcuts=shortcuts,
         accuracy=accuracy,
-        model=str(model),
+        model=str(model or MODEL),
         seconds=round(time.monotonic() - begin, 1),
         notes=(*listing.notes, *notes),
     )
@@ -110,6 +114,16 @@ def check(
     if out is not None:
         write_check_page(findings, folder, expanded(out), max_pixels)
     return findings
+
+
+def _features_of(model: str | PathLike[str] | None) -> tuple[Path | None, tuple[str, ...]]:
+    """Where the MODEL is; of the default one, a note where it is not to be had. Raises SqueezekitError for another one."""
+    if model is not None:
+        return model_path(model), ()
+    try:
+        return model_path(MODEL), ()
+    except SqueezekitError as error:
+        return None, (f"labels and shortcuts were not looked at, since {error}; or give another --model",)
 
 
 def _check_places(folder: Path, *places: str | PathLike[str] | None) -> None:
@@ -172,7 +186,7 @@ def _copies(pictures: _Pictures) -> list[CopyGroup]:
 
 
 def _classified(
-    pictures: _Pictures, model: str, max_pixels: int
+    pictures: _Pictures, model: Path, max_pixels: int
 ) -> tuple[float | None, tuple[DoubtfulLabel, ...], tuple[Shortcut, ...], tuple[str, ...]]:
     """Accuracy out of fold, doubtful labels, shortcuts, and notes."""
     fewest = min(len(np.unique(pictures.groups[pictures.labels == label])) for label in range(len(pictures.classes)))
@@ -198,7 +212,7 @@ def _classified(
     return round(accuracy, 4), found, shortcuts, ()
 
 
-def _features(files: Sequence[tuple[str, bytes]], model: str, max_pixels: int) -> NDArray[np.float32]:
+def _features(files: Sequence[tuple[str, bytes]], model: Path, max_pixels: int) -> NDArray[np.float32]:
     """What the MODEL sees in each picture, each feature of mean 0 and deviation 1: [n, f]."""
     loaded = load_model(model)
     pooled, size = PooledFeatures(loaded), max(loaded.config.image_size, IMAGE_SIZE)
