@@ -13,7 +13,7 @@ def test_a_round_of_a_small_set_has_400_steps(tiny_run):
 
 
 def test_a_round_crops_where_the_run_did(tmp_path):
-    run = train("digits", out=tmp_path / "run", epochs=1, augmentation="crop", limit=100, test=False, **TINY)
+    run = train("digits", out=tmp_path / "run", augmentation="crop", test=False, **{**TINY, "epochs": 1, "limit": 100})
     context = CompressionContext(run)
     training = context.trainer(context.network(), None, context.recipe(1, {})).training
     side = run.config.network.image_size
