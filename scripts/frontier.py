@@ -1,28 +1,19 @@
 """The frontier: docs/results/frontier.md and its picture, accuracy against MACs and parameters, ours beside published figures.
 
-    python scripts/frontier.py [--measure RUN IMAGES COMMAND]
+    python scripts/frontier.py
 
-Without --measure, page and picture are drawn anew from docs/runs/frontier. With it, the test images are measured once with the
-weights of a finished run, and the row is added: IMAGES is the folder, COMMAND how the run was made.
+Drawn anew from docs/runs/frontier, where scripts/frontier_rows.py puts what it has trained.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from model_cards import commit
-
-from squeezekit.inference.evaluation import evaluate_model
-from squeezekit.inference.model import load_model
-from squeezekit.networks.layer_table import layer_table
 from squeezekit.system import atomic_io
 from squeezekit.system.figures import NotebookFigure
-from squeezekit.training.run_folder import Run
 
 DOCS = Path(__file__).parent.parent / "docs"
 RUNS = DOCS / "runs" / "frontier"
@@ -32,33 +23,6 @@ HEAD = """| network | MACs | parameters | top-1 | of the 1,000 official | epochs
 
 PUBLISHED_HEAD = """| network | MACs | parameters | top-1 | epochs | source |
 |---|---|---|---|---|---|"""
-
-
-def measured(folder: Path, images: Path, command: str) -> dict[str, Any]:
-    """The row of a finished run."""
-    run = Run(folder)
-    evaluation, table = evaluate_model(load_model(folder), images, "test"), layer_table(run.config.network.folded())
-    right = evaluation.probabilities.argmax(1) == evaluation.images.labels
-    summary = run.summary or {}
-    return {
-        "network": run.config.network.name,
-        "macs": table.macs,
-        "parameters": table.parameters,
-        "accuracy": round(float(right.mean()), 5),
-        "official": round(float(right[official(images)].mean()), 5),
-        "epochs": summary["epochs"],
-        "seed": run.config.run.seed,
-        "teacher": bool(run.config.run.teacher),
-        "precision": summary["precision"],
-        "command": command,
-        "commit": commit(),
-    }
-
-
-def official(images: Path) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Which of the test images are of the official test part, in the order in which folders are read."""
-    classes = sorted(path for path in (images / "test").iterdir() if path.is_dir())
-    return np.array([file.name.startswith("official-") for place in classes for file in sorted(place.iterdir())])
 
 
 def rows_of(name: str) -> list[dict[str, Any]]:
@@ -107,16 +71,12 @@ def draw(ours: Sequence[dict[str, Any]], published: Sequence[dict[str, Any]], pa
     figure.savefig(path, dpi=100)
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--measure", nargs=3, metavar=("RUN", "IMAGES", "COMMAND"))
-    given = parser.parse_args()
-    if given.measure:
-        folder, images, command = given.measure
-        row = measured(Path(folder), Path(images), command)
-        with (RUNS / "rows.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        print(json.dumps(row))
+def drawn_anew() -> None:
+    """Page and picture."""
     ours, published = rows_of("rows.jsonl"), rows_of("published.jsonl")
     atomic_io.write_text(PAGE, page(ours, published, (RUNS / "page.md").read_text(encoding="utf-8")))
     draw(ours, published, PICTURE)
+
+
+if __name__ == "__main__":
+    drawn_anew()

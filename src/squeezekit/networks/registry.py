@@ -41,6 +41,8 @@ _FAST = {
     "halved": (True, True, True),
     "last": "max",
 }
+# The same stages of Fire modules, as accurate as so many multiply-adds allow (docs/results/frontier.md).
+_FIRE = {**_FAST, "block": "fire", "ratio": 0.5}
 # Three modules between two poolings, as wide as a size allows: the pretrained networks. `wide` teaches them.
 _THIRDS = {"start": 0, "depth": 9, "freq": 3, "squeeze_ratio": 0.375, "pool_before": (4, 7), "bypass": "simple", "stem_width": 64}
 _WIDE = {"base_e": 256, "incr_e": 128, "squeeze_ratio": 0.5, "share_3x3": 0.75, "pool_before": (3, 6)}
@@ -51,6 +53,11 @@ NETWORKS: dict[str, tuple[type[NetworkConfig], dict[str, Any]]] = {
     "squeezenet-late": (SqueezeNetConfig, _V1_0),
     "squeezenet-fast": (SqueezeNetConfig, _SQUEEZENET_FAST),
     "fast": (StagedConfig, _FAST),
+    "fire-pico": (StagedConfig, {**_FIRE, "widths": (16, 28, 36), "depths": (1, 2, 2)}),
+    "fire-nano": (StagedConfig, {**_FIRE, "widths": (36, 52, 68), "depths": (1, 2, 2)}),
+    "fire-tiny": (StagedConfig, {**_FIRE, "widths": (80, 72, 64), "ratio": 1 / 3}),
+    "fire-small": (StagedConfig, {**_FIRE, "widths": (80, 120, 136)}),
+    "fire-best": (StagedConfig, {**_FIRE, "widths": (112, 152, 184)}),
     "nano": (SqueezeNetConfig, {**_THIRDS, "base_e": 64, "incr_e": 32}),
     "tiny": (SqueezeNetConfig, {**_THIRDS, "base_e": 120, "incr_e": 64}),
     "small": (SqueezeNetConfig, {**_THIRDS, "base_e": 224, "incr_e": 128}),
