@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from squeezekit.cli.amounts import amount
 from squeezekit.cli.parser import Parser
 from squeezekit.cli.settings_flags import add_settings
 from squeezekit.system.console import say
@@ -28,6 +29,9 @@ def add_arguments(parser: Parser) -> None:
         help="start from the weights of a run folder, a .sqz file, a pretrained model, or a .safetensors or .pth file",
     )
     parser.add_argument("--minutes", type=float, metavar="M", help="train for about so long: as many epochs as fit")
+    parser.add_argument("--max-bytes", type=amount, metavar="N", help="of photos: a network for a file of N bytes (default 150k)")
+    parser.add_argument("--max-macs", type=amount, metavar="N", help="of photos: a network of at most N multiply-adds an image")
+    parser.add_argument("--max-ram", type=amount, metavar="N", help="of photos: one whose int8 feature maps take N bytes")
     parser.add_out("RUN", "run folder to write (default runs/DATE-TIME)", required=False)
     parser.add_argument("--resume", action="store_true", help="continue the run in --out where it stopped; start it if missing")
     parser.add_argument("--no-test", dest="test", action="store_false", help="do not measure the test images at the end")

@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from squeezekit.pretrained.files import known_names, model_path
+from squeezekit.system.console import say
+from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.paths import expanded
 from squeezekit.training import train as training
 from squeezekit.training.run_folder import Run
 from squeezekit.workflows.fine_tune import starting_point
+from squeezekit.workflows.suitable import Budget, suitable
 
 # Of files that hold weights and nothing else.
 WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt")
@@ -26,6 +30,9 @@ def train(
     on_epoch: Callable[[dict[str, float]], object] | None = None,
     init_from: str | Path | None = None,
     minutes: float | None = None,
+    max_bytes: int | None = None,
+    max_macs: int | None = None,
+    max_ram: int | None = None,
     **fields: Any,
 ) -> Run:
     """Train a network and return its finished run.
@@ -44,6 +51,10 @@ def train(
 
     minutes: train for about so long, in as many epochs as fit, so that the schedule ends in time; resuming keeps those epochs.
 
+    Photos start from a pretrained network, with recipe `fine-tune`, unless `network`, `recipe`, `config` or `init_from` says
+    otherwise; `max_bytes` of the finished file, `max_macs` multiply-adds of an image and `max_ram` bytes of its feature maps in
+    int8 bound that choice (`suitable`).
+
     Under torchrun, its processes train one network together, with the weights that one process would get, up to rounding;
     `batch_size` is that of all of them. Every process returns the run, the first one writes it.
 
@@ -51,6 +62,16 @@ def train(
     """
     if fields.get("teacher") in known_names():
         fields["teacher"] = str(model_path(fields["teacher"]))
+    budget = Budget(max_bytes, max_macs, max_ram)
+    if init_from or network or recipe or config or not isinstance(data, str | Path) or _is_begun(out):
+        if budget != Budget():
+            raise SqueezekitError("--max-bytes, --max-macs and --max-ram choose a network for photos; leave them out")
+    else:
+        given = {**fields, **({} if minutes is None else {"minutes": minutes})}
+        choice = suitable(data, budget, given)
+        init_from, fields = choice.init_from, {**choice.fields, **fields}
+        for line in choice.lines:
+            say(line)
     weights_file = init_from is not None and Path(init_from).suffix in WEIGHTS_SUFFIXES
     return training.train(
         data,
@@ -65,3 +86,7 @@ def train(
         minutes=minutes,
         **fields,
     )
+
+
+def _is_begun(out: str | Path | None) -> bool:
+    return out is not None and (expanded(out) / "config.toml").exists()
