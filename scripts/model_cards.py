@@ -38,16 +38,29 @@ RUNS = {
     "cifar10-small": "small",
     "cifar10-best": "wide",
     "digits-nano": "digits",
+    **{name: f"{name}-run" for name in ("photo-s", "photo-m", "photo-l")},
+}
+# What makes a file like it, by the first part of its name; from elsewhere the recipe is `modern`.
+SCRIPTS = {
+    "cifar10": "scripts/train_pretrained.sh IMAGES OUT",
+    "digits": "scripts/train_pretrained.sh IMAGES OUT",
+    "photo": "python scripts/photo_models.py PHOTOS --out OUT --classes IMAGES",
 }
 USE = {
     "cifar10": "Telling ten kinds of animals and vehicles apart on small pictures: for teaching, for demonstrations, as a load "
     "for hardware and compilers, and to start training from. It answers with one of its ten classes whatever the picture shows.",
     "digits": "Telling handwritten digits apart, for tests and demonstrations on the smallest machines.",
+    "photo": "To start from: `squeezekit train --data PHOTOS` chooses it for photos of your own, whose classes take the place of "
+    "these.",
 }
 DATA = {
     "cifar10": "CIFAR-10 (JPEG): all 60,000 images of CIFAR-10 (Krizhevsky, 2009), re-encoded as JPEG of quality 75 with chroma "
     "subsampling, which makes them a little harder than the original; 45,000 trained, 5,000 validated, 10,000 tested.",
     "digits": "scikit-learn's 1,797 handwritten digits of 8 × 8 grey levels, resized to 32 × 32.",
+    "photo": "Without labels, crops of photos of Caltech-101 (Li et al., 2003; CC BY 4.0) without twenty classes, which were kept "
+    "to judge by, and of imagenette (Howard, 2019), ten classes of ImageNet, whose photos are for research only, without "
+    "ImageNet's validation photos. It began from, and learnt the features of, ImageNet's SqueezeNet v1.0 as its authors "
+    "published it (BSD license, [notices](../../../NOTICE)). The classes and the test photos are those of Caltech-101.",
 }
 # The pretrained models were trained with these fields of the recipe that differ from `modern`.
 SHOWN = ("optimizer", "learning_rate", "batch_size", "epochs", "cutout", "shift", "label_smoothing", "temperature", "precision")
@@ -93,7 +106,9 @@ def page(card: dict[str, Any], speeds: list[dict[str, Any]], about: dict[str, An
     kind = card["name"].partition("-")[0]
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(**card, speeds=speeds, about=about["text"], use=USE[kind], about_data=DATA[kind])
+    recipe, script = ("fine-tune" if kind == "photo" else "modern"), SCRIPTS[kind]
+    own = {"about": about["text"], "use": USE[kind], "about_data": DATA[kind], "recipe_name": recipe, "script": script}
+    return template.render(**card, **own, speeds=speeds)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,11 @@ from squeezekit.system.presentation import Row, Tabular
 
 LICENCE = "Apache-2.0"
 # What the first part of a name stands for.
-DATA = {"cifar10": "CIFAR-10 (JPEG)", "digits": "scikit-learn's handwritten digits"}
+DATA = {
+    "cifar10": "CIFAR-10 (JPEG)",
+    "digits": "scikit-learn's handwritten digits",
+    "photo": "photos of Caltech-101 and imagenette",
+}
 
 
 @dataclass(frozen=True)
