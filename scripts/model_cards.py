@@ -58,9 +58,9 @@ DATA = {
     "subsampling, which makes them a little harder than the original; 45,000 trained, 5,000 validated, 10,000 tested.",
     "digits": "scikit-learn's 1,797 handwritten digits of 8 × 8 grey levels, resized to 32 × 32.",
     "photo": "Without labels, crops of photos of Caltech-101 (Li et al., 2003; CC BY 4.0) without twenty classes, kept to judge "
-    "by, and of imagenette (Howard, 2019), ten classes of ImageNet, whose photos are for research only, without "
-    "ImageNet's validation photos. It began from, and learnt the features of, ImageNet's SqueezeNet v1.0 as its authors "
-    "published it (BSD license, [its text](../../../src/squeezekit/pretrained/models/photo.LICENSE)). The classes and the test photos are those of Caltech-101.",
+    "by, and of imagenette (Howard, 2019), ten classes of ImageNet, whose photos are for research only, without ImageNet's own "
+    "validation photos. It began from, and learnt the features of, ImageNet's SqueezeNet v1.0 as its authors published it ([BSD "
+    "license](../../../src/squeezekit/pretrained/models/photo.LICENSE)). Classes and test photos are those of Caltech-101.",
 }
 # The pretrained models were trained with these fields of the recipe that differ from `modern`.
 SHOWN = ("optimizer", "learning_rate", "batch_size", "epochs", "cutout", "shift", "label_smoothing", "temperature", "precision")
