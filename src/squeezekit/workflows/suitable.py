@@ -29,6 +29,8 @@ IMAGES_SEEN, FEWEST_EPOCHS, MOST_EPOCHS = 60_000, 10, 60
 OPEN_FIELDS = {"image_size", "channels", "mirrored"}
 # For whom nothing else is said.
 MAX_BYTES = 150_000
+# What a weight of a fine-tuned network takes after quantisation-aware training (docs/log.md).
+BITS_A_WEIGHT = 1.5
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,9 @@ class Budget:
     max_ram: int | None = None
 
     def allows(self, model: Facts) -> bool:
-        """Whether a pretrained model's shape fits, its file compressed again for other classes."""
+        """Whether a pretrained model fits once it has been trained on other classes and compressed for them."""
         return (
-            model.bytes <= (self.max_bytes or MAX_BYTES)
+            model.parameters * BITS_A_WEIGHT / 8 <= (self.max_bytes or MAX_BYTES)
             and (self.max_macs is None or model.macs <= self.max_macs)
             and (self.max_ram is None or model.activation_bytes <= self.max_ram)
         )
@@ -94,8 +96,9 @@ def _photo_model(budget: Budget) -> Facts:
         if budget.allows(model):
             return model
     least = models[-1]
+    expected = round(least.parameters * BITS_A_WEIGHT / 8)
     raise SqueezekitError(
-        f"no pretrained network for photos is within {_shown(budget)}: the smallest, {least.name}, has {least.bytes:,} bytes, "
+        f"no pretrained network for photos is within {_shown(budget)}: the smallest, {least.name}, takes about {expected:,} bytes, "
         f"{least.macs:,} multiply-adds and {least.activation_bytes:,} bytes of feature maps; allow that, or give --network"
     )
 
