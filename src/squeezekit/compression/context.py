@@ -90,7 +90,9 @@ class CompressionContext:
         recipe = self.run.config.recipe
         # A run that was trained elsewhere may name a precision that is slow here.
         precision = chosen_precision("auto" if recipe.precision == "bf16" else recipe.precision, self.device)
-        changed: Recipe = recipe.model_copy(update={**changes, "epochs": epochs, "precision": precision})
+        # Averaged weights would lie on no grid.
+        changes = {"averaging": 0.0, **changes, "epochs": epochs, "precision": precision}
+        changed: Recipe = recipe.model_copy(update=changes)
         return changed
 
     def epochs_per_round(self) -> int:

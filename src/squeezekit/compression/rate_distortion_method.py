@@ -22,7 +22,7 @@ from squeezekit.networks.squeezenet import SqueezeNet
 from squeezekit.quantization.equalization import equalize
 from squeezekit.quantization.fisher import FisherInformation, fisher_information
 from squeezekit.quantization.post_training import quantize_weights
-from squeezekit.quantization.qat import QAT_RECIPE, QatOptimizer, QuantizedWeight
+from squeezekit.quantization.qat import QatOptimizer, QuantizedWeight, qat_recipe
 from squeezekit.quantization.quantized_arrays import quantized_arrays
 from squeezekit.quantization.rate_control import RateControl
 from squeezekit.quantization.weight_layers import weight_layers
@@ -104,7 +104,8 @@ class RateDistortionMethod:
             network.load_state_dict(earlier.state["network"])
             fisher = fisher_information(network, weight_layers(network), context.calibration)
         weights = quantize_weights(network, fisher, rate_weight, context.calibration)
-        recipe, count = context.recipe(self.epochs, QAT_RECIPE), sum(each.weight.numel() for each in weights)
+        recipe = context.recipe(self.epochs, qat_recipe(context.run.config.recipe))
+        count = sum(each.weight.numel() for each in weights)
         network.to(device)
         optimizer = QatOptimizer(optimizer_for(network, recipe), [weight.to(device) for weight in weights])
         trainer = context.trainer(network, optimizer, recipe, distilled=True)

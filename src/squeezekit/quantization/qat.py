@@ -19,6 +19,7 @@ from squeezekit.networks.named_layers import per_channel
 from squeezekit.quantization.code_length import SIGN_BITS, bits_per_step, code_length, expected_magnitudes
 from squeezekit.quantization.rate_distortion import FINE_GRID
 from squeezekit.quantization.wrapped_optimizer import WrappedOptimizer
+from squeezekit.training.recipe import Recipe
 
 # What a QAT round changes of the run's own recipe.
 QAT_RECIPE: dict[str, Any] = {
@@ -32,6 +33,18 @@ QAT_RECIPE: dict[str, Any] = {
     "label_smoothing": 0.0,
     "temperature": 1.0,
 }
+# Of the rate of a fine-tuning, which such a round goes on with.
+SHARE_OF_RATE = 0.3
+
+
+def qat_recipe(trained: Recipe) -> dict[str, Any]:
+    """What a round changes of the recipe that the network was trained with.
+
+    What AdamW has fine-tuned goes on with AdamW, gently: SGD's steps destroy a network without batch normalization.
+    """
+    if trained.optimizer != "adamw":
+        return QAT_RECIPE
+    return {**QAT_RECIPE, "optimizer": "adamw", "learning_rate": SHARE_OF_RATE * trained.learning_rate}
 
 
 @dataclass
