@@ -197,7 +197,8 @@ class Distillation(nn.Module):
 
 def distil(shape: Shape, images: NDArray[np.uint8], model: Model, file: Path, crops: int) -> dict[str, float]:
     """Train a network of that shape on so many crops to see what a model sees, and keep its weights in `file`."""
-    teacher, config = model.network.eval(), shape.config().model_copy(update={"mean": model.config.mean, "std": model.config.std})
+    config = shape.config().model_copy(update={"mean": model.config.mean, "std": model.config.std})
+    teacher = model.network.eval().to(memory_format=torch.channels_last)
     assert isinstance(teacher, SqueezeNet)
     pixels, normalize = torch.from_numpy(images), Normalization(config.mean, config.std)
 

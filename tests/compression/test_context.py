@@ -12,9 +12,11 @@ def test_a_round_of_a_small_set_has_400_steps(tiny_run):
     assert context.epochs_per_round() * steps >= 400 > (context.epochs_per_round() - 1) * steps
 
 
-def test_a_round_crops_where_the_run_did(tmp_path):
-    run = train("digits", out=tmp_path / "run", augmentation="crop", test=False, **{**TINY, "epochs": 1, "limit": 100})
-    context = CompressionContext(run)
+def test_a_round_crops_where_the_run_did_and_averages_nothing(tmp_path):
+    fields = {**TINY, "epochs": 1, "limit": 100, "augmentation": "crop", "averaging": 0.9}
+    context = CompressionContext(train("digits", out=tmp_path / "run", test=False, **fields))
+    run = context.run
+    assert context.recipe(1, {}).averaging == 0
     training = context.trainer(context.network(), None, context.recipe(1, {})).training
     side = run.config.network.image_size
     assert training.side == side

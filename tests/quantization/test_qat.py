@@ -5,8 +5,15 @@ import copy
 import pytest
 import torch
 
-from squeezekit.quantization.qat import QuantizedWeight
+from squeezekit.quantization.qat import QuantizedWeight, qat_recipe
+from squeezekit.training.recipe import RECIPES
 from tests.fixtures.quantized_training import network, optimizer, train
+
+
+def test_what_adamw_has_fine_tuned_goes_on_gently():
+    assert qat_recipe(RECIPES["modern"])["optimizer"] == qat_recipe(RECIPES["classic"])["optimizer"] == "sgd"
+    gentle = qat_recipe(RECIPES["fine-tune"])
+    assert gentle["optimizer"] == "adamw" and 0 < gentle["learning_rate"] < RECIPES["fine-tune"].learning_rate
 
 
 def test_weights_stay_on_their_grid():
