@@ -16,7 +16,7 @@ def outline(fruit):
     if fruit == "banana":
         bow, half = np.linspace(-1.1, 1.1, 45), 0.34 * np.cos(np.linspace(-1.4, 1.4, 45))[:, None]
         arc = np.stack([np.sin(bow), 0.7 - np.cos(bow)], 1)
-        return np.array([0, 0.2]) + np.concatenate([arc * (1 + half), (arc * (1 - half))[::-1]])
+        return np.add(np.concatenate([arc * (1 + half), (arc * (1 - half))[::-1]]), [0, 0.2])
 
     def bump(where, sharpness):
         return np.exp(-sharpness * ((AROUND - where + np.pi) % (2 * np.pi) - np.pi) ** 2)
