@@ -44,7 +44,7 @@ class Budget:
     def allows(self, model: Facts) -> bool:
         """Whether a pretrained model fits once it has been trained on other classes and compressed for them."""
         return (
-            model.parameters * BITS_A_WEIGHT / 8 <= (self.max_bytes or MAX_BYTES)
+            _expected_bytes(model) <= (self.max_bytes or MAX_BYTES)
             and (self.max_macs is None or model.macs <= self.max_macs)
             and (self.max_ram is None or model.activation_bytes <= self.max_ram)
         )
@@ -96,11 +96,15 @@ def _photo_model(budget: Budget) -> Facts:
         if budget.allows(model):
             return model
     least = models[-1]
-    expected = round(least.parameters * BITS_A_WEIGHT / 8)
+    takes = Budget(_expected_bytes(least), least.macs, least.activation_bytes)
     raise SqueezekitError(
-        f"no pretrained network for photos is within {_shown(budget)}: the smallest, {least.name}, takes about {expected:,} bytes, "
-        f"{least.macs:,} multiply-adds and {least.activation_bytes:,} bytes of feature maps; allow that, or give --network"
+        f"no pretrained network for photos is within {_shown(budget)}: the smallest, {least.name}, takes about {_shown(takes)}; "
+        "allow that, or give --network"
     )
+
+
+def _expected_bytes(model: Facts) -> int:
+    return round(model.parameters * BITS_A_WEIGHT / 8)
 
 
 def _typical_side(paths: list[str]) -> int:
