@@ -257,6 +257,7 @@ def finished(name: str, shape: Shape, weights: Path, classes: Path, out: Path) -
         mean=given["mean"],
         std=given["std"],
         head_relu=False,
+        batch_norm=False,
         epochs=EPOCHS,
         **fields,
     )
