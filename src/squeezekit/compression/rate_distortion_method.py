@@ -7,8 +7,10 @@ From it follow the step of each filter's grid and how each weight is rounded (`q
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -16,7 +18,7 @@ from torch import nn
 
 from squeezekit.compression.candidate import Candidate, TrainingRound
 from squeezekit.compression.context import CompressionContext
-from squeezekit.compression.target import NextRound, Target
+from squeezekit.compression.target import MAX_ROUNDS, NextRound, Target
 from squeezekit.modelfile.sqz import Sqz, Stage
 from squeezekit.networks.squeezenet import SqueezeNet
 from squeezekit.quantization.equalization import equalize
@@ -37,17 +39,23 @@ FAR_TOO_MUCH = 10.0
 # QAT begins with the rate weight at which PTQ loses so many points more than the target allows.
 QAT_REGAINS = 0.5
 QAT_GROWTH = 2.0
+# With the same λ QAT ends with more bytes than PTQ has, which then are of use: PTQ has this share of a target size.
+PTQ_OF_SIZE = 0.9
 # A file is made again where its size was estimated too low.
 MAX_FILES = 3
 
 
 class RateDistortionMethod:
-    """The method `squeezekit`. With a `rate_weight` it is one QAT round at just that, or from there to the target size."""
+    """The method `squeezekit`. With a `rate_weight` it is one QAT round at just that, or from there to the target size.
+
+    Where the target is a size alone, a QAT round ends at that size.
+    """
 
     max_ptq_candidates = MAX_PTQ_CANDIDATES
 
     def __init__(self, context: CompressionContext, target: Target, epochs: int, rate_weight: float | None = None) -> None:
         self.context, self.target, self.epochs, self.rate_weight = context, target, epochs, rate_weight
+        self._to_size = target.max_bytes is not None and (rate_weight is not None or target.max_drop is None)
 
     def next_ptq(self, ptq: Sequence[Candidate]) -> Candidate | None:
         """PTQ at the next rate weight; None when one is small enough or has only zeros, or every useful one has been tried."""
@@ -74,6 +82,8 @@ class RateDistortionMethod:
         if not drops:
             return FIRST_PTQ
         lowest, highest = min(drops), max(drops)
+        if self._to_size:
+            return PTQ_GROWTH * highest
         max_drop = 0.5 if self.target.max_drop is None else self.target.max_drop
         if drops[lowest] > max_drop and lowest > FIRST_PTQ / PTQ_DIVISOR**MAX_DIVISIONS:
             return lowest / PTQ_DIVISOR
@@ -84,6 +94,8 @@ class RateDistortionMethod:
             return None if rounds else NextRound(self.rate_weight, None)
         if any(not each.stage.density and self.target.met(each.stage) for each in ptq):
             return None
+        if self._to_size:
+            return self._next_towards_size(ptq, rounds)
         done = [(each.rate_weight, each.stage) for each in rounds]
         return self.target.next_rate_weight(done, self._first_qat_rate_weight(ptq), QAT_GROWTH)
 
@@ -96,6 +108,22 @@ class RateDistortionMethod:
             if self.target.max_drop is not None and self.target.drop(each.stage) > self.target.max_drop + QAT_REGAINS:
                 return each.rate_weight
         return rising[-1].rate_weight
+
+    def _next_towards_size(self, ptq: Sequence[Candidate], rounds: Sequence[Candidate]) -> NextRound | None:
+        """A round that rate control ends at the target size; another one from there where that was out of its reach."""
+        if not rounds:
+            return NextRound(self._rate_weight_of_size(ptq), None)
+        done = self.target.small_enough(rounds[-1].stage) or len(rounds) == MAX_ROUNDS
+        return None if done else NextRound(QAT_GROWTH * rounds[-1].rate_weight, len(rounds) - 1)
+
+    def _rate_weight_of_size(self, ptq: Sequence[Candidate]) -> float:
+        """At which PTQ would have a little less than the target size: between two of its files, bytes fall by a power of λ."""
+        most, rising = PTQ_OF_SIZE * (self.target.max_bytes or 0), sorted(ptq, key=lambda each: each.rate_weight)
+        for larger, smaller in pairwise(rising):
+            if larger.stage.bytes > most >= smaller.stage.bytes:
+                share = math.log(larger.stage.bytes / most) / math.log(larger.stage.bytes / smaller.stage.bytes)
+                return larger.rate_weight * (smaller.rate_weight / larger.rate_weight) ** share
+        return self._first_qat_rate_weight(ptq)
 
     def _round(self, rate_weight: float, earlier: Candidate | None) -> TrainingRound:
         context, device = self.context, self.context.device
@@ -110,7 +138,7 @@ class RateDistortionMethod:
         optimizer = QatOptimizer(optimizer_for(network, recipe), [weight.to(device) for weight in weights])
         trainer = context.trainer(network, optimizer, recipe, distilled=True)
         control = None
-        if self.rate_weight and self.target.max_bytes:
+        if self._to_size and self.target.max_bytes:
             steps = recipe.epochs * trainer.training.steps
             control = RateControl(optimizer, lambda: self._estimated_bytes(network, weights), self.target.max_bytes, steps)
         name, stages = f"QAT at rate weight {rate_weight:.3g}", earlier.file.stages if earlier else (context.trained,)
