@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -13,9 +13,11 @@ from typing import Any
 from squeezekit.data.cifar10_archive import find_batches
 from squeezekit.data.image_file import UnreadableImageError, file_content, picture_size
 from squeezekit.data.picture_files import list_pictures
+from squeezekit.modelfile.sqz import read_sqz
+from squeezekit.networks.layer_table import layer_table
 from squeezekit.networks.squeezenet import SqueezeNetConfig
-from squeezekit.pretrained.facts import Facts, facts
-from squeezekit.pretrained.files import pretrained_names
+from squeezekit.pretrained.facts import facts
+from squeezekit.pretrained.files import model_path, pretrained_names
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.paths import expanded
 
@@ -24,13 +26,15 @@ PHOTO_SIDE = 64
 # Of so many files the headers are read.
 SAMPLE = 200
 # Images that a fine-tuning sees, by which epochs are chosen, within these bounds.
-IMAGES_SEEN, FEWEST_EPOCHS, MOST_EPOCHS = 60_000, 10, 60
+IMAGES_SEEN, FEWEST_EPOCHS, MOST_EPOCHS = 30_000, 8, 60
 # Fields of a network that leave the choice of one open.
 OPEN_FIELDS = {"image_size", "channels", "mirrored"}
 # For whom nothing else is said.
 MAX_BYTES = 150_000
 # What a weight of a fine-tuned network takes after quantisation-aware training (docs/log.md).
 BITS_A_WEIGHT = 1.5
+# Sides at which networks for photos see them, the most accurate first.
+SIDES = (128, 112, 96, 80, 64)
 
 
 @dataclass(frozen=True)
@@ -41,13 +45,30 @@ class Budget:
     max_macs: int | None = None
     max_ram: int | None = None
 
-    def allows(self, model: Facts) -> bool:
-        """Whether a pretrained model fits once it has been trained on other classes and compressed for them."""
+    def allows(self, given: Start) -> bool:
+        """Whether a network fits once it has been trained on other classes and compressed for them."""
         return (
-            _expected_bytes(model) <= (self.max_bytes or MAX_BYTES)
-            and (self.max_macs is None or model.macs <= self.max_macs)
-            and (self.max_ram is None or model.activation_bytes <= self.max_ram)
+            given.bytes <= (self.max_bytes or MAX_BYTES)
+            and (self.max_macs is None or given.macs <= self.max_macs)
+            and (self.max_ram is None or given.activation_bytes <= self.max_ram)
         )
+
+    def __str__(self) -> str:
+        parts = [f"{self.max_bytes or MAX_BYTES:,} bytes"]
+        parts += [f"{self.max_macs:,} multiply-adds"] if self.max_macs is not None else []
+        parts += [f"{self.max_ram:,} bytes of RAM"] if self.max_ram is not None else []
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class Start:
+    """A pretrained network as it sees photos of one size, and about what it takes with other classes."""
+
+    name: str
+    image_size: int
+    bytes: int
+    macs: int
+    activation_bytes: int
 
 
 @dataclass(frozen=True)
@@ -72,39 +93,42 @@ def suitable(data: str | Path, budget: Budget, given: Mapping[str, Any]) -> Choi
     side = _typical_side([file.path for file in files])
     if side < PHOTO_SIDE:
         return Choice()
-    model = _photo_model(budget)
+    start = _start(budget)
     lines = [
         f"{len(files):,} pictures, their shorter side {side} pixels: photos",
-        f"start: {model.name}, {model.image_size} pixels, {model.macs / 1e6:.0f} M multiply-adds; the most accurate for photos "
-        f"within {_shown(budget)} (--init-from, --max-bytes, --max-macs, --max-ram; from random weights: --network NAME)",
+        f"start: {start.name} at {start.image_size} pixels, {start.macs / 1e6:.0f} M multiply-adds; the most accurate for photos "
+        f"within {budget} (--init-from, --image-size, --max-bytes, --max-macs, --max-ram; from random weights: --network NAME)",
     ]
-    fields: dict[str, Any] = {}
+    fields: dict[str, Any] = {} if "image_size" in given else {"image_size": start.image_size}
     if not {"epochs", "minutes"} & given.keys():
         fields["epochs"] = min(max(round(IMAGES_SEEN / max(len(files), 1)), FEWEST_EPOCHS), MOST_EPOCHS)
         lines.append(f"epochs: {fields['epochs']}, about {IMAGES_SEEN:,} images in all (--epochs, --minutes)")
-    return Choice(model.name, fields, tuple(lines))
+    return Choice(start.name, fields, tuple(lines))
 
 
-def photo_models() -> list[Facts]:
-    """The pretrained networks for photos, the most accurate first."""
-    return sorted((facts(name) for name in pretrained_names() if name.startswith("photo-")), key=lambda each: -each.macs)
-
-
-def _photo_model(budget: Budget) -> Facts:
-    models = photo_models()
-    for model in models:
-        if budget.allows(model):
-            return model
-    least = models[-1]
-    takes = Budget(_expected_bytes(least), least.macs, least.activation_bytes)
+def _start(budget: Budget) -> Start:
+    starts = [start for name in photo_models() for start in _as_seen(name)]
+    for start in starts:
+        if budget.allows(start):
+            return start
+    least = min(starts, key=lambda start: (start.bytes, start.macs))
+    takes = Budget(least.bytes, least.macs, least.activation_bytes)
     raise SqueezekitError(
-        f"no pretrained network for photos is within {_shown(budget)}: the smallest, {least.name}, takes about {_shown(takes)}; "
-        "allow that, or give --network"
+        f"no pretrained network for photos is within {budget}: the smallest, {least.name} at {least.image_size} pixels, takes "
+        f"about {takes}; allow that, or give --network"
     )
 
 
-def _expected_bytes(model: Facts) -> int:
-    return round(model.parameters * BITS_A_WEIGHT / 8)
+def photo_models() -> list[str]:
+    """The pretrained networks for photos, the most accurate first."""
+    return sorted((name for name in pretrained_names() if name.startswith("photo-")), key=lambda name: -facts(name).parameters)
+
+
+def _as_seen(name: str) -> Iterator[Start]:
+    network = read_sqz(model_path(name)).network
+    for side in SIDES:
+        table = layer_table(network.model_copy(update={"image_size": side}))
+        yield Start(name, side, round(table.parameters * BITS_A_WEIGHT / 8), table.macs, table.activation_bytes)
 
 
 def _typical_side(paths: list[str]) -> int:
@@ -114,12 +138,3 @@ def _typical_side(paths: list[str]) -> int:
         with suppress(OSError, UnreadableImageError):
             sides.append(min(picture_size(file_content(path))))
     return round(statistics.median(sides)) if sides else 0
-
-
-def _shown(budget: Budget) -> str:
-    parts = [f"{budget.max_bytes or MAX_BYTES:,} bytes"]
-    if budget.max_macs is not None:
-        parts.append(f"{budget.max_macs:,} multiply-adds")
-    if budget.max_ram is not None:
-        parts.append(f"{budget.max_ram:,} bytes of RAM")
-    return ", ".join(parts)
