@@ -1,10 +1,9 @@
-"""The script of the networks for photos: what they start from, and that they learn to see what their teacher sees."""
+"""The script of the networks for photos: that a network learns to see small what its teacher sees larger."""
 
 import numpy as np
 import photo_models
 import pytest
 import torch
-from photo_models import Shape
 from safetensors.torch import load_file
 
 from squeezekit.inference.model import Model
@@ -21,34 +20,40 @@ def teacher():
 
 @pytest.fixture(scope="module")
 def photos():
-    """Stripes of any direction and width, uint8 [40, 92, 92, 3]."""
+    """Stripes of any direction and width, uint8 [40, 183, 183, 3]."""
     random = np.random.default_rng(0)
-    rows, columns = np.mgrid[:92, :92]
+    rows, columns = np.mgrid[:183, :183] / 2
     waves = [np.sin(a * rows + b * columns + c) for a, b, c in random.uniform(-1, 1, (40, 3))]
     return np.stack([(127 + 100 * wave).astype(np.uint8) for wave in waves])[..., None].repeat(3, 3)
 
 
-def test_a_network_of_the_same_shape_starts_as_its_teacher(teacher):
-    network = photo_models.started(teacher.config, teacher.network).eval()
+@pytest.fixture
+def small(monkeypatch):
+    """Small crops."""
+    monkeypatch.setattr(photo_models, "SIDES", (48, 64))
+    monkeypatch.setattr(photo_models, "TEACHER_SIDE", 80)
+    monkeypatch.setattr(photo_models, "BATCH", 16)
+
+
+def test_features_are_those_of_the_modules_asked_for(teacher):
     images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        assert torch.allclose(network.features(images), teacher.network.features(images), atol=1e-5)
+        early, late = photo_models.seen(teacher.network, images, (6, 8))
+        maps = teacher.network.features(images)
+    assert torch.equal(late, torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1)) and early.shape[1] < late.shape[1]
 
 
-def test_a_narrower_one_has_the_filters_that_matter_most(teacher):
-    config = Shape(32, 8, 8).config()
-    network = photo_models.started(config, teacher.network)
-    own, others = (each.features[3] for each in (network, teacher.network))
-    filters = {tuple(row.flatten().tolist()) for row in others.squeeze.bias}
-    assert all(tuple(row.flatten().tolist()) in filters for row in own.squeeze.bias)
-    assert own.expand3x3.weight.shape[1] == own.squeeze.out_channels < others.squeeze.out_channels
+@pytest.mark.parametrize("name", photo_models.DEPTHS)
+def test_a_network_has_the_first_modules_of_the_whole(name):
+    part = photo_models.config_of(photo_models.DEPTHS[name]).build().state_dict()
+    whole = network_config("squeezenet1_0").build().state_dict()
+    assert all(tensor.shape == whole[key].shape for key, tensor in part.items() if key.startswith("features."))
 
 
 @pytest.mark.slow
-def test_a_network_learns_to_see_what_its_teacher_sees_and_goes_on_where_it_was(teacher, photos, tmp_path, monkeypatch):
-    shape = Shape(80, 8, 8)
-    short = photo_models.distil(shape, photos, teacher, tmp_path / "short.safetensors", 64)
-    long = photo_models.distil(shape, photos, teacher, tmp_path / "long.safetensors", 40 * 64)
+def test_it_learns_to_see_what_its_teacher_sees_and_goes_on_where_it_was(teacher, photos, small, tmp_path, monkeypatch):
+    short = photo_models.distil(photos, teacher, tmp_path / "short.safetensors", 16)
+    long = photo_models.distil(photos, teacher, tmp_path / "long.safetensors", 40 * 16)
     assert long["loss"] < 0.9 * short["loss"]
     monkeypatch.setattr(photo_models, "CHECKPOINT_SECONDS", 0)
     steps = []
@@ -60,20 +65,13 @@ def test_a_network_learns_to_see_what_its_teacher_sees_and_goes_on_where_it_was(
         steps.append(1)
         if len(steps) == 20:
             raise Stopped
-        return learns(*arguments, **options)
+        return batch(*arguments, **options)
 
-    learns = photo_models.Distillation.forward
-    with monkeypatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr(photo_models.Distillation, "forward", stopping)
-        photo_models.distil(shape, photos, teacher, tmp_path / "stopped.safetensors", 40 * 64)
-    photo_models.distil(shape, photos, teacher, tmp_path / "stopped.safetensors", 40 * 64)
-    one, other = (load_file(tmp_path / f"{name}.safetensors") for name in ("long", "stopped"))
-    assert all(torch.equal(one[name], other[name]) for name in one)
-
-
-def test_the_kept_networks_are_as_small_as_they_are_meant_to_be():
-    from squeezekit.networks.layer_table import layer_table
-
-    most = {"photo-s": 25e6, "photo-m": 60e6, "photo-l": 150e6}
-    for name, shape in photo_models.SHAPES.items():
-        assert layer_table(shape.config().model_copy(update={"classes": 10, "head_relu": False})).macs < most[name]
+    batch = photo_models.Crops.__call__
+    monkeypatch.setattr(photo_models.Crops, "__call__", stopping)
+    with pytest.raises(Stopped):
+        photo_models.distil(photos, teacher, tmp_path / "stopped.safetensors", 40 * 16)
+    assert not (tmp_path / "stopped.safetensors").exists()
+    assert photo_models.distil(photos, teacher, tmp_path / "stopped.safetensors", 40 * 16)["loss"] == long["loss"]
+    stopped, whole = (load_file(tmp_path / f"{name}.safetensors") for name in ("stopped", "long"))
+    assert all(torch.equal(tensor, whole[key]) for key, tensor in stopped.items())
