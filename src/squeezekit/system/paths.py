@@ -19,4 +19,4 @@ def expanded(path: str | os.PathLike[str]) -> Path:
 def anchored(model: str) -> str:
     """What a person calls a file, a folder or something known by name, from any folder: a path absolute where it exists."""
     path = expanded(model)
-    return str(path.absolute()) if path.exists() else model
+    return str(path.absolute() if path.exists() else model)

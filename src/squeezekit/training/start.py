@@ -93,6 +93,12 @@ def start_run(
     recipe["precision"] = chosen_precision(draft.recipe.precision, torch.device(run["device"]))
     config = build_config(network, recipe, run)
     facts = _facts(config, source)
+    if unlabelled := unlabelled_of(config, split):
+        facts["unlabelled"] = unlabelled.images.fingerprint
+    if teacher := teacher_named(config, facts, split, source.training, load_teacher):
+        facts["teacher"] = teacher.digest
+    elif config.recipe.temperature != 1:
+        raise SqueezekitError("--temperature is that of a teacher's answers; name one with --teacher")
     weights, name = _weights_to_start_from(init_from, config, source, split), name_of(init_from)
     built = _initial(config, source.training, split, weights, name)
     if weights is not None and config.recipe.head_first:
@@ -101,18 +107,12 @@ def start_run(
         weights = {layer: tensor.cpu() for layer, tensor in built.state_dict().items()}
     if name:
         facts["start"] = name
-    if teacher := teacher_named(config, facts, split, source.training, load_teacher):
-        facts["teacher"] = teacher.digest
-    elif config.recipe.temperature != 1:
-        raise SqueezekitError("--temperature is that of a teacher's answers; name one with --teacher")
-    if unlabelled := unlabelled_of(config, split):
-        facts["unlabelled"] = unlabelled.images.fingerprint
     if minutes:
         timed = _trainer(config, source.training, split, Processes(), copy.deepcopy(built), teacher, unlabelled)
         recipe["epochs"] = fitting_epochs(timed, minutes)
         say(f"epochs: {recipe['epochs']}, as many as fit into {minutes:g} minutes (--epochs)")
         config = build_config(network, recipe, run)
-    created = Run.create(folder, config, facts, split, weights, teacher and teacher.head)
+    created = Run.create(folder, config, facts, split, weights, teacher.head if teacher else None)
     return OpenedRun(created, source, built, teacher, unlabelled)
 
 
@@ -149,7 +149,10 @@ def _teach_classes(teacher: Teacher, config: RunConfig, images: ImageSet, split:
     """Let a teacher know the classes of the images that train, and say how well it knows those that validate."""
     shown, _ = augmented(config, config.recipe, images)
     say(f"{teacher.own.name}: a last layer for these classes is fitted to {len(split.training):,} images")
-    training, validation = (batches_of(config, shown, Processes(), each) for each in (split.training, split.validation))
+    size = images_at_once(max(teacher.own.image_size, shown.image_size), torch.device(config.run.device))
+    training, validation = (
+        batches_of(config, shown, Processes(), each, batch_size=size) for each in (split.training, split.validation)
+    )
     weights = class_weights_of(config.recipe, images, split.training)
     learn_classes(teacher.to(training.device), training, weights=weights, seed=config.run.seed)
     if len(validation):

@@ -21,6 +21,7 @@ from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.training.fine_tuning import StartingPoint
 from squeezekit.training.head import fit_head, last_layer
+from squeezekit.training.measurement import images_at_once
 from squeezekit.training.run_folder import Run
 
 
@@ -40,8 +41,7 @@ class Teacher(nn.Module):
         self.head: dict[str, Tensor] | None = None
         self.eval()
         mean, std, given_mean, given_std = (
-            torch.tensor(numbers).expand(own.channels).view(1, -1, 1, 1)
-            for numbers in (own.mean, own.std, student.mean, student.std)
+            torch.tensor(numbers).view(1, -1, 1, 1) for numbers in (own.mean, own.std, student.mean, student.std)
         )
         self.same = (own.channels, own.mean, own.std) == (student.channels, student.mean, student.std)
         self.register_buffer("scale", given_std / std)
@@ -49,8 +49,10 @@ class Teacher(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits."""
-        logits: Tensor = self.network(self.shaped(x if self.same else x * self.scale + self.shift))
-        return logits
+        x = x if self.same else x * self.scale + self.shift
+        # So many larger images would take gigabytes.
+        at_once = images_at_once(self.own.image_size, x.device) if self.own.image_size > x.shape[-1] else max(len(x), 1)
+        return torch.cat([self.network(self.shaped(some)) for some in x.split(at_once)])
 
     def shaped(self, x: Tensor) -> Tensor:
         """Images [n, c, h, w] in the size and with the channels that the network takes."""
