@@ -20,6 +20,7 @@ from squeezekit.training.interruption import Interrupted
 from squeezekit.training.loop import Trainer
 from squeezekit.training.recipe import RECIPES
 from squeezekit.training.run_folder import Run
+from squeezekit.training.run_images import unlabelled_of
 from squeezekit.training.teacher import Teacher, learn_classes, take_head, teacher_of, teacher_on
 from tests.fixtures.tiny import TINY
 
@@ -223,7 +224,7 @@ def test_a_last_layer_of_another_teacher_is_refused(tmp_path):
         take_head(teacher, tmp_path / "head.safetensors", {})
 
 
-def test_photos_without_labels_want_a_teacher_and_a_folder(tmp_path, tiny_run):
+def test_photos_without_labels_want_a_teacher_a_folder_and_one_process(tmp_path, tiny_run, monkeypatch):
     for fields, problem in (
         ({"unlabelled": str(tmp_path)}, "name one with --teacher"),
         ({"unlabelled": str(tmp_path / "none"), "teacher": str(tiny_run.folder)}, "no folder of photos"),
@@ -232,4 +233,9 @@ def test_photos_without_labels_want_a_teacher_and_a_folder(tmp_path, tiny_run):
             train("digits", out=tmp_path / "run", **TINY, **fields)
     with pytest.raises(SqueezekitError, match="begun without one"):
         train(out=tiny_run.folder, resume=True, unlabelled=str(tmp_path))
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "two")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    settings = tiny_run.config.run.model_copy(update={"unlabelled": str(tmp_path)})
+    with pytest.raises(SqueezekitError, match="for one process"):
+        unlabelled_of(tiny_run.config.model_copy(update={"run": settings}), tiny_run.split)
     assert not (tmp_path / "run").exists()

@@ -18,6 +18,7 @@ from squeezekit.data.splits import Split, split_images
 from squeezekit.data.unlabelled import UnlabelledPhotos, load_unlabelled, unlike
 from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.training.distributed import process_count
 from squeezekit.training.recipe import Recipe
 from squeezekit.training.settings import RunConfig
 
@@ -66,11 +67,14 @@ def images_to_train(config: RunConfig, channels: int | None) -> tuple[ImageSourc
 def unlabelled_of(config: RunConfig, split: Split) -> UnlabelledPhotos | None:
     """The photos without labels that a configuration names, as large as training shows images, or None where it names none.
 
-    Those that are copies or near-copies of images that validate or test are left out. Raises SqueezekitError where none are left.
+    Those that are copies or near-copies of images that validate or test are left out. Raises SqueezekitError where none are left,
+    and where several processes train.
     """
     run, network = config.run, config.network
     if not run.unlabelled:
         return None
+    if process_count() > 1:
+        raise SqueezekitError("--unlabelled is for one process; start it without torchrun")
     seen = _as_shown(config, config.recipe)
     source = images_of(seen)
     side = seen.network.image_size

@@ -295,8 +295,6 @@ def _others(
     config: RunConfig, unlabelled: UnlabelledPhotos, processes: Processes, labelled: int, options: dict[str, Any]
 ) -> Batches:
     """Photos without labels, as many in a batch as go beside so many images that have one."""
-    if processes.count > 1:
-        raise SqueezekitError("--unlabelled is for one process; start one")
     size = unlabelled_in(options["batch_size"], labelled, len(unlabelled.indices))
     if size < 1:
         raise SqueezekitError("--unlabelled needs batches of two images or more; raise --batch-size")

@@ -52,7 +52,7 @@ class Teacher(nn.Module):
         x = x if self.same else x * self.scale + self.shift
         # So many larger images would take gigabytes.
         at_once = images_at_once(self.own.image_size, x.device) if self.own.image_size > x.shape[-1] else max(len(x), 1)
-        return torch.cat([self.network(self.shaped(some)) for some in x.split(at_once)])
+        return torch.cat([self.network(self.shaped(some)) for some in torch.split(x, at_once)])
 
     def shaped(self, x: Tensor) -> Tensor:
         """Images [n, c, h, w] in the size and with the channels that the network takes."""
@@ -114,7 +114,7 @@ def learn_classes(teacher: Teacher, images: Batches, *, weights: Tensor | None, 
     if not fit_head(teacher, images, weights=weights, seed=seed):
         raise SqueezekitError(f"{teacher.own.name}: its last layer cannot be fitted to other classes; choose another --teacher")
     teacher.head = {name: tensor.cpu() for name, tensor in last_layer(teacher).state_dict().items()}
-    teacher.digest = _digest(teacher.own, teacher.network)
+    teacher.digest = _digest_of_head(teacher)
 
 
 def take_head(teacher: Teacher, head: Path, data: dict[str, Any]) -> None:
@@ -123,8 +123,13 @@ def take_head(teacher: Teacher, head: Path, data: dict[str, Any]) -> None:
         last_layer(teacher).load_state_dict(read_weights(head))
     except RuntimeError:
         raise SqueezekitError(f"{head}: damaged (another layer is in it); start a new run") from None
-    teacher.digest = _digest(teacher.own, teacher.network)
+    teacher.digest = _digest_of_head(teacher)
     _check_same(teacher.own.name, teacher, data)
+
+
+def _digest_of_head(teacher: Teacher) -> str:
+    # What it stands on is known by its name, and folded anew on every machine, which may round otherwise.
+    return _digest(teacher.own, last_layer(teacher))
 
 
 def _check(
