@@ -42,7 +42,10 @@ def test_a_place_that_is_taken_or_missing_is_refused(tiny_run, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "stops"),
-    [({"max_bytes": 3000, "max_drop": 50, "epochs": 1}, (5, 14, 9)), ({"max_bytes": 3000, "rate_weight": 0.012, "epochs": 3}, (5, 20, 14))],
+    [
+        ({"max_bytes": 3000, "max_drop": 50, "epochs": 1}, (5, 14, 9)),
+        ({"max_bytes": 3000, "rate_weight": 0.012, "epochs": 3}, (5, 20, 14)),
+    ],
 )
 def test_stopped_anywhere_it_ends_with_the_same_file(tiny_run, tmp_path, monkeypatch, options, stops):
     whole = compress(tiny_run.folder, tmp_path / "whole.sqz", **options)
