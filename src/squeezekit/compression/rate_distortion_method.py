@@ -59,7 +59,8 @@ class RateDistortionMethod:
 
     def next_ptq(self, ptq: Sequence[Candidate]) -> Candidate | None:
         """PTQ at the next rate weight; None when one is small enough or has only zeros, or every useful one has been tried."""
-        rate_weight = self._next_ptq_rate_weight({each.rate_weight: self.target.drop(each.stage) for each in ptq})
+        drops = {each.rate_weight: self.target.drop(each.stage) for each in ptq}
+        rate_weight = self._next_ptq_to_size(ptq) if self._to_size and ptq else self._next_ptq_rate_weight(drops)
         if rate_weight is None or self.rate_weight or len(ptq) == MAX_PTQ_CANDIDATES:
             return None
         ends = [each.rate_weight for each in ptq if not each.stage.density or self.target.small_enough(each.stage)]
@@ -82,12 +83,17 @@ class RateDistortionMethod:
         if not drops:
             return FIRST_PTQ
         lowest, highest = min(drops), max(drops)
-        if self._to_size:
-            return PTQ_GROWTH * highest
         max_drop = 0.5 if self.target.max_drop is None else self.target.max_drop
         if drops[lowest] > max_drop and lowest > FIRST_PTQ / PTQ_DIVISOR**MAX_DIVISIONS:
             return lowest / PTQ_DIVISOR
         return None if drops[highest] > FAR_TOO_MUCH else PTQ_GROWTH * highest
+
+    def _next_ptq_to_size(self, ptq: Sequence[Candidate]) -> float | None:
+        """Downwards while bytes are left that would help, upwards while there are too many."""
+        least = min(ptq, key=lambda each: each.rate_weight)
+        if self.target.small_enough(least.stage):
+            return least.rate_weight / PTQ_GROWTH if self.target.drop(least.stage) > 0 else None
+        return PTQ_GROWTH * max(each.rate_weight for each in ptq)
 
     def _next_rate_weight(self, ptq: Sequence[Candidate], rounds: Sequence[Candidate]) -> NextRound | None:
         if self.rate_weight:
@@ -111,6 +117,8 @@ class RateDistortionMethod:
 
     def _next_towards_size(self, ptq: Sequence[Candidate], rounds: Sequence[Candidate]) -> NextRound | None:
         """A round that rate control ends at the target size; another one from there where that was out of its reach."""
+        if any(self.target.small_enough(each.stage) and self.target.drop(each.stage) <= 0 for each in ptq):
+            return None
         if not rounds:
             return NextRound(self._rate_weight_of_size(ptq), None)
         done = self.target.small_enough(rounds[-1].stage) or len(rounds) == MAX_ROUNDS

@@ -65,7 +65,7 @@ class Batches:
         self._labels = torch.from_numpy(np.array(images.labels)).to(device)
         self.indices = torch.from_numpy(np.arange(len(images)) if indices is None else np.array(indices))
         self.batch_size, self.rank, self.ranks = batch_size, rank, ranks
-        self.sizes = self._sizes()
+        self._own_sizes = self.sizes = self._sizes()
         self.crops, self.side = crops, crops.size if crops else images.image_size
         mirror = augmentation.endswith("-flip") and images.mirrorable
         shifted = round(shift * self.side) if augmentation.startswith("shift") else 0
@@ -142,7 +142,7 @@ class Batches:
 
     def _shuffled_parts(self, epoch: int) -> tuple[Tensor, ...]:
         order = self.indices[torch.randperm(len(self), generator=generator(self._seed, SHUFFLE, epoch))]
-        return torch.split(order, self.sizes)
+        return torch.split(order, self._own_sizes)
 
     def _part(self, count: int) -> slice:
         return slice(self.rank * count // self.ranks, (self.rank + 1) * count // self.ranks)

@@ -70,6 +70,16 @@ def thumbnail(content: bytes, max_pixels: int = MOST_PIXELS) -> NDArray[np.uint8
         return None
 
 
+def thumbnails_of(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """What is compared of images that are decoded, uint8 [n, h, w, c]: uint8 [n, 32, 32]."""
+
+    def thumbnails(block: Sequence[int]) -> list[NDArray[np.uint8]]:
+        return [read_image(images[at], SIDE, 1)[..., 0] for at in block]
+
+    found = list(in_blocks("comparing pictures", thumbnails, range(len(images))))
+    return np.stack(found) if found else np.empty((0, SIDE, SIDE), np.uint8)
+
+
 def _groups(files: Sequence[File], max_pixels: int) -> list[list[str]]:
     """The contents, in hex, of each group of near-copies."""
 

@@ -105,7 +105,9 @@ def _rising(
         changes = {"epochs": int(epochs or -(-LEAST_STEPS // steps)), "patience": 0}
         run.config = run.config.model_copy(update={"recipe": run.config.recipe.model_copy(update=changes)})
         keep_freed_memory()
-        trainer = trainer_of(run, source.training, Processes(), network=opened.network, teacher=opened.teacher)
+        trainer = trainer_of(
+            run, source.training, Processes(), network=opened.network, teacher=opened.teacher, unlabelled=opened.unlabelled
+        )
     rising = LearningRateRange(from_rate, to_rate, trainer.recipe.epochs * trainer.training.steps)
     with suppress(Diverged):
         trainer.fit([rising, ProgressBar("learning rate range")])

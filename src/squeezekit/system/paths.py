@@ -14,3 +14,9 @@ def expanded(path: str | os.PathLike[str]) -> Path:
     except RuntimeError:
         # A folder may be called `~photos`, and a user in a container need not have a home.
         return written
+
+
+def anchored(model: str) -> str:
+    """What a person calls a file, a folder or something known by name, from any folder: a path absolute where it exists."""
+    path = expanded(model)
+    return str(path.absolute() if path.exists() else model)

@@ -42,7 +42,8 @@ class Trainer:
     """A network that learns: `fit` takes the steps and measures; `state` and `restore` save it and continue at any step.
 
     `optimizer` is by default the recipe's, of the whole network. Where a `teacher` is given (in evaluation mode), its answers are
-    learnt instead of the labels, both at the recipe's temperature (Hinton et al., 2015, arXiv 1503.02531, section 2). `answers`,
+    learnt instead of the labels, both at the recipe's temperature (Hinton et al., 2015, arXiv 1503.02531, section 2); an image
+    whose label is -1, since it has none, is counted as what the teacher takes it for. `answers`,
     in its place, looks up what a teacher said of the images of an epoch, those that `Batches.views` names (on a CPU).
     `acceleration` is that of `RunSettings`: faster forms of the network's layers. Compiled kernels come with the first epoch that
     finds them compiled; where `deterministic`, training waits for that. On a GPU steps are recorded once and replayed;
@@ -250,6 +251,8 @@ class Trainer:
             logits = network(images).float()
             with torch.no_grad():
                 answers = answers if teacher is None else teacher(images).float()
+        if answers is not None:
+            labels = torch.where(labels < 0, answers.argmax(1), labels)
         # What softer answers take from the gradient is given back (section 2).
         loss, scale = self._loss(logits, labels, answers), 1.0 if answers is None else self.recipe.temperature**2
         weights = self._class_weights

@@ -29,6 +29,7 @@ from squeezekit.networks.weights import read_saved
 from squeezekit.system import atomic_io
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.outside_files import read_outside_bytes, read_outside_toml
+from squeezekit.system.paths import anchored
 from squeezekit.system.valid_json import as_json
 from squeezekit.system.version import version
 from squeezekit.training.device import chosen_device
@@ -42,6 +43,8 @@ from squeezekit.training.settings import RunConfig, RunSettings, read_config, re
 RUNS = Path("runs")
 # Weights that training starts from, unless they are random.
 START = "start.safetensors"
+# The last layer of a teacher that was fitted to the images of the run.
+TEACHER_HEAD = "teacher_head.safetensors"
 
 
 class Run(RunPresentation):
@@ -49,7 +52,8 @@ class Run(RunPresentation):
 
     `last.pt` is the one source of truth during training; the other files follow from it and are written
     again on resuming. Files: config.toml, data.json, split.npz, metrics.csv, tensorboard/, best.safetensors,
-    last.pt, summary.json, and start.safetensors where training started from another network.
+    last.pt, summary.json, start.safetensors where training started from another network, and
+    teacher_head.safetensors where a teacher had to learn the classes first.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -61,9 +65,15 @@ class Run(RunPresentation):
 
     @classmethod
     def create(
-        cls, folder: Path, config: RunConfig, data: dict[str, Any], split: Split, start: dict[str, Tensor] | None = None
+        cls,
+        folder: Path,
+        config: RunConfig,
+        data: dict[str, Any],
+        split: Split,
+        start: Mapping[str, Tensor] | None = None,
+        teacher_head: Mapping[str, Tensor] | None = None,
     ) -> Run:
-        """Make the folder of a new run; `data` is the content of `data.json`, `start` are weights to start from."""
+        """Make the folder of a new run: `data` is the content of `data.json`, `start` are weights to start from."""
         folder.mkdir(parents=True, exist_ok=True)
         try:
             with atomic_io.kept(folder, "give the same command again"):
@@ -72,12 +82,13 @@ class Run(RunPresentation):
                         file, training=split.training.astype(np.int32), validation=split.validation.astype(np.int32)
                     )
                 atomic_io.write_text(folder / "data.json", as_json(data, indent=2) + "\n")
-                if start:
-                    atomic_io.write_bytes(folder / START, save({name: tensor.contiguous() for name, tensor in start.items()}))
+                for name, weights in ((START, start), (TEACHER_HEAD, teacher_head)):
+                    if weights:
+                        atomic_io.write_bytes(folder / name, save({key: each.contiguous() for key, each in weights.items()}))
                 # Last, since a folder with config.toml is a run.
                 atomic_io.write_text(folder / "config.toml", config.to_toml())
         except BaseException:
-            for name in ("split.npz", "data.json", START):
+            for name in ("split.npz", "data.json", START, TEACHER_HEAD):
                 (folder / name).unlink(missing_ok=True)
             raise
         return cls(folder)
@@ -105,6 +116,12 @@ class Run(RunPresentation):
         # A run of version 0.1 names a file of the user's instead.
         named = read_outside_toml(self.folder / "config.toml")["run"].get("weights")
         return Path(named) if named else None
+
+    @property
+    def teacher_head(self) -> Path | None:
+        """The file of the last layer that its teacher was given, if any."""
+        path = self.folder / TEACHER_HEAD
+        return path if path.exists() else None
 
     @property
     def resume_command(self) -> str:
@@ -228,7 +245,7 @@ def resumed(folder: Path, *, network: str | None, recipe: str | None, config: Pa
         begun, asked = getattr(run.config, table).name, presets[table]
         if asked and asked != begun:
             raise SqueezekitError(f"{folder} was begun with --{table} {begun}, not {asked}; start a new run for that")
-    anew = ("data", "device", "teacher", "acceleration", "labels", "leave_out")
+    anew = ("data", "device", "teacher", "unlabelled", "acceleration", "labels", "leave_out")
     now = {name: fields.pop(name) for name in anew if name in fields}
     for name, value in fields.items():
         _check(run, name, value)
@@ -255,13 +272,16 @@ def _with(
     data: str | None = None,
     device: str = "auto",
     teacher: str | None = None,
+    unlabelled: str | None = None,
     acceleration: str | None = None,
     **files: str,
 ) -> RunConfig:
-    if teacher and not config.run.teacher:
-        raise SqueezekitError(f"--teacher {teacher}: the run was begun without one; start a new run for that")
+    for flag, given, has in (("teacher", teacher, config.run.teacher), ("unlabelled", unlabelled, config.run.unlabelled)):
+        if given and not has:
+            raise SqueezekitError(f"--{flag} {given}: the run was begun without one; start a new run for that")
     place = {
-        "teacher": settled(teacher) if teacher else config.run.teacher,
+        "teacher": anchored(teacher) if teacher else config.run.teacher,
+        "unlabelled": settled(unlabelled) if unlabelled else config.run.unlabelled,
         "data": settled(data) if data else config.run.data,
         "device": str(chosen_device(config.run.device if device == "auto" else device)),
         "acceleration": config.run.acceleration if acceleration is None else acceleration,

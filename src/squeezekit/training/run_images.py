@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,10 @@ from squeezekit.data.image_set import ImageSet, ImageSource
 from squeezekit.data.overview import check_copies, check_different
 from squeezekit.data.sources import load_images
 from squeezekit.data.splits import Split, split_images
+from squeezekit.data.unlabelled import UnlabelledPhotos, load_unlabelled, unlike
+from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.training.distributed import process_count
 from squeezekit.training.recipe import Recipe
 from squeezekit.training.settings import RunConfig
 
@@ -60,6 +64,38 @@ def images_to_train(config: RunConfig, channels: int | None) -> tuple[ImageSourc
     return source, split
 
 
+def unlabelled_of(config: RunConfig, split: Split) -> UnlabelledPhotos | None:
+    """The photos without labels that a configuration names, as large as training shows images, or None where it names none.
+
+    Those that are copies or near-copies of images that validate or test are left out. Raises SqueezekitError where none are left,
+    and where several processes train.
+    """
+    run, network = config.run, config.network
+    if not run.unlabelled:
+        return None
+    if process_count() > 1:
+        raise SqueezekitError("--unlabelled is for one process; start it without torchrun")
+    seen = _as_shown(config, config.recipe)
+    source = images_of(seen)
+    side = seen.network.image_size
+    photos = load_unlabelled(run.unlabelled, image_size=side, channels=network.channels, max_pixels=run.max_pixels)
+    kept = unlike(photos, (source.training.images[split.validation], source.test.images))
+    if left_out := len(photos) - len(kept):
+        say(f"{run.unlabelled}: {left_out:,} photos are left out, as copies or near-copies of images that validate or test")
+    if not len(kept):
+        raise SqueezekitError(f"{run.unlabelled}: holds no photo that neither validates nor tests; name others with --unlabelled")
+    say(f"{run.unlabelled}: {len(kept):,} photos without labels are learnt from the teacher's answers")
+    return UnlabelledPhotos(replace(photos, mirrorable=source.training.mirrorable), kept)
+
+
+def _as_shown(config: RunConfig, recipe: Recipe) -> RunConfig:
+    """The configuration with images as large as training sees them: larger than the network's where it crops them."""
+    if not recipe.augmentation.startswith("crop"):
+        return config
+    larger = config.network.model_copy(update={"image_size": kept_side(config.network.image_size)})
+    return config.model_copy(update={"network": larger})
+
+
 def augmented(config: RunConfig, recipe: Recipe, images: ImageSet) -> tuple[ImageSet, dict[str, Any]]:
     """The images that training shows, `images` or the same ones kept larger to crop them, and how `Batches` augments them.
 
@@ -68,12 +104,10 @@ def augmented(config: RunConfig, recipe: Recipe, images: ImageSet) -> tuple[Imag
     options: dict[str, Any] = {"augmentation": recipe.augmentation, "shift": recipe.shift, "cutout": recipe.cutout}
     if not recipe.augmentation.startswith("crop"):
         return images, options
-    size = config.network.image_size
-    larger = config.network.model_copy(update={"image_size": kept_side(size)})
-    kept = images_of(config.model_copy(update={"network": larger})).training
+    kept = images_of(_as_shown(config, recipe)).training
     if kept.fingerprint != images.fingerprint:
         raise SqueezekitError(f"{config.run.data}: the images have changed meanwhile; give the same command again")
-    return kept, {**options, "crops": Crops(size, recipe.crop, recipe.color)}
+    return kept, {**options, "crops": Crops(config.network.image_size, recipe.crop, recipe.color)}
 
 
 def class_weights_of(recipe: Recipe, images: ImageSet, indices: NDArray[np.int64]) -> Tensor | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
 
 from squeezekit.data.curation import Curation, folder_of_labels
 from squeezekit.data.image_file import MOST_PIXELS
@@ -57,7 +57,10 @@ class RunSettings(BaseModel):
     fold: int = Field(0, ge=0, description="the part that validates, from 0")
     limit: int = Field(0, ge=0, description="use that many of the images that are not for testing; 0: all")
     seed: int = Field(0, ge=0, description="seed of the split, the weights, shuffling, augmentation and dropout")
-    teacher: Name = Field("", description="a run, or for train any MODEL, whose logits are learnt instead of labels")
+    teacher: Name = Field(
+        "", description="a run, or for train any MODEL or efficientnet-lite0, whose logits are learnt instead of labels"
+    )
+    unlabelled: Name = Field("", description="a folder of photos without labels, of which the teacher's answers are learnt too")
     labels: Name = Field("", description="CSV or JSON-lines file: path, label, perhaps split (train, val, test) and group")
     group_by: str = Field(
         "", description="what belongs together, on one side of every split: a regular expression for paths, or a column of labels"
@@ -72,6 +75,12 @@ class RunSettings(BaseModel):
         "auto", description="faster forms of the network's layers, of the same results; auto: on a GPU, and in bf16 on a CPU"
     )
     test: bool = Field(True, description="measure the test images, once, at the end")
+
+    @model_validator(mode="after")
+    def _fields_go_together(self) -> Self:
+        if self.unlabelled and not self.teacher:
+            raise ValueError("photos without labels are learnt from a teacher's answers; name one with --teacher")
+        return self
 
     @property
     def curation(self) -> Curation:

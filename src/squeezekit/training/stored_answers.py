@@ -70,7 +70,7 @@ class TeacherAnswers:
 
     def __init__(self, teacher: Teacher, images: Batches, precision: str, records: NDArray[np.uint8] | None) -> None:
         self.grid, self._images, self._records = images.grid, images, records
-        self._teacher = teacher.network.to(images.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._teacher: Teacher = teacher.to(images.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._normalize = Normalization(teacher.own.mean, teacher.own.std, images.device)
         self._in_bf16, self._classes = precision == "bf16", teacher.own.classes
         self._at_once = ASKED_AT_ONCE if images.device.type == "cpu" else ASKED_OF_GPU_AT_ONCE
@@ -127,7 +127,7 @@ class TeacherAnswers:
         with torch.autocast(device.type, torch.bfloat16, enabled=self._in_bf16):
             for some in torch.split(padded, self._at_once):
                 pixels = self._images.pixels(indices[some], views[some])
-                answers.append(self._teacher(self._normalize(pixels)).float())
+                answers.append(self._teacher.network(self._teacher.shaped(self._normalize(pixels))).float())
         return encoded(torch.cat(answers)[:count].cpu().numpy())
 
 

@@ -26,7 +26,7 @@ def fitting_epochs(trainer: Trainer, minutes: float) -> int:
     begin = time.perf_counter()
     seconds = _seconds_of_a_step(trainer, min(SECONDS, TENTH * minutes)) * trainer.training.steps
     # Without gradients, a third of the work.
-    seconds *= 1 + len(trainer.validation) / len(trainer.training) / 3
+    seconds *= 1 + len(trainer.validation) / sum(trainer.training.sizes) / 3
     epochs = int((60 * minutes * USED - (time.perf_counter() - begin)) / seconds)
     if epochs < 1:
         say(f"an epoch takes about {seconds / 60:.1f} minutes: one is trained; with --limit they are shorter")

@@ -16,6 +16,7 @@ import torch
 from squeezekit.data.image_set import ImageSource
 from squeezekit.data.overview import overview
 from squeezekit.data.sources import data_name
+from squeezekit.data.unlabelled import UnlabelledPhotos
 from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.folder_claim import claimed, claimed_by_date, holds_files
@@ -36,7 +37,7 @@ from squeezekit.training.interruption import Interrupted
 from squeezekit.training.loop import Trainer
 from squeezekit.training.measurement import measure
 from squeezekit.training.run_folder import RUNS, Run, check_can_be_made, remove_leftovers, resumed, summarised
-from squeezekit.training.run_images import class_counts, images_of
+from squeezekit.training.run_images import class_counts, images_of, unlabelled_of
 from squeezekit.training.settings import DEFAULT_RECIPE, RECIPE_OF_TRAINED, config_from, data_of, read_tables, resolve
 from squeezekit.training.start import LoadsTeacher, OpenedRun, batches_of, name_of, start_run, teacher_named, trainer_of
 from squeezekit.training.tensorboard import TensorBoard
@@ -87,14 +88,16 @@ def train(
             return run
         with _resumable(run), _determinism(run.config.run.deterministic):
             source = _same_images(run, opened.source or images_of(run.config))
+            split = run.split_of(len(source.training))
             if processes.first:
-                for line in overview(source, run.split_of(len(source.training))):
+                for line in overview(source, split):
                     say(line)
             keep_freed_memory()
             teacher = opened.teacher or teacher_named(
-                run.config, run.data, run.split_of(len(source.training)), source.training, load_teacher
+                run.config, run.data, split, source.training, load_teacher, run.teacher_head
             )
-            trainer = trainer_of(run, source.training, processes, network=opened.network, teacher=teacher)
+            photos = opened.unlabelled or _same_photos(run, unlabelled_of(run.config, split))
+            trainer = trainer_of(run, source.training, processes, network=opened.network, teacher=teacher, unlabelled=photos)
             if trainer.progress.epoch == trainer.progress.step == 0:
                 _measure_start(run, trainer)
             with TensorBoard(run, first_epoch=trainer.progress.epoch, writes=processes.first) as log:
@@ -265,6 +268,12 @@ def _determinism(wanted: bool) -> Iterator[None]:
     finally:
         torch.set_deterministic_debug_mode(before)
         torch.backends.cudnn.benchmark = tried
+
+
+def _same_photos(run: Run, photos: UnlabelledPhotos | None) -> UnlabelledPhotos | None:
+    if photos and run.data.get("unlabelled") != photos.images.fingerprint:
+        raise SqueezekitError(f"{run.config.run.unlabelled}: the photos have changed since {run.folder} began; start a new run")
+    return photos
 
 
 def _same_images(run: Run, source: ImageSource) -> ImageSource:

@@ -6,11 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from squeezekit.pretrained.efficientnet_lite0 import NAME, efficientnet_lite0
 from squeezekit.pretrained.files import known_names, model_path
 from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.paths import expanded
 from squeezekit.training import train as training
+from squeezekit.training.fine_tuning import StartingPoint
 from squeezekit.training.run_folder import Run
 from squeezekit.workflows.fine_tune import starting_point
 from squeezekit.workflows.suitable import Budget, suitable
@@ -47,7 +51,9 @@ def train(
     on_epoch: called with every epoch's row of `metrics.csv` when it is saved; what it raises ends the training.
     init_from: what to start from in place of random weights: a MODEL (run folder, `.sqz` file or pretrained name), or a
     `.safetensors` or `.pth` file of weights; with another number of classes the last layer starts anew.
-    teacher, one of the fields: a MODEL of the same classes and images, whose answers are learnt in place of the labels.
+    teacher, one of the fields: a MODEL of the same classes and images, whose answers are learnt in place of the labels, or
+    "efficientnet-lite0", which learns the classes of the training images first. unlabelled: a folder of photos without labels, of
+    which the teacher's answers are learnt too.
 
     minutes: train for about so long, in as many epochs as fit, so that the schedule ends in time; resuming keeps those epochs.
 
@@ -82,7 +88,7 @@ def train(
         resume=resume,
         on_epoch=on_epoch,
         init_from=init_from if init_from is None or weights_file else starting_point(init_from),
-        load_teacher=starting_point,
+        load_teacher=teacher_named,
         minutes=minutes,
         **fields,
     )
@@ -90,3 +96,11 @@ def train(
 
 def _is_begun(out: str | Path | None) -> bool:
     return out is not None and (expanded(out) / "config.toml").exists()
+
+
+def teacher_named(model: str) -> StartingPoint:
+    """A MODEL that teaches, or EfficientNet-Lite0, which knows no classes yet; raises SqueezekitError."""
+    if model != NAME:
+        return starting_point(model)
+    network, config = efficientnet_lite0()
+    return StartingPoint(model, network, config, None, lambda _images: np.zeros(0, np.int64), ())
