@@ -63,7 +63,7 @@ def test_training_says_what_it_chose_and_can_be_taken_up(photos, tmp_path, capsy
     said = capsys.readouterr().err
     assert "photos" in said and "--max-macs" in said
     assert run.config.recipe.name == "fine-tune" and run.config.network.image_size in SIDES
-    again = sk.train(photos, out=tmp_path / "run", resume=True)
+    again = sk.train(photos, out=tmp_path / "run", max_macs=70_000_000, resume=True)
     assert again.config == run.config
     assert main(["train", "--data", str(photos), "--network", "nano", "--max-bytes", "50k"]) == 2
     assert "choose a network for photos; leave them out" in capsys.readouterr().err

@@ -69,10 +69,11 @@ def train(
     if fields.get("teacher") in known_names():
         fields["teacher"] = str(model_path(fields["teacher"]))
     budget = Budget(max_bytes, max_macs, max_ram)
-    if init_from or network or recipe or config or not isinstance(data, str | Path) or _is_begun(out):
-        if budget != Budget():
-            raise SqueezekitError("--max-bytes, --max-macs and --max-ram choose a network for photos; leave them out")
-    else:
+    named = init_from or network or recipe or config or not isinstance(data, str | Path)
+    if named and budget != Budget():
+        raise SqueezekitError("--max-bytes, --max-macs and --max-ram choose a network for photos; leave them out")
+    # What was chosen for a run that is begun stands.
+    if not named and not _is_begun(out):
         given = {**fields, **({} if minutes is None else {"minutes": minutes})}
         choice = suitable(data, budget, given)
         init_from, fields = choice.init_from, {**choice.fields, **fields}
