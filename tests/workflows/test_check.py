@@ -1,7 +1,6 @@
 """What `check` finds in a folder with planted faults, and that it changes nothing."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +9,7 @@ from PIL import Image
 import squeezekit as sk
 from squeezekit.cli import main
 from squeezekit.data.curation import read_list
-from squeezekit.pretrained.published import PUBLISHED
 from squeezekit.system.errors import SqueezekitError
-from squeezekit.workflows.check import MODEL
 
 
 def photo(label, number):
@@ -59,18 +56,6 @@ def test_the_command_prints_what_it_found(faulty, capsys):
     assert "near-copies      1 groups of 2 pictures, 1 in several classes" in shown and "cannot be read   1" in shown
     assert main(["check", str(faulty), "--quick", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["blank"] == [{"path": "stripes/blank.png", "label": "stripes", "part": ""}]
-
-
-def test_where_the_network_cannot_be_downloaded_all_else_is_found(faulty, tmp_path, monkeypatch):
-    monkeypatch.setenv("SQUEEZEKIT_CACHE", str(tmp_path / "cache"))
-    unreachable = replace(PUBLISHED[MODEL], addresses=("http://127.0.0.1:1/a",))
-    monkeypatch.setitem(PUBLISHED, MODEL, unreachable)
-    found = sk.check(faulty)
-    assert len(found.copies_of(near=False)) == 1 and found.accuracy is None and not found.doubtful
-    assert "labels and shortcuts were not looked at" in found.notes[0] and "give another --model" in found.notes[0]
-    # One that is asked for is an error.
-    with pytest.raises(SqueezekitError, match="could not be downloaded"):
-        sk.check(faulty, model=MODEL)
 
 
 def test_what_cannot_be_is_one_sentence(faulty, tmp_path):

@@ -24,7 +24,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_out("PAGE", "HTML page to write, with thumbnails", required=False)
     parser.add_argument("--write-list", metavar="FILE", help="write a list of what is better left out, for train --leave-out")
     parser.add_argument("--quick", action="store_true", help="copies, blank, blurred and broken pictures only")
-    parser.add_argument("--model", metavar="MODEL", help="whose features tell classes apart (default squeezenet1_0-imagenet)")
+    parser.add_argument("--model", metavar="MODEL", help="whose features tell classes apart (default photo-l)")
     parser.add_argument("--labels", metavar="FILE", help="CSV or JSON-lines file with the labels, as for train")
     parser.add_argument("--group-by", metavar="NAME", help="what belongs together, as for train")
     parser.add_argument("--leave-out", metavar="FILE", help="list of pictures to leave out")

@@ -32,7 +32,7 @@ from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.paths import expanded
 
 # Whose features tell the classes of photos apart; other models see their images at least so large.
-MODEL, IMAGE_SIZE = "squeezenet1_0-imagenet", 96
+MODEL, IMAGE_SIZE = "photo-l", 96
 FOLDS = 5
 # Logistic regression, regularized with this inverse strength, tells classes apart (docs/log.md).
 STRENGTH = 0.03
@@ -74,9 +74,8 @@ def check(
     """Look for copies, near-copies, doubtful labels, shortcuts, and blurred, blank and broken pictures in a folder.
 
     data, labels, group_by, leave_out: as `train` takes them. out: a page with thumbnails to write. write_list: a list to write of
-    what `leave_out` may leave out. model: the MODEL whose features tell classes apart, by default `squeezenet1_0-imagenet`; where
-    that cannot be downloaded, a note says so in place of doubtful labels and shortcuts. quick: without these, for which pictures
-    are classified by others in several rounds.
+    what `leave_out` may leave out. model: the MODEL whose features tell classes apart, by default `photo-l`. quick: without
+    doubtful labels and shortcuts, for which pictures are classified by others in several rounds.
 
     Raises SqueezekitError for what is no folder of pictures in classes, and where a page or list cannot be written.
     """
@@ -90,8 +89,8 @@ def check(
     _check_places(folder, out, write_list)
     listing = list_folder(folder, curation)
     pictures, broken = _read(listing, max_pixels)
-    path, unavailable = (None, ()) if quick else _features_of(model)
-    accuracy, doubtful, shortcuts, notes = _classified(pictures, path, max_pixels) if path else (None, (), (), unavailable)
+    path = None if quick else model_path(model or MODEL)
+    accuracy, doubtful, shortcuts, notes = _classified(pictures, path, max_pixels) if path else (None, (), (), ())
     sides = np.sort([min(facts.width, facts.height) for facts in pictures.facts]).astype(int)
     findings = Findings(
         data=str(folder),
@@ -114,16 +113,6 @@ def check(
     if out is not None:
         write_check_page(findings, folder, expanded(out), max_pixels)
     return findings
-
-
-def _features_of(model: str | PathLike[str] | None) -> tuple[Path | None, tuple[str, ...]]:
-    """Where the MODEL is; of the default one, a note where it is not to be had. Raises SqueezekitError for another one."""
-    if model is not None:
-        return model_path(model), ()
-    try:
-        return model_path(MODEL), ()
-    except SqueezekitError as error:
-        return None, (f"labels and shortcuts were not looked at, since {error}; or give another --model",)
 
 
 def _check_places(folder: Path, *places: str | PathLike[str] | None) -> None:

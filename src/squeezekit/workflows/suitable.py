@@ -32,7 +32,7 @@ OPEN_FIELDS = {"image_size", "channels", "mirrored"}
 # For whom nothing else is said.
 MAX_BYTES = 150_000
 # What a weight of a fine-tuned network takes after quantisation-aware training (docs/log.md).
-BITS_A_WEIGHT = 1.5
+BITS_A_WEIGHT = 1.3
 # Sides at which networks for photos see them, the most accurate first.
 SIDES = (128, 112, 96, 80, 64)
 
