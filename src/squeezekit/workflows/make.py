@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -125,15 +124,16 @@ def make(
     listing = _checked(folder, out, settings, curation)
     with claimed(out), _goes_on_with_the_same_command():
         making = _Making(folder, out, settings, curation, MakeJob(out, settings), len(listing.paths))
-        steps: dict[Step, Callable[[], None]] = {
-            "check": making.check,
-            "train": making.train,
-            "compress": making.compress,
-            "export": making.export,
-            "report": making.report,
+        # Each with what it leaves.
+        steps: dict[Step, tuple[Callable[[], None], Path]] = {
+            "check": (making.check, out / CHECK),
+            "train": (making.train, making.run / "summary.json"),
+            "compress": (making.compress, making.model),
+            "export": (making.export, making.exported or out),
+            "report": (making.report, out / REPORT),
         }
-        for number, (name, step) in enumerate(steps.items(), 1):
-            if name not in making.job.seconds:
+        for number, (name, (step, left)) in enumerate(steps.items(), 1):
+            if name not in making.job.seconds or not left.exists():
                 say(f"{number} of {len(steps)}: {name}")
                 making.job.begin()
                 step()
@@ -156,7 +156,9 @@ def _checked(folder: Path, out: Path, settings: MakeSettings, curation: Curation
         raise SqueezekitError(f"{folder}: is no folder; give one with one folder of pictures for each class")
     check_can_be_made(out, settings.data)
     if settings.platform == "onnx":
-        import_module("squeezekit.export.onnx").check_installed()
+        from squeezekit.export.onnx import check_installed
+
+        check_installed()
     return list_folder(folder, curation)
 
 
@@ -176,10 +178,14 @@ class _Making:
         self.pictures = pictures
         self.seconds = 60 * settings.minutes
         self.run, self.model = out / RUN, out / MODEL
+        self.wanted = EXPORTS.get(settings.platform)
+        self.exported = out / self.wanted.name if self.wanted else None
         self.given = {name: value for name, value in vars(curation).items() if value}
 
     def check(self) -> None:
         """Look at the pictures; at their labels where that leaves time for the rest."""
+        # Whatever is in the folder from now on is its own.
+        self.job.keep()
         quick = self.pictures / CHECKED_A_SECOND > CHECK_SHARE * self.seconds
         found = check(self.data, self.out / CHECK, quick=quick, **self.given)
         findings = _sentences(found, quick)
@@ -234,8 +240,8 @@ class _Making:
 
     def export(self) -> None:
         """Write the file for the platform."""
-        if (wanted := EXPORTS.get(self.settings.platform)) is not None:
-            for line in export(self.model, self.out / wanted.name, format=wanted.format).lines():
+        if self.wanted and self.exported:
+            for line in export(self.model, self.exported, format=self.wanted.format).lines():
                 say(line)
         self.job.done("export")
 
@@ -257,10 +263,9 @@ class _Making:
 
     def _files(self) -> tuple[MadeFile, ...]:
         found = [MadeFile(MODEL, self.model.stat().st_size, "The classifier, for squeezekit.", USE_OF_MODEL)]
-        if (wanted := EXPORTS.get(self.settings.platform)) is not None:
-            path = self.out / wanted.name
-            size = path.stat().st_size if path.is_file() else None
-            found.insert(0, MadeFile(wanted.name, size, wanted.what, wanted.usage))
+        if self.wanted and self.exported:
+            size = self.exported.stat().st_size if self.exported.is_file() else None
+            found.insert(0, MadeFile(self.wanted.name, size, self.wanted.what, self.wanted.usage))
         return (*found, MadeFile(RUN, None, "The training, from which more can be made.", USE_OF_RUN))
 
     def made(self) -> Made:

@@ -65,7 +65,7 @@ class _Done(BaseModel):
 
 
 class MakeJob:
-    """The job of a folder. Raises SqueezekitError for a folder of something else, and one that was begun with other settings."""
+    """The job of a folder. Raises SqueezekitError for a folder of something else, and for steps done with other settings."""
 
     def __init__(self, folder: Path, settings: MakeSettings) -> None:
         self.file = folder / "make.json"
@@ -76,9 +76,10 @@ class MakeJob:
         else:
             self._done = self._read()
             changed = [name for name, value in self._done.settings if value != getattr(settings, name)]
-            if changed:
+            if changed and self._done.seconds:
                 name, began = changed[0], getattr(self._done.settings, changed[0])
                 raise SqueezekitError(f"{folder}: was begun with {name} = {began}; give the same command, or another --out")
+            self._done = self._done.model_copy(update={"settings": settings})
         self._begin = time.monotonic()
 
     def _read(self) -> _Done:
