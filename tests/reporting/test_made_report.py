@@ -42,7 +42,7 @@ def test_numbers_are_those_of_evaluate(facts, tmp_path):
     assert accuracy.share == pytest.approx(test.accuracy) and accuracy.images == len(test.images)
     assert f"<strong>{percent(test.accuracy)}</strong>95% interval {percent(accuracy.low)} to {percent(accuracy.high)}" in text
     assert f"differ by {percent(test.calibration_error)} on average" in text
-    assert f"<strong>{facts.model.stat().st_size:,} bytes</strong>" in text
+    assert f"<strong>{facts.model.stat().st_size:,}</strong>model.sqz" in text
     thresholds = class_thresholds(sk.evaluate(facts.model, facts.data, "validation"), 0.95)
     for (name, scores), threshold in zip(test.per_class.items(), thresholds, strict=True):
         cells = re.search(rf"<tr><td>{name}</td>(.*)</tr>", text)[1]
@@ -59,6 +59,6 @@ def test_the_page_loads_nothing_and_names_are_escaped(facts, tmp_path):
     write_made_report(given, tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<script" not in text and "&lt;script&gt;" in text and "\u202e" not in text and 'class="warn"' in text
-    assert "default-src 'none'" in text and str(facts.data.parent) not in text and "style=" not in text
+    assert "default-src &#39;none&#39;" in text and str(facts.data.parent) not in text and "style=" not in text
     addresses = re.findall(r'(?:src|href)="([^"#]*)"', text)
     assert addresses and all(each.startswith("data:image/jpeg;base64,") or "%3Cscript" in each for each in addresses)

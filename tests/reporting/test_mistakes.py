@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from squeezekit.data import decoding
 from squeezekit.data.curation import Curation
 from squeezekit.data.image_set import ImageSet
 from squeezekit.data.sources import load_images
@@ -22,6 +23,7 @@ from tests.fixtures.shapes import draw_shapes
 def photos(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shapes") / "photos"
     draw_shapes(folder, 12)
+    (folder / "square" / "2.jpg").write_bytes(b"\xff\xd8\xff broken")
     return folder
 
 
@@ -42,7 +44,9 @@ def picture(address):
     return Image.open(io.BytesIO(base64.b64decode(data)))
 
 
-def test_the_surest_come_first_with_their_files_and_maps(photos):
+def test_the_surest_come_first_with_their_files_and_maps(photos, monkeypatch):
+    # In several blocks, one of which has a file that cannot be read.
+    monkeypatch.setattr(decoding, "FILES_IN_BLOCK", 5)
     images = load_images(photos, image_size=16).test
     # Everything is called a disk, one image after the other more surely.
     probabilities = [[(1 - sure) / 4, sure, 3 * (1 - sure) / 4] for sure in np.linspace(0.6, 0.9, len(images))]

@@ -115,18 +115,14 @@ def _lead(facts: MadeFacts, test: Evaluation) -> str:
 def _numbers(facts: MadeFacts, model: Model, test: Evaluation, accuracy: Share) -> list[Fact]:
     table, percent, integer = layer_table(model.folded().config), ENGLISH.percent, ENGLISH.integer
     interval = f"95% interval {percent(accuracy.low)} to {percent(accuracy.high)}, of {integer(accuracy.images)} test photos"
-    by_rows = ""
-    if table.mixed_bytes is not None:
-        by_rows = f"layer by layer; {integer(table.mixed_bytes)} begun row by row. "
+    by_rows = "" if table.mixed_bytes is None else f"; {integer(table.mixed_bytes)} begun row by row"
     return [
         Fact("top-1 accuracy", percent(accuracy.share), interval),
+        Fact("bytes", integer(facts.model.stat().st_size), f"{facts.model.name}, {integer(table.parameters)} parameters"),
         Fact(
-            "file", f"{integer(facts.model.stat().st_size)} bytes", f"{facts.model.name}, {integer(table.parameters)} parameters"
-        ),
-        Fact(
-            "RAM for activations",
-            f"{integer(table.activation_bytes)} bytes",
-            f"{by_rows}Arithmetic of 8-bit values, not measured",
+            "bytes of RAM",
+            integer(table.activation_bytes),
+            f"for activations, layer by layer{by_rows}. Arithmetic of 8-bit values, not measured",
         ),
         Fact("multiply-adds", integer(table.macs), f"a photo of {model.config.image_size} × {model.config.image_size} pixels"),
         Fact("time", f"{1000 * _seconds(model, test):.3g} ms", "a photo, in Python on the machine that made this page"),

@@ -89,7 +89,8 @@ def _files_of(
     if len(files) <= MOST_DECODED:
         paths = iter(files)
         for block, reasons in decode_files(files, pixels.shape[1], pixels.shape[3], max_pixels):
-            readable = [path for (path, _), reason in zip(paths, reasons, strict=False) if reason is None]
+            # In this order no path is taken for a reason that is in the next block.
+            readable = [path for reason, (path, _) in zip(reasons, paths, strict=False) if reason is None]
             found |= {_digest(each): Path(path) for each, path in zip(block, readable, strict=True)}
     return [found.get(_digest(each)) for each in pixels]
 

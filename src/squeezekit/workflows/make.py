@@ -219,8 +219,9 @@ class _Making:
         """Rounds of at most half of the time, none begun that would end more than half of itself too late."""
         left = self.seconds * (1 - LAST_SHARE) - self.job.elapsed()
         run = Run(self.run)
-        images, history = len(run.split.training), run.history
-        epoch = COST_OF_QAT * images / history[-1]["images_per_s"]
+        assert run.summary is not None
+        images = len(run.split.training)
+        epoch = COST_OF_QAT * images / run.summary["images_per_s"]
         default = epochs_of_a_round(images)
         epochs = min(int(left / 2 / epoch), default)
         if epochs < 1:
