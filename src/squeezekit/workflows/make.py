@@ -209,8 +209,11 @@ class _Making:
         seconds = 0.0
         # Where it was stopped after the file was written, there is nothing left to do.
         if not self.model.exists() or self.model.with_name(f"{MODEL}.work").exists():
-            target = {"max_bytes": self.settings.max_bytes, "epochs": plan.epochs, "minutes": plan.minutes}
-            seconds = compress(self.run, self.model, **target, resume=True).seconds
+            max_bytes = self.settings.max_bytes
+            compressed = compress(
+                self.run, self.model, max_bytes=max_bytes, epochs=plan.epochs, minutes=plan.minutes, resume=True
+            )
+            seconds = compressed.seconds
         if missed := self._missed():
             say(missed)
         self.job.done("compress", seconds=seconds)
@@ -257,7 +260,7 @@ class _Making:
             findings=self.job.findings,
             check=CHECK,
             missed=self._missed(),
-            seconds=dict(self.job.seconds),
+            seconds=self.job.seconds,
         )
         accuracy = write_made_report(facts, self.out / REPORT)
         self.job.done("report", accuracy=Accuracy(**vars(accuracy)))
@@ -276,7 +279,7 @@ class _Making:
             MadeFile(name, (self.out / name).stat().st_size, what)
             for name, what in ((CHECK, "What the check found."), (REPORT, "The report."))
         ]
-        return Made(str(self.out), (*self._files(), *pages), self.job.accuracy, self._missed(), dict(self.job.seconds))
+        return Made(str(self.out), (*self._files(), *pages), self.job.accuracy, self._missed(), self.job.seconds)
 
 
 def _sentences(found: Findings, quick: bool) -> tuple[str, ...]:

@@ -89,9 +89,9 @@ class MakeJob:
             raise SqueezekitError(f"{self.file}: damaged ({first_problem(error)}); choose another --out") from None
 
     @property
-    def seconds(self) -> dict[Step, float]:
+    def seconds(self) -> dict[str, float]:
         """Of each step that is done."""
-        return dict(self._done.seconds)
+        return {name: seconds for name, seconds in self._done.seconds.items()}  # noqa: C416
 
     @property
     def findings(self) -> tuple[str, ...]:
