@@ -144,6 +144,14 @@ def test_first_steps_are_as_they_say(commands, photos, length, tmp_path, monkeyp
 
 
 @pytest.mark.slow
+def test_the_guide_of_make_does_what_it_says(commands, photos, length, monkeypatch):
+    if length == "short":
+        shorten(monkeypatch)
+    [(language, text)] = blocks(DOCS / "guides" / "make.md", "sh")
+    assert "cat.jpg: " in commands.block(language, text) and "<h2" in Path("out/report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
 def test_the_guide_of_check_does_what_it_says(commands, photos, monkeypatch):
     shorten(monkeypatch, epochs=1)
     [(language, text)] = blocks(DOCS / "guides" / "check.md", "sh")

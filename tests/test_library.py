@@ -21,7 +21,7 @@ from squeezekit.search.lr_range import LrRange
 from tests.fixtures.tiny import TINY
 
 VERBS = [
-    *("check", "compress", "cross_validate", "evaluate", "export", "fine_tune", "import_model", "list_models"),
+    *("check", "compress", "cross_validate", "evaluate", "export", "fine_tune", "import_model", "list_models", "make"),
     *("register_network", "search", "train"),
 ]
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from squeezekit.search.search import search
     from squeezekit.workflows.check import check
     from squeezekit.workflows.fine_tune import fine_tune
+    from squeezekit.workflows.make import make
     from squeezekit.workflows.train import train
 
     __version__: str
@@ -48,6 +49,7 @@ __all__ = [
     "fine_tune",
     "import_model",
     "list_models",
+    "make",
     "register_network",
     "search",
     "train",
@@ -64,6 +66,7 @@ _MODULES = {
     "fine_tune": "workflows.fine_tune",
     "import_model": "pretrained.import_model",
     "list_models": "pretrained.facts",
+    "make": "workflows.make",
     "register_network": "networks.registry",
     "search": "search",
     "train": "workflows.train",

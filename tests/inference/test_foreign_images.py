@@ -1,6 +1,7 @@
 """How many foreign pictures are turned away."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ from PIL import Image
 
 from squeezekit import SqueezekitError
 from squeezekit.cli import main
-from squeezekit.inference.foreign_images import Share, foreign_images
+from squeezekit.data.sources import load_images
+from squeezekit.inference.foreign_images import Share, foreign_images, kept_share
+from squeezekit.inference.model import load_model
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +29,12 @@ def test_the_interval_of_a_share():
     found = Share.of(np.arange(10) < 8)
     assert (found.low, found.high) == (pytest.approx(0.490, abs=1e-3), pytest.approx(0.943, abs=1e-3))
     assert Share.of(np.ones(5, bool)).high == 1 and Share.of(np.zeros(5, bool)).low == 0
+
+
+def test_a_model_without_a_rule_keeps_everything():
+    model = replace(load_model("digits-nano"), none_of_these=None)
+    images = load_images("digits").test.subset(range(20))
+    assert kept_share(model, images, limit=10) == Share.of(np.ones(10, bool))
 
 
 @pytest.mark.slow

@@ -3,7 +3,8 @@
 import re
 import warnings
 
-from squeezekit.reporting.charts import bars, confusion, heat_map
+from squeezekit.inference.reliability import ConfidenceBin
+from squeezekit.reporting.charts import bars, confusion, heat_map, reliability
 from squeezekit.reporting.localization import Language
 
 
@@ -13,6 +14,14 @@ def test_a_confusion_matrix_is_a_drawing_in_the_language_of_the_report():
         assert "<image" not in plot.svg and all(word in plot.svg for word in words)
         assert Language(code).integer(1234) in plot.svg and "currentColor" in plot.svg
         assert plot.data.rows == [["cat & dog", 1234, 1], ["$x_$", 2, 5]]
+
+
+def test_bars_of_confidence_have_their_numbers_beside_them():
+    bins = [ConfidenceBin(0.4, 0.6, 3, 0.55, 1 / 3), ConfidenceBin(0.8, 1.0, 1200, 0.95, 0.9)]
+    for code, words in (("en", ("confidence", "1,200")), ("fr", ("confiance", Language("fr").integer(1200)))):
+        plot = reliability(bins, Language(code))
+        assert all(word in plot.svg for word in words) and "style=" not in plot.svg
+        assert plot.data.rows[1] == [0.8, 1.0, 1200, 0.95, 0.9]
 
 
 def test_names_from_outside_are_only_labels():

@@ -20,6 +20,7 @@ from squeezekit.system.version import version
 
 GROUPS = {
     "train": {
+        "make": "from a folder of photos to a classifier and a report on it",
         "check": "look for copies, doubtful labels, broken pictures in a folder",
         "train": "train a network on images and test it",
         "search": "try networks and recipes, and recommend one",

@@ -97,9 +97,7 @@ class CompressionContext:
 
     def epochs_per_round(self) -> int:
         """How many epochs a round of training needs."""
-        images = len(self.split.training)
-        steps = -(-images // fitting_batch_size(BATCH_SIZE, images))
-        return max(MIN_EPOCHS, -(-MIN_STEPS // steps))
+        return epochs_of_a_round(len(self.split.training))
 
     def trainer(self, network: nn.Module, optimizer: StepsWeights, recipe: Recipe, *, distilled: bool = False) -> Trainer:
         """Trains `network` on the run's training images; with `distilled` on the teacher's answers instead of the labels."""
@@ -152,3 +150,9 @@ class CompressionContext:
         network, run = self.run.config.network, self.run.config.run
         options = {"batch_size": images_at_once(network.image_size, options.get("device")), **options}
         return Batches(images, indices, mean=network.mean, std=network.std, seed=run.seed, **options)
+
+
+def epochs_of_a_round(images: int) -> int:
+    """How many epochs a round of training on so many images needs."""
+    steps = -(-images // fitting_batch_size(BATCH_SIZE, images))
+    return max(MIN_EPOCHS, -(-MIN_STEPS // steps))

@@ -82,7 +82,7 @@ def export_onnx(
     `data` for; the accuracy on the validation images is measured before and after. `opset`, 18 to 23, is the version of
     the operators: 18 for every runtime since 2023. Raises SqueezekitError.
     """
-    _check_installed()
+    check_installed()
     loaded, out = load_model(model), expanded(out)
     if out.suffix != ".onnx":
         raise SqueezekitError(f"-o {out}: name a file that ends in .onnx")
@@ -108,7 +108,7 @@ def export_onnx(
     return OnnxExport(str(out), len(content), opset, int8, validation)
 
 
-def _check_installed() -> None:
+def check_installed() -> None:
     missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if find_spec(name) is None]
     if missing:
         raise SqueezekitError(f"--format onnx needs {', '.join(missing)}; pip install 'squeezekit[onnx]'")

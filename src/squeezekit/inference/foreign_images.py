@@ -91,6 +91,12 @@ def foreign_images(
     return ForeignImages(Share.of(known), tuple(found))
 
 
+def kept_share(model: Model, images: ImageSet, limit: int = 2000) -> Share:
+    """The share of images, n at least 1, that a model knows; of more than `limit`, of evenly chosen ones."""
+    known, _ = _decided(model, KnownImages(model), images.images[_evenly(len(images), limit)])
+    return Share.of(known)
+
+
 def _decided(model: Model, known_images: KnownImages, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Of images: whether they are known, and their largest probability, both [n]."""
     logits = _logits(model, pixels)

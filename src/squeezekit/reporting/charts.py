@@ -15,6 +15,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from squeezekit.inference.confusion_figure import CLASSES_WITH_NUMBERS, draw_confusion, folded_names
+from squeezekit.inference.reliability import ConfidenceBin
 from squeezekit.networks.layer_table import Layer
 from squeezekit.reporting.document import Column, Plot, Table
 from squeezekit.reporting.localization import Language
@@ -184,6 +185,26 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], language:
     rows = [[name, *row] for name, row in zip(classes, matrix, strict=True)]
     height = margin + min(CELL * len(classes), WIDTH - margin)
     return _plot("confusion", language.text("confusion"), draw, columns, rows, language, height=height, grid=False, ticks=False)
+
+
+def reliability(bins: Sequence[ConfidenceBin], language: Language) -> Plot:
+    """Share of right answers by confidence; a bar of few images is pale."""
+    most = max(each.images for each in bins)
+
+    def draw(axis: Axes) -> None:
+        axis.plot([0, 1], [0, 1], color=INK, alpha=0.5, linestyle="--", linewidth=0.8)
+        for each in bins:
+            width, shade = each.high - each.low, 0.25 + 0.6 * each.images / most
+            axis.bar(each.low, each.accuracy, 0.94 * width, align="edge", color=COLORS[0], alpha=shade)
+            axis.text(each.low + width / 2, each.accuracy + 0.015, language.integer(each.images), ha="center", fontsize=7)
+        axis.set(xlim=(0, 1), ylim=(0, 1.08), xlabel=language.text("confidence"), ylabel=language.text("right answers"))
+        for side in (axis.xaxis, axis.yaxis):
+            side.set_major_formatter(FuncFormatter(lambda share, _: language.percent(share, 0)))
+
+    names = ("from", "to", "images", "mean confidence", "right answers")
+    columns = [Column(language.text(name), "integer" if name == "images" else "percent") for name in names]
+    rows = [[each.low, each.high, each.images, each.confidence, each.accuracy] for each in bins]
+    return _plot("reliability", language.text("reliability"), draw, columns, rows, language, ticks=False)
 
 
 def diagram(layers: Sequence[Layer], language: Language) -> Plot:

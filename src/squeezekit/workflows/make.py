@@ -1,0 +1,307 @@
+"""From a folder of photos to files that can be used: look, train, compress, export, report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+from squeezekit.compression.compress import compress
+from squeezekit.compression.context import epochs_of_a_round
+from squeezekit.compression.options import DEFAULT_MAX_DROP
+from squeezekit.compression.target import Target
+from squeezekit.data.curation import Curation
+from squeezekit.data.findings import Findings
+from squeezekit.data.folder_listing import FolderListing, list_folder
+from squeezekit.data.sources import settled
+from squeezekit.export.formats import export
+from squeezekit.modelfile.sqz import read_sqz
+from squeezekit.reporting.made_report import MadeFacts, MadeFile, write_made_report
+from squeezekit.system.console import say
+from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.folder_claim import claimed
+from squeezekit.system.paths import expanded
+from squeezekit.system.presentation import Row, Tabular, percent
+from squeezekit.training.interruption import Interrupted
+from squeezekit.training.run_folder import Run, check_can_be_made
+from squeezekit.workflows.check import check
+from squeezekit.workflows.make_job import Accuracy, CompressionPlan, MakeJob, MakeSettings, Platform, Step
+from squeezekit.workflows.train import train
+
+MINUTES = 20.0
+# Of the time: for the look at labels at most, for compression, and for what comes after it.
+CHECK_SHARE, COMPRESS_SHARE, LAST_SHARE = 0.2, 0.25, 0.05
+# Pictures whose features `check` sees in a second (docs/guides/check.md).
+CHECKED_A_SECOND = 20
+# An epoch of quantisation-aware training beside one of training; 1.23 measured with squeezenet-cifar at 32 pixels.
+COST_OF_QAT = 1.3
+RUN, MODEL, CHECK, REPORT = "run", "model.sqz", "check.html", "report.html"
+USE_OF_MODEL = """squeezekit predict model.sqz photo.jpg
+squeezekit serve model.sqz
+squeezekit export model.sqz --format onnx -o model.onnx
+python -c 'import squeezekit as sk; print(sk.Classifier.load("model.sqz")("photo.jpg").label)'"""
+USE_OF_RUN = """squeezekit report run -o run.html
+squeezekit train --data PHOTOS --init-from run -o run2
+squeezekit compress run --max-bytes 50k -o smaller.sqz"""
+
+
+class _Export(NamedTuple):
+    format: str
+    name: str
+    what: str
+    usage: str
+
+
+EXPORTS: Mapping[str, _Export] = {
+    "browser": _Export(
+        "html", "classifier.html", "A page that classifies by itself, in any browser, also without a network.", ""
+    ),
+    "arduino": _Export(
+        "c",
+        "c",
+        "C99 in whole numbers, without a library: for an Arduino sketch, put classifier.h and classifier.c beside it.",
+        "make -C c && c/classify < PIXELS",
+    ),
+    "onnx": _Export(
+        "onnx", "model.onnx", "For ONNX Runtime, and other programs that read ONNX.", "squeezekit predict model.onnx photo.jpg"
+    ),
+}
+
+
+@dataclass(frozen=True, repr=False)
+class Made(Tabular):
+    """What was made in the folder `out`; `to_frame()` has a row for each file.
+
+    accuracy: on the test images. missed: what is said of a target that was not met, or "". seconds: of each step.
+    """
+
+    out: str
+    files: tuple[MadeFile, ...]
+    accuracy: Accuracy
+    missed: str
+    seconds: dict[str, float]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        files = [{**asdict(file), "path": str(Path(self.out) / file.name)} for file in self.files]
+        return {**vars(self), "files": files, "accuracy": self.accuracy.model_dump(), "met_target": not self.missed}
+
+    def _shown(self) -> Row:
+        return {"out": self.out, "accuracy": percent(self.accuracy.share), "files": [file.name for file in self.files]}
+
+    def _records(self) -> Sequence[Row]:
+        return [asdict(file) for file in self.files]
+
+
+def make(
+    data: str | PathLike[str],
+    out: str | PathLike[str],
+    *,
+    max_bytes: int | None = None,
+    minutes: float = MINUTES,
+    platform: Platform = "browser",
+    labels: str | PathLike[str] | None = None,
+    group_by: str = "",
+    leave_out: str | PathLike[str] | None = None,
+) -> Made:
+    """Make a classifier of a folder of photos: `check`, `train`, `compress`, `export`, and a report, all into the folder `out`.
+
+    data: a folder with one folder of pictures for each class. max_bytes: what the `.sqz` file may have; otherwise compression
+    loses at most half a point of validation accuracy. minutes: all of it together, met within a tenth unless a step has nothing
+    left to do or a single epoch takes longer. platform: "browser" (a page), "arduino" (C), "onnx", or "server" (the `.sqz` file
+    alone, for `serve`). labels, group_by, leave_out: as `train` takes them.
+
+    Each step is kept when it is done: the same call goes on where it was stopped, and returns what is finished already. Raises
+    SqueezekitError for wrong input, RunFailed where a step fails, Interrupted after Ctrl-C.
+    """
+    folder, out = expanded(data), expanded(out)
+    curation = Curation(str(labels or ""), group_by, str(leave_out or "")).settled()
+    settings = _settings(folder, max_bytes, minutes, platform, curation)
+    listing = _checked(folder, out, settings, curation)
+    with claimed(out), _goes_on_with_the_same_command():
+        making = _Making(folder, out, settings, curation, MakeJob(out, settings), len(listing.paths))
+        # Each with what it leaves.
+        steps: dict[Step, tuple[Callable[[], None], Path]] = {
+            "check": (making.check, out / CHECK),
+            "train": (making.train, making.run / "summary.json"),
+            "compress": (making.compress, making.model),
+            "export": (making.export, making.exported or out),
+            "report": (making.report, out / REPORT),
+        }
+        for number, (name, (step, left)) in enumerate(steps.items(), 1):
+            if name not in making.job.seconds or not left.exists():
+                say(f"{number} of {len(steps)}: {name}")
+                making.job.begin()
+                step()
+        return making.made()
+
+
+def _settings(folder: Path, max_bytes: int | None, minutes: float, platform: str, curation: Curation) -> MakeSettings:
+    """Raises SqueezekitError for what cannot be."""
+    if platform not in get_args(Platform):
+        raise SqueezekitError(f"--for {platform}: is unknown; choose {', '.join(get_args(Platform))}")
+    if not 0 < minutes < math.inf:
+        raise SqueezekitError(f"--minutes {minutes:g}: give more than 0")
+    Target(0, None, max_bytes)
+    return MakeSettings(data=settled(str(folder)), max_bytes=max_bytes, minutes=minutes, platform=platform, **vars(curation))
+
+
+def _checked(folder: Path, out: Path, settings: MakeSettings, curation: Curation) -> FolderListing:
+    """What the folder holds, and that what is to be made can be; raises SqueezekitError before minutes of work."""
+    if not folder.is_dir():
+        raise SqueezekitError(f"{folder}: is no folder; give one with one folder of pictures for each class")
+    check_can_be_made(out, settings.data)
+    if settings.platform == "onnx":
+        from squeezekit.export.onnx import check_installed
+
+        check_installed()
+    return list_folder(folder, curation)
+
+
+@contextmanager
+def _goes_on_with_the_same_command() -> Iterator[None]:
+    try:
+        yield
+    except Interrupted:
+        raise Interrupted("stopped; go on with the same command") from None
+
+
+class _Making:
+    """The steps, each of which leaves files and says to its job that it is done."""
+
+    def __init__(self, data: Path, out: Path, settings: MakeSettings, curation: Curation, job: MakeJob, pictures: int) -> None:
+        self.data, self.out, self.settings, self.curation, self.job = data, out, settings, curation, job
+        self.pictures = pictures
+        self.seconds = 60 * settings.minutes
+        self.run, self.model = out / RUN, out / MODEL
+        self.wanted = EXPORTS.get(settings.platform)
+        self.exported = out / self.wanted.name if self.wanted else None
+        self.given = {name: value for name, value in vars(curation).items() if value}
+
+    def check(self) -> None:
+        """Look at the pictures; at their labels where that leaves time for the rest."""
+        # Whatever is in the folder from now on is its own.
+        self.job.keep()
+        quick = self.pictures / CHECKED_A_SECOND > CHECK_SHARE * self.seconds
+        found = check(self.data, self.out / CHECK, quick=quick, **self.given)
+        findings = _sentences(found, quick)
+        for line in findings:
+            say(line)
+        self.job.done("check", findings=findings)
+
+    def train(self) -> None:
+        """Train for what is left after the look, without what comes later."""
+        left = self.seconds - self.job.elapsed() - (COMPRESS_SHARE + LAST_SHARE) * self.seconds
+        run = train(str(self.data), out=self.run, resume=True, minutes=max(left, 1) / 60, **self.given)
+        assert run.summary is not None
+        self.job.done("train", seconds=run.summary["seconds"])
+
+    def compress(self) -> None:
+        """Compress for what is left, without export and report."""
+        if self.job.compression is None:
+            self.job.keep(compression=self._plan())
+        plan = self.job.compression
+        assert plan is not None
+        seconds = 0.0
+        # Where it was stopped after the file was written, there is nothing left to do.
+        if not self.model.exists() or self.model.with_name(f"{MODEL}.work").exists():
+            max_bytes = self.settings.max_bytes
+            compressed = compress(
+                self.run, self.model, max_bytes=max_bytes, epochs=plan.epochs, minutes=plan.minutes, resume=True
+            )
+            seconds = compressed.seconds
+        if missed := self._missed():
+            say(missed)
+        self.job.done("compress", seconds=seconds)
+
+    def _plan(self) -> CompressionPlan:
+        left = self.seconds * (1 - LAST_SHARE) - self.job.elapsed()
+        run = Run(self.run)
+        assert run.summary is not None
+        images = len(run.split.training)
+        epoch = COST_OF_QAT * images / run.summary["images_per_s"]
+        return compression_plan(left, epoch, epochs_of_a_round(images), rounds=1 if self.settings.max_bytes else 2)
+
+    def _missed(self) -> str:
+        """What is said of a target that the file does not meet, or ""."""
+        stages, max_bytes = read_sqz(self.model).stages, self.settings.max_bytes
+        target = Target(stages[0].accuracy, None if max_bytes else DEFAULT_MAX_DROP, max_bytes)
+        last = stages[-1].model_copy(update={"bytes": self.model.stat().st_size})
+        if target.met(last):
+            return ""
+        if max_bytes:
+            return f"Target missed: {MODEL} has {last.bytes:,} bytes, more than {max_bytes:,}; allow more bytes, or more minutes."
+        return f"Target missed: compression lost {target.drop(last):.1f} points of validation accuracy; give it more minutes."
+
+    def export(self) -> None:
+        """Write the file for the platform."""
+        if self.wanted and self.exported:
+            for line in export(self.model, self.exported, format=self.wanted.format).lines():
+                say(line)
+        self.job.done("export")
+
+    def report(self) -> None:
+        """Measure, and write the page."""
+        facts = MadeFacts(
+            data=self.data,
+            curation=self.curation,
+            run=self.run,
+            model=self.model,
+            files=self._files(),
+            findings=self.job.findings,
+            check=CHECK,
+            missed=self._missed(),
+            seconds=self.job.seconds,
+        )
+        accuracy = write_made_report(facts, self.out / REPORT)
+        self.job.done("report", accuracy=Accuracy(**vars(accuracy)))
+
+    def _files(self) -> tuple[MadeFile, ...]:
+        found = [MadeFile(MODEL, self.model.stat().st_size, "The classifier, for squeezekit.", USE_OF_MODEL)]
+        if self.wanted and self.exported:
+            size = self.exported.stat().st_size if self.exported.is_file() else None
+            found.insert(0, MadeFile(self.wanted.name, size, self.wanted.what, self.wanted.usage))
+        return (*found, MadeFile(RUN, None, "The training, from which more can be made.", USE_OF_RUN))
+
+    def made(self) -> Made:
+        """What is finished."""
+        assert self.job.accuracy is not None
+        pages = [
+            MadeFile(name, (self.out / name).stat().st_size, what)
+            for name, what in ((CHECK, "What the check found."), (REPORT, "The report."))
+        ]
+        return Made(str(self.out), (*self._files(), *pages), self.job.accuracy, self._missed(), self.job.seconds)
+
+
+def compression_plan(seconds: float, epoch: float, default: int, rounds: int) -> CompressionPlan:
+    """For so many seconds, in which at least so many rounds find room, of `default` epochs at most, each of `epoch` seconds.
+
+    None begins that would end later than half of itself; none at all where there is no time for an epoch.
+    """
+    epochs = min(int(seconds / rounds / epoch), default)
+    if epochs < 1:
+        return CompressionPlan(epochs=None, minutes=0)
+    return CompressionPlan(epochs=None if epochs == default else epochs, minutes=(seconds - epochs * epoch / 2) / 60)
+
+
+def _sentences(found: Findings, quick: bool) -> tuple[str, ...]:
+    """Two of them."""
+    counts = [sum(parts.values()) for parts in found.classes.values()]
+    of_each = f"{min(counts):,} to {max(counts):,}" if min(counts) < max(counts) else f"{counts[0]:,}"
+    first = (
+        f"{found.pictures:,} pictures in {len(counts)} classes of {of_each} pictures; shorter sides of {found.sides[0]} to "
+        f"{found.sides[2]} pixels."
+    )
+    parts = [f"{len(found.copies_of(near=near))} groups of {name}" for near, name in ((False, "copies"), (True, "near-copies"))]
+    parts += [f"{len(paths)} {name}" for paths, name in ((found.blank, "blank"), (found.blurred, "blurred"))]
+    parts.append(f"{len(found.broken)} that cannot be read")
+    if found.accuracy is not None:
+        parts.append(f"{len(found.doubtful)} doubtful labels")
+    elif quick:
+        parts.append("labels not looked at for want of time")
+    shortcuts = "".join(f" Classes can be told apart by {each.what} alone." for each in found.shortcuts)
+    return first, f"Found: {', '.join(parts)}.{shortcuts}"

@@ -1,0 +1,133 @@
+"""From a folder of pictures to files: all of it, after a kill, with whatever is given."""
+
+import json
+import signal
+
+import pytest
+
+import squeezekit as sk
+from squeezekit.cli import main
+from squeezekit.workflows import make as workflow
+from squeezekit.workflows.make_job import MakeJob
+from tests.fixtures.commands import shorten
+from tests.fixtures.forked import Forked
+from tests.fixtures.shapes import draw_shapes, made_of_shapes
+from tests.fixtures.stopped_making import make_waiting
+
+STEPS = ["check", "train", "compress", "export", "report"]
+
+
+@pytest.fixture
+def photos(tmp_path):
+    draw_shapes(tmp_path / "photos")
+    return tmp_path / "photos"
+
+
+@pytest.mark.slow
+def test_a_folder_becomes_files(shared, capsys):
+    folder = made_of_shapes(shared)
+    out = folder / "out"
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    assert main(["make", str(folder / "photos"), "-o", str(out), "--minutes", "0.05", "--json"]) == 0
+    # What is finished is told again, and nothing is done again.
+    made = json.loads(capsys.readouterr().out)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+    assert [file["name"] for file in made["files"]] == ["classifier.html", "model.sqz", "run", "check.html", "report.html"]
+    for file in made["files"]:
+        assert file["path"] == str(out / file["name"])
+        assert file["bytes"] == (None if file["name"] == "run" else (out / file["name"]).stat().st_size)
+    assert list(made["seconds"]) == STEPS and made["met_target"] is True
+    assert made["accuracy"]["share"] == pytest.approx(sk.evaluate(out / "model.sqz", folder / "photos").accuracy)
+    assert main(["make", str(folder / "photos"), "-o", str(out), "--minutes", "0.05"]) == 0
+    assert f"{made['accuracy']['share']:.1%} of {made['accuracy']['images']} test photos" in capsys.readouterr().out
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "60 pictures in 3 classes of 20 pictures; shorter sides of 48 to 48 pixels." in page and 'href="check.html"' in page
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_it_goes_on(photos, tmp_path, capsys, monkeypatch):
+    arguments = ["make", str(photos), "-o", str(tmp_path / "out"), "--minutes", "0.05", "--for", "arduino"]
+    with Forked(tmp_path / "killed", make_waiting, str(tmp_path), *arguments[1:]) as process:
+        process.wait_for(tmp_path / "waits")
+        process.send(signal.SIGKILL)
+    done = json.loads((tmp_path / "out" / "make.json").read_text())
+    assert list(done["seconds"]) == ["check", "train"] and (tmp_path / "out" / "model.sqz.work" / "ptq-0.pt").exists()
+    trained = (tmp_path / "out" / "run" / "summary.json").stat().st_mtime_ns
+    shorten(monkeypatch)
+    assert main([*arguments, "--json"]) == 0
+    shown = capsys.readouterr()
+    made = json.loads(shown.out)
+    assert "3 of 5: compress" in shown.err and "2 of 5" not in shown.err
+    assert (tmp_path / "out" / "run" / "summary.json").stat().st_mtime_ns == trained
+    assert list(made["seconds"]) == STEPS and made["seconds"]["train"] == done["seconds"]["train"]
+    assert (tmp_path / "out" / "c" / "classifier.c").is_file() and not (tmp_path / "out" / "model.sqz.work").exists()
+    assert "classifier.h and classifier.c" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_killed_before_a_step_is_noted_it_is_done_again_and_nothing_else(photos, tmp_path, monkeypatch):
+    shorten(monkeypatch, epochs=1)
+    done, given = MakeJob.done, {"max_bytes": 8000, "minutes": 0.05, "platform": "server"}
+    for step in STEPS:
+
+        def killed(self, name, *, killed_at=step, **found):
+            if name == killed_at:
+                raise KeyboardInterrupt
+            done(self, name, **found)
+
+        monkeypatch.setattr(MakeJob, "done", killed)
+        with pytest.raises(KeyboardInterrupt):
+            sk.make(photos, tmp_path / "out", **given)
+        noted = tmp_path / "out" / "make.json"
+        assert STEPS.index(step) == (len(json.loads(noted.read_text())["seconds"]) if noted.exists() else 0)
+    monkeypatch.setattr(MakeJob, "done", done)
+    made = sk.make(photos, tmp_path / "out", **given)
+    assert list(made.seconds) == STEPS and "files=model.sqz, run, check.html, report.html" in repr(made)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "check.html", "make.json", "model.sqz", "report.html", "run",
+    }  # fmt: skip
+
+
+def test_what_cannot_be_is_one_sentence_before_any_work(photos, tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "nothing").mkdir()
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "thesis.pdf").write_text("")
+    for data, out, given, message in (
+        (photos, "out", {"platform": "toaster"}, "--for toaster: is unknown; choose browser, arduino, server, onnx"),
+        (photos, "out", {"minutes": 0}, "--minutes 0: give more than 0"),
+        (photos, "out", {"max_bytes": 0}, "--max-bytes 0: give a number of bytes"),
+        (photos, "file", {}, "file is not a folder to write in"),
+        (photos, "photos/out", {}, "would lie among the pictures"),
+        (photos, "thesis", {}, "thesis: exists already and was not made by make"),
+        (tmp_path / "nowhere", "out", {}, "nowhere: is no folder"),
+        (tmp_path / "nothing", "out", {}, "nothing"),
+        (photos, "out", {"leave_out": tmp_path / "no-list"}, "no-list"),
+    ):
+        with pytest.raises(sk.SqueezekitError, match=message):
+            sk.make(data, tmp_path / out, **given)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "nothing", "photos", "thesis"]
+
+
+@pytest.mark.parametrize("seconds", [30, 300, 3000])
+@pytest.mark.parametrize("epoch", [0.5, 20, 140])
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_rounds_of_compression_end_in_time(seconds, epoch, rounds):
+    plan = workflow.compression_plan(seconds, epoch, default=6, rounds=rounds)
+    taken = 0.0
+    while taken < 60 * plan.minutes:
+        taken += epoch * (plan.epochs or 6)
+    a_round = epoch * (plan.epochs or 6)
+    if plan.minutes == 0:
+        assert epoch * rounds > seconds
+    else:
+        # As the quarter that compression has, half a round of two is a sixteenth of all of the time.
+        assert abs(taken - seconds) <= a_round / 2 <= seconds / rounds / 2
+
+
+@pytest.mark.slow
+def test_a_missed_target_is_said(shared, monkeypatch, capsys):
+    folder = made_of_shapes(shared)
+    monkeypatch.setattr(workflow._Making, "_missed", lambda self: "Target missed: larger.")
+    assert main(["make", str(folder / "photos"), "-o", str(folder / "out"), "--minutes", "0.05"]) == 1
+    assert "Target missed: larger." in capsys.readouterr().err
