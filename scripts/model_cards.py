@@ -38,7 +38,7 @@ RUNS = {
     "cifar10-small": "small",
     "cifar10-best": "wide",
     "digits-nano": "digits",
-    **{name: f"{name}-run" for name in ("photo-s", "photo-m", "photo-l")},
+    **{name: f"{name}-run" for name in ("photo-s", "photo-l")},
 }
 # What makes a file like it, by the first part of its name; from elsewhere the recipe is `modern`.
 SCRIPTS = {

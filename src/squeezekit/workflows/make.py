@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, get_args
 
 from squeezekit.compression.compress import compress
 from squeezekit.compression.context import epochs_of_a_round
-from squeezekit.compression.options import DEFAULT_MAX_DROP
 from squeezekit.compression.target import Target
 from squeezekit.data.curation import Curation
 from squeezekit.data.findings import Findings
@@ -101,7 +100,7 @@ def make(
     data: str | PathLike[str],
     out: str | PathLike[str],
     *,
-    max_bytes: int | None = None,
+    max_bytes: int = MAX_BYTES,
     minutes: float = MINUTES,
     platform: Platform = "browser",
     labels: str | PathLike[str] | None = None,
@@ -140,7 +139,7 @@ def make(
         return making.made()
 
 
-def _settings(folder: Path, max_bytes: int | None, minutes: float, platform: str, curation: Curation) -> MakeSettings:
+def _settings(folder: Path, max_bytes: int, minutes: float, platform: str, curation: Curation) -> MakeSettings:
     """Raises SqueezekitError for what cannot be."""
     if platform not in get_args(Platform):
         raise SqueezekitError(f"--for {platform}: is unknown; choose {', '.join(get_args(Platform))}")
@@ -224,7 +223,7 @@ class _Making:
         assert run.summary is not None
         images = len(run.split.training)
         epoch = COST_OF_QAT * images / run.summary["images_per_s"]
-        return compression_plan(left, epoch, epochs_of_a_round(images), rounds=1 if self.settings.max_bytes else 2)
+        return compression_plan(left, epoch, epochs_of_a_round(images))
 
     def _missed(self) -> str:
         """What is said of a target that the file does not meet, or ""."""
@@ -277,12 +276,12 @@ class _Making:
         return Made(str(self.out), (*self._files(), *pages), self.job.accuracy, self._missed(), self.job.seconds)
 
 
-def compression_plan(seconds: float, epoch: float, default: int, rounds: int) -> CompressionPlan:
+def compression_plan(seconds: float, epoch: float, default: int) -> CompressionPlan:
     """For so many seconds, in which at least so many rounds find room, of `default` epochs at most, each of `epoch` seconds.
 
     None begins that would end later than half of itself; none at all where there is no time for an epoch.
     """
-    epochs = min(int(seconds / rounds / epoch), default)
+    epochs = min(int(seconds / epoch), default)
     if epochs < 1:
         return CompressionPlan(epochs=None, minutes=0)
     return CompressionPlan(epochs=None if epochs == default else epochs, minutes=(seconds - epochs * epoch / 2) / 60)
