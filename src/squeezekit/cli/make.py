@@ -23,7 +23,7 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument("data", metavar="DATA", help="a folder with one folder of pictures for each class")
     parser.add_out("OUT", "folder to write")
-    parser.add_argument("--max-bytes", type=amount, metavar="N", help="target: a .sqz file of at most N bytes")
+    parser.add_argument("--max-bytes", type=amount, metavar="N", help="target: a .sqz file of at most N bytes (default 150k)")
     parser.add_argument("--minutes", type=float, metavar="M", help="time for all of it (default 20)")
     parser.add_argument(
         "--for",

@@ -18,7 +18,6 @@ from squeezekit.data.findings import Findings
 from squeezekit.data.folder_listing import FolderListing, list_folder
 from squeezekit.data.sources import settled
 from squeezekit.export.formats import export
-from squeezekit.modelfile.sqz import read_sqz
 from squeezekit.reporting.made_report import MadeFacts, MadeFile, write_made_report
 from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
@@ -29,6 +28,7 @@ from squeezekit.training.interruption import Interrupted
 from squeezekit.training.run_folder import Run, check_can_be_made
 from squeezekit.workflows.check import check
 from squeezekit.workflows.make_job import Accuracy, CompressionPlan, MakeJob, MakeSettings, Platform, Step
+from squeezekit.workflows.suitable import MAX_BYTES
 from squeezekit.workflows.train import train
 
 MINUTES = 20.0
@@ -109,9 +109,9 @@ def make(
 ) -> Made:
     """Make a classifier of a folder of photos: `check`, `train`, `compress`, `export`, and a report, all into the folder `out`.
 
-    data: a folder with one folder of pictures for each class. max_bytes: what the `.sqz` file may have; otherwise compression
-    loses at most half a point of validation accuracy. minutes: all of it together, met within a tenth unless a step has nothing
-    left to do or a single epoch takes longer. platform: "browser" (a page), "arduino" (C), "onnx", or "server" (the `.sqz` file
+    data: a folder with one folder of pictures for each class. max_bytes: what the `.sqz` file may have, by which a network for
+    photos is chosen as well. minutes: all of it together, met within a tenth unless a step has nothing left to do or a single
+    epoch takes longer. platform: "browser" (a page), "arduino" (C), "onnx", or "server" (the `.sqz` file
     alone, for `serve`). labels, group_by, leave_out: as `train` takes them.
 
     Each step is kept when it is done: the same call goes on where it was stopped, and returns what is finished already. Raises
@@ -195,7 +195,8 @@ class _Making:
     def train(self) -> None:
         """Train for what is left after the look, without what comes later."""
         left = self.seconds - self.job.elapsed() - (COMPRESS_SHARE + LAST_SHARE) * self.seconds
-        run = train(str(self.data), out=self.run, resume=True, minutes=max(left, 1) / 60, **self.given)
+        most = self.settings.max_bytes
+        run = train(str(self.data), out=self.run, resume=True, minutes=max(left, 1) / 60, max_bytes=most, **self.given)
         assert run.summary is not None
         self.job.done("train", seconds=run.summary["seconds"])
 
@@ -227,14 +228,10 @@ class _Making:
 
     def _missed(self) -> str:
         """What is said of a target that the file does not meet, or ""."""
-        stages, max_bytes = read_sqz(self.model).stages, self.settings.max_bytes
-        target = Target(stages[0].accuracy, None if max_bytes else DEFAULT_MAX_DROP, max_bytes)
-        last = stages[-1].model_copy(update={"bytes": self.model.stat().st_size})
-        if target.met(last):
+        size, most = self.model.stat().st_size, self.settings.max_bytes
+        if size <= most:
             return ""
-        if max_bytes:
-            return f"Target missed: {MODEL} has {last.bytes:,} bytes, more than {max_bytes:,}; allow more bytes, or more minutes."
-        return f"Target missed: compression lost {target.drop(last):.1f} points of validation accuracy; give it more minutes."
+        return f"Target missed: {MODEL} has {size:,} bytes, more than {most:,}; allow more bytes, or more minutes."
 
     def export(self) -> None:
         """Write the file for the platform."""
@@ -277,7 +274,7 @@ class _Making:
 
 
 def compression_plan(seconds: float, epoch: float, default: int) -> CompressionPlan:
-    """For so many seconds, in which at least so many rounds find room, of `default` epochs at most, each of `epoch` seconds.
+    """A round for so many seconds, of `default` epochs at most, each of `epoch` seconds.
 
     None begins that would end later than half of itself; none at all where there is no time for an epoch.
     """

@@ -24,7 +24,7 @@ class MakeSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: str
-    max_bytes: int | None
+    max_bytes: int
     minutes: float
     platform: Platform
     labels: str
