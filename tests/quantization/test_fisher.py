@@ -29,6 +29,15 @@ def test_fisher_information_of_the_first_layer_and_of_the_last():
     assert all(parameter.grad is None for parameter in net.parameters())
 
 
+def test_no_class_counts_for_nothing_because_chance_has_not_drawn_it():
+    net, seen = network(), batches()
+    with torch.no_grad():
+        # As sure as after hundreds of epochs.
+        net.classifier[1].weight.mul_(1000)
+    [*_, last] = fisher_information(net, weight_layers(net), seen)
+    assert float(last.output_gradients.min()) > 0.05 * float(last.output_gradients.mean()) > 0
+
+
 def test_mirror_images_change_no_fisher_information():
     found = []
     for mirrored in (False, True):

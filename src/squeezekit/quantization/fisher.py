@@ -52,7 +52,10 @@ class FisherInformation:
 
 
 def fisher_information(network: nn.Module, layers: Sequence[Weighted], batches: Sequence[Batch]) -> list[FisherInformation]:
-    """The Fisher information of each of `layers`, in evaluation mode, at labels drawn from the network's own answers."""
+    """The Fisher information of each of `layers`, in evaluation mode, at labels drawn from the network's own answers.
+
+    The last of `layers` makes the logits: its gradients count less, beside their mean, the fewer images there are for a class.
+    """
     network.eval()
     statistics = [LayerStatistics(layer) for layer in layers]
     hooks: list[Any] = [each.layer.register_forward_hook(each.forward_hook) for each in statistics]
@@ -65,7 +68,12 @@ def fisher_information(network: nn.Module, layers: Sequence[Weighted], batches: 
         for hook in hooks:
             hook.remove()
         network.zero_grad(set_to_none=True)
-    return [each.fisher_information() for each in statistics]
+    found = [each.fisher_information() for each in statistics]
+    # Sure answers move a class's logit only in the few images whose drawn label it is: with many classes chance decides which.
+    last = found[-1]
+    trust = statistics[-1].images / (statistics[-1].images + len(last.output_gradients))
+    last.output_gradients = trust * last.output_gradients + (1 - trust) * last.output_gradients.mean()
+    return found
 
 
 def _backward(network: nn.Module, images: Tensor) -> None:
