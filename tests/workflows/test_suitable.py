@@ -43,8 +43,8 @@ def test_what_is_given_is_not_chosen(photos):
 
 def test_budgets_choose_smaller_networks_and_smaller_images(photos):
     largest = suitable(photos, Budget(), {})
-    smaller = suitable(photos, Budget(max_bytes=70_000), {})
-    assert smaller.init_from in photo_models()[1:] and "70,000 bytes" in smaller.lines[1]
+    smaller = suitable(photos, Budget(max_bytes=60_000), {})
+    assert smaller.init_from in photo_models()[1:] and "60,000 bytes" in smaller.lines[1]
     fewer = suitable(photos, Budget(max_macs=100_000_000), {})
     assert fewer.init_from == largest.init_from and fewer.fields["image_size"] < largest.fields["image_size"]
     assert suitable(photos, Budget(max_ram=150_000), {}).fields["image_size"] < SIDES[0]

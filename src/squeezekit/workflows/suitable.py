@@ -72,7 +72,7 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Suggestion:
     """Where training starts, None for random weights; fields that differ from the defaults; a line for each choice."""
 
     init_from: str | None = None
@@ -80,7 +80,7 @@ class Choice:
     lines: tuple[str, ...] = ()
 
 
-def suitable(data: str | Path, budget: Budget, given: Mapping[str, Any]) -> Choice:
+def suitable(data: str | Path, budget: Budget, given: Mapping[str, Any]) -> Suggestion:
     """What an expert would do with the pictures of a folder; `given` are fields that the user has chosen.
 
     Photos start from a pretrained photo network, the most accurate one within the budget; small pictures, what is no folder, and
@@ -88,12 +88,12 @@ def suitable(data: str | Path, budget: Budget, given: Mapping[str, Any]) -> Choi
     """
     folder = expanded(data)
     if not folder.is_dir() or find_batches(folder) or given.keys() & SqueezeNetConfig.model_fields.keys() - OPEN_FIELDS:
-        return Choice()
+        return Suggestion()
     files = list_pictures(folder).files
     side = _typical_side([file.path for file in files])
     if side < PHOTO_SIDE:
-        return Choice()
-    start = _start(budget)
+        return Suggestion()
+    start = _start(budget, len({Path(file.path).parent.name for file in files}))
     lines = [
         f"{len(files):,} pictures, their shorter side {side} pixels: photos",
         f"start: {start.name} at {start.image_size} pixels, {start.macs / 1e6:.0f} M multiply-adds; the most accurate for photos "
@@ -103,11 +103,11 @@ def suitable(data: str | Path, budget: Budget, given: Mapping[str, Any]) -> Choi
     if not {"epochs", "minutes"} & given.keys():
         fields["epochs"] = min(max(round(IMAGES_SEEN / max(len(files), 1)), FEWEST_EPOCHS), MOST_EPOCHS)
         lines.append(f"epochs: {fields['epochs']}, about {IMAGES_SEEN:,} images in all (--epochs, --minutes)")
-    return Choice(start.name, fields, tuple(lines))
+    return Suggestion(start.name, fields, tuple(lines))
 
 
-def _start(budget: Budget) -> Start:
-    starts = [start for name in photo_models() for start in _as_seen(name)]
+def _start(budget: Budget, classes: int) -> Start:
+    starts = [start for name in photo_models() for start in _as_seen(name, classes)]
     for start in starts:
         if budget.allows(start):
             return start
@@ -124,8 +124,8 @@ def photo_models() -> list[str]:
     return sorted((name for name in pretrained_names() if name.startswith("photo-")), key=lambda name: -facts(name).parameters)
 
 
-def _as_seen(name: str) -> Iterator[Start]:
-    network = read_sqz(model_path(name)).network
+def _as_seen(name: str, classes: int) -> Iterator[Start]:
+    network = read_sqz(model_path(name)).network.model_copy(update={"classes": max(classes, 2)})
     for side in SIDES:
         table = layer_table(network.model_copy(update={"image_size": side}))
         yield Start(name, side, round(table.parameters * BITS_A_WEIGHT / 8), table.macs, table.activation_bytes)
