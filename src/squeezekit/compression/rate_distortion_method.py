@@ -130,7 +130,7 @@ class RateDistortionMethod:
         for larger, smaller in pairwise(rising):
             if larger.stage.bytes > most >= smaller.stage.bytes:
                 share = math.log(larger.stage.bytes / most) / math.log(larger.stage.bytes / smaller.stage.bytes)
-                return larger.rate_weight * (smaller.rate_weight / larger.rate_weight) ** share
+                return float(larger.rate_weight * (smaller.rate_weight / larger.rate_weight) ** share)
         return self._first_qat_rate_weight(ptq)
 
     def _round(self, rate_weight: float, earlier: Candidate | None) -> TrainingRound:
