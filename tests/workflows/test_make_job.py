@@ -9,7 +9,7 @@ from squeezekit.workflows.make_job import Accuracy, CompressionPlan, MakeJob, Ma
 def settings(**changes):
     given = {
         "data": "/photos",
-        "max_bytes": None,
+        "max_bytes": 150_000,
         "minutes": 20,
         "platform": "browser",
         "labels": "",
