@@ -3,12 +3,13 @@
 from squeezekit import train
 from squeezekit.compression.context import CompressionContext
 from squeezekit.data.crops import kept_side
+from squeezekit.quantization.qat import QAT_RECIPE
 from tests.fixtures.tiny import TINY
 
 
 def test_a_round_of_a_small_set_has_400_steps(tiny_run):
     context = CompressionContext(tiny_run)
-    steps = context.trainer(context.network(), None, context.recipe(1, {})).training.steps
+    steps = context.trainer(context.network(), None, context.recipe(1, QAT_RECIPE)).training.steps
     assert context.epochs_per_round() * steps >= 400 > (context.epochs_per_round() - 1) * steps
 
 

@@ -111,17 +111,10 @@ def test_what_cannot_be_is_one_sentence_before_any_work(photos, tmp_path):
 
 @pytest.mark.parametrize("seconds", [30, 300, 3000])
 @pytest.mark.parametrize("epoch", [0.5, 20, 140])
-def test_rounds_of_compression_end_in_time(seconds, epoch):
+def test_the_round_of_compression_ends_in_time(seconds, epoch):
     plan = workflow.compression_plan(seconds, epoch, default=6)
-    taken = 0.0
-    while taken < 60 * plan.minutes:
-        taken += epoch * (plan.epochs or 6)
-    a_round = epoch * (plan.epochs or 6)
-    if plan.minutes == 0:
-        assert epoch > seconds
-    else:
-        # As the quarter that compression has, half a round of two is a sixteenth of all of the time.
-        assert abs(taken - seconds) <= a_round / 2 <= seconds / 2
+    assert (plan.epochs is None) == (plan.minutes == 0) == (workflow.QAT_SHARE * seconds < epoch)
+    assert (plan.epochs or 0) * epoch <= workflow.QAT_SHARE * seconds and (plan.epochs or 0) <= 6
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from squeezekit.data.image_set import ImageSource
 from squeezekit.modelfile.sqz import Sqz, Stage
 from squeezekit.modelfile.sqz_builder import SqzBuilder, exact_logits
 from squeezekit.networks.squeezenet import SqueezeNet
+from squeezekit.quantization.qat import qat_recipe
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.training.device import chosen_device, chosen_precision
 from squeezekit.training.distributed import Processes
@@ -97,12 +98,12 @@ class CompressionContext:
 
     def epochs_per_round(self) -> int:
         """How many epochs a round of training needs."""
-        return epochs_of_a_round(len(self.split.training))
+        return epochs_of_a_round(len(self.split.training), qat_recipe(self.run.config.recipe)["batch_size"])
 
     def trainer(self, network: nn.Module, optimizer: StepsWeights, recipe: Recipe, *, distilled: bool = False) -> Trainer:
         """Trains `network` on the run's training images; with `distilled` on the teacher's answers instead of the labels."""
         images, indices = self.source.training, self.split.training
-        size = fitting_batch_size(BATCH_SIZE, len(indices))
+        size = fitting_batch_size(recipe.batch_size, len(indices))
         shown, options = augmented(self._config, recipe, images)
         options |= {"batch_size": size, "device": self.device}
         return Trainer(
@@ -152,7 +153,7 @@ class CompressionContext:
         return Batches(images, indices, mean=network.mean, std=network.std, seed=run.seed, **options)
 
 
-def epochs_of_a_round(images: int) -> int:
-    """How many epochs a round of training on so many images needs."""
-    steps = -(-images // fitting_batch_size(BATCH_SIZE, images))
+def epochs_of_a_round(images: int, batch_size: int) -> int:
+    """How many epochs a round of training on so many images needs, in batches of that size."""
+    steps = -(-images // fitting_batch_size(batch_size, images))
     return max(MIN_EPOCHS, -(-MIN_STEPS // steps))

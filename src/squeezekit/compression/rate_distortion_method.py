@@ -39,8 +39,8 @@ FAR_TOO_MUCH = 10.0
 # QAT begins with the rate weight at which PTQ loses so many points more than the target allows.
 QAT_REGAINS = 0.5
 QAT_GROWTH = 2.0
-# With the same λ QAT ends with more bytes than PTQ has, which then are of use: PTQ has this share of a target size.
-PTQ_OF_SIZE = 0.9
+# Of a target size, what PTQ has at the λ from which QAT begins: rate control can do more against too many bytes than too few.
+PTQ_OF_SIZE = 0.97
 # A file is made again where its size was estimated too low.
 MAX_FILES = 3
 

@@ -32,19 +32,19 @@ QAT_RECIPE: dict[str, Any] = {
     "patience": 0,
     "label_smoothing": 0.0,
     "temperature": 1.0,
+    "batch_size": 128,
 }
-# Of the rate of a fine-tuning, which such a round goes on with.
-SHARE_OF_RATE = 0.3
 
 
 def qat_recipe(trained: Recipe) -> dict[str, Any]:
     """What a round changes of the recipe that the network was trained with.
 
-    What AdamW has fine-tuned goes on with AdamW, gently: SGD's steps destroy a network without batch normalization.
+    What AdamW has fine-tuned goes on with AdamW as it was: SGD's steps destroy a network without batch normalization.
     """
     if trained.optimizer != "adamw":
         return QAT_RECIPE
-    return {**QAT_RECIPE, "optimizer": "adamw", "learning_rate": SHARE_OF_RATE * trained.learning_rate}
+    kept = ("optimizer", "learning_rate", "batch_size")
+    return {**QAT_RECIPE, **{name: getattr(trained, name) for name in kept}}
 
 
 @dataclass

@@ -18,6 +18,7 @@ from squeezekit.data.findings import Findings
 from squeezekit.data.folder_listing import FolderListing, list_folder
 from squeezekit.data.sources import settled
 from squeezekit.export.formats import export
+from squeezekit.quantization.qat import qat_recipe
 from squeezekit.reporting.made_report import MadeFacts, MadeFile, write_made_report
 from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
@@ -33,11 +34,12 @@ from squeezekit.workflows.train import train
 
 MINUTES = 20.0
 # Of the time: for the look at labels at most, for compression, and for what comes after it.
-CHECK_SHARE, COMPRESS_SHARE, LAST_SHARE = 0.2, 0.25, 0.05
+CHECK_SHARE, COMPRESS_SHARE, LAST_SHARE = 0.2, 0.4, 0.05
 # Pictures whose features `check` sees in a second (docs/guides/check.md).
 CHECKED_A_SECOND = 20
-# An epoch of quantisation-aware training beside one of training; 1.23 measured with squeezenet-cifar at 32 pixels.
-COST_OF_QAT = 1.3
+# Of the time for compression, what training gets, after the look for a rate weight. An epoch of it beside one of training: 1.23
+# measured with squeezenet-cifar at 32 pixels.
+QAT_SHARE, COST_OF_QAT = 0.6, 1.3
 RUN, MODEL, CHECK, REPORT = "run", "model.sqz", "check.html", "report.html"
 USE_OF_MODEL = """squeezekit predict model.sqz photo.jpg
 squeezekit serve model.sqz
@@ -224,7 +226,7 @@ class _Making:
         assert run.summary is not None
         images = len(run.split.training)
         epoch = COST_OF_QAT * images / run.summary["images_per_s"]
-        return compression_plan(left, epoch, epochs_of_a_round(images))
+        return compression_plan(left, epoch, epochs_of_a_round(images, qat_recipe(run.config.recipe)["batch_size"]))
 
     def _missed(self) -> str:
         """What is said of a target that the file does not meet, or ""."""
@@ -274,14 +276,9 @@ class _Making:
 
 
 def compression_plan(seconds: float, epoch: float, default: int) -> CompressionPlan:
-    """A round for so many seconds, of `default` epochs at most, each of `epoch` seconds.
-
-    None begins that would end later than half of itself; none at all where there is no time for an epoch.
-    """
-    epochs = min(int(seconds / epoch), default)
-    if epochs < 1:
-        return CompressionPlan(epochs=None, minutes=0)
-    return CompressionPlan(epochs=None if epochs == default else epochs, minutes=(seconds - epochs * epoch / 2) / 60)
+    """One round of `default` epochs at most, each of `epoch` seconds, with what precedes it in so many seconds; or no round."""
+    epochs = min(int(QAT_SHARE * seconds / epoch), default)
+    return CompressionPlan(epochs=epochs or None, minutes=None if epochs else 0)
 
 
 def _sentences(found: Findings, quick: bool) -> tuple[str, ...]:

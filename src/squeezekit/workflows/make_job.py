@@ -33,12 +33,12 @@ class MakeSettings(BaseModel):
 
 
 class CompressionPlan(BaseModel):
-    """`epochs` of a round, None for the default, and the `minutes` after which none begins."""
+    """`epochs` of a round, None for the default; `minutes` is 0 where there is no time for one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int | None
-    minutes: float
+    minutes: float | None
 
 
 class Accuracy(BaseModel):
