@@ -152,6 +152,14 @@ def test_the_guide_of_make_does_what_it_says(commands, photos, length, monkeypat
 
 
 @pytest.mark.slow
+def test_the_tutorial_of_photos_does_what_it_says(commands, monkeypatch):
+    shorten(monkeypatch, epochs=1)
+    said = [commands.block(language, text) for language, text in blocks(DOCS / "tutorials" / "photos.md", "sh")]
+    assert "95% interval" in said[2] and "lemon/000.jpg: " in said[3]
+    assert Path("fruit-classifier/classifier.html").stat().st_size < 1_000_000 and Path("fruit.html").exists()
+
+
+@pytest.mark.slow
 def test_the_guide_of_check_does_what_it_says(commands, photos, monkeypatch):
     shorten(monkeypatch, epochs=1)
     [(language, text)] = blocks(DOCS / "guides" / "check.md", "sh")
