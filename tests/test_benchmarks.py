@@ -7,9 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import frontier
+import frontier_rows
+import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from scipy.stats import binomtest
 
 from squeezekit.compression import rate_distortion_method
@@ -236,6 +240,42 @@ def test_what_a_teacher_and_unlabelled_photos_bring_is_measured(tmp_path, in_thi
     assert [row["learnt"] for row in rows] == ["labels", "teacher", "unlabelled"]
     assert {row["images"] for row in rows} == {rows[0]["images"]} and rows[0]["images"] < 33
     assert all(0 <= row["mean"] <= 1 and row["seconds"][0] > 0 for row in rows)
+
+
+@pytest.mark.slow
+def test_photos_are_made_into_files_and_measured(tmp_path, in_this_process, monkeypatch):
+    shorten(monkeypatch, epochs=1)
+    draw_classes(tmp_path / "photos", 20)
+    flags = ["--work", tmp_path / "work", "--seeds", 1, "--per-class", 12, "--minutes", 0.05]
+    default, whole = benchmark("photos", tmp_path / "photos", "--rows", "default", "float", *flags)
+    assert 0 < default["bytes"] <= 150_000 < whole["bytes"] and 0 <= default["accuracy"] <= 1 and default["per_class"] == 12
+    folder = tmp_path / "work" / "seed-0-12-a-class"
+    for place in (tmp_path / "photos").iterdir():
+        learnt, tested = ({path.name for path in (folder / part / place.name).iterdir()} for part in ("train", "test"))
+        assert len(learnt) == 12 and len(tested) == 4 and not learnt & tested
+
+
+@pytest.mark.slow
+def test_a_row_of_the_frontier_is_trained_once_and_its_weights_stay(tmp_path, monkeypatch, capsys):
+    random = np.random.default_rng(0)
+    for part, each in (("train", 8), ("test", 2)):
+        for label in "ab":
+            (tmp_path / "images" / part / label).mkdir(parents=True)
+            for number in range(each):
+                name = f"{'official' if number else 'held'}-{number}.png"
+                Image.fromarray(random.integers(0, 256, (32, 32, 3), np.uint8)).save(tmp_path / "images" / part / label / name)
+    for module in (frontier, frontier_rows):
+        monkeypatch.setattr(module, "RUNS", tmp_path)
+    monkeypatch.setattr(frontier_rows, "drawn_anew", lambda: None)
+    flags = [str(tmp_path / "images"), "--out", str(tmp_path / "runs"), "--names", "fire-pico", "--epochs", "1"]
+    monkeypatch.setattr(sys, "argv", ["frontier_rows.py", *flags])
+    frontier_rows.main()
+    frontier_rows.main()
+    [row] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row] == frontier.rows_of("rows.jsonl") and row["network"] == "fire-pico" and row["epochs"] == 1
+    assert row["official"] in (0, 0.5, 1) and not row["teacher"] and row["parameters"] < 25_000
+    kept = load_file(tmp_path / "fire-pico.safetensors")
+    assert {tensor.dtype for tensor in kept.values()} <= {torch.float16, torch.int64} and len(kept) > 10
 
 
 def test_the_zoo_says_what_it_wants(tmp_path):

@@ -1,16 +1,22 @@
 """What every method needs."""
 
 from squeezekit import train
-from squeezekit.compression.context import CompressionContext
+from squeezekit.compression.context import CompressionContext, batch_size_of_a_round, epochs_of_a_round
 from squeezekit.data.crops import kept_side
-from squeezekit.quantization.qat import QAT_RECIPE
+from squeezekit.training.recipe import RECIPES
 from tests.fixtures.tiny import TINY
 
 
 def test_a_round_of_a_small_set_has_400_steps(tiny_run):
     context = CompressionContext(tiny_run)
-    steps = context.trainer(context.network(), None, context.recipe(1, QAT_RECIPE)).training.steps
+    steps = context.trainer(context.network(), None, context.recipe(1, {})).training.steps
     assert context.epochs_per_round() * steps >= 400 > (context.epochs_per_round() - 1) * steps
+
+
+def test_a_fine_tuned_network_keeps_its_batches():
+    fine = RECIPES["fine-tune"]
+    assert batch_size_of_a_round(fine) == fine.batch_size < batch_size_of_a_round(RECIPES["modern"])
+    assert epochs_of_a_round(10_000, fine) < epochs_of_a_round(10_000, RECIPES["modern"])
 
 
 def test_a_round_crops_where_the_run_did_and_averages_nothing(tmp_path):

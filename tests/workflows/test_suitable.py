@@ -52,6 +52,14 @@ def test_budgets_choose_smaller_networks_and_smaller_images(photos):
         suitable(photos, Budget(max_bytes=100), {})
 
 
+def test_classes_and_pictures_are_those_that_labels_and_lists_leave(photos, tmp_path):
+    lines = [f"dark/{number}.png,{number % 3}" for number in range(12)]
+    (photos / "labels.csv").write_text("\n".join(["path,label", *lines]))
+    (tmp_path / "less.txt").write_text("dark/0.png\n")
+    choice = suitable(photos, Budget(), {"labels": str(photos / "labels.csv"), "leave_out": str(tmp_path / "less.txt")})
+    assert "11 pictures" in choice.lines[0] and choice.init_from == photo_models()[0]
+
+
 def test_small_pictures_and_named_data_are_trained_from_random_weights(tmp_path):
     assert suitable(pictures(tmp_path / "small", 40, 40), Budget(), {}).lines == ()
     assert suitable("digits", Budget(), {}).init_from is None
@@ -65,5 +73,9 @@ def test_training_says_what_it_chose_and_can_be_taken_up(photos, tmp_path, capsy
     assert run.config.recipe.name == "fine-tune" and run.config.network.image_size in SIDES
     again = sk.train(photos, out=tmp_path / "run", max_macs=70_000_000, resume=True)
     assert again.config == run.config
+    (photos / "labels.csv").write_text("path,label\n" + "".join(f"dark/{number}.png,{number % 2}\n" for number in range(12)))
+    fields = {"labels": photos / "labels.csv", "validation_share": 0.4, "max_macs": 70_000_000, "epochs": 1, "precision": "fp32"}
+    labelled = sk.train(out=tmp_path / "labelled", **fields)
+    assert labelled.config.network.depth == run.config.network.depth and labelled.config.recipe.name == "fine-tune"
     assert main(["train", "--data", str(photos), "--network", "nano", "--max-bytes", "50k"]) == 2
     assert "choose a network for photos; leave them out" in capsys.readouterr().err

@@ -16,7 +16,7 @@ from squeezekit.data.image_set import ImageSource
 from squeezekit.modelfile.sqz import Sqz, Stage
 from squeezekit.modelfile.sqz_builder import SqzBuilder, exact_logits
 from squeezekit.networks.squeezenet import SqueezeNet
-from squeezekit.quantization.qat import qat_recipe
+from squeezekit.quantization.qat import fine_tuned
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.training.device import chosen_device, chosen_precision
 from squeezekit.training.distributed import Processes
@@ -98,12 +98,12 @@ class CompressionContext:
 
     def epochs_per_round(self) -> int:
         """How many epochs a round of training needs."""
-        return epochs_of_a_round(len(self.split.training), qat_recipe(self.run.config.recipe)["batch_size"])
+        return epochs_of_a_round(len(self.split.training), self.run.config.recipe)
 
     def trainer(self, network: nn.Module, optimizer: StepsWeights, recipe: Recipe, *, distilled: bool = False) -> Trainer:
         """Trains `network` on the run's training images; with `distilled` on the teacher's answers instead of the labels."""
         images, indices = self.source.training, self.split.training
-        size = fitting_batch_size(recipe.batch_size, len(indices))
+        size = fitting_batch_size(batch_size_of_a_round(self.run.config.recipe), len(indices))
         shown, options = augmented(self._config, recipe, images)
         options |= {"batch_size": size, "device": self.device}
         return Trainer(
@@ -153,7 +153,12 @@ class CompressionContext:
         return Batches(images, indices, mean=network.mean, std=network.std, seed=run.seed, **options)
 
 
-def epochs_of_a_round(images: int, batch_size: int) -> int:
-    """How many epochs a round of training on so many images needs, in batches of that size."""
-    steps = -(-images // fitting_batch_size(batch_size, images))
+def batch_size_of_a_round(trained: Recipe) -> int:
+    """Images a step, of a network that a recipe has trained: a fine-tuned one goes on in the batches of its fine-tuning."""
+    return trained.batch_size if fine_tuned(trained) else BATCH_SIZE
+
+
+def epochs_of_a_round(images: int, trained: Recipe) -> int:
+    """How many epochs a round of training on so many images needs, of a network that a recipe has trained."""
+    steps = -(-images // fitting_batch_size(batch_size_of_a_round(trained), images))
     return max(MIN_EPOCHS, -(-MIN_STEPS // steps))

@@ -43,7 +43,6 @@ PRUNING_RECIPE: dict[str, Any] = {
     "warmup": 0.05,
     "patience": 0,
     "label_smoothing": 0.0,
-    "batch_size": 128,
 }
 # An entry moves by the gradients of thousands of weights: at four times this rate codebooks of 6 bits diverge.
 CODEBOOK_RECIPE: dict[str, Any] = {**PRUNING_RECIPE, "learning_rate": 0.0005}

@@ -18,7 +18,7 @@ from torch import nn
 
 from squeezekit.compression.candidate import Candidate, TrainingRound
 from squeezekit.compression.context import CompressionContext
-from squeezekit.compression.target import MAX_ROUNDS, NextRound, Target
+from squeezekit.compression.target import NextRound, Target
 from squeezekit.modelfile.sqz import Sqz, Stage
 from squeezekit.networks.squeezenet import SqueezeNet
 from squeezekit.quantization.equalization import equalize
@@ -41,6 +41,8 @@ QAT_REGAINS = 0.5
 QAT_GROWTH = 2.0
 # Of a target size, what PTQ has at the λ from which QAT begins: rate control can do more against too many bytes than too few.
 PTQ_OF_SIZE = 0.97
+# After so many, at four times that λ, a file has about a third fewer bytes than the target.
+ROUNDS_TO_SIZE = 3
 # A file is made again where its size was estimated too low.
 MAX_FILES = 3
 
@@ -121,7 +123,7 @@ class RateDistortionMethod:
             return None
         if not rounds:
             return NextRound(self._rate_weight_of_size(ptq), None)
-        done = self.target.small_enough(rounds[-1].stage) or len(rounds) == MAX_ROUNDS
+        done = self.target.small_enough(rounds[-1].stage) or len(rounds) == ROUNDS_TO_SIZE
         return None if done else NextRound(QAT_GROWTH * rounds[-1].rate_weight, len(rounds) - 1)
 
     def _rate_weight_of_size(self, ptq: Sequence[Candidate]) -> float:

@@ -32,8 +32,12 @@ QAT_RECIPE: dict[str, Any] = {
     "patience": 0,
     "label_smoothing": 0.0,
     "temperature": 1.0,
-    "batch_size": 128,
 }
+
+
+def fine_tuned(trained: Recipe) -> bool:
+    """Whether a recipe has changed trained weights gently, which no later step may undo."""
+    return trained.optimizer == "adamw"
 
 
 def qat_recipe(trained: Recipe) -> dict[str, Any]:
@@ -41,10 +45,9 @@ def qat_recipe(trained: Recipe) -> dict[str, Any]:
 
     What AdamW has fine-tuned goes on with AdamW as it was: SGD's steps destroy a network without batch normalization.
     """
-    if trained.optimizer != "adamw":
+    if not fine_tuned(trained):
         return QAT_RECIPE
-    kept = ("optimizer", "learning_rate", "batch_size")
-    return {**QAT_RECIPE, **{name: getattr(trained, name) for name in kept}}
+    return {**QAT_RECIPE, "optimizer": trained.optimizer, "learning_rate": trained.learning_rate}
 
 
 @dataclass

@@ -18,7 +18,6 @@ from squeezekit.data.findings import Findings
 from squeezekit.data.folder_listing import FolderListing, list_folder
 from squeezekit.data.sources import settled
 from squeezekit.export.formats import export
-from squeezekit.quantization.qat import qat_recipe
 from squeezekit.reporting.made_report import MadeFacts, MadeFile, write_made_report
 from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
@@ -226,7 +225,7 @@ class _Making:
         assert run.summary is not None
         images = len(run.split.training)
         epoch = COST_OF_QAT * images / run.summary["images_per_s"]
-        return compression_plan(left, epoch, epochs_of_a_round(images, qat_recipe(run.config.recipe)["batch_size"]))
+        return compression_plan(left, epoch, epochs_of_a_round(images, run.config.recipe))
 
     def _missed(self) -> str:
         """What is said of a target that the file does not meet, or ""."""

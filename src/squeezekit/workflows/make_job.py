@@ -91,7 +91,7 @@ class MakeJob:
     @property
     def seconds(self) -> dict[str, float]:
         """Of each step that is done."""
-        return {name: seconds for name, seconds in self._done.seconds.items()}  # noqa: C416
+        return dict(self._done.seconds.items())
 
     @property
     def findings(self) -> tuple[str, ...]:

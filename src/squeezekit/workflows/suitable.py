@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -11,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from squeezekit.data.cifar10_archive import find_batches
+from squeezekit.data.curation import Curation
+from squeezekit.data.folder_listing import list_folder
 from squeezekit.data.image_file import UnreadableImageError, file_content, picture_size
-from squeezekit.data.picture_files import list_pictures
 from squeezekit.modelfile.sqz import read_sqz
 from squeezekit.networks.layer_table import layer_table
 from squeezekit.networks.squeezenet import SqueezeNetConfig
@@ -89,19 +91,19 @@ def suitable(data: str | Path, budget: Budget, given: Mapping[str, Any]) -> Sugg
     folder = expanded(data)
     if not folder.is_dir() or find_batches(folder) or given.keys() & SqueezeNetConfig.model_fields.keys() - OPEN_FIELDS:
         return Suggestion()
-    files = list_pictures(folder).files
-    side = _typical_side([file.path for file in files])
+    listing = list_folder(folder, Curation(given.get("labels", ""), leave_out=given.get("leave_out", "")))
+    pictures, side = len(listing.paths), _typical_side([os.path.join(listing.root, path) for path in listing.paths])  # noqa: PTH118
     if side < PHOTO_SIDE:
         return Suggestion()
-    start = _start(budget, len({Path(file.path).parent.name for file in files}))
+    start = _start(budget, len(listing.classes))
     lines = [
-        f"{len(files):,} pictures, their shorter side {side} pixels: photos",
+        f"{pictures:,} pictures, their shorter side {side} pixels: photos",
         f"start: {start.name} at {start.image_size} pixels, {start.macs / 1e6:.0f} M multiply-adds; the most accurate for photos "
         f"within {budget} (--init-from, --image-size, --max-bytes, --max-macs, --max-ram; from random weights: --network NAME)",
     ]
     fields: dict[str, Any] = {} if "image_size" in given else {"image_size": start.image_size}
     if not {"epochs", "minutes"} & given.keys():
-        fields["epochs"] = min(max(round(IMAGES_SEEN / max(len(files), 1)), FEWEST_EPOCHS), MOST_EPOCHS)
+        fields["epochs"] = min(max(round(IMAGES_SEEN / max(pictures, 1)), FEWEST_EPOCHS), MOST_EPOCHS)
         lines.append(f"epochs: {fields['epochs']}, about {IMAGES_SEEN:,} images in all (--epochs, --minutes)")
     return Suggestion(start.name, fields, tuple(lines))
 

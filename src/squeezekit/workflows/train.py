@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from squeezekit.data.curation import folder_of_labels
 from squeezekit.pretrained.efficientnet_lite0 import NAME, efficientnet_lite0
 from squeezekit.pretrained.files import known_names, model_path
 from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.paths import expanded
 from squeezekit.training import train as training
+from squeezekit.training.distributed import rank
 from squeezekit.training.fine_tuning import StartingPoint
 from squeezekit.training.run_folder import Run
 from squeezekit.workflows.fine_tune import starting_point
@@ -69,15 +71,17 @@ def train(
     if fields.get("teacher") in known_names():
         fields["teacher"] = str(model_path(fields["teacher"]))
     budget = Budget(max_bytes, max_macs, max_ram)
-    named = init_from or network or recipe or config or not isinstance(data, str | Path)
+    labels = fields.get("labels")
+    folder = folder_of_labels(labels) if data is None and labels else data
+    named = init_from or network or recipe or config or not isinstance(folder, str | Path)
     if named and budget != Budget():
         raise SqueezekitError("--max-bytes, --max-macs and --max-ram choose a network for photos; leave them out")
     # What was chosen for a run that is begun stands.
     if not named and not _is_begun(out):
         given = {**fields, **({} if minutes is None else {"minutes": minutes})}
-        choice = suitable(data, budget, given)
+        choice = suitable(folder, budget, given)
         init_from, fields = choice.init_from, {**choice.fields, **fields}
-        for line in choice.lines:
+        for line in choice.lines if rank() == 0 else ():
             say(line)
     weights_file = init_from is not None and Path(init_from).suffix in WEIGHTS_SUFFIXES
     return training.train(
