@@ -64,9 +64,8 @@ def official(images: Path) -> np.ndarray[Any, np.dtype[np.bool_]]:
 def keep_weights(folder: Path, file: Path) -> None:
     """A run's weights in float16."""
     run = Run(folder)
-    tensors = {
-        name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in run.network().state_dict().items()
-    }
+    state = run.network().state_dict()
+    tensors = {name: (each.half() if each.is_floating_point() else each).contiguous() for name, each in state.items()}
     save_file(tensors, file, {"squeezekit": run.config.network.model_dump_json()})
 
 

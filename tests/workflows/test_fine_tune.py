@@ -10,6 +10,7 @@ from squeezekit import SqueezekitError, fine_tune, train
 from squeezekit.acceleration.folding import folded
 from squeezekit.cli import main
 from squeezekit.networks.weights import load_weights
+from squeezekit.training import start
 from squeezekit.training.interruption import Interrupted
 from squeezekit.training.loop import Trainer
 from squeezekit.training.run_folder import Run
@@ -97,6 +98,11 @@ def test_averaged_weights_go_on_where_they_were(tiny_sqz, tmp_path):
     assert trained.history[-1]["validation_loss"] == straight.history[-1]["validation_loss"]
     for one, other in zip(trained.network().parameters(), straight.network().parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_minutes_of_a_few_images_are_not_filled_to_the_end(tiny_sqz, tmp_path, monkeypatch):
+    monkeypatch.setattr(start, "MOST_EPOCHS", 2)
+    assert fine_tune(tiny_sqz, "digits", out=tmp_path / "on", minutes=5, **FAST).summary["epochs"] == 2
 
 
 def test_another_network_is_refused(tiny_sqz, tmp_path):

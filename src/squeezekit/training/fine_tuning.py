@@ -21,6 +21,8 @@ from squeezekit.system.errors import SqueezekitError
 DECIDED_ANEW = {"name", "classes", "dropout", "batch_norm"}
 # Side in pixels.
 SMALLEST_CROPPED = 64
+# Trained weights are soon as good as they get, however many epochs of a few images fit into a time.
+MOST_EPOCHS = 60
 # Of those to train on, from which the statistics of a network to start from are taken.
 STATISTICS_IMAGES, STATISTICS_PIXELS = 512, 2**19
 

@@ -28,7 +28,7 @@ from squeezekit.system.seeds import derived_seed
 from squeezekit.system.shown_text import shown
 from squeezekit.training.device import chosen_device, chosen_precision
 from squeezekit.training.distributed import Processes, launch_name
-from squeezekit.training.fine_tuning import StartingPoint, some_images
+from squeezekit.training.fine_tuning import MOST_EPOCHS, StartingPoint, some_images
 from squeezekit.training.head import fit_head
 from squeezekit.training.loop import WEIGHTS, Trainer
 from squeezekit.training.measurement import images_at_once, measure
@@ -109,7 +109,8 @@ def start_run(
         facts["start"] = name
     if minutes:
         timed = _trainer(config, source.training, split, Processes(), copy.deepcopy(built), teacher, unlabelled)
-        recipe["epochs"] = fitting_epochs(timed, minutes)
+        most = MOST_EPOCHS if config.recipe.head_first and weights is not None else None
+        recipe["epochs"] = fitting_epochs(timed, minutes, most)
         say(f"epochs: {recipe['epochs']}, as many as fit into {minutes:g} minutes (--epochs)")
         config = build_config(network, recipe, run)
     created = Run.create(folder, config, facts, split, weights, teacher.head if teacher else None)

@@ -17,8 +17,10 @@ STEPS, SECONDS, TENTH = 30, 15.0, 6.0
 USED = 0.95
 
 
-def fitting_epochs(trainer: Trainer, minutes: float) -> int:
+def fitting_epochs(trainer: Trainer, minutes: float, most: int | None = None) -> int:
     """Epochs, validation included, that `trainer` can train in so many minutes, by the time that some steps take; at least one.
+
+    Where `most` is given, no more than that.
 
     These steps train its network, with its teacher's answers if it has one, and are part of the time: give it a trainer that is
     not needed any more.
@@ -30,7 +32,7 @@ def fitting_epochs(trainer: Trainer, minutes: float) -> int:
     epochs = int((60 * minutes * USED - (time.perf_counter() - begin)) / seconds)
     if epochs < 1:
         say(f"an epoch takes about {seconds / 60:.1f} minutes: one is trained; with --limit they are shorter")
-    return max(epochs, 1)
+    return max(min(epochs, most or epochs), 1)
 
 
 def _seconds_of_a_step(trainer: Trainer, most: float) -> float:

@@ -276,7 +276,7 @@ class _Making:
 
 def compression_plan(seconds: float, epoch: float, default: int) -> CompressionPlan:
     """One round of `default` epochs at most, each of `epoch` seconds, with what precedes it in so many seconds; or no round."""
-    epochs = min(int(QAT_SHARE * seconds / epoch), default)
+    epochs = min(max(int(QAT_SHARE * seconds / epoch), 0), default)
     return CompressionPlan(epochs=epochs or None, minutes=None if epochs else 0)
 
 

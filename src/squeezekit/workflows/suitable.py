@@ -22,13 +22,14 @@ from squeezekit.pretrained.facts import facts
 from squeezekit.pretrained.files import model_path, pretrained_names
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.paths import expanded
+from squeezekit.training.fine_tuning import MOST_EPOCHS
 
 # Pictures with a shorter side of so many pixels are photos; smaller ones are digits, icons, CIFAR-10.
 PHOTO_SIDE = 64
 # Of so many files the headers are read.
 SAMPLE = 200
-# Images that a fine-tuning sees, by which epochs are chosen, within these bounds.
-IMAGES_SEEN, FEWEST_EPOCHS, MOST_EPOCHS = 30_000, 8, 60
+# Images that a fine-tuning sees, by which epochs are chosen, and the fewest.
+IMAGES_SEEN, FEWEST_EPOCHS = 30_000, 8
 # Fields of a network that leave the choice of one open.
 OPEN_FIELDS = {"image_size", "channels", "mirrored"}
 # For whom nothing else is said.
