@@ -58,8 +58,8 @@ def compress(
     The best file is written, whether it meets the target or not. Training images train, validation images choose, test images are
     measured once, at the end. `method` is one of METHODS: our own, or Deep Compression.
 
-    Where `max_bytes` is the whole target, PTQ that fits and loses nothing is the end; otherwise one round begins at the λ at which
-    PTQ fits, and rate control ends it at or just below that size. Only where it cannot, up to two more follow.
+    Where `max_bytes` is the whole target, PTQ that fits and loses nothing is the end; otherwise one round begins at the λ at
+    which PTQ fits, and rate control ends it at or just below that size. Only where it cannot, up to two more follow.
 
     With `rate_weight`, our own method is a single QAT round at that λ: the price of a bit for every weight, in nats of an image's
     loss. With `max_bytes` as well, the round begins there and ends at or just below that size: rate control changes the price of
