@@ -195,6 +195,14 @@ def test_other_numbers_are_refused(dtype):
         encode_tensors({"a": np.zeros(3, dtype)})
 
 
+@pytest.mark.parametrize("largest", [2**24, -(2**24), 2**62, np.iinfo(np.int64).max, np.iinfo(np.int64).min])
+def test_integers_of_more_bits_than_a_file_has_are_refused(largest):
+    integers = np.arange(-20, 16).reshape(4, 3, 3)
+    integers[2, 1, 1] = largest
+    with pytest.raises(SqueezekitError, match=r"quantised weights of 2\*\*24 steps or more cannot be coded"):
+        encode_tensors({"weight": Quantized(integers, np.ones(4, np.float32))})
+
+
 def test_scales_off_their_grid_are_refused():
     with pytest.raises(SqueezekitError, match="nearest_log_scale"):
         encode_tensors({"a": Quantized(np.zeros((2, 3), np.int64), np.array([0.1, 0.3], np.float32))})

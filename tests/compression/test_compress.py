@@ -8,14 +8,16 @@ import torch
 
 from squeezekit import SqueezekitError, train
 from squeezekit.codec.encodings import Quantized
+from squeezekit.compression import rate_distortion_method
 from squeezekit.compression.compress import compress
 from squeezekit.compression.job_state import CandidateStore
+from squeezekit.compression.target import Target
 from squeezekit.inference.evaluation import evaluate
 from squeezekit.inference.int8_model import accuracy_in_integers, integer_plan
 from squeezekit.inference.model import load_model
 from squeezekit.modelfile.container import encode_json
 from squeezekit.modelfile.sqz import read_sqz
-from squeezekit.quantization.qat import QatOptimizer
+from squeezekit.quantization.qat import QAT_RECIPE, QatOptimizer
 from squeezekit.training.interruption import Interrupted
 from squeezekit.training.run_folder import Run
 from tests.fixtures.families import WIDTHS, compressed_and_tuned
@@ -60,7 +62,7 @@ def test_stopped_anywhere_it_ends_with_the_same_file(tiny_run, tmp_path, monkeyp
     monkeypatch.setattr(QatOptimizer, "step", step)
     for stop in stops:
         steps.clear()
-        with pytest.raises((KeyboardInterrupt, Interrupted)):
+        with pytest.raises(Interrupted):
             compress(tiny_run.folder, tmp_path / "stopped.sqz", resume=True, **options)
         assert len(steps) == stop
     stop = 0
@@ -109,11 +111,57 @@ def test_minutes_go_on_where_they_stopped(tiny_run, tmp_path, monkeypatch):
 
     monkeypatch.setattr(CandidateStore, "add", add_later)
     options = {"max_bytes": 3000, "max_drop": 50, "epochs": 1, "minutes": 50}
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Interrupted):
         compress(tiny_run.folder, tmp_path / "x.sqz", **options)
     monkeypatch.setattr(QatOptimizer, "step", step)
     compress(tiny_run.folder, tmp_path / "x.sqz", resume=True, **options)
     assert len(finished) == 1
+
+
+@pytest.mark.parametrize("stop", ["PTQ", "QAT"])
+def test_whoever_stops_it_has_the_best_file_so_far(tiny_run, tmp_path, monkeypatch, stop):
+    real = rate_distortion_method.quantize_weights
+    tried = []
+
+    def quantize_weights(*arguments):
+        tried.append(arguments[2])
+        if stop == "PTQ" and len(tried) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    def stops(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rate_distortion_method, "quantize_weights", quantize_weights)
+    monkeypatch.setattr(QatOptimizer, "step", stops)
+    with pytest.raises(Interrupted, match=r"x\.sqz is the best so far, [\d,]+ bytes, accuracy .*; go on with the same command"):
+        compress(tiny_run.folder, tmp_path / "x.sqz", max_drop=50, epochs=1)
+    names = [path.stem for path in (tmp_path / "x.sqz.work").glob("ptq-*.sqz")]
+    assert len(names) >= 2
+    kept = read_sqz(tmp_path / "x.sqz")
+    files = [read_sqz(tmp_path / "x.sqz.work" / f"{name}.sqz") for name in names]
+    target = Target(kept.provenance.accuracy["validation before"], 50, None)
+    assert kept.stages == files[target.best([file.stages[-1] for file in files])].stages
+    assert evaluate(tmp_path / "x.sqz", "digits", "validation").accuracy == pytest.approx(kept.stages[-1].accuracy, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_a_round_that_destroys_the_network_is_followed_by_gentler_ones(tiny_run, tmp_path, monkeypatch):
+    monkeypatch.setitem(QAT_RECIPE, "learning_rate", 30.0)
+    made = compress(tiny_run.folder, tmp_path / "x.sqz", epochs=3, rate_weight=0.0005)
+    trained = [each for each in made.candidates if each.name.startswith("QAT")]
+    assert [each.name.partition(" and ")[2] for each in trained] == ["", "learning rate 7.5", "learning rate 1.9"]
+    assert made.validation.after == max(each.accuracy for each in trained)
+
+
+@pytest.mark.slow
+def test_a_run_that_trained_on_everything_is_judged_by_what_it_has_learnt(tmp_path, capsys):
+    run = train("digits", out=tmp_path / "run", epochs=2, validation_share=0, test=False, **TINY)
+    made = compress(run.folder, tmp_path / "x.sqz", max_drop=5, minutes=0)
+    assert made.judged_by == "training" and "which flatters them" in capsys.readouterr().err
+    assert "training accuracy" in repr(made)
+    assert set(read_sqz(tmp_path / "x.sqz").provenance.accuracy) == {"training before", "training", "test"}
+    assert evaluate(tmp_path / "x.sqz", "digits").accuracy == pytest.approx(made.test.after, abs=1e-4)
 
 
 def test_other_settings_are_not_resumed(tiny_run, tmp_path, monkeypatch):
@@ -123,7 +171,7 @@ def test_other_settings_are_not_resumed(tiny_run, tmp_path, monkeypatch):
     monkeypatch.setattr(QatOptimizer, "step", stops)
     # A round at once.
     options = {"rate_weight": 0.01}
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Interrupted):
         compress(tiny_run.folder, tmp_path / "x.sqz", max_drop=2, **options)
     with pytest.raises(SqueezekitError, match="other settings"):
         compress(tiny_run.folder, tmp_path / "x.sqz", max_drop=3, resume=True, **options)

@@ -17,10 +17,10 @@ from tests.fixtures.tiny import TINY
 
 
 def test_ptq_ends_where_no_weight_is_left():
-    method = RateDistortionMethod(None, Target(0.1, max_drop=0.5, max_bytes=None), epochs=1)
+    method = RateDistortionMethod(None, Target(0.1, max_drop=0.5, max_bytes=None))
     file = SimpleNamespace(stages=[Stage(name="x", bytes=50, density=0, bits=1, accuracy=0.1)])
     candidates = [Candidate("x", 0.0004, file)]
-    assert method.next_ptq(candidates) is None and method.next_round(candidates, []) is None
+    assert method.next_ptq(candidates) is None and method.next_round(candidates, [], 1) is None
 
 
 @pytest.mark.slow
@@ -28,8 +28,8 @@ def test_a_file_answers_as_the_quantized_network(tmp_path):
     run = train("digits", out=tmp_path / "run", batch_norm=True, epochs=2, test=False, **TINY)
     context = CompressionContext(run)
     trained = RateDistortionMethod(
-        context, Target(context.accuracy_before, max_drop=1.0, max_bytes=None), 2, rate_weight=0.03
-    ).next_round([], [])
+        context, Target(context.accuracy_before, max_drop=1.0, max_bytes=None), rate_weight=0.03
+    ).next_round([], [], 2)
     trained.trainer.fit()
     accuracy = trained.trainer.progress.history[-1]["validation_accuracy"]
     candidate = trained.candidate()

@@ -40,5 +40,7 @@ def test_the_rate_weight_doubles_until_too_far_then_halves_the_way():
     assert following((1.0, good), (2.0, bad), (1.4, good)) is None
     rate_weight, start = following((1.0, bad))
     assert (rate_weight, start) == (0.5, None)
+    # Where rounding alone reaches a rate weight, no training is spent at it.
+    assert target.next_rate_weight([(1.0, bad)], 1.0, 2.0, reached=0.8) == (pytest.approx(0.8**0.5), None)
     # A network that guesses as well without any weight is compressed no further.
     assert following((1.0, good), (2.0, stage(50, 0.9, density=0))) == (pytest.approx(2**0.5), 0)

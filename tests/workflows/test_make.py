@@ -8,7 +8,6 @@ import pytest
 
 import squeezekit as sk
 from squeezekit.cli import main
-from squeezekit.workflows import make as workflow
 from squeezekit.workflows.make_job import MakeJob
 from tests.fixtures.commands import shorten
 from tests.fixtures.forked import Forked
@@ -108,14 +107,6 @@ def test_what_cannot_be_is_one_sentence_before_any_work(photos, tmp_path):
         with pytest.raises(sk.SqueezekitError, match=message):
             sk.make(data, tmp_path / out, **given)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "nothing", "photos", "thesis"]
-
-
-@pytest.mark.parametrize("seconds", [-500, 30, 300, 3000])
-@pytest.mark.parametrize("epoch", [0.5, 20, 140])
-def test_the_round_of_compression_ends_in_time(seconds, epoch):
-    plan = workflow.compression_plan(seconds, epoch, default=6)
-    assert (plan.epochs is None) == (plan.minutes == 0) == (workflow.QAT_SHARE * seconds < epoch)
-    assert (plan.epochs or 0) * epoch <= max(workflow.QAT_SHARE * seconds, 0) and (plan.epochs or 0) <= 6
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 import pytest
 
 from squeezekit.system.errors import SqueezekitError
-from squeezekit.workflows.make_job import Accuracy, CompressionPlan, MakeJob, MakeSettings
+from squeezekit.workflows.make_job import Accuracy, MakeJob, MakeSettings
 
 
 def settings(**changes):
@@ -21,14 +21,14 @@ def settings(**changes):
 
 def test_another_process_finds_what_was_kept(tmp_path):
     job = MakeJob(tmp_path, settings())
-    assert job.seconds == {} and job.accuracy is job.compression is None and 0 <= job.elapsed() < 5
+    assert job.seconds == {} and job.accuracy is job.compression_minutes is None and 0 <= job.elapsed() < 5
     job.done("check", findings=("one", "two"))
     job.done("train", seconds=600.0)
-    job.keep(compression=CompressionPlan(epochs=3, minutes=4.5))
+    job.keep(compression_minutes=4.5)
     job.done("report", accuracy=Accuracy(share=0.9, low=0.8, high=0.95, images=50))
     again = MakeJob(tmp_path, settings())
     assert list(again.seconds) == ["check", "train", "report"] and again.seconds["train"] == 600 < again.elapsed() < 610
-    assert again.findings == ("one", "two") and again.compression == CompressionPlan(epochs=3, minutes=4.5)
+    assert again.findings == ("one", "two") and again.compression_minutes == 4.5
     assert again.accuracy.images == 50
 
 

@@ -273,7 +273,12 @@ class QuantizedEncoding(Encoding):
                 "quantised weights need rows that are not empty, and one scale a row, rounded with nearest_log_scale"
             )
         center = int(np.sort(exponents)[len(exponents) // 2])
-        return cls(tensor, center, (_bit_length(exponents - center), _bit_length(tensor.integers)))
+        max_bits = _bit_length(exponents - center), _bit_length(tensor.integers)
+        if max(max_bits) > MAX_BIT_LENGTH:
+            raise SqueezekitError(
+                f"quantised weights of 2**{MAX_BIT_LENGTH} steps or more cannot be coded; has training diverged?"
+            )
+        return cls(tensor, center, max_bits)
 
     def write_header(self, header: ByteWriter) -> None:
         header.write_integer(self.center)
@@ -339,7 +344,8 @@ def _code_integers(coder: Coder, models: ContextModels, integers: Integers, max_
 
 
 def _bit_length(integers: Integers) -> int:
-    return int(np.abs(integers).max(initial=0)).bit_length()
+    # The least int64 has no absolute value among them.
+    return max(-int(integers.min(initial=0)), int(integers.max(initial=0))).bit_length()
 
 
 def _read_max_bits(header: ByteReader) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from squeezekit.compression.collapse import Collapse
 from squeezekit.modelfile.sqz import Sqz, Stage
 from squeezekit.training.loop import Trainer
 
@@ -15,7 +16,8 @@ class Candidate:
     """A compressed file that may be chosen in the end.
 
     `rate_weight` is the λ that it was made with (for Deep Compression 1 ÷ density), `state` what later rounds start from,
-    `delta_bytes` the size of the delta from an earlier file, where that is to be small rather than the file.
+    `delta_bytes` the size of the delta from an earlier file, where that is to be small rather than the file. `collapsed` says
+    that its round destroyed the network, and that this is what it began with.
     """
 
     name: str
@@ -23,6 +25,7 @@ class Candidate:
     file: Sqz
     state: dict[str, Any] = field(default_factory=dict)
     delta_bytes: int | None = None
+    collapsed: bool = False
 
     @property
     def stage(self) -> Stage:
@@ -41,7 +44,8 @@ class TrainingRound:
 
     `describe` says in a few words after each epoch where the network stands; `finish` makes the file and the state when the
     trainer is done; `delta_bytes` gives the size of a file's delta; `steer` is called after each step of the round with its
-    number, from 1.
+    number, from 1. `collapse`, if given, ends a round that destroys its network, and `undo` makes the file and the state of what
+    the round began with.
     """
 
     name: str
@@ -51,8 +55,11 @@ class TrainingRound:
     finish: Callable[[], tuple[Sqz, dict[str, Any]]]
     delta_bytes: Callable[[Sqz], int] | None = None
     steer: Callable[[int], None] | None = None
+    collapse: Collapse | None = None
+    undo: Callable[[], tuple[Sqz, dict[str, Any]]] | None = None
 
     def candidate(self) -> Candidate:
-        """The candidate, when the trainer is done."""
-        file, state = self.finish()
-        return Candidate(self.name, self.rate_weight, file, state, self.delta_bytes and self.delta_bytes(file))
+        """The candidate, when the trainer is done or the round has collapsed."""
+        collapsed = self.collapse is not None and self.collapse.happened
+        file, state = self.undo() if collapsed and self.undo else self.finish()
+        return Candidate(self.name, self.rate_weight, file, state, self.delta_bytes and self.delta_bytes(file), collapsed)

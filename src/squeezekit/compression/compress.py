@@ -6,19 +6,21 @@ from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
 
+from squeezekit.compression.best_file import BestFile
 from squeezekit.compression.candidate import Candidate, TrainingRound
 from squeezekit.compression.context import CompressionContext
 from squeezekit.compression.deep_compression import DeepCompression
 from squeezekit.compression.delta_aware import DeltaAwareMethod
-from squeezekit.compression.job_state import JobState, held_output, kept
+from squeezekit.compression.job_state import JobState, held_output
 from squeezekit.compression.method import Method
 from squeezekit.compression.options import CompressOptions
 from squeezekit.compression.rate_distortion_method import RateDistortionMethod
 from squeezekit.compression.result import BeforeAfter, Compressed
 from squeezekit.compression.target import Target
+from squeezekit.compression.time_limit import TimeLimit
 from squeezekit.data.sources import Data, data_name
 from squeezekit.pretrained.files import model_path
-from squeezekit.system.console import progress_bar, say
+from squeezekit.system.console import clock, progress_bar, say
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.paths import expanded
 from squeezekit.training.callbacks import Checkpoint, EpochFunction, ProgressBar, RateSteering, StopRequests
@@ -26,7 +28,7 @@ from squeezekit.training.device import keep_freed_memory
 from squeezekit.training.interruption import Interrupted
 from squeezekit.training.run_folder import Run
 
-METHODS: Mapping[str, Callable[[CompressionContext, Target, int], Method]] = {
+METHODS: Mapping[str, Callable[[CompressionContext, Target], Method]] = {
     "squeezekit": RateDistortionMethod,
     "deep-compression": DeepCompression,
 }
@@ -51,12 +53,16 @@ def compress(
     """Compress a trained run to the `.sqz` file `out`.
 
     The target is at most `max_drop` points of validation accuracy lost (0.5 unless `max_bytes` is given), at most `max_bytes`
-    bytes, or both. First weights are quantised without training (PTQ). Rounds of quantisation-aware training (QAT) follow, of
-    `epochs` epochs (4, or on small sets as many as make 400 steps), each at a larger rate weight λ, until one goes too far; after
-    `minutes`, if given, no new round begins (0: PTQ only, unless `resume` finds a round that was started). Rounds learn the
-    answers of the run's own network, or of that of another run, the `teacher`, on `device` (Deep Compression always on the CPU).
-    The best file is written, whether it meets the target or not. Training images train, validation images choose, test images are
-    measured once, at the end. `method` is one of METHODS: our own, or Deep Compression.
+    bytes, or both. First weights are quantised without training (PTQ), which takes seconds. Rounds of quantisation-aware training
+    (QAT) follow, of `epochs` epochs (4, or on small sets as many as make 400 steps), each at a larger rate weight λ, until one
+    goes too far. Everything is done after `minutes`, for which the last round may have fewer epochs (0: PTQ only); by default
+    after 5, or more where an epoch takes longer than 10 s, without limit where `epochs` are given. Rounds learn the answers of
+    the run's own network, or of that of another run, the `teacher`, on `device` (Deep Compression always on the CPU). Training
+    images train, validation images choose, test images are measured once, at the end. Of a run that no image validated, training
+    images choose, which flatters. `method` is one of METHODS: our own, or Deep Compression.
+
+    The best file so far is written at once and replaced by every better one, whether it meets the target or not. A round whose
+    accuracy collapses ends early, and the next one learns four times more slowly.
 
     Where `max_bytes` is the whole target, PTQ that fits and loses nothing is the end; otherwise one round begins at the λ at
     which PTQ fits, and rate control ends it at or just below that size. Only where it cannot, up to two more follow.
@@ -70,7 +76,7 @@ def compress(
     file of the smallest delta that meets the target is written; one QAT round is spent where PTQ does not meet it.
 
     What has been done is kept beside `out` until the end; `resume` goes on with it. Raises SqueezekitError for wrong input,
-    Interrupted after Ctrl-C.
+    Interrupted after Ctrl-C, which leaves the best file so far.
     """
     trained, out = Run(expanded(run)), expanded(out)
     if method not in METHODS:
@@ -80,97 +86,123 @@ def compress(
     images = None if data is None else data_name(data, trained.data["classes"])
     context = CompressionContext(trained, images, device=options.training_device, teacher=teacher_folder)
     target = Target(context.accuracy_before, options.effective_max_drop, max_bytes)
-    epochs = epochs or context.epochs_per_round()
-    say(f"trained: {context.float_bytes:,} bytes, validation accuracy {context.accuracy_before:.2%}")
+    limit = TimeLimit(minutes, epochs or context.epochs_per_round(), context.seconds_of_an_epoch, limited=epochs is None)
+    if context.judges == "training":
+        say("no image validates this run: files are judged by images that it has learnt, which flatters them")
+    say(f"trained: {context.float_bytes:,} bytes, {context.judges} accuracy {context.accuracy_before:.2%}")
     reference = model_path(delta_from).read_bytes() if delta_from is not None else None
-    chosen = _method(options, context, target, epochs, reference)
-    settings = {"run": trained.weights_digest(), **options.settings(reference), "epochs": epochs}
+    chosen = _method(options, context, target, reference)
+    settings = {"run": trained.weights_digest(), **options.settings(reference), "epochs": limit.epochs}
     with held_output(out):
         job = JobState.open(out, settings, resume=resume)
+        best = BestFile(out, target, job)
         keep_freed_memory()
-        run_method(chosen, target, job, minutes)
-        return _write_best(context, target, job, out)
+        try:
+            run_method(chosen, job, best, limit)
+        except (Interrupted, KeyboardInterrupt):
+            raise Interrupted(f"stopped; {best.in_words()}go on with the same command and --resume") from None
+        return _finished(context, target, job, best)
 
 
-def _method(
-    options: CompressOptions, context: CompressionContext, target: Target, epochs: int, reference: bytes | None
-) -> Method:
+def _method(options: CompressOptions, context: CompressionContext, target: Target, reference: bytes | None) -> Method:
     if reference is not None:
-        return DeltaAwareMethod(context, target, epochs, reference)
+        return DeltaAwareMethod(context, target, reference)
     if options.rate_weight:
-        return RateDistortionMethod(context, target, epochs, options.rate_weight)
-    return METHODS[options.method](context, target, epochs)
+        return RateDistortionMethod(context, target, options.rate_weight)
+    return METHODS[options.method](context, target)
 
 
-def run_method(method: Method, target: Target, job: JobState, minutes: float | None = None) -> None:
-    """Add every candidate of the method to the job; after `minutes`, if given, no new round of training begins."""
+def run_method(method: Method, job: JobState, best: BestFile, limit: TimeLimit) -> None:
+    """Add every candidate of the method to the job, as far as time allows, and keep the best one written."""
+    best.update()
     with progress_bar("PTQ", method.max_ptq_candidates, done=len(job.ptq.candidates)) as advance:
-        while not job.rounds.candidates and (candidate := method.next_ptq(job.ptq.candidates)) is not None:
+        while not (job.rounds.candidates or job.round_started or (job.ptq.candidates and limit.ptq_is_over(job.elapsed()))):
+            candidate = method.next_ptq(job.ptq.candidates)
+            if candidate is None:
+                break
             job.ptq.add(candidate, job.elapsed())
+            best.update()
             advance(1)
-            say(_describe(candidate, target))
-    while minutes is None or job.elapsed() < 60 * minutes or job.round_started:
-        following = method.next_round(job.ptq.candidates, job.rounds.candidates)
+            say(_describe(candidate, best.target, job))
+    while job.round_started or not limit.over(job.elapsed()):
+        following = _next_round(method, job, limit)
         if following is None:
             return
-        candidate = _trained(following, job)
+        candidate = _trained(following, job, limit)
         job.rounds.add(candidate, job.elapsed())
-        say(_describe(candidate, target))
-    say(f"--minutes {minutes:g}: no further round")
+        best.update()
+        say(_describe(candidate, best.target, job))
+    say("no time for another round (--minutes)")
 
 
-def _trained(following: TrainingRound, job: JobState) -> Candidate:
+def _next_round(method: Method, job: JobState, limit: TimeLimit) -> TrainingRound | None:
+    """The next round with as many epochs as there is time for; None when done."""
+    epochs = job.epochs_of_started_round or limit.fitting_epochs(job.elapsed())
+    following = method.next_round(job.ptq.candidates, job.rounds.candidates, epochs or limit.epochs)
+    if following and not epochs:
+        say("no time for another round (--minutes)")
+        return None
+    return following
+
+
+def _trained(following: TrainingRound, job: JobState, limit: TimeLimit) -> Candidate:
     """The candidate of a round, trained from its beginning or from where it was stopped."""
     trainer, name = following.trainer, following.name
     if (state := job.checkpoint(name)) is not None:
         trainer.restore(state, job.checkpoint_file)
-    number = len(job.rounds.candidates) + 1
+    number, begin, before = len(job.rounds.candidates) + 1, job.elapsed(), trainer.progress.epoch
 
     def report(row: dict[str, float]) -> None:
         place = f"round {number}, {name}, epoch {row['epoch']:.0f}/{trainer.recipe.epochs}"
-        say(f"{place}: validation accuracy {row['validation_accuracy']:.2%}, {following.describe()}")
+        accuracy = f"accuracy {row['validation_accuracy']:.2%}"
+        say(f"{place}: {accuracy}, {following.describe()}{limit.left(job.elapsed())}")
 
     def save() -> None:
-        job.save_checkpoint(name, trainer.state())
+        job.save_checkpoint(name, trainer.state(), trainer.recipe.epochs)
 
     steering = [RateSteering(following.steer)] if following.steer else []
+    collapse = following.collapse
+    watching = [collapse] if collapse else []
     bar = ProgressBar(f"round {number}, {name}")
-    trainer.fit([bar, *steering, EpochFunction(report), Checkpoint(save, always=True), StopRequests()])
-    if not trainer.finished or trainer.should_stop:
-        raise Interrupted(f"stopped in round {number}; go on with the same command and --resume")
+    trainer.fit([bar, *steering, EpochFunction(report), *watching, Checkpoint(save, always=True), StopRequests()])
+    limit.took(job.elapsed() - begin, trainer.progress.epoch - before)
+    if collapse and collapse.happened:
+        say(f"round {number}: training destroys the network and is undone; the next round learns more slowly")
+    elif not trainer.finished or trainer.should_stop:
+        raise Interrupted
     return following.candidate()
 
 
-def _write_best(context: CompressionContext, target: Target, job: JobState, out: Path) -> Compressed:
-    """Write the best candidate, with its test accuracy, and clear the job."""
-    candidates = job.candidates
-    if not candidates:
+def _finished(context: CompressionContext, target: Target, job: JobState, best: BestFile) -> Compressed:
+    """Write the best candidate once more, with its test accuracy, and clear the job."""
+    chosen, candidates = best.written, job.candidates
+    if chosen is None:
         raise SqueezekitError("nothing has been tried in that time; give it more --minutes")
-    best = candidates[target.best([each.stage for each in candidates], [each.cost for each in candidates])]
-    test = context.test_accuracies(best.file)
-    file = best.file.with_accuracy("test", round(test[1], 4)) if test else best.file
-    with kept(out):
-        size = file.write(out)
+    test = context.test_accuracies(chosen.file)
+    file = chosen.file.with_accuracy("test", round(test[1], 4)) if test else chosen.file
+    size = best.write(file)
     job.clear()
     return Compressed(
-        file=str(out),
+        file=str(best.path),
         # By the size of the file as it is: with its test accuracy it may be smaller than its last stage says.
-        met_target=target.met(best.stage.model_copy(update={"bytes": size})),
+        met_target=target.met(chosen.stage.model_copy(update={"bytes": size})),
         bytes=size,
         ratio=round(context.float_bytes / size, 2),
-        validation=BeforeAfter(context.accuracy_before, best.stage.accuracy),
+        judged_by=context.judges,
+        validation=BeforeAfter(context.accuracy_before, chosen.stage.accuracy),
         test=BeforeAfter(*test) if test else None,
         stages=file.stages,
         candidates=tuple(each.stage for each in candidates),
         seconds=round(job.elapsed(), 1),
-        delta_bytes=best.delta_bytes,
+        delta_bytes=chosen.delta_bytes,
     )
 
 
-def _describe(candidate: Candidate, target: Target) -> str:
+def _describe(candidate: Candidate, target: Target, job: JobState) -> str:
     stage = candidate.stage
     delta = "" if candidate.delta_bytes is None else f"a delta of {candidate.delta_bytes:,}, "
     return (
-        f"{stage.name}: {stage.bytes:,} bytes, {delta}{stage.density:.0%} not zero, {stage.bits:.2f} bits a weight, "
-        f"validation accuracy {stage.accuracy:.2%} ({100 * (stage.accuracy - target.accuracy_before):+.2f} points)"
+        f"{clock(job.elapsed())} {stage.name}: {stage.bytes:,} bytes, {delta}{stage.density:.0%} not zero, "
+        f"{stage.bits:.2f} bits a weight, "
+        f"accuracy {stage.accuracy:.2%} ({100 * (stage.accuracy - target.accuracy_before):+.2f} points)"
     )

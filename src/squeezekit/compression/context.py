@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from squeezekit.acceleration.folding import folded
@@ -16,21 +17,27 @@ from squeezekit.data.image_set import ImageSource
 from squeezekit.modelfile.sqz import Sqz, Stage
 from squeezekit.modelfile.sqz_builder import SqzBuilder, exact_logits
 from squeezekit.networks.squeezenet import SqueezeNet
-from squeezekit.quantization.qat import fine_tuned
+from squeezekit.quantization.qat import fine_tuned, qat_recipe
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.training.device import chosen_device, chosen_precision
 from squeezekit.training.distributed import Processes
 from squeezekit.training.loop import Trainer
 from squeezekit.training.measurement import images_at_once, measurement
-from squeezekit.training.optimizers import StepsWeights
+from squeezekit.training.optimizers import StepsWeights, optimizer_for
 from squeezekit.training.recipe import Recipe
 from squeezekit.training.run_folder import Run
 from squeezekit.training.run_images import augmented, class_weights_of, fitting_batch_size, images_of
 from squeezekit.training.teacher import teacher_of
+from squeezekit.training.time_budget import seconds_of_an_epoch
 
 # Calibration images: so many, and of large ones fewer, so that they fit into memory at once.
 CALIBRATION_IMAGES, CALIBRATION_PIXELS = 1024, 2**22
+# Steps that are timed, and what a step with quantisation takes beside one without.
+TIMED_STEPS, COST_OF_QUANTISATION = 8, 1.15
+# Training images that judge, where none validate.
+JUDGING_IMAGES = 5000
 BATCH_SIZE = 128
+Judges = Literal["validation", "training"]
 # Of a round of training: with fewer steps accuracy is only lost.
 MIN_EPOCHS, MIN_STEPS = 4, 400
 
@@ -38,6 +45,7 @@ MIN_EPOCHS, MIN_STEPS = 4, 400
 class CompressionContext:
     """A finished run with its images; `accuracy_before` is its validation accuracy, 0…1, `float_bytes` its size in float32.
 
+    Of a run that no image validated, some training images take the place of `validation` ones: `judges` says which.
     Training and measuring are done on `device`, everything else on the CPU. `teacher` is the run whose answers are learnt in
     training, by default `run` itself. Raises SqueezekitError for a network that cannot be compressed, and where the images or
     those of the teacher are not the ones that the run was trained on.
@@ -52,13 +60,9 @@ class CompressionContext:
         weights = self.network().state_dict().values()
         self.float_bytes = 4 * sum(tensor.numel() for tensor in weights if tensor.is_floating_point())
         self.split = run.split_of(len(self.source.training))
-        if not len(self.split.validation):
-            raise SqueezekitError(
-                f"{run.folder}: all its images trained, so none can judge what is compressed; "
-                "give a run with a --validation-share above 0"
-            )
-        self.validation = self._batches(self.source.training, self.split.validation, device=self.device)
-        self.accuracy_before = round(self._accuracy(self.network(), self.validation), 6)
+        self.judges: Judges = "validation" if len(self.split.validation) else "training"
+        self.validation = self._batches(self.source.training, self._judging(), device=self.device)
+        self.accuracy_before = round(self.accuracy(self.network()), 6)
         self.trained = Stage(name="trained", bytes=self.float_bytes, density=1.0, bits=32.0, accuracy=self.accuracy_before)
 
     def network(self) -> nn.Module:
@@ -84,6 +88,7 @@ class CompressionContext:
             self.calibration,
             self.device,
             tested=len(self.source.test) > 0,
+            judges=self.judges,
         )
 
     def recipe(self, epochs: int, changes: Mapping[str, Any]) -> Recipe:
@@ -99,6 +104,13 @@ class CompressionContext:
     def epochs_per_round(self) -> int:
         """How many epochs a round of training needs."""
         return epochs_of_a_round(len(self.split.training), self.run.config.recipe)
+
+    def seconds_of_an_epoch(self) -> float:
+        """About how long an epoch of a round takes, by a few steps without quantisation."""
+        network = self.network().to(self.device)
+        recipe = self.recipe(1, qat_recipe(self.run.config.recipe))
+        trainer = self.trainer(network, optimizer_for(network, recipe), recipe, distilled=True)
+        return COST_OF_QUANTISATION * seconds_of_an_epoch(trainer, steps=TIMED_STEPS)
 
     def trainer(self, network: nn.Module, optimizer: StepsWeights, recipe: Recipe, *, distilled: bool = False) -> Trainer:
         """Trains `network` on the run's training images; with `distilled` on the teacher's answers instead of the labels."""
@@ -124,7 +136,7 @@ class CompressionContext:
         """The accuracy on the test images of the run's network and of the file's; None where there are none."""
         if not len(self.source.test):
             return None
-        return self._accuracy(self.network(), self.test_images), self._accuracy(file.build(), self.test_images)
+        return self.accuracy(self.network(), self.test_images), self.accuracy(file.build(), self.test_images)
 
     @property
     def test_images(self) -> Batches:
@@ -138,8 +150,15 @@ class CompressionContext:
             network.config = network.config.model_copy(update={"mirrored": False})
         return network
 
-    def _accuracy(self, network: nn.Module, images: Batches) -> float:
-        return measurement(*exact_logits(network, images, self.device)).accuracy
+    def accuracy(self, network: nn.Module, images: Batches | None = None) -> float:
+        """The accuracy of a network, 0…1, on `images`, by default those that judge; the network is on the CPU afterwards."""
+        return measurement(*exact_logits(network, images or self.validation, self.device)).accuracy
+
+    def _judging(self) -> NDArray[np.int64]:
+        """Indices of the images that judge."""
+        if self.judges == "validation":
+            return self.split.validation
+        return np.sort(np.random.default_rng(0).permutation(self.split.training)[:JUDGING_IMAGES])
 
     def _images(self) -> ImageSource:
         source = images_of(self._config)

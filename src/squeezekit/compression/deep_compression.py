@@ -56,29 +56,30 @@ class DeepCompression:
 
     max_ptq_candidates = 0
 
-    def __init__(self, context: CompressionContext, target: Target, epochs: int) -> None:
-        self.context, self.target, self.epochs = context, target, epochs
+    def __init__(self, context: CompressionContext, target: Target) -> None:
+        self.context, self.target = context, target
 
     def next_ptq(self, ptq: Sequence[Candidate]) -> None:
         """Nothing is tried without training."""
 
-    def next_round(self, ptq: Sequence[Candidate], rounds: Sequence[Candidate]) -> TrainingRound | None:
+    def next_round(self, ptq: Sequence[Candidate], rounds: Sequence[Candidate], epochs: int) -> TrainingRound | None:
         """Pruning, and after each pruning the codebooks; the larger ones decide whether that density was too low."""
         turn = len(rounds) % ROUNDS_PER_DENSITY
         pruned, shared = rounds[::ROUNDS_PER_DENSITY], rounds[1::ROUNDS_PER_DENSITY]
         if turn:
-            return self._codebook_round(pruned[-1], CODEBOOK_BITS[turn - 1])
+            return self._codebook_round(pruned[-1], CODEBOOK_BITS[turn - 1], epochs)
         following = self.target.next_rate_weight([(each.rate_weight, each.stage) for each in shared], FIRST, GROWTH)
         if following is None:
             return None
-        return self._pruning_round(following.rate_weight, None if following.start is None else pruned[following.start])
+        start = None if following.start is None else pruned[following.start]
+        return self._pruning_round(following.rate_weight, start, epochs)
 
-    def _pruning_round(self, inverse_density: float, earlier: Candidate | None) -> TrainingRound:
+    def _pruning_round(self, inverse_density: float, earlier: Candidate | None, epochs: int) -> TrainingRound:
         network = self.context.network()
         if earlier:
             network.load_state_dict(earlier.state["network"])
         weights = [layer.weight for layer in weight_layers(network)]
-        recipe = self.context.recipe(self.epochs, PRUNING_RECIPE)
+        recipe = self.context.recipe(epochs, PRUNING_RECIPE)
         masks = [pruning_mask(weight, 1 / inverse_density) for weight in weights]
         optimizer = PruningOptimizer(optimizer_for(network, recipe), weights, masks)
         stages = earlier.file.stages if earlier else (self.context.trained,)
@@ -90,14 +91,14 @@ class DeepCompression:
 
         return TrainingRound(name, inverse_density, self.context.trainer(network, optimizer, recipe), lambda: name, finish)
 
-    def _codebook_round(self, pruned: Candidate, bits: int) -> TrainingRound:
+    def _codebook_round(self, pruned: Candidate, bits: int, epochs: int) -> TrainingRound:
         network = self.context.network()
         network.load_state_dict(pruned.state["network"])
         network = folded(network.eval())
         codebooks = [Codebook.of(layer.weight, 2**bits) for layer in weight_layers(network)]
         shared = {id(codebook.weight) for codebook in codebooks}
         others = [parameter for parameter in network.parameters() if id(parameter) not in shared]
-        recipe = self.context.recipe(max(self.epochs // 2, 1), CODEBOOK_RECIPE)
+        recipe = self.context.recipe(max(epochs // 2, 1), CODEBOOK_RECIPE)
         entries = [codebook.entries for codebook in codebooks]
         inner = torch.optim.SGD([*entries, *others], recipe.learning_rate, recipe.momentum, nesterov=True)
         optimizer = CodebookOptimizer(inner, codebooks)

@@ -47,8 +47,8 @@ class DeltaAwareMethod:
 
     max_ptq_candidates = MAX_PTQ_CANDIDATES
 
-    def __init__(self, context: CompressionContext, target: Target, epochs: int, reference: bytes) -> None:
-        self.context, self.target, self.epochs, self._reference = context, target, epochs, reference
+    def __init__(self, context: CompressionContext, target: Target, reference: bytes) -> None:
+        self.context, self.target, self._reference = context, target, reference
         self._old = from_bytes(reference).weights
         network = self._network()
         shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
@@ -72,18 +72,18 @@ class DeltaAwareMethod:
         file = self._file(name, network)
         return Candidate(name, rate_weight, file, delta_bytes=self._delta_bytes(file))
 
-    def next_round(self, ptq: Sequence[Candidate], rounds: Sequence[Candidate]) -> TrainingRound | None:
+    def next_round(self, ptq: Sequence[Candidate], rounds: Sequence[Candidate], epochs: int) -> TrainingRound | None:
         """One QAT round, from the smallest delta whose loss it may regain; None where that meets the target as it is."""
         possible = [each for each in ptq if self.target.drop(each.stage) <= self._max_ptq_drop] or ptq[:1]
         start = min(possible, key=lambda each: each.cost)
-        return None if rounds or self.target.met(start.stage) else self._round(start.rate_weight)
+        return None if rounds or self.target.met(start.stage) else self._round(start.rate_weight, epochs)
 
-    def _round(self, rate_weight: float) -> TrainingRound:
+    def _round(self, rate_weight: float, epochs: int) -> TrainingRound:
         context, device = self.context, self.context.device
         network, unquantized = self._network(), self._network()
         self._quantize(network, rate_weight)
         weights = [self._quantized_weight(*pair) for pair in zip(folded_layers(network), folded_layers(unquantized), strict=True)]
-        recipe = context.recipe(self.epochs, GENTLE_RECIPE)
+        recipe = context.recipe(epochs, GENTLE_RECIPE)
         network.to(device)
         optimizer = QatOptimizer(optimizer_for(network, recipe), [weight.to(device) for weight in weights])
         name = f"delta-aware QAT at rate weight {rate_weight:.3g}"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from squeezekit.compression.candidate import Candidate
 from squeezekit.modelfile.sqz import read_sqz
@@ -33,6 +33,7 @@ class _SavedCandidate(BaseModel):
     rate_weight: float
     state: dict[str, Any]
     delta_bytes: int | None
+    collapsed: bool
     seconds: float
 
 
@@ -42,6 +43,7 @@ class _SavedRound(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
     name: str
+    epochs: int = Field(ge=1)
     state: dict[str, Any]
     seconds: float
 
@@ -153,17 +155,24 @@ class JobState:
     @property
     def round_started(self) -> bool:
         """Whether a round has been started and not finished."""
-        done = [candidate.name for candidate in self.rounds.candidates]
-        return self.checkpoint_file.exists() and _read(self.checkpoint_file, _SavedRound)["name"] not in done
+        return self.epochs_of_started_round is not None
+
+    @property
+    def epochs_of_started_round(self) -> int | None:
+        """How many epochs a round has that has been started and not finished; None where there is none."""
+        if not self.checkpoint_file.exists():
+            return None
+        saved = _read(self.checkpoint_file, _SavedRound)
+        return None if saved["name"] in [candidate.name for candidate in self.rounds.candidates] else int(saved["epochs"])
 
     def elapsed(self) -> float:
         """Seconds of compression, those before it was stopped included."""
         return time.monotonic() - self._begin
 
-    def save_checkpoint(self, name: str, state: dict[str, Any]) -> None:
-        """Save the trainer's state of the present round."""
+    def save_checkpoint(self, name: str, state: dict[str, Any], epochs: int) -> None:
+        """Save the trainer's state of the present round, which has so many epochs."""
         with kept(self.folder), atomic_io.replacing(self.checkpoint_file) as file:
-            torch.save({"name": name, "state": state, "seconds": self.elapsed()}, file)
+            torch.save({"name": name, "epochs": epochs, "state": state, "seconds": self.elapsed()}, file)
 
     def checkpoint(self, name: str) -> dict[str, Any] | None:
         """The trainer's state of the round of that name, if it has been saved."""

@@ -17,6 +17,6 @@ class Method(Protocol):
         """The next candidate without training, after those; None when there is none."""
         ...
 
-    def next_round(self, ptq: Sequence[Candidate], rounds: Sequence[Candidate]) -> TrainingRound | None:
-        """The next round of training, after those candidates; None when done."""
+    def next_round(self, ptq: Sequence[Candidate], rounds: Sequence[Candidate], epochs: int) -> TrainingRound | None:
+        """The next round of training, of so many epochs, after those candidates; None when done."""
         ...

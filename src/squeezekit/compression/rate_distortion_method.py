@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from squeezekit.compression.candidate import Candidate, TrainingRound
+from squeezekit.compression.collapse import Collapse
 from squeezekit.compression.context import CompressionContext
 from squeezekit.compression.target import NextRound, Target
 from squeezekit.modelfile.sqz import Sqz, Stage
@@ -43,6 +44,8 @@ QAT_GROWTH = 2.0
 PTQ_OF_SIZE = 0.97
 # After so many, at four times that λ, a file has about a third fewer bytes than the target.
 ROUNDS_TO_SIZE = 3
+# After a round that collapsed the learning rate is divided, at most so often.
+GENTLER, GENTLER_ROUNDS = 4.0, 2
 # A file is made again where its size was estimated too low.
 MAX_FILES = 3
 
@@ -55,8 +58,8 @@ class RateDistortionMethod:
 
     max_ptq_candidates = MAX_PTQ_CANDIDATES
 
-    def __init__(self, context: CompressionContext, target: Target, epochs: int, rate_weight: float | None = None) -> None:
-        self.context, self.target, self.epochs, self.rate_weight = context, target, epochs, rate_weight
+    def __init__(self, context: CompressionContext, target: Target, rate_weight: float | None = None) -> None:
+        self.context, self.target, self.rate_weight = context, target, rate_weight
         self._to_size = target.max_bytes is not None and (rate_weight is not None or target.max_drop is None)
 
     def next_ptq(self, ptq: Sequence[Candidate]) -> Candidate | None:
@@ -73,12 +76,15 @@ class RateDistortionMethod:
         name = f"PTQ at rate weight {rate_weight:.3g}"
         return Candidate(name, rate_weight, self._file(name, network, weights, (self.context.trained,)))
 
-    def next_round(self, ptq: Sequence[Candidate], rounds: Sequence[Candidate]) -> TrainingRound | None:
-        """A QAT round that starts from the last one that was accurate enough."""
-        following = self._next_rate_weight(ptq, rounds)
-        if following is None:
+    def next_round(self, ptq: Sequence[Candidate], rounds: Sequence[Candidate], epochs: int) -> TrainingRound | None:
+        """A QAT round that starts from the last one that was accurate enough; more gently after one that collapsed."""
+        useful = [each for each in rounds if not each.collapsed]
+        collapsed = len(rounds) - len(useful)
+        following = self._next_rate_weight(ptq, useful)
+        if following is None or collapsed > GENTLER_ROUNDS:
             return None
-        return self._round(following.rate_weight, None if following.start is None else rounds[following.start])
+        start = None if following.start is None else useful[following.start]
+        return self._round(following.rate_weight, start, epochs, collapsed)
 
     def _next_ptq_rate_weight(self, drops: Mapping[float, float]) -> float | None:
         """After those tried, with the points that each has lost."""
@@ -105,7 +111,9 @@ class RateDistortionMethod:
         if self._to_size:
             return self._next_towards_size(ptq, rounds)
         done = [(each.rate_weight, each.stage) for each in rounds]
-        return self.target.next_rate_weight(done, self._first_qat_rate_weight(ptq), QAT_GROWTH)
+        # What PTQ reaches needs no training.
+        reached = max((each.rate_weight for each in ptq if not self.target.too_far(each.stage)), default=0.0)
+        return self.target.next_rate_weight(done, self._first_qat_rate_weight(ptq), QAT_GROWTH, reached)
 
     def _first_qat_rate_weight(self, ptq: Sequence[Candidate]) -> float:
         """Where PTQ meets the target size, or loses what QAT can regain."""
@@ -135,14 +143,15 @@ class RateDistortionMethod:
                 return float(larger.rate_weight * (smaller.rate_weight / larger.rate_weight) ** share)
         return self._first_qat_rate_weight(ptq)
 
-    def _round(self, rate_weight: float, earlier: Candidate | None) -> TrainingRound:
+    def _round(self, rate_weight: float, earlier: Candidate | None, epochs: int, collapsed: int) -> TrainingRound:
         context, device = self.context, self.context.device
         network, fisher = copy.deepcopy(self._start), self._fisher
         if earlier:
             network.load_state_dict(earlier.state["network"])
             fisher = fisher_information(network, weight_layers(network), context.calibration)
         weights = quantize_weights(network, fisher, rate_weight, context.calibration)
-        recipe = context.recipe(self.epochs, qat_recipe(context.run.config.recipe))
+        changes = qat_recipe(context.run.config.recipe)
+        recipe = context.recipe(epochs, {**changes, "learning_rate": changes["learning_rate"] / GENTLER**collapsed})
         count = sum(each.weight.numel() for each in weights)
         network.to(device)
         optimizer = QatOptimizer(optimizer_for(network, recipe), [weight.to(device) for weight in weights])
@@ -151,7 +160,15 @@ class RateDistortionMethod:
         if self._to_size and self.target.max_bytes:
             steps = recipe.epochs * trainer.training.steps
             control = RateControl(optimizer, lambda: self._estimated_bytes(network, weights), self.target.max_bytes, steps)
-        name, stages = f"QAT at rate weight {rate_weight:.3g}", earlier.file.stages if earlier else (context.trained,)
+        collapse = Collapse(context.accuracy(network), 1 / context.run.config.network.classes)
+        gently = f" and learning rate {recipe.learning_rate:.2g}" if collapsed else ""
+        name, stages = f"QAT at rate weight {rate_weight:.3g}{gently}", earlier.file.stages if earlier else (context.trained,)
+        start = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+
+        def undo() -> tuple[Sqz, dict[str, Any]]:
+            network.load_state_dict(start)
+            return self._finish(name, network, weights, stages, None)
+
         return TrainingRound(
             name,
             rate_weight,
@@ -159,6 +176,8 @@ class RateDistortionMethod:
             describe=lambda: f"about {optimizer.bits() / count:.2f} bits a weight",
             finish=lambda: self._finish(name, network, weights, stages, control),
             steer=control.steer if control else None,
+            collapse=collapse,
+            undo=undo,
         )
 
     def _finish(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from squeezekit.compression.context import Judges
 from squeezekit.modelfile.sqz import Stage
 from squeezekit.system.presentation import Row, Tabular, percent
 
@@ -25,6 +26,7 @@ class BeforeAfter:
 class Compressed(Tabular):
     """A finished compression: the `.sqz` file, and whether it meets the target.
 
+    `validation` is the accuracy of the images that chose: where none validated the run (`judged_by` "training"), it flatters.
     `ratio` is the run's weights in float32 ÷ `bytes`; `test` is None where there are no test images; `stages` led to the file,
     `candidates` are all files that were tried; `delta_bytes` is the size of the delta from the file given as `delta_from`.
     `to_frame()` has a row for each candidate.
@@ -34,6 +36,7 @@ class Compressed(Tabular):
     met_target: bool
     bytes: int
     ratio: float
+    judged_by: Judges
     validation: BeforeAfter
     test: BeforeAfter | None
     stages: tuple[Stage, ...]
@@ -56,11 +59,11 @@ class Compressed(Tabular):
         from squeezekit.system.figures import sizes_figure
 
         tried = [(stage.bytes, stage.accuracy) for stage in self.candidates]
-        return sizes_figure({"candidates": tried, "written": [(self.bytes, self.validation.after)]}, "validation accuracy")
+        return sizes_figure({"candidates": tried, "written": [(self.bytes, self.validation.after)]}, f"{self.judged_by} accuracy")
 
     def _shown(self) -> Row:
         delta = {} if self.delta_bytes is None else {"delta bytes": self.delta_bytes}
-        accuracies = {"validation accuracy": self.validation, "test accuracy": self.test}
+        accuracies = {f"{self.judged_by} accuracy": self.validation, "test accuracy": self.test}
         changes = {name: f"{percent(of.before)} → {percent(of.after)}" for name, of in accuracies.items() if of}
         return {"file": self.file, "bytes": self.bytes, "ratio": self.ratio, **delta, **changes, "met target": self.met_target}
 

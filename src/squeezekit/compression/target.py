@@ -69,13 +69,16 @@ class Target:
 
         return min(range(len(stages)), key=rank)
 
-    def next_rate_weight(self, rounds: Sequence[tuple[float, Stage]], first: float, growth: float) -> NextRound | None:
+    def next_rate_weight(
+        self, rounds: Sequence[tuple[float, Stage]], first: float, growth: float, reached: float = 0.0
+    ) -> NextRound | None:
         """The next round of training, after `rounds` of (rate weight, stage); None when done.
 
         The rate weight begins with `first` and grows by the factor `growth` until a round goes too far: it loses too much
         accuracy, is small enough, or has no weight left that is not zero. Then it is once the geometric mean of the last two.
+        Where the first round goes too far already, `reached`, at which no training is needed, stands for one before it.
         """
-        far = [i for i, (_, stage) in enumerate(rounds) if self._too_far(stage)]
+        far = [i for i, (_, stage) in enumerate(rounds) if self.too_far(stage)]
         not_far = [i for i in range(len(rounds)) if i not in far]
         start = max(not_far, key=lambda i: rounds[i][0], default=None)
         if len(rounds) >= MAX_ROUNDS or (far and len(rounds) > far[0] + 1):
@@ -83,8 +86,9 @@ class Target:
         if not far:
             return NextRound(first if start is None else growth * rounds[start][0], start)
         first_far = rounds[far[0]][0]
-        below = first_far / growth**2 if start is None else rounds[start][0]
-        return NextRound(math.sqrt(first_far * below), start)
+        below = (reached or first_far / growth**2) if start is None else rounds[start][0]
+        return NextRound(math.sqrt(first_far * below), start) if below < first_far else None
 
-    def _too_far(self, stage: Stage) -> bool:
+    def too_far(self, stage: Stage) -> bool:
+        """Whether it makes no sense to quantise more coarsely."""
         return not self.accurate_enough(stage) or not stage.density or self.small_enough(stage)

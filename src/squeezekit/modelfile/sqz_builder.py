@@ -35,9 +35,9 @@ OTHER_SECTIONS_BYTES, BYTES_PER_PAIR = 990, 1.4
 class SqzBuilder:
     """Builds the `.sqz` files of one run.
 
-    `accuracy_before` is the validation accuracy of the run's own network, 0…1; files are measured on the `validation` images on
-    `device`, activation ranges and the rule for none of these on the `calibration` batches. With `tested`, room is left for a
-    test accuracy.
+    `accuracy_before` is the validation accuracy of the run's own network, 0…1; files are measured on the `validation` images,
+    which are such or, as `judges` says, training images, on `device`, activation ranges and the rule for none of these on the
+    `calibration` batches. With `tested`, room is left for a test accuracy.
     """
 
     run: Run
@@ -47,6 +47,7 @@ class SqzBuilder:
     calibration: Sequence[Batch]
     device: torch.device
     tested: bool
+    judges: str = "validation"
 
     def build(self, name: str, weights: Mapping[str, Array | Quantized], earlier: tuple[Stage, ...]) -> Sqz:
         """The whole file of `weights`, those of the run's network with its batch normalization folded.
@@ -60,7 +61,7 @@ class SqzBuilder:
         accuracy = round(measurement(logits, labels).accuracy, 6)
         file = replace(
             bare,
-            provenance=Provenance.of(self.run, {"validation before": self.accuracy_before, "validation": accuracy}),
+            provenance=Provenance.of(self.run, {f"{self.judges} before": self.accuracy_before, self.judges: accuracy}),
             probability_calibration=ProbabilityCalibration.fit(logits, labels),
             self_check=SelfCheck.of(network, config),
             # Integer inference serves these families alone.

@@ -53,6 +53,13 @@ def say(message: str) -> None:
     console().print(shown_lines(message), markup=False, emoji=False, soft_wrap=True)
 
 
+def clock(seconds: float) -> str:
+    """Seconds as a clock shows them: 0:07, 12:30, 1:02:03."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
 class Advance(Protocol):
     """Moves a bar on by the amount that was done since the last call; `note` replaces what is written beside it."""
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from squeezekit.data.batches import Batches
-from squeezekit.system.console import Advance, progress_bar, say
+from squeezekit.system.console import Advance, clock, progress_bar, say
 from squeezekit.training.distributed import Processes
 from squeezekit.training.interruption import stop_requests
 from squeezekit.training.progress import Progress
@@ -136,7 +136,7 @@ class ProgressBar(Callback):
             parts.append(f"accuracy {progress.right / progress.images:.1%}")
         if progress.images and progress.step_seconds:
             parts.append(f"{progress.images / progress.step_seconds:.0f} images/s")
-        self._advance(1, " · ".join([*parts, f"{_clock(self.seconds_left(trainer))} left"]))
+        self._advance(1, " · ".join([*parts, f"{clock(self.seconds_left(trainer))} left"]))
 
     def seconds_left(self, trainer: Training) -> float:
         """Until the last epoch is done, at the pace since the training was begun or resumed, validation included."""
@@ -151,12 +151,6 @@ class ProgressBar(Callback):
 
 def _steps_done(trainer: Training) -> int:
     return trainer.progress.epoch * trainer.training.steps + trainer.progress.step
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 class EpochReport(Callback):

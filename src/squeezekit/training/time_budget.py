@@ -26,16 +26,24 @@ def fitting_epochs(trainer: Trainer, minutes: float, most: int | None = None) ->
     not needed any more.
     """
     begin = time.perf_counter()
-    seconds = _seconds_of_a_step(trainer, min(SECONDS, TENTH * minutes)) * trainer.training.steps
-    # Without gradients, a third of the work.
-    seconds *= 1 + len(trainer.validation) / sum(trainer.training.sizes) / 3
+    seconds = seconds_of_an_epoch(trainer, min(SECONDS, TENTH * minutes))
     epochs = int((60 * minutes * USED - (time.perf_counter() - begin)) / seconds)
     if epochs < 1:
         say(f"an epoch takes about {seconds / 60:.1f} minutes: one is trained; with --limit they are shorter")
     return max(min(epochs, most or epochs), 1)
 
 
-def _seconds_of_a_step(trainer: Trainer, most: float) -> float:
+def seconds_of_an_epoch(trainer: Trainer, most: float = SECONDS, steps: int = STEPS) -> float:
+    """How long an epoch takes, validation included, by the time of so many steps, or of those of `most` seconds.
+
+    These steps train its network.
+    """
+    # Without gradients, a third of the work.
+    validation = len(trainer.validation) / sum(trainer.training.sizes) / 3
+    return _seconds_of_a_step(trainer, most, steps) * trainer.training.steps * (1 + validation)
+
+
+def _seconds_of_a_step(trainer: Trainer, most: float, steps: int) -> float:
     trainer.network.train()
     warm_up = WARM_UP_OF_GPU if trainer.device.type == "cuda" else WARM_UP
     begin, number = 0.0, 0
@@ -45,7 +53,7 @@ def _seconds_of_a_step(trainer: Trainer, most: float) -> float:
             number += 1
             if number == warm_up:
                 begin = _now(trainer)
-            elif number == warm_up + STEPS or (number > warm_up and _now(trainer) - begin > most):
+            elif number == warm_up + steps or (number > warm_up and _now(trainer) - begin > most):
                 return (_now(trainer) - begin) / (number - warm_up)
         trainer.progress.epoch += 1
 

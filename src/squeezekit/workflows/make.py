@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from squeezekit.compression.compress import compress
-from squeezekit.compression.context import epochs_of_a_round
 from squeezekit.compression.target import Target
 from squeezekit.data.curation import Curation
 from squeezekit.data.findings import Findings
@@ -25,9 +24,9 @@ from squeezekit.system.folder_claim import claimed
 from squeezekit.system.paths import expanded
 from squeezekit.system.presentation import Row, Tabular, percent
 from squeezekit.training.interruption import Interrupted
-from squeezekit.training.run_folder import Run, check_can_be_made
+from squeezekit.training.run_folder import check_can_be_made
 from squeezekit.workflows.check import check
-from squeezekit.workflows.make_job import Accuracy, CompressionPlan, MakeJob, MakeSettings, Platform, Step
+from squeezekit.workflows.make_job import Accuracy, MakeJob, MakeSettings, Platform, Step
 from squeezekit.workflows.suitable import MAX_BYTES
 from squeezekit.workflows.train import train
 
@@ -36,9 +35,6 @@ MINUTES = 20.0
 CHECK_SHARE, COMPRESS_SHARE, LAST_SHARE = 0.2, 0.4, 0.05
 # Pictures whose features `check` sees in a second (docs/guides/check.md).
 CHECKED_A_SECOND = 20
-# Of the time for compression, what training gets, after the look for a rate weight. An epoch of it beside one of training: 1.23
-# measured with squeezenet-cifar at 32 pixels.
-QAT_SHARE, COST_OF_QAT = 0.6, 1.3
 RUN, MODEL, CHECK, REPORT = "run", "model.sqz", "check.html", "report.html"
 USE_OF_MODEL = """squeezekit predict model.sqz photo.jpg
 squeezekit serve model.sqz
@@ -203,29 +199,19 @@ class _Making:
 
     def compress(self) -> None:
         """Compress for what is left, without export and report."""
-        if self.job.compression is None:
-            self.job.keep(compression=self._plan())
-        plan = self.job.compression
-        assert plan is not None
+        minutes = self.job.compression_minutes
+        if minutes is None:
+            minutes = max(self.seconds * (1 - LAST_SHARE) - self.job.elapsed(), 0) / 60
+            self.job.keep(compression_minutes=minutes)
         seconds = 0.0
         # Where it was stopped after the file was written, there is nothing left to do.
         if not self.model.exists() or self.model.with_name(f"{MODEL}.work").exists():
             max_bytes = self.settings.max_bytes
-            compressed = compress(
-                self.run, self.model, max_bytes=max_bytes, epochs=plan.epochs, minutes=plan.minutes, resume=True
-            )
+            compressed = compress(self.run, self.model, max_bytes=max_bytes, minutes=minutes, resume=True)
             seconds = compressed.seconds
         if missed := self._missed():
             say(missed)
         self.job.done("compress", seconds=seconds)
-
-    def _plan(self) -> CompressionPlan:
-        left = self.seconds * (1 - LAST_SHARE) - self.job.elapsed()
-        run = Run(self.run)
-        assert run.summary is not None
-        images = len(run.split.training)
-        epoch = COST_OF_QAT * images / run.summary["images_per_s"]
-        return compression_plan(left, epoch, epochs_of_a_round(images, run.config.recipe))
 
     def _missed(self) -> str:
         """What is said of a target that the file does not meet, or ""."""
@@ -272,12 +258,6 @@ class _Making:
             for name, what in ((CHECK, "What the check found."), (REPORT, "The report."))
         ]
         return Made(str(self.out), (*self._files(), *pages), self.job.accuracy, self._missed(), self.job.seconds)
-
-
-def compression_plan(seconds: float, epoch: float, default: int) -> CompressionPlan:
-    """One round of `default` epochs at most, each of `epoch` seconds, with what precedes it in so many seconds; or no round."""
-    epochs = min(max(int(QAT_SHARE * seconds / epoch), 0), default)
-    return CompressionPlan(epochs=epochs or None, minutes=None if epochs else 0)
 
 
 def _sentences(found: Findings, quick: bool) -> tuple[str, ...]:

@@ -32,15 +32,6 @@ class MakeSettings(BaseModel):
     leave_out: str
 
 
-class CompressionPlan(BaseModel):
-    """`epochs` of a round, None for the default; `minutes` is 0 where there is no time for one."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    epochs: int | None
-    minutes: float | None
-
-
 class Accuracy(BaseModel):
     """The share 0…1 of test `images` that were answered rightly, with its 95 % interval (Wilson, 1927)."""
 
@@ -60,7 +51,7 @@ class _Done(BaseModel):
     settings: MakeSettings
     seconds: dict[Step, float] = {}
     findings: tuple[str, ...] = ()
-    compression: CompressionPlan | None = None
+    compression_minutes: float | None = None
     accuracy: Accuracy | None = None
 
 
@@ -99,9 +90,9 @@ class MakeJob:
         return self._done.findings
 
     @property
-    def compression(self) -> CompressionPlan | None:
+    def compression_minutes(self) -> float | None:
         """How long to compress, where that is decided already."""
-        return self._done.compression
+        return self._done.compression_minutes
 
     @property
     def accuracy(self) -> Accuracy | None:
