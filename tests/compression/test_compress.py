@@ -203,11 +203,20 @@ def test_the_file_tells_its_story(tiny_run, tmp_path):
 
 
 @pytest.mark.slow
-def test_one_round_at_a_given_rate_weight_that_learns_from_another_run(tiny_run, tmp_path):
+def test_one_round_at_a_given_rate_weight_that_learns_from_another_run(tiny_run, tmp_path, monkeypatch):
+    monkeypatch.setenv("SQUEEZEKIT_CACHE", str(tmp_path / "cache"))
     teacher = train("digits", out=tmp_path / "teacher", epochs=3, precision="fp32", test=False, **{**TINY, "base_e": 24})
     options = {"epochs": 1, "rate_weight": 0.05, "device": "cpu"}
     taught = compress(tiny_run.folder, tmp_path / "taught.sqz", teacher=teacher.folder, **options)
+    # Its answers are kept, and found again.
+    [answers] = (tmp_path / "cache" / "answers").iterdir()
+    known = answers.read_bytes()
+    assert any(known)
+    answers.write_bytes(bytes(len(known)))
+    compress(tiny_run.folder, tmp_path / "again.sqz", teacher=teacher.folder, **options)
+    assert answers.read_bytes() == known and (tmp_path / "again.sqz").read_bytes() == (tmp_path / "taught.sqz").read_bytes()
     alone = compress(tiny_run.folder, tmp_path / "alone.sqz", **options)
+    assert [*(tmp_path / "cache" / "answers").iterdir()] == [answers]
     assert [each.name for each in taught.candidates] == ["QAT at rate weight 0.05"]
     weights = [read_sqz(tmp_path / f"{name}.sqz").arrays() for name in ("taught", "alone")]
     assert any((weights[0][name] != weights[1][name]).any() for name in weights[0])

@@ -41,7 +41,7 @@ def add_arguments(parser: Parser) -> None:
         "--minutes",
         type=float,
         metavar="M",
-        help="start no further round of training after M minutes; 0: post-training quantisation only",
+        help="be done after about M minutes (default 5, longer for large sets); 0: post-training quantisation only",
     )
     parser.add_argument(
         "--delta-from", metavar="FILE", help="stay close to this earlier .sqz file, so that an update from it is a small delta"
@@ -77,7 +77,7 @@ def run(*, run_folder: str, out: str, json: bool = False, **options: Any) -> int
         for stage in result.stages:
             show(
                 f"{stage.name:<36} {stage.bytes:>10,} bytes  {stage.density:6.1%} nonzero  "
-                f"{stage.bits:6.3f} bits a weight  validation {stage.accuracy:.2%}"
+                f"{stage.bits:6.3f} bits a weight  {result.judged_by} {stage.accuracy:.2%}"
             )
         if result.test:
             show(f"test accuracy {result.test.before:.2%} before, {result.test.after:.2%} after")

@@ -276,7 +276,7 @@ class QuantizedEncoding(Encoding):
         max_bits = _bit_length(exponents - center), _bit_length(tensor.integers)
         if max(max_bits) > MAX_BIT_LENGTH:
             raise SqueezekitError(
-                f"quantised weights of 2**{MAX_BIT_LENGTH} steps or more cannot be coded; has training diverged?"
+                f"quantised weights of 2**{MAX_BIT_LENGTH} steps or more cannot be coded: training has diverged"
             )
         return cls(tensor, center, max_bits)
 

@@ -27,6 +27,7 @@ from squeezekit.training.optimizers import StepsWeights, optimizer_for
 from squeezekit.training.recipe import Recipe
 from squeezekit.training.run_folder import Run
 from squeezekit.training.run_images import augmented, class_weights_of, fitting_batch_size, images_of
+from squeezekit.training.stored_answers import TeacherAnswers
 from squeezekit.training.teacher import teacher_of
 from squeezekit.training.time_budget import seconds_of_an_epoch
 
@@ -113,21 +114,28 @@ class CompressionContext:
         return COST_OF_QUANTISATION * seconds_of_an_epoch(trainer, steps=TIMED_STEPS)
 
     def trainer(self, network: nn.Module, optimizer: StepsWeights, recipe: Recipe, *, distilled: bool = False) -> Trainer:
-        """Trains `network` on the run's training images; with `distilled` on the teacher's answers instead of the labels."""
+        """Trains `network` on the run's training images; with `distilled` on the teacher's answers instead of the labels.
+
+        Those of another network than the run's own are kept in the cache, and found there if a training has asked it before.
+        """
         images, indices = self.source.training, self.split.training
         size = fitting_batch_size(batch_size_of_a_round(self.run.config.recipe), len(indices))
         shown, options = augmented(self._config, recipe, images)
-        options |= {"batch_size": size, "device": self.device}
+        options |= {"batch_size": size, "device": self.device, "shift_step": recipe.shift_step or 1}
+        training = self._batches(shown, indices, **options)
+        # As in training: on a GPU a teacher is quick, and crops are too many to keep answers.
+        kept = distilled and self._teacher is not None and training.crops is None and self.device.type != "cuda"
         return Trainer(
             network,
             recipe,
-            self._batches(shown, indices, **options),
+            training,
             self.validation,
             seed=self.run.config.run.seed,
             device=self.device,
             class_weights=class_weights_of(recipe, images, indices),
             optimizer=optimizer,
-            teacher=(self._teacher or self._own_network_as_teacher()) if distilled else None,
+            teacher=(self._teacher or self._own_network_as_teacher()) if distilled and not kept else None,
+            answers=TeacherAnswers.kept(self._teacher, training, images, recipe.precision) if kept and self._teacher else None,
             acceleration=self.run.config.run.acceleration,
             deterministic=self.run.config.run.deterministic,
         )
