@@ -33,11 +33,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from squeezekit.acceleration.folding import folded
+from squeezekit.compression.best_file import BestFile
 from squeezekit.compression.compress import METHODS, run_method
 from squeezekit.compression.context import CompressionContext
 from squeezekit.compression.deep_compression import published_bytes
 from squeezekit.compression.job_state import JobState
 from squeezekit.compression.target import Target
+from squeezekit.compression.time_limit import TimeLimit
 from squeezekit.reporting.figures import draw_sizes
 from squeezekit.system import atomic_io
 from squeezekit.training.device import keep_freed_memory
@@ -128,7 +130,8 @@ class Bench:
         settings = {"run": self.context.run.weights_digest(), "epochs": self.epochs}
         job = JobState.open(self.out / f"{name}.sqz", settings, resume=True)
         target = Target(self.context.accuracy_before, self.max_drop, None)
-        run_method(METHODS[name](self.context, target, self.epochs), target, job)
+        limit = TimeLimit(None, self.epochs, self.context.seconds_of_an_epoch, limited=False)
+        run_method(METHODS[name](self.context, target), job, BestFile(self.out / f"{name}.sqz", target, job), limit)
         for candidate in job.ptq.candidates:
             yield self.of_network(f"{name}, PTQ", candidate.name, len(candidate.file.to_bytes()), candidate.file.build())
         for candidate in job.rounds.candidates:

@@ -58,6 +58,23 @@ def test_the_list_says_what_matters(capsys):
 
 
 @pytest.mark.slow
+def test_the_list_is_searched_and_sorted(capsys):
+    assert main(["models", "photo*"]) == 0
+    shown = capsys.readouterr().out
+    assert "photo-l: where training on photos starts\n" in shown and "cifar10" not in shown
+    assert main(["models", "cifar10-*", "--sort", "accuracy", "--json"]) == 0
+    accuracies = [each["accuracy"] for each in json.loads(capsys.readouterr().out)]
+    assert accuracies == sorted(accuracies, reverse=True) and len(accuracies) >= 4
+    everything = list_models(sort="macs")
+    assert [each.macs for each in everything] == sorted(each.macs for each in list_models())
+    assert list_models(sort="accuracy")[-1].accuracy is None and all(each.good_for for each in everything)
+    assert main(["models", "nothing-*"]) == 1
+    assert "nothing-*: no pretrained model has such a name" in capsys.readouterr().err
+    assert main(["models", "--sort", "beauty"]) == 2
+    assert "--sort beauty: is unknown; choose bytes," in capsys.readouterr().err
+
+
+@pytest.mark.slow
 def test_real_pictures_are_recognised(real_images):
     # As many pictures as one looks at: each class's first twenty of the test.
     classifier, right, count = Classifier.load("cifar10-nano"), 0, 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any
 
@@ -12,6 +13,7 @@ from squeezekit.modelfile.sqz import read_sqz
 from squeezekit.networks.layer_table import layer_table
 from squeezekit.pretrained.files import FILES, pretrained_names
 from squeezekit.pretrained.published import PUBLISHED
+from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.presentation import Row, Tabular
 
 LICENCE = "Apache-2.0"
@@ -21,6 +23,17 @@ DATA = {
     "digits": "scikit-learn's handwritten digits",
     "photo": "photos of Caltech-101 and imagenette",
 }
+# What each is good for; of those that are not named, the first part of the name says it.
+USES = {
+    "digits": "handwritten digits; the first thing to try",
+    "cifar10-nano": "ten kinds of things in 32 pixels, on a microcontroller",
+    "cifar10": "ten kinds of things in 32 pixels",
+    "photo-s": "where training on photos starts if the file must be small",
+    "photo-l": "where training on photos starts",
+    "squeezenet1_0-imagenet": "1,000 kinds of things in photos",
+}
+# What the list can be sorted by.
+NUMBERS = ("bytes", "parameters", "macs", "activation_bytes", "accuracy")
 
 
 @dataclass(frozen=True)
@@ -40,6 +53,7 @@ class Facts:
     classes: tuple[str, ...]
     image_size: int
     data: str
+    good_for: str
     licence: str = LICENCE
     downloaded: bool = False
 
@@ -75,6 +89,7 @@ def facts(name: str) -> Facts:
         classes=file.classes,
         image_size=file.network.image_size,
         data=DATA[name.partition("-")[0]],
+        good_for=_use(name),
     )
 
 
@@ -93,14 +108,31 @@ def published_facts(name: str) -> Facts:
         classes=classes,
         image_size=network.image_size,
         data=published.data,
+        good_for=_use(name),
         licence=published.licence,
         downloaded=True,
     )
 
 
-def list_models() -> ModelList:
+def list_models(pattern: str = "*", *, sort: str = "") -> ModelList:
     """The pretrained models: name, bytes, parameters, MACs, accuracy and so on, and `to_frame()`.
 
-    Those of the package come first, the smallest file before the others, then those that are downloaded at first use.
+    pattern: of their names, with * for anything: "photo*". sort: one of NUMBERS, the least first, the highest accuracy first;
+    otherwise those of the package come first, the smallest file before the others, then those that are downloaded at first use.
+    Raises SqueezekitError for another `sort`.
     """
-    return ModelList([*map(facts, pretrained_names()), *map(published_facts, PUBLISHED)])
+    if sort and sort not in NUMBERS:
+        raise SqueezekitError(f"--sort {sort}: is unknown; choose {', '.join(NUMBERS)}")
+    found = [*map(facts, pretrained_names()), *map(published_facts, PUBLISHED)]
+    chosen = [each for each in found if fnmatchcase(each.name, pattern)]
+    return ModelList(sorted(chosen, key=lambda each: _place(each, sort)) if sort else chosen)
+
+
+def _place(each: Facts, sort: str) -> float:
+    if sort == "accuracy":
+        return 0.0 if each.accuracy is None else -each.accuracy
+    return float(getattr(each, sort))
+
+
+def _use(name: str) -> str:
+    return USES.get(name) or USES[name.partition("-")[0]]
