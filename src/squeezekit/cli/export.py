@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from squeezekit.cli.amounts import amount
 from squeezekit.cli.parser import Parser
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.standard_output import show, show_json
 
 # Flags of one format only.
-OWNERS = {"int8": "onnx", "opset": "onnx", "store_weights": "c"}
+OWNERS = {"int8": "onnx", "opset": "onnx", "store_weights": "c", "max_ram": "c"}
 
 
 def add_arguments(parser: Parser) -> None:
@@ -34,6 +35,12 @@ def add_arguments(parser: Parser) -> None:
         "--store-weights",
         choices=["constants", "coded"],
         help="c: weights as constants in flash, or entropy-coded and decoded into RAM at start (default constants)",
+    )
+    parser.add_argument(
+        "--max-ram",
+        type=amount,
+        metavar="N",
+        help="c: N bytes for feature maps at most, in the fastest order that fits (default: the order of fewest bytes)",
     )
     parser.add_argument(
         "--data", metavar="DATA", help="images to calibrate and measure on (default: those of the run; a file may need it)"

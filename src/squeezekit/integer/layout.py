@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from squeezekit.integer.memory import Memory, MemoryPlanner, row_bytes
 from squeezekit.integer.plan import IntegerConvolution, IntegerGating, IntegerHead, IntegerPlan, IntegerPooling, Integers, Step
-from squeezekit.integer.planner import Arena, ArenaBlock, place_blocks
+from squeezekit.integer.planner import Arena
 from squeezekit.system.errors import SqueezekitError
 
-TILE = 4  # Positions that the runtime computes together.
 # What 16 bits of `struct sqz_layer` count.
 MAX_CHANNELS = (1 << 16) - 1
 CONVOLUTION, POOLING, HEAD, GATING = range(4)
@@ -35,6 +35,7 @@ class LayerRecord:
     bits: int = 0
     depthwise: int = 0
     zero: int = 0
+    by_row: int = 0
     height: int = 0
     width: int = 0
     channels: int = 0
@@ -45,6 +46,9 @@ class LayerRecord:
     out_channels: int = 0
     first: int = 0
     filters: int = 0
+    source_rows: int = 0
+    out_rows: int = 0
+    residual_rows: int = 0
     row: int = 0
     source: int = 0
     target: int = 0
@@ -72,35 +76,38 @@ class Layout:
     gates: NDArray[np.uint8]
     border: tuple[int, ...]
     arena: Arena
+    order: tuple[int, ...]
+    counters: int
 
 
-def layout_of(plan: IntegerPlan) -> Layout:
-    """Rows of weights one after another, feature maps in the smallest arena; raises SqueezekitError where there is none.
+def layout_of(plan: IntegerPlan, memory: Memory | None = None) -> Layout:
+    """Rows of weights one after another, feature maps as `memory` places them, by default layer by layer.
 
-    Also where a feature map has more channels than 16 bits count.
+    Raises SqueezekitError where a feature map has more channels than 16 bits count.
     """
     if (widest := max(feature_map.channels for feature_map in plan.feature_maps)) > MAX_CHANNELS:
         raise SqueezekitError(f"a feature map of {widest:,} channels is too wide; train a network of at most {MAX_CHANNELS:,}")
-    arena, offsets, scratch = _memory(plan)
+    memory = memory or MemoryPlanner(plan).by_layer()
     layers, weights, biases, gains = [], [], [], []
     first_weight = first_filter = 0
     gates = np.empty(0, np.uint8)
     for number, step in enumerate(plan.steps):
         if isinstance(step, IntegerPooling):
-            layers.append(LayerRecord(POOLING, kernel=step.size, **_shapes(plan, step, offsets)))
+            layers.append(LayerRecord(POOLING, kernel=step.size, **_shapes(plan, step, memory)))
             continue
         if isinstance(step, IntegerGating):
-            layers.append(LayerRecord(GATING, zero=step.zero, weights=len(gates), **_shapes(plan, step, offsets)))
+            layers.append(LayerRecord(GATING, zero=step.zero, weights=len(gates), **_shapes(plan, step, memory)))
             gates = np.append(gates, step.table)
             continue
-        indices = {"weights": first_weight, "filter": first_filter, "scratch": scratch.get(number, 0)}
-        layers.append(_record(plan, step, offsets, indices))
+        indices = {"weights": first_weight, "filter": first_filter, "scratch": memory.scratch.get(number, 0)}
+        layers.append(_record(plan, step, memory, indices))
         rows = _rows(step)
         weights.append(rows.ravel())
         biases.append(step.bias)
         first_weight, first_filter = first_weight + rows.size, first_filter + len(step.weights)
         if isinstance(step, IntegerConvolution):
             gains.append(step.gain)
+    layers = [replace(layer, by_row=int(number in memory.by_row)) for number, layer in enumerate(layers)]
     head, stem = plan.steps[-1], plan.steps[0]
     assert isinstance(head, IntegerHead) and isinstance(stem, IntegerConvolution)
     return Layout(
@@ -111,25 +118,10 @@ def layout_of(plan: IntegerPlan) -> Layout:
         head.gain,
         gates,
         stem.border,
-        arena,
+        memory.arena,
+        memory.order if memory.by_row else (),
+        memory.counters,
     )
-
-
-def row_bytes(step: IntegerConvolution | IntegerHead) -> int:
-    """From one filter's weights to the next: with zeros behind them where that makes whole vectors of little more.
-
-    Of depthwise filters, which lie beside each other, from those of one tap to those of the next.
-    """
-    if isinstance(step, IntegerConvolution) and step.depthwise:
-        return len(step.weights)
-    length = int(step.weights[0].size)
-    if isinstance(step, IntegerHead):
-        return length
-    for unit, share in ((32, 8), (16, 4)):
-        whole = -(-length // unit) * unit
-        if (whole - length) * share <= length:
-            return whole
-    return length
 
 
 def _rows(step: IntegerConvolution | IntegerHead) -> NDArray[np.int8]:
@@ -141,74 +133,22 @@ def _rows(step: IntegerConvolution | IntegerHead) -> NDArray[np.int8]:
     return rows
 
 
-def _bytes_under_filter(step: IntegerConvolution) -> int:
-    """What is gathered for one position."""
-    return step.kernel**2 * len(step.weights) if step.depthwise else row_bytes(step)
-
-
-def _gathers(plan: IntegerPlan, step: Step) -> bool:
-    """Whether the bytes under the filter have to be gathered first."""
-    if not isinstance(step, IntegerConvolution):
-        return False
-    return step.source == 0 or step.kernel > 1 or row_bytes(step) > plan.feature_maps[step.source].channels
-
-
-def _memory(plan: IntegerPlan) -> tuple[Arena, list[int], dict[int, int]]:
-    """The arena, the offset of each feature map in it, and by step that of the buffer for bytes under filters.
-
-    The image stays where the caller has it. Pooling, gating and the adding of a bypass work in place.
-    """
-    blocks, block_of = _blocks(plan)
-    gathering = [number for number, step in enumerate(plan.steps) if _gathers(plan, step)]
-    buffers = {number: len(blocks) + i for i, number in enumerate(gathering)}
-    for number in buffers:
-        step = plan.steps[number]
-        assert isinstance(step, IntegerConvolution)
-        blocks.append(ArenaBlock.of(TILE * _bytes_under_filter(step), number, number))
-    arena = place_blocks(blocks)
-    offsets = [0] + [arena.offsets[block_of[number]] for number in range(1, len(plan.feature_maps))]
-    return arena, offsets, {number: arena.offsets[block] for number, block in buffers.items()}
-
-
-def _blocks(plan: IntegerPlan) -> tuple[list[ArenaBlock], dict[int, int]]:
-    """The blocks of the feature maps, and the block of each: those of steps that work in place share one."""
-    begin, end, in_place_of = dict[int, int](), dict[int, int](), dict[int, int]()
-    for number, step in enumerate(plan.steps):
-        residual = step.residual.source if isinstance(step, IntegerConvolution) and step.residual else None
-        for source in (step.source, residual):
-            if source:
-                end[source] = number
-        if not isinstance(step, IntegerHead):
-            begin.setdefault(step.target, number)
-            in_place = step.source if isinstance(step, IntegerPooling | IntegerGating) else residual
-            if in_place:
-                in_place_of[step.target] = in_place
-    blocks: list[ArenaBlock] = []
-    block_of: dict[int, int] = {}
-    for number in range(1, len(plan.feature_maps)):
-        block = ArenaBlock.of(plan.feature_maps[number].bytes, begin[number], end[number])
-        if number in in_place_of:
-            block_of[number] = block_of[in_place_of[number]]
-            blocks[block_of[number]] = blocks[block_of[number]].merged(block)
-        else:
-            block_of[number] = len(blocks)
-            blocks.append(block)
-    return blocks, block_of
-
-
 def _record(
-    plan: IntegerPlan, step: IntegerConvolution | IntegerHead, offsets: list[int], indices: dict[str, int]
+    plan: IntegerPlan,
+    step: IntegerConvolution | IntegerHead,
+    memory: Memory,
+    indices: dict[str, int],
 ) -> LayerRecord:
     indices = {**indices, "bits": int(np.abs(step.weights.astype(np.int64)).max()).bit_length()}
     if isinstance(step, IntegerHead):
         fields = {"shift": step.shift, "rectified": int(step.relu), "drop": step.drop, "filters": len(step.weights)}
-        return LayerRecord(HEAD, **_shapes(plan, step, offsets), **indices, **fields, row=row_bytes(step))
+        return LayerRecord(HEAD, **_shapes(plan, step, memory), **indices, **fields, row=row_bytes(step))
     height, width = plan.sum_shape(step)
     residual = {}
     if step.residual:
         r = step.residual
-        residual = {"residual": offsets[r.source], "residual_gain": r.gain, "residual_offset": r.offset}
-        residual |= {"residual_shift": r.shift, "has_residual": 1}
+        residual = {"residual": memory.offsets[r.source], "residual_gain": r.gain, "residual_offset": r.offset}
+        residual |= {"residual_shift": r.shift, "has_residual": 1, "residual_rows": memory.rows[r.source]}
     return LayerRecord(
         CONVOLUTION,
         int(step.source == 0),
@@ -224,18 +164,19 @@ def _record(
         first=step.first,
         filters=len(step.weights),
         row=row_bytes(step),
-        **_shapes(plan, step, offsets),
+        **_shapes(plan, step, memory),
         **indices,
         **residual,
     )
 
 
-def _shapes(plan: IntegerPlan, step: Step, offsets: list[int]) -> dict[str, int]:
-    """Shape and offset of a layer's source and, but for the head, of its target."""
+def _shapes(plan: IntegerPlan, step: Step, memory: Memory) -> dict[str, int]:
+    """Shape, rows that are kept and offset of a layer's source and, but for the head, of its target."""
     source = plan.feature_maps[step.source]
-    fields = {"height": source.height, "width": source.width, "channels": source.channels, "source": offsets[step.source]}
+    fields = {"height": source.height, "width": source.width, "channels": source.channels}
+    fields |= {"source": memory.offsets[step.source], "source_rows": memory.rows[step.source]}
     if isinstance(step, IntegerHead):
         return fields
     target = plan.feature_maps[step.target]
     fields |= {"out_height": target.height, "out_width": target.width, "out_channels": target.channels}
-    return fields | {"target": offsets[step.target]}
+    return fields | {"target": memory.offsets[step.target], "out_rows": memory.rows[step.target]}

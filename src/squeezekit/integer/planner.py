@@ -51,14 +51,19 @@ class Arena:
     offsets: tuple[int, ...]
 
 
+def bytes_alive(blocks: Sequence[ArenaBlock]) -> int:
+    """The largest sum of what is alive at one step."""
+    last = max(block.begin + len(block.sizes) for block in blocks)
+    return max(sum(block.size_at(step) for block in blocks) for step in range(last))
+
+
 def place_blocks(blocks: Sequence[ArenaBlock]) -> Arena:
     """A small arena for the blocks, mostly of `least` bytes; raises SqueezekitError where none is found.
 
     Blocks are placed in the order of their time, each at an end of the arena or beside a block that is there; where one fits
     nowhere, those before it move. The arena begins with `least` bytes and grows only when everything has been tried.
     """
-    last = max(block.begin + len(block.sizes) for block in blocks)
-    least = bound = max(sum(block.size_at(step) for block in blocks) for step in range(last))
+    least = bound = bytes_alive(blocks)
     order = sorted(range(len(blocks)), key=lambda i: (blocks[i].begin, -max(blocks[i].sizes)))
     while True:
         search = _Search(blocks, order, bound)

@@ -53,6 +53,18 @@ def test_a_run_becomes_a_folder_that_make_builds(tiny_run, tmp_path, capsys):
     assert "other things than an export" in capsys.readouterr().err and (out / "mine.c").exists()
 
 
+@pytest.mark.slow
+def test_ram_for_feature_maps_is_limited(tiny_sqz, tmp_path, capsys):
+    least = export_c(tiny_sqz, tmp_path / "least")
+    assert least.activations <= min(least.activations_by_layer, least.activations_by_row)
+    flags = ["export", str(tiny_sqz), "--format", "c", "-o", str(tmp_path / "fast"), "--json", "--max-ram"]
+    assert main([*flags, str(least.activations_by_layer)]) == 0
+    assert json.loads(capsys.readouterr().out)["activations"] == least.activations_by_layer
+    assert f"would take {least.activations_by_layer:,} bytes" in (tmp_path / "fast" / "README.md").read_text()
+    assert main([*flags, "50"]) == 2
+    assert f"need {least.activations:,} bytes" in capsys.readouterr().err
+
+
 @needs_gcc
 @pytest.mark.slow
 def test_a_compressed_file_keeps_its_integers(tiny_sqz, tmp_path):
@@ -74,7 +86,11 @@ def test_a_compressed_file_keeps_its_integers(tiny_sqz, tmp_path):
 def test_what_cannot_be_exported_says_why(tiny_run, tmp_path, capsys):
     with pytest.raises(SqueezekitError, match="--store-weights raw: is unknown; choose constants or coded"):
         export_c(tiny_run.folder, tmp_path / "x", store_weights="raw")
-    for flags in (["--format", "c", "--int8"], ["--format", "onnx", "--store-weights", "coded"]):
+    for flags in (
+        ["--format", "c", "--int8"],
+        ["--format", "onnx", "--store-weights", "coded"],
+        ["--format", "html", "--max-ram", "9k"],
+    ):
         assert main(["export", str(tiny_run.folder), "-o", str(tmp_path / "x"), *flags]) == 2
         assert "leave it out" in capsys.readouterr().err
     (tmp_path / "file").write_text("x")

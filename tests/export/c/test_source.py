@@ -12,6 +12,7 @@ from squeezekit.data.sources import load_images
 from squeezekit.export.c.source import source_of
 from squeezekit.inference.int8_model import integer_plan
 from squeezekit.inference.model import Model, load_model
+from squeezekit.integer.memory import MemoryPlanner
 from squeezekit.system import atomic_io
 from tests.fixtures.exported import (
     NETWORKS,
@@ -49,6 +50,21 @@ def test_every_network_gives_the_same_bits(name, tmp_path):
         assert np.array_equal(logits, expected)
         assert labels == tuple(model.classes[i] for i in expected.argmax(1))
         assert source.memory.arena == source.memory.least_arena
+
+
+@needs_gcc
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["grown", "mirrored", "odd sides", "three wide pooling", "squeezed by strides", "inverted"])
+def test_every_order_of_steps_gives_the_same_bits(name, tmp_path, monkeypatch):
+    model, plan = small(name)
+    pixels = pictures_like(model.config, 6)
+    expected, planner = reference(plan, pixels), MemoryPlanner(plan)
+    orders = {"by layer": planner.by_layer(), "by row": planner.by_row(), "cut": planner.cut_at([0, 3, 4, 9])}
+    for number, (way, memory) in enumerate(orders.items()):
+        monkeypatch.setattr(MemoryPlanner, "least", lambda _self, memory=memory: memory)
+        source = source_of(plan, model, coded=False)
+        assert source.memory.arena == memory.arena.bytes and (".order = NULL" in source.files["classifier.c"]) == (number == 0)
+        assert np.array_equal(answers(built(tmp_path / way, source.files, *SANITIZERS), pixels)[1], expected)
 
 
 @needs_gcc

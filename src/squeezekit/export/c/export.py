@@ -22,8 +22,9 @@ class CExport(Presented):
     """What was written; sizes are bytes, `macs` those of one image.
 
     `constants` stand in flash, `variables` in RAM (and, with vectors, packed weights, which the exported README counts); of the
-    variables, `activations` are the feature maps, and no placement of them takes less than `least_activations`. `validation`
-    is the accuracy 0…1 `before` and `after`, empty where no images are at hand.
+    variables, `activations` are the feature maps, and no placement of them takes less than `least_activations` in their order;
+    `activations_by_layer` is what one after the other would take, `activations_by_row` rows that flow through the whole network.
+    `validation` is the accuracy 0…1 `before` and `after`, empty where no images are at hand.
     """
 
     folder: str
@@ -33,6 +34,8 @@ class CExport(Presented):
     variables: int
     activations: int
     least_activations: int
+    activations_by_layer: int
+    activations_by_row: int
     validation: dict[str, float]
 
     def as_json(self) -> dict[str, Any]:
@@ -46,29 +49,36 @@ class CExport(Presented):
         return [
             f"{self.folder}: {sizes}, {self.macs:,} MACs a picture",
             f"activations: {self.activations:,} bytes; possible in this order of steps: {least}",
+            f"layer by layer they would take {self.activations_by_layer:,}, all row by row {self.activations_by_row:,}",
         ]
 
 
 def export_c(
-    model: str | Path, out: str | Path, *, store_weights: StoreWeights = "constants", data: str | Path | None = None
+    model: str | Path,
+    out: str | Path,
+    *,
+    store_weights: StoreWeights = "constants",
+    max_ram: int | None = None,
+    data: str | Path | None = None,
 ) -> CExport:
     """Write a run or a `.sqz` file of the SqueezeNet family as C into the folder `out`.
 
     All computing is in integers: feature maps and weights of eight bits, scales calibrated on training images, or as a `.sqz`
-    file states them. `store_weights="coded"` embeds weights entropy-coded, for `classifier_start` to decode into RAM. Where the
-    images are at hand (a run's own, or `data`), the accuracy on the validation images is measured before and after. An earlier
-    export in `out` is replaced whole. Raises SqueezekitError, also when anything else is there.
+    file states them. `store_weights="coded"` embeds weights entropy-coded, for `classifier_start` to decode into RAM. Feature
+    maps are computed in the order that needs the least RAM, partly row by row; with `max_ram` bytes for them, in the fastest one
+    that fits. Where the images are at hand (a run's own, or `data`), the accuracy on the validation images is measured before
+    and after. An earlier export in `out` is replaced whole. Raises SqueezekitError, also when anything else is there.
     """
     if store_weights not in get_args(StoreWeights):
         raise SqueezekitError(f"--store-weights {store_weights}: is unknown; choose {' or '.join(get_args(StoreWeights))}")
     loaded, out = load_model(model), expanded(out)
     _check_replaceable(out)
     plan = integer_plan(loaded, data)
-    source = source_of(plan, loaded, coded=store_weights == "coded")
+    source = source_of(plan, loaded, coded=store_weights == "coded", max_ram=max_ram)
     atomic_io.write_folder(out, source.files)
     validation = accuracy_in_integers(loaded, plan, data)
     memory = source.memory
-    sizes = (memory.constants, memory.variables, memory.arena, memory.least_arena)
+    sizes = (memory.constants, memory.variables, memory.arena, memory.least_arena, memory.orders.by_layer, memory.orders.by_row)
     return CExport(str(out), store_weights, plan.macs, *sizes, validation)
 
 

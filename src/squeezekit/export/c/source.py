@@ -13,11 +13,12 @@ from squeezekit.codec.integer_model import code_integers, new_integer_model
 from squeezekit.codec.range_coder import SQUASH, encoder, finish
 from squeezekit.inference.model import Model
 from squeezekit.integer.layout import CONVOLUTION, Layout, layout_of
+from squeezekit.integer.memory import MemoryOfOrders, MemoryPlanner
 from squeezekit.integer.plan import IntegerConvolution, IntegerHead, IntegerPlan
 from squeezekit.system.version import version
 
 NUMBERS_PER_LINE = 24
-LAYER_BYTES = 72  # sizeof(struct sqz_layer)
+LAYER_BYTES = 80  # sizeof(struct sqz_layer)
 UNIT = 16  # Filters that products.c packs together, at most.
 MAX_BIT_COST = 11  # In bits of the stream: what the least likely bit of a weight costs.
 
@@ -26,13 +27,15 @@ MAX_BIT_COST = 11  # In bits of the stream: what the least likely bit of a weigh
 class MemoryUse:
     """Bytes of constants in flash and of variables in RAM, without code, stack, and the packed weights of builds with vectors.
 
-    `arena` holds the feature maps; `least_arena` is what no placement of them can go below.
+    `arena` holds the feature maps; `least_arena` is what no placement of them can go below in their order, `orders` what arenas
+    other orders need.
     """
 
     constants: int
     variables: int
     arena: int
     least_arena: int
+    orders: MemoryOfOrders
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,16 @@ class CSource:
     memory: MemoryUse
 
 
-def source_of(plan: IntegerPlan, model: Model, *, coded: bool) -> CSource:
-    """The network in C; with `coded`, weights are entropy-coded and decoded at start into RAM."""
-    layout = layout_of(plan)
+def source_of(plan: IntegerPlan, model: Model, *, coded: bool, max_ram: int | None = None) -> CSource:
+    """The network in C; with `coded`, weights are entropy-coded and decoded at start into RAM.
+
+    Its feature maps take the fewest bytes that they can, or with `max_ram` at most these in the fastest order; raises
+    SqueezekitError where none fits.
+    """
+    planner = MemoryPlanner(plan)
+    layout = layout_of(plan, planner.least() if max_ram is None else planner.fitting(max_ram))
     stream = coded_weights(plan) if coded else b""
-    memory = _memory(layout, plan, stream)
+    memory = _memory(layout, plan, stream, planner.orders())
     files = {
         "classifier.h": _header(plan, model, memory),
         "classifier.c": _classifier(plan, model, layout, stream),
@@ -73,16 +81,16 @@ def _part(name: str) -> str:
     return (resources.files("squeezekit.export.c") / "runtime" / name).read_text(encoding="utf-8")
 
 
-def _memory(layout: Layout, plan: IntegerPlan, stream: bytes) -> MemoryUse:
+def _memory(layout: Layout, plan: IntegerPlan, stream: bytes, orders: MemoryOfOrders) -> MemoryUse:
     tables = 4 * len(layout.biases) + 2 * len(layout.gains) + 4 * len(layout.head_gains) + len(layout.gates)
-    tables += LAYER_BYTES * len(layout.layers)
-    arena = layout.arena.bytes
+    tables += LAYER_BYTES * len(layout.layers) + len(layout.order)
+    arena, least = layout.arena.bytes, layout.arena.least
     if not stream:
-        return MemoryUse(tables + len(layout.weights), arena, arena, layout.arena.least)
+        return MemoryUse(tables + len(layout.weights), arena, arena, least, orders)
     most_row, most_channels = _largest(plan)
     # The decoder's memory, `struct sqz_decoder` of decoder.c, lies where the feature maps will be.
     decoder = 16 + 4 * 7 * 6 + 12 + 2 * 10693 + 2 * (most_row + most_channels) + 2 * 4096 + 10693
-    return MemoryUse(tables + len(stream) + 2 * 2048, len(layout.weights) + max(arena, decoder), arena, layout.arena.least)
+    return MemoryUse(tables + len(stream) + 2 * 2048, len(layout.weights) + max(arena, decoder), arena, least, orders)
 
 
 def _largest(plan: IntegerPlan) -> tuple[int, int]:
@@ -177,6 +185,7 @@ def _classifier(plan: IntegerPlan, model: Model, layout: Layout, stream: bytes) 
         _table("uint16_t", "gains", layout.gains),
         _table("uint32_t", "head_gains", layout.head_gains, suffix="u"),
         *([_table("uint8_t", "gates", layout.gates)] if len(layout.gates) else []),
+        *([_table("uint8_t", "order", layout.order)] if layout.order else []),
         _layers(layout),
         f"""#ifdef SQZ_UNIT
 #if SQZ_UNIT > {UNIT}
@@ -190,6 +199,7 @@ static int8_t packed[{_packed_bytes(layout)}];
         f"""static const struct sqz_model model = {{
     .layers = layers, .weights = weights, .packed = PACKED, .biases = biases, .gains = gains, .head_gains = head_gains,
     .gates = {"gates" if len(layout.gates) else "NULL"}, .border = {{{", ".join(map(str, layout.border))}}},
+    .order = {"order" if layout.order else "NULL"}, .order_count = {len(layout.order)}, .counters = {layout.counters},
     .layer_count = {len(layout.layers)}, .classes = CLASSIFIER_CLASSES, .mirrored = {int(plan.mirrored)},
 }};""",
         f"const char *const classifier_names[CLASSIFIER_CLASSES] = {{\n{names}}};",
@@ -252,6 +262,14 @@ def _packed_bytes(layout: Layout) -> int:
     return sum(-(-layer.filters // UNIT) * UNIT * -(-layer.row // 4) * 4 for layer in dense)
 
 
+def _order_in_words(memory: MemoryUse) -> str:
+    by_layer, by_row = memory.orders.by_layer, memory.orders.by_row
+    return (
+        f"Made one after the other they would take {by_layer:,} bytes, as rows that flow through the whole network\n"
+        f"{by_row:,}; the best of both is {memory.orders.least:,}."
+    )
+
+
 def _layers(layout: Layout) -> str:
     rows = []
     for layer in layout.layers:
@@ -311,6 +329,7 @@ for these; elsewhere nothing is packed.
 | RAM: stack | about 1,500 |
 | the picture, wherever it is | {image.bytes:,} |
 
-The activations share one arena: {smallest}. Logits are integers in units of 2^-{plan.fraction}, the same to the bit on every
-machine.
+The activations share one arena: {smallest}. {_order_in_words(memory)}
+
+Logits are integers in units of 2^-{plan.fraction}, the same to the bit on every machine.
 """

@@ -223,11 +223,14 @@ static void dense_products(const uint8_t *const x[TILE], const int8_t *weights, 
 }
 
 /* Where a convolution's weights are, dense ones at `packed`, which moves on. */
-static const int8_t *weights_of(const struct sqz_model *m, const struct sqz_layer *l, const int8_t **packed)
+static const int8_t *weights_of(const struct sqz_model *m, size_t number)
 {
-    const int8_t *found = *packed;
-    *packed += packed_bytes(l);
-    return l->depthwise ? m->weights + l->weights : found;
+    const int8_t *packed = m->packed;
+    if (m->layers[number].depthwise)
+        return m->weights + m->layers[number].weights;
+    for (size_t i = 0; i < number; i++)
+        packed += packed_bytes(&m->layers[i]);
+    return packed;
 }
 
 #else
@@ -264,9 +267,8 @@ static void dense_products(const uint8_t *const x[TILE], const int8_t *weights, 
 }
 
 /* Where a convolution's weights are. */
-static const int8_t *weights_of(const struct sqz_model *m, const struct sqz_layer *l, const int8_t **packed)
+static const int8_t *weights_of(const struct sqz_model *m, size_t number)
 {
-    (void)packed;
-    return m->weights + l->weights;
+    return m->weights + m->layers[number].weights;
 }
 #endif

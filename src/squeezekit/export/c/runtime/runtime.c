@@ -12,6 +12,12 @@ static void copy_bytes(uint8_t *restrict to, const uint8_t *restrict from, size_
         to[i] = from[i];
 }
 
+/* Row y of a layer's source, of which some rows are kept. */
+static const uint8_t *row_at(const uint8_t *source, size_t y, const struct sqz_layer *l)
+{
+    return source + y % l->source_rows * l->width * l->channels;
+}
+
 /* The sums of `count` filters from `first` on that see one channel each: rows of bytes are [taps][channels]. */
 static void depthwise_products(const struct sqz_layer *l, const uint8_t *const x[TILE], const int8_t *weights, size_t first,
                                size_t count, sums_of_tile sums)
@@ -43,7 +49,7 @@ static void gather(const struct sqz_layer *l, const uint8_t *source, const uint8
     uint8_t *end = to + bytes_under(l);
     for (int i = 0; i < l->kernel; i++) {
         const int row = y * l->stride - l->padding + i;
-        const uint8_t *pixels = source + (size_t)(row > 0 ? row : 0) * l->width * channels;
+        const uint8_t *pixels = source + (size_t)(row > 0 ? row % l->source_rows : 0) * l->width * channels;
         if (inside && !mirrored && row >= 0 && row < l->height) {
             copy_bytes(to, pixels + (size_t)left * channels, l->kernel * channels);
             to += l->kernel * channels;
@@ -101,6 +107,7 @@ struct tile {
 static void convolve_tile(const struct sqz_model *m, const struct sqz_layer *l, const int8_t *weights, const struct tile *tile,
                           uint8_t *arena)
 {
+    const size_t first = tile->first % ((size_t)l->out_rows * l->out_width);
     sums_of_tile sums;
     uint8_t bytes[BLOCK];
     for (size_t block = 0; block < l->filters; block += BLOCK) {
@@ -112,39 +119,42 @@ static void convolve_tile(const struct sqz_model *m, const struct sqz_layer *l, 
         if (l->pooled)
             largest_of_tile(sums, count);
         for (size_t p = 0; p < tile->count; p++) {
-            const size_t place = (tile->first + p) * l->out_channels + l->first + block;
+            const size_t place = (first + p) * l->out_channels + l->first + block;
             rescaled(sums[p], m->biases + l->filter + block, m->gains + l->filter + block, l->shift, count, bytes);
-            if (l->has_residual)
-                add_residual(l, bytes, arena + l->residual + place, count, arena + l->target + place);
-            else
+            if (l->has_residual) {
+                const size_t kept = tile->first % ((size_t)l->residual_rows * l->out_width);
+                const uint8_t *residual = arena + l->residual + (kept + p) * l->out_channels + l->first + block;
+                add_residual(l, bytes, residual, count, arena + l->target + place);
+            } else
                 copy_bytes(arena + l->target + place, bytes, count);
         }
     }
 }
 
-/* Position `i` of a tile that begins at `first` of the target, as a place among the sums; the last ones again beyond the edge. */
-static size_t position_of(const struct sqz_layer *l, size_t first, size_t i)
+/* Position `i` of a tile that begins at `first` of `count` of the target, as a place among the sums; the last ones again beyond
+ * the edge. */
+static size_t position_of(const struct sqz_layer *l, size_t first, size_t i, size_t count)
 {
     const size_t height = l->sums_height, width = l->sums_width;
     if (!l->pooled)
-        return first + i < height * width ? first + i : height * width - 1;
+        return first + i < count ? first + i : count - 1;
     const size_t y = 2 * (first / l->out_width) + i / 2, x = 2 * (first % l->out_width) + i % 2;
     return (y < height ? y : height - 1) * width + (x < width ? x : width - 1);
 }
 
 static void convolve(const struct sqz_model *m, const struct sqz_layer *l, const int8_t *weights, const uint8_t *picture,
-                     int mirrored, uint8_t *arena)
+                     int mirrored, size_t begin, size_t end, uint8_t *arena)
 {
     const uint8_t *source = l->from_picture ? picture : arena + l->source;
     const uint8_t *border = l->from_picture ? m->border : NULL;
     const int in_place = l->kernel == 1 && l->row == l->channels;
-    const size_t count = (size_t)l->out_height * l->out_width, step = l->pooled ? 1 : TILE;
-    for (size_t first = 0; first < count; first += step) {
+    const size_t count = end * l->out_width, step = l->pooled ? 1 : TILE;
+    for (size_t first = begin * l->out_width; first < count; first += step) {
         struct tile tile = {{NULL, NULL, NULL, NULL}, first, count - first < step ? count - first : step};
         for (size_t i = 0; i < TILE; i++) {
-            const size_t position = position_of(l, first, i);
+            const size_t position = position_of(l, first, i, count);
             if (in_place) {
-                tile.bytes[i] = source + position * l->channels;
+                tile.bytes[i] = source + position % ((size_t)l->source_rows * l->width) * l->channels;
             } else {
                 uint8_t *room = arena + l->scratch + i * bytes_under(l);
                 gather(l, source, border, mirrored, (int)(position / l->sums_width), (int)(position % l->sums_width), room);
@@ -156,37 +166,41 @@ static void convolve(const struct sqz_model *m, const struct sqz_layer *l, const
 }
 
 /* Windows of stride 2, cut off at the edges. The target may begin where the source does: what is read later lies further on. */
-static void pool(const struct sqz_layer *l, uint8_t *arena)
+static void pool(const struct sqz_layer *l, size_t begin, size_t end, uint8_t *arena)
 {
-    const uint8_t *source = arena + l->source;
-    uint8_t *to = arena + l->target;
     const size_t channels = l->channels;
-    for (size_t y = 0; y < l->out_height; y++)
+    for (size_t y = begin; y < end; y++) {
+        uint8_t *to = arena + l->target + y % l->out_rows * l->out_width * channels;
         for (size_t x = 0; x < l->out_width; x++, to += channels) {
             const size_t bottom = 2 * y + l->kernel < l->height ? 2 * y + l->kernel : l->height;
             const size_t right = 2 * x + l->kernel < l->width ? 2 * x + l->kernel : l->width;
+            const uint8_t *corner = row_at(arena + l->source, 2 * y, l) + 2 * x * channels;
             for (size_t c = 0; c < channels; c++)
-                to[c] = source[(2 * y * l->width + 2 * x) * channels + c];
+                to[c] = corner[c];
             for (size_t i = 2 * y; i < bottom; i++)
                 for (size_t j = 2 * x; j < right; j++) {
-                    const uint8_t *bytes = source + (i * l->width + j) * channels;
+                    const uint8_t *bytes = row_at(arena + l->source, i, l) + j * channels;
                     for (size_t c = 0; c < channels; c++)
                         to[c] = bytes[c] > to[c] ? bytes[c] : to[c];
                 }
         }
+    }
 }
 
 /* The first half of the channels, each as far as one of the second lets it through. The target may begin where the source does. */
-static void gate(const struct sqz_model *m, const struct sqz_layer *l, uint8_t *arena)
+static void gate(const struct sqz_model *m, const struct sqz_layer *l, size_t begin, size_t end, uint8_t *arena)
 {
-    const uint8_t *values = arena + l->source, *shares = m->gates + l->weights;
-    uint8_t *to = arena + l->target;
-    const size_t half = l->out_channels, positions = (size_t)l->height * l->width;
-    for (size_t p = 0; p < positions; p++, values += 2 * half, to += half)
-        for (size_t f = 0; f < half; f++) {
-            const uint32_t share = shares[values[half + f]];
-            to[f] = (uint8_t)((values[f] * share + l->zero * (255 - share) + 127) / 255);
-        }
+    const uint8_t *shares = m->gates + l->weights;
+    const size_t half = l->out_channels;
+    for (size_t y = begin; y < end; y++) {
+        const uint8_t *values = row_at(arena + l->source, y, l);
+        uint8_t *to = arena + l->target + y % l->out_rows * l->width * half;
+        for (size_t x = 0; x < l->width; x++, values += 2 * half, to += half)
+            for (size_t f = 0; f < half; f++) {
+                const uint32_t share = shares[values[half + f]];
+                to[f] = (uint8_t)((values[f] * share + l->zero * (255 - share) + 127) / 255);
+            }
+    }
 }
 
 /* sum * gain / 2^shift, rounded to nearest, halves up; a number that is never negative is shifted. */
@@ -197,22 +211,36 @@ static int32_t logit_of(int32_t sum, uint32_t gain, unsigned shift)
     return (int32_t)((int64_t)(lifted >> shift) - (int64_t)(top >> shift));
 }
 
-/* Bytes of a block of channels, added over all positions. */
-static void add_positions(const struct sqz_layer *l, const uint8_t *source, size_t first, size_t count, int32_t *sums)
+/* A sum of bytes in the arena, which may begin at any address. */
+static uint32_t sum_at(const uint8_t *b)
 {
-    const size_t positions = (size_t)l->height * l->width;
-    for (size_t c = 0; c < count; c++)
-        sums[c] = 0;
-    for (size_t p = 0; p < positions; p++)
-        for (size_t c = 0; c < count; c++)
-            sums[c] += source[p * l->channels + first + c];
-    if (l->drop)
-        for (size_t c = 0; c < count; c++)
-            sums[c] = (sums[c] + (1 << (l->drop - 1))) >> l->drop;
+    return b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
 }
 
-/* Average, then the last filters. */
-static void classify_average(const struct sqz_model *m, const struct sqz_layer *l, const uint8_t *source, int32_t *logits)
+static void set_sum(uint8_t *to, uint32_t sum)
+{
+    for (int i = 0; i < 4; i++)
+        to[i] = (uint8_t)(sum >> 8 * i);
+}
+
+/* Bytes of each channel, added over the positions of some rows; the first row begins anew. */
+static void add_rows(const struct sqz_layer *l, size_t begin, size_t end, uint8_t *arena)
+{
+    if (!begin)
+        set_bytes(arena + l->scratch, 0, 4 * (size_t)l->channels);
+    for (size_t y = begin; y < end; y++) {
+        const uint8_t *bytes = row_at(arena + l->source, y, l);
+        for (size_t c = 0; c < l->channels; c++) {
+            uint32_t sum = sum_at(arena + l->scratch + 4 * c);
+            for (size_t x = 0; x < l->width; x++)
+                sum += bytes[x * l->channels + c];
+            set_sum(arena + l->scratch + 4 * c, sum);
+        }
+    }
+}
+
+/* Of the sums over all positions the average, then the last filters. */
+static void classify_average(const struct sqz_model *m, const struct sqz_layer *l, const uint8_t *arena, int32_t *logits)
 {
     int32_t inputs[BLOCK], sums[BLOCK];
     for (size_t block = 0; block < l->filters; block += BLOCK) {
@@ -221,7 +249,10 @@ static void classify_average(const struct sqz_model *m, const struct sqz_layer *
             sums[k] = m->biases[l->filter + block + k];
         for (size_t first = 0; first < l->channels; first += BLOCK) {
             const size_t count = l->channels - first < BLOCK ? l->channels - first : BLOCK;
-            add_positions(l, source, first, count, inputs);
+            for (size_t c = 0; c < count; c++) {
+                const uint32_t sum = sum_at(arena + l->scratch + 4 * (first + c));
+                inputs[c] = (int32_t)(l->drop ? (sum + (1u << (l->drop - 1))) >> l->drop : sum);
+            }
             for (size_t k = 0; k < classes; k++) {
                 const int8_t *weights = m->weights + l->weights + (block + k) * l->row + first;
                 for (size_t c = 0; c < count; c++)
@@ -233,18 +264,41 @@ static void classify_average(const struct sqz_model *m, const struct sqz_layer *
     }
 }
 
-/* The last filters at each position, ReLU, then the average. */
-static void classify_positions(const struct sqz_model *m, const struct sqz_layer *l, const uint8_t *source, int32_t *logits)
+/* The last filters at each position of some rows, ReLU, then the average. */
+static void classify_rows(const struct sqz_model *m, const struct sqz_layer *l, size_t begin, size_t end, const uint8_t *arena,
+                          int32_t *logits)
 {
-    const size_t positions = (size_t)l->height * l->width;
     for (size_t k = 0; k < l->filters; k++) {
         const int8_t *weights = m->weights + l->weights + k * l->row;
-        for (size_t p = 0; p < positions; p++) {
-            int32_t sum = m->biases[l->filter + k];
-            for (size_t c = 0; c < l->channels; c++)
-                sum += weights[c] * source[p * l->channels + c];
-            logits[k] += logit_of(sum > 0 ? sum : 0, m->head_gains[k], l->shift);
+        for (size_t y = begin; y < end; y++) {
+            const uint8_t *bytes = row_at(arena + l->source, y, l);
+            for (size_t x = 0; x < l->width; x++, bytes += l->channels) {
+                int32_t sum = m->biases[l->filter + k];
+                for (size_t c = 0; c < l->channels; c++)
+                    sum += weights[c] * bytes[c];
+                logits[k] += logit_of(sum > 0 ? sum : 0, m->head_gains[k], l->shift);
+            }
         }
+    }
+}
+
+/* Rows of one layer, from `begin` to before `end`. */
+static void run_rows(const struct sqz_model *m, size_t number, const uint8_t *picture, int mirrored, size_t begin, size_t end,
+                     uint8_t *arena, int32_t *logits)
+{
+    const struct sqz_layer *l = &m->layers[number];
+    if (l->kind == SQZ_CONVOLUTION) {
+        convolve(m, l, weights_of(m, number), picture, mirrored && l->from_picture, begin, end, arena);
+    } else if (l->kind == SQZ_POOLING) {
+        pool(l, begin, end, arena);
+    } else if (l->kind == SQZ_GATING) {
+        gate(m, l, begin, end, arena);
+    } else if (l->rectified) {
+        classify_rows(m, l, begin, end, arena, logits);
+    } else {
+        add_rows(l, begin, end, arena);
+        if (end == l->height)
+            classify_average(m, l, arena, logits);
     }
 }
 
@@ -253,19 +307,19 @@ SQZ_API void sqz_run(const struct sqz_model *model, const uint8_t *picture, uint
     for (size_t k = 0; k < model->classes; k++)
         logits[k] = 0;
     for (int mirrored = 0; mirrored <= model->mirrored; mirrored++) {
-        const int8_t *packed = model->packed;
-        for (size_t i = 0; i < model->layer_count; i++) {
-            const struct sqz_layer *l = &model->layers[i];
-            if (l->kind == SQZ_CONVOLUTION)
-                convolve(model, l, weights_of(model, l, &packed), picture, mirrored && l->from_picture, arena);
-            else if (l->kind == SQZ_POOLING)
-                pool(l, arena);
-            else if (l->kind == SQZ_GATING)
-                gate(model, l, arena);
-            else if (l->rectified)
-                classify_positions(model, l, arena + l->source, logits);
-            else
-                classify_average(model, l, arena + l->source, logits);
+        uint8_t *made = arena + model->counters;
+        const size_t turns = model->order ? model->order_count : model->layer_count;
+        if (model->order)
+            set_bytes(made, 0, model->layer_count);
+        for (size_t i = 0; i < turns; i++) {
+            const size_t number = model->order ? model->order[i] : i;
+            const struct sqz_layer *l = &model->layers[number];
+            if (l->by_row) {
+                run_rows(model, number, picture, mirrored, made[number], made[number] + 1u, arena, logits);
+                made[number]++;
+            } else {
+                run_rows(model, number, picture, mirrored, 0, l->kind == SQZ_HEAD ? l->height : l->out_height, arena, logits);
+            }
         }
     }
 }

@@ -26,14 +26,16 @@ struct sqz_layer {
     uint8_t bits;            /* of the largest weight, for the decoder */
     uint8_t depthwise;       /* each filter sees the channel of its own number alone */
     uint8_t zero;            /* the byte that means 0 in the source */
+    uint8_t by_row;          /* makes its next row in its turn; otherwise all of them */
     uint16_t height, width, channels;     /* of the source */
     uint16_t sums_height, sums_width;     /* of what is computed, before pooling */
     uint16_t out_height, out_width;       /* of the target */
     uint16_t out_channels, first;         /* of the target, and the first that is written */
     uint16_t filters;                     /* that is, channels written; head: classes */
+    uint16_t source_rows, out_rows, residual_rows; /* that are kept of them: row y lies at place y % rows */
     uint32_t row;                         /* from one filter's weights to the next; depthwise: one tap's */
     uint32_t source, target, residual;    /* feature maps */
-    uint32_t scratch;                     /* room for the bytes under a filter, four times */
+    uint32_t scratch;                     /* room for the bytes under a filter, four times; head: for sums of channels */
     uint32_t weights, filter;             /* the first weight, or place among the gates; the first bias and gain */
     uint32_t residual_gain, residual_offset;
 };
@@ -47,8 +49,11 @@ struct sqz_model {
     const uint32_t *head_gains; /* [classes] */
     const uint8_t *gates;       /* of each byte of a gate, the share that it lets through, in 255ths */
     uint8_t border[4];          /* the pixel that stands around a picture */
+    const uint8_t *order;       /* whose turn it is; NULL: one layer after the other */
+    uint32_t order_count;
+    uint32_t counters;          /* room in the arena for a byte for each layer that goes row by row */
     uint16_t layer_count, classes;
-    uint8_t mirrored; /* logits of the mirror image are added */
+    uint8_t mirrored;           /* logits of the mirror image are added */
 };
 
 #ifndef SQZ_API

@@ -1,0 +1,217 @@
+"""Where feature maps, or the rows of them that are kept, lie in the arena, and which order of steps needs the fewest bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from squeezekit.integer.plan import IntegerConvolution, IntegerHead, IntegerPlan, Step
+from squeezekit.integer.planner import Arena, ArenaBlock, place_blocks
+from squeezekit.integer.row_order import DataFlow, Segment, segments_of
+from squeezekit.system.errors import SqueezekitError
+
+TILE = 4  # Positions that the runtime computes together.
+SUM_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The order of the steps, and where everything lies in the arena.
+
+    order: numbers of steps; one of `by_row` makes its next row each time, another all its rows. rows: how many of each feature
+    map are kept. offsets: of each feature map. scratch: by step, the room which it works in. counters: a byte for each step.
+    """
+
+    order: tuple[int, ...]
+    by_row: frozenset[int]
+    rows: tuple[int, ...]
+    arena: Arena
+    offsets: tuple[int, ...]
+    scratch: dict[int, int]
+    counters: int
+
+
+@dataclass(frozen=True)
+class MemoryOfOrders:
+    """Bytes of the arena where steps follow each other, where all of them flow by rows, and in the best mixture of both."""
+
+    by_layer: int
+    by_row: int
+    least: int
+
+
+class MemoryPlanner:
+    """Plans the memory of one network. The image stays where the caller has it."""
+
+    def __init__(self, plan: IntegerPlan) -> None:
+        self._plan, self._flow = plan, DataFlow(plan)
+        self._segments = dict[tuple[int, int], Segment]()
+
+    def by_layer(self) -> Memory:
+        """Every step after the one before it."""
+        return self.cut_at(range(self._flow.count))
+
+    def by_row(self) -> Memory:
+        """All rows flow through the whole network; by layer where the runtime cannot count them."""
+        return self.cut_at([0]) if self._flow.can_flow(0, self._flow.count) else self.by_layer()
+
+    def least(self) -> Memory:
+        """The mixture of fewest bytes; of several the one that keeps most steps whole, which is fastest."""
+        return self.cut_at(self._cuts(0))
+
+    def fitting(self, max_ram: int) -> Memory:
+        """The mixture of at most `max_ram` bytes that keeps most steps whole; raises SqueezekitError without one."""
+        found = self.cut_at(self._cuts(max_ram))
+        if found.arena.bytes > max_ram:
+            found = self.least()
+        if found.arena.bytes > max_ram:
+            raise SqueezekitError(
+                f"--max-ram {max_ram}: the feature maps of this network need {found.arena.bytes:,} bytes; choose another one"
+            )
+        return found
+
+    def orders(self) -> MemoryOfOrders:
+        """What each order needs."""
+        return MemoryOfOrders(*(memory.arena.bytes for memory in (self.by_layer(), self.by_row(), self.least())))
+
+    def _cuts(self, allowed: int) -> list[int]:
+        """Where segments begin, so that they exceed the allowed bytes least; then the fewest steps go by row."""
+        best: list[tuple[int, int, list[int]]] = [(0, 0, [])]
+        for end in range(1, self._flow.count + 1):
+            found = None
+            for begin in range(end - 1, -1, -1):
+                excess, by_row, cuts = best[begin]
+                streamed = by_row + (end - begin if end - begin > 1 else 0)
+                # Whole feature maps alone may be too many already.
+                bound = max(self._whole_bytes(begin, end) - allowed, excess, 0)
+                if found and (bound, streamed) >= found[:2]:
+                    continue
+                if end - begin > 1 and not self._flow.can_flow(begin, end):
+                    break
+                size = sum(block.size_at(begin) for block in _Blocks(self._plan, self._flow, [self._segment(begin, end)]).all)
+                exact = max(size - allowed, excess, 0)
+                if not found or (exact, streamed) < found[:2]:
+                    found = exact, streamed, [*cuts, begin]
+            assert found is not None
+            best.append(found)
+        return best[-1][2]
+
+    def _segment(self, begin: int, end: int) -> Segment:
+        if (begin, end) not in self._segments:
+            self._segments[begin, end] = self._flow.segment(begin, end)
+        return self._segments[begin, end]
+
+    def _whole_bytes(self, begin: int, end: int) -> int:
+        """Of feature maps that earlier segments have made or later ones read, at least; in place they are the same."""
+        flow, before, after = self._flow, 0, 0
+        for number, feature_map in enumerate(self._plan.feature_maps[1:], 1):
+            first, last = flow.writers[number][0], flow.readers[number][-1]
+            before += feature_map.bytes if first < begin <= last else 0
+            after += feature_map.bytes if first < end <= last else 0
+        return max(before, after)
+
+    def cut_at(self, cuts: Sequence[int]) -> Memory:
+        """Segments that begin at these steps, the first of them 0."""
+        segments = segments_of(self._flow, cuts)
+        blocks = _Blocks(self._plan, self._flow, segments)
+        arena = place_blocks(blocks.all)
+        return Memory(
+            order=tuple(number for segment in segments for number in segment.steps),
+            by_row=frozenset(number for segment in segments if segment.by_row for number in segment.steps),
+            rows=tuple(blocks.rows),
+            arena=arena,
+            offsets=(0, *(arena.offsets[blocks.of_map[number]] for number in range(1, len(self._plan.feature_maps)))),
+            scratch={number: arena.offsets[block] for number, block in blocks.scratch.items()},
+            counters=arena.offsets[blocks.counters] if blocks.counters is not None else 0,
+        )
+
+
+def row_bytes(step: IntegerConvolution | IntegerHead) -> int:
+    """From one filter's weights to the next: with zeros behind them where that makes whole vectors of little more.
+
+    Of depthwise filters, which lie beside each other, from those of one tap to those of the next.
+    """
+    if isinstance(step, IntegerConvolution) and step.depthwise:
+        return len(step.weights)
+    length = int(step.weights[0].size)
+    if isinstance(step, IntegerHead):
+        return length
+    for unit, share in ((32, 8), (16, 4)):
+        whole = -(-length // unit) * unit
+        if (whole - length) * share <= length:
+            return whole
+    return length
+
+
+class _Blocks:
+    """The blocks of the arena while some segments are computed, each of which is one moment, that of its first step."""
+
+    def __init__(self, plan: IntegerPlan, flow: DataFlow, segments: Sequence[Segment]) -> None:
+        self._plan, self._flow, self._segments = plan, flow, segments
+        self._first, self._last = segments[0].begin, segments[-1].begin
+        self.all: list[ArenaBlock] = []
+        self.of_map: dict[int, int] = {}
+        self.scratch: dict[int, int] = {}
+        self.rows = [each.height for each in plan.feature_maps]
+        self._place_maps()
+        for segment in segments:
+            self._place_scratch(segment)
+        streamed = any(segment.by_row for segment in segments)
+        self.counters = self._added(ArenaBlock.of(len(plan.steps), self._first, self._last)) if streamed else None
+
+    def _added(self, block: ArenaBlock) -> int:
+        self.all.append(block)
+        return len(self.all) - 1
+
+    def _moment(self, number: int) -> int:
+        """When a step is computed; before or after all segments, at the first or the last."""
+        for segment in self._segments:
+            if number < segment.end:
+                return segment.begin
+        return self._last
+
+    def _place_maps(self) -> None:
+        """Those that take each other's place share a block."""
+        shares = dict[int, int]()
+        flowing = {number for segment in self._segments if segment.by_row for number in segment.steps}
+        for segment in self._segments:
+            # What another segment makes row by row may still be read there.
+            shares |= {
+                target: source
+                for target, source in segment.shares.items()
+                if segment.by_row or not flowing & set(self._flow.writers[target])
+            }
+            for number, rows in segment.rows.items():
+                self.rows[number] = rows
+        for number, feature_map in enumerate(self._plan.feature_maps[1:], 1):
+            begin, end = self._flow.writers[number][0], self._flow.readers[number][-1]
+            if end < self._segments[0].begin or begin >= self._segments[-1].end:
+                continue
+            size = self.rows[number] * feature_map.width * feature_map.channels
+            block = ArenaBlock.of(size, self._moment(begin), self._moment(end))
+            shared = self.of_map.get(shares.get(number, 0))
+            if shared is None:
+                self.of_map[number] = self._added(block)
+            else:
+                self.of_map[number] = shared
+                self.all[shared] = self.all[shared].merged(block)
+
+    def _place_scratch(self, segment: Segment) -> None:
+        """The room that steps work in: convolutions of a segment, one at a time, all in the same."""
+        steps = {number: self._plan.steps[number] for number in range(segment.begin, segment.end)}
+        under = {number: size for number, step in steps.items() if (size := self._bytes_under_filters(step))}
+        if under:
+            block = self._added(ArenaBlock.of(max(under.values()), segment.begin, segment.begin))
+            self.scratch |= dict.fromkeys(under, block)
+        for number, step in steps.items():
+            if isinstance(step, IntegerHead) and not step.relu:
+                sums = SUM_BYTES * self._plan.feature_maps[step.source].channels
+                self.scratch[number] = self._added(ArenaBlock.of(sums, segment.begin, segment.begin))
+
+    def _bytes_under_filters(self, step: Step) -> int:
+        """What is gathered for a tile; nothing where it lies together already."""
+        if not isinstance(step, IntegerConvolution):
+            return 0
+        if step.source and step.kernel == 1 and row_bytes(step) <= self._plan.feature_maps[step.source].channels:
+            return 0
+        return TILE * (step.kernel**2 * len(step.weights) if step.depthwise else row_bytes(step))

@@ -1,0 +1,38 @@
+"""The order of steps decides how many bytes feature maps take."""
+
+import pytest
+
+from squeezekit.inference.int8_model import integer_plan
+from squeezekit.inference.model import load_model
+from squeezekit.integer.memory import MemoryPlanner
+from squeezekit.pretrained.files import model_path
+from squeezekit.system.errors import SqueezekitError
+from tests.fixtures.exported import NETWORKS, STAGED, small
+
+
+@pytest.mark.parametrize("name", [*NETWORKS, *STAGED])
+def test_the_best_mixture_is_no_worse_than_either_order(name):
+    planner = MemoryPlanner(small(name)[1])
+    orders = planner.orders()
+    assert orders.least <= min(orders.by_layer, orders.by_row)
+    assert planner.fitting(orders.by_layer).by_row == frozenset()
+    assert planner.fitting(orders.least).arena.bytes <= orders.least
+    between = planner.fitting((orders.least + orders.by_layer) // 2)
+    assert between.arena.bytes <= max((orders.least + orders.by_layer) // 2, orders.least)
+    assert len(between.by_row) <= len(planner.least().by_row)
+    with pytest.raises(SqueezekitError, match=rf"--max-ram 100: the feature maps of this network need {orders.least:,} bytes"):
+        planner.fitting(100)
+
+
+def test_no_two_feature_maps_of_one_moment_overlap():
+    planner = MemoryPlanner(small("squeezed")[1])
+    for cuts in ([0], [0, 4, 9], [0, 1, 2, 3, 7]):
+        memory = planner.cut_at(cuts)
+        assert memory.arena.bytes >= memory.arena.least and len(memory.offsets) == len(small("squeezed")[1].feature_maps)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "by_layer", "least"), [("cifar10-nano", 91_008, 32_768), ("photo-l", 357_856, 60_000)])
+def test_a_pretrained_network_needs_a_third_or_less(name, by_layer, least):
+    orders = MemoryPlanner(integer_plan(load_model(model_path(name)))).orders()
+    assert orders.by_layer == by_layer and orders.least <= least
