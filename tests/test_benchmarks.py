@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -276,6 +277,12 @@ def test_a_row_of_the_frontier_is_trained_once_and_its_weights_stay(tmp_path, mo
     assert row["official"] in (0, 0.5, 1) and not row["teacher"] and row["parameters"] < 25_000
     kept = load_file(tmp_path / "fire-pico.safetensors")
     assert {tensor.dtype for tensor in kept.values()} <= {torch.float16, torch.int64} and len(kept) > 10
+
+
+def test_memory_is_counted_in_every_order(in_this_process):
+    [row] = lines("memory", "digits-nano", "--pictures", 2, "--rounds", 1)
+    assert row["least"] < row["by_row"] < row["by_layer"] and row["constants"] > 10_000
+    assert ("least_over_by_layer" in row) == bool(shutil.which("gcc"))
 
 
 def test_the_zoo_says_what_it_wants(tmp_path):
