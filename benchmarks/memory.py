@@ -35,8 +35,8 @@ def measured(name: str, pictures: int, rounds: int) -> dict[str, Any]:
     """One model's line."""
     model = load_model(model_path(name))
     plan = integer_plan(model)
-    orders, least = MemoryPlanner(plan).orders(), source_of(plan, model, coded=False)
-    by_layer = source_of(plan, model, coded=False, max_ram=orders.by_layer)
+    orders, least = MemoryPlanner(plan).orders(), source_of(plan, model, store_weights="constants")
+    by_layer = source_of(plan, model, store_weights="constants", max_ram=orders.by_layer)
     found: dict[str, Any] = {"model": Path(name).stem, "macs": plan.macs, **vars(orders), "constants": least.memory.constants}
     if not shutil.which("gcc") or not rounds:
         return found

@@ -33,8 +33,9 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--opset", type=int, metavar="N", help="onnx: version of the operators, 18 to 23 (default 18)")
     parser.add_argument(
         "--store-weights",
-        choices=["constants", "coded"],
-        help="c: weights as constants in flash, or entropy-coded and decoded into RAM at start (default constants)",
+        choices=["constants", "sparse", "coded"],
+        help="c: weights as constants in flash, as constants without zeros (sparse), or entropy-coded and decoded into RAM at "
+        "start (default constants)",
     )
     parser.add_argument(
         "--max-ram",

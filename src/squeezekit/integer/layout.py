@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from squeezekit.integer.memory import Memory, MemoryPlanner, row_bytes
 from squeezekit.integer.plan import IntegerConvolution, IntegerGating, IntegerHead, IntegerPlan, IntegerPooling, Integers, Step
 from squeezekit.integer.planner import Arena
+from squeezekit.integer.sparse_weights import runs_of
 from squeezekit.system.errors import SqueezekitError
 
 # What 16 bits of `struct sqz_layer` count.
@@ -36,6 +37,7 @@ class LayerRecord:
     depthwise: int = 0
     zero: int = 0
     by_row: int = 0
+    sparse: int = 0
     height: int = 0
     width: int = 0
     channels: int = 0
@@ -66,10 +68,15 @@ class LayerRecord:
 
 @dataclass(frozen=True)
 class Layout:
-    """All tables of one network: what the runtime is given."""
+    """All tables of one network: what the runtime is given.
+
+    `runs` are the weights of layers that are `sparse`, `weights` those of all others. `macs` multiply-adds are done for an image.
+    """
 
     layers: tuple[LayerRecord, ...]
     weights: NDArray[np.int8]
+    runs: bytes
+    macs: int
     biases: Integers
     gains: Integers
     head_gains: Integers
@@ -80,16 +87,18 @@ class Layout:
     counters: int
 
 
-def layout_of(plan: IntegerPlan, memory: Memory | None = None) -> Layout:
+def layout_of(plan: IntegerPlan, memory: Memory | None = None, *, sparse: bool = False) -> Layout:
     """Rows of weights one after another, feature maps as `memory` places them, by default layer by layer.
 
-    Raises SqueezekitError where a feature map has more channels than 16 bits count.
+    With `sparse`, layers whose runs of weights that are not zero take fewer bytes have these. Raises SqueezekitError where a
+    feature map has more channels than 16 bits count.
     """
     if (widest := max(feature_map.channels for feature_map in plan.feature_maps)) > MAX_CHANNELS:
         raise SqueezekitError(f"a feature map of {widest:,} channels is too wide; train a network of at most {MAX_CHANNELS:,}")
     memory = memory or MemoryPlanner(plan).by_layer()
-    layers, weights, biases, gains = [], [], [], []
+    layers, weights, biases, gains, runs = [], [], [], [], bytearray()
     first_weight = first_filter = 0
+    macs = plan.macs
     gates = np.empty(0, np.uint8)
     for number, step in enumerate(plan.steps):
         if isinstance(step, IntegerPooling):
@@ -99,12 +108,19 @@ def layout_of(plan: IntegerPlan, memory: Memory | None = None) -> Layout:
             layers.append(LayerRecord(GATING, zero=step.zero, weights=len(gates), **_shapes(plan, step, memory)))
             gates = np.append(gates, step.table)
             continue
-        indices = {"weights": first_weight, "filter": first_filter, "scratch": memory.scratch.get(number, 0)}
+        rows, run = _rows(step), _runs(step) if sparse else None
+        if run is not None and len(run) < rows.size:
+            indices = {"weights": len(runs), "sparse": 1}
+            runs += run
+            macs -= plan.macs_of(step) * int((step.weights == 0).sum()) // step.weights.size
+        else:
+            indices = {"weights": first_weight}
+            weights.append(rows.ravel())
+            first_weight += rows.size
+        indices |= {"filter": first_filter, "scratch": memory.scratch.get(number, 0)}
         layers.append(_record(plan, step, memory, indices))
-        rows = _rows(step)
-        weights.append(rows.ravel())
         biases.append(step.bias)
-        first_weight, first_filter = first_weight + rows.size, first_filter + len(step.weights)
+        first_filter += len(step.weights)
         if isinstance(step, IntegerConvolution):
             gains.append(step.gain)
     layers = [replace(layer, by_row=int(number in memory.by_row)) for number, layer in enumerate(layers)]
@@ -113,6 +129,8 @@ def layout_of(plan: IntegerPlan, memory: Memory | None = None) -> Layout:
     return Layout(
         tuple(layers),
         np.concatenate(weights),
+        bytes(runs),
+        macs,
         np.concatenate(biases),
         np.concatenate(gains),
         head.gain,
@@ -131,6 +149,13 @@ def _rows(step: IntegerConvolution | IntegerHead) -> NDArray[np.int8]:
     rows = np.zeros((len(flat), row_bytes(step)), np.int8)
     rows[:, : flat.shape[1]] = flat
     return rows
+
+
+def _runs(step: IntegerConvolution | IntegerHead) -> bytes | None:
+    """Of a convolution whose filters see all channels."""
+    if isinstance(step, IntegerHead) or step.depthwise:
+        return None
+    return runs_of(step.weights.reshape(len(step.weights), -1))
 
 
 def _record(

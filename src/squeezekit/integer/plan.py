@@ -142,7 +142,7 @@ class IntegerPlan:
     @property
     def macs(self) -> int:
         """Multiply-accumulate operations for one image, its mirror image included where that is computed too."""
-        return (2 if self.mirrored else 1) * sum(self._macs(step) for step in self.steps)
+        return sum(self.macs_of(step) for step in self.steps)
 
     @property
     def weights(self) -> int:
@@ -154,6 +154,10 @@ class IntegerPlan:
         source = self.feature_maps[step.source]
         height, width = ((side + 2 * step.padding - step.kernel) // step.stride + 1 for side in (source.height, source.width))
         return height, width
+
+    def macs_of(self, step: Step) -> int:
+        """Those of one step for one image."""
+        return (2 if self.mirrored else 1) * self._macs(step)
 
     def _macs(self, step: Step) -> int:
         if isinstance(step, IntegerPooling | IntegerGating):

@@ -84,7 +84,7 @@ def test_a_compressed_file_keeps_its_integers(tiny_sqz, tmp_path):
 
 
 def test_what_cannot_be_exported_says_why(tiny_run, tmp_path, capsys):
-    with pytest.raises(SqueezekitError, match="--store-weights raw: is unknown; choose constants or coded"):
+    with pytest.raises(SqueezekitError, match="--store-weights raw: is unknown; choose constants, sparse, coded"):
         export_c(tiny_run.folder, tmp_path / "x", store_weights="raw")
     for flags in (
         ["--format", "c", "--int8"],

@@ -4,12 +4,13 @@ import os
 import shutil
 import subprocess
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from squeezekit.data.sources import load_images
-from squeezekit.export.c.source import source_of
+from squeezekit.export.c.source import StoreWeights, source_of
 from squeezekit.inference.int8_model import integer_plan
 from squeezekit.inference.model import Model, load_model
 from squeezekit.integer.memory import MemoryPlanner
@@ -25,6 +26,7 @@ from tests.fixtures.exported import (
     processor_has,
     reference,
     small,
+    thinned,
 )
 
 # Flags of the compiler, and what Linux calls them of a processor: each has a way of its own in products.c.
@@ -44,9 +46,9 @@ def test_every_network_gives_the_same_bits(name, tmp_path):
     pixels = pictures_like(model.config, 6)
     expected = reference(plan, pixels)
     assert len(np.unique(expected, axis=0)) == len(pixels)
-    for coded in (False, True):
-        source = source_of(plan, model, coded=coded)
-        labels, logits = answers(built(tmp_path / f"{coded}", source.files, *SANITIZERS), pixels)
+    for stored in get_args(StoreWeights):
+        source = source_of(plan, model, store_weights=stored)
+        labels, logits = answers(built(tmp_path / stored, source.files, *SANITIZERS), pixels)
         assert np.array_equal(logits, expected)
         assert labels == tuple(model.classes[i] for i in expected.argmax(1))
         assert source.memory.arena == source.memory.least_arena
@@ -62,9 +64,25 @@ def test_every_order_of_steps_gives_the_same_bits(name, tmp_path, monkeypatch):
     orders = {"by layer": planner.by_layer(), "by row": planner.by_row(), "cut": planner.cut_at([0, 3, 4, 9])}
     for number, (way, memory) in enumerate(orders.items()):
         monkeypatch.setattr(MemoryPlanner, "least", lambda _self, memory=memory: memory)
-        source = source_of(plan, model, coded=False)
+        source = source_of(plan, model, store_weights="constants")
         assert source.memory.arena == memory.arena.bytes and (".order = NULL" in source.files["classifier.c"]) == (number == 0)
         assert np.array_equal(answers(built(tmp_path / way, source.files, *SANITIZERS), pixels)[1], expected)
+
+
+@needs_gcc
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["more than a block", "grown", "odd sides", "squeezed by strides"])
+def test_zeros_are_neither_stored_nor_multiplied(name, tmp_path):
+    model, plan = small(name)
+    for share in (0.3, 0.02):
+        thin = thinned(plan, share)
+        dense, sparse = (source_of(thin, model, store_weights=stored) for stored in ("constants", "sparse"))
+        pixels = pictures_like(model.config, 6)
+        program = built(tmp_path / str(share), sparse.files, *SANITIZERS)
+        assert np.array_equal(answers(program, pixels)[1], reference(thin, pixels))
+        assert sparse.macs < (share + 0.2) * dense.macs and sparse.memory.constants < dense.memory.constants
+    # Where no weight is zero, runs would take more bytes.
+    assert source_of(plan, model, store_weights="sparse").macs <= plan.macs
 
 
 @needs_gcc
@@ -77,7 +95,7 @@ def test_instructions_for_products_give_the_same_bits(kind, tmp_path):
     for name, optimized in (("odd sides", "-O0"), ("more than a block", "-O0"), ("grey", "-O0"), ("grown", "-O3")):
         model, plan = small(name)
         pixels = pictures_like(model.config, 6)
-        source = source_of(plan, model, coded=name == "grey")
+        source = source_of(plan, model, store_weights="coded" if name == "grey" else "constants")
         program = built(tmp_path / name, source.files, *SANITIZERS, optimized, *INSTRUCTIONS[kind])
         assert b"\0packed\0" in program.read_bytes()
         assert np.array_equal(answers(program, pixels)[1], reference(plan, pixels))
@@ -93,14 +111,14 @@ def test_a_thousand_pictures_give_the_same_bits(tiny_run, request, tmp_path):
     else:
         images = load_images("digits", image_size=16).training
     pixels = np.array(images.images[:1000])
-    program = built(tmp_path / "c", source_of(plan, model, coded=False).files, "-O2")
+    program = built(tmp_path / "c", source_of(plan, model, store_weights="constants").files, "-O2")
     assert len(pixels) == 1000 and np.array_equal(answers(program, pixels)[1], reference(plan, pixels))
 
 
 @needs_gcc
 def test_the_library_needs_nothing(tmp_path):
     model, plan = small("plain")
-    atomic_io.write_folder(tmp_path / "c", source_of(plan, model, coded=True).files)
+    atomic_io.write_folder(tmp_path / "c", source_of(plan, model, store_weights="coded").files)
     source = tmp_path / "c" / "classifier.c"
     flags = ["-ffreestanding", "-fstack-usage", "-Os", "-c", str(source), "-o", str(tmp_path / "classifier.o")]
     subprocess.run(["gcc", *STRICT, *flags], check=True)
@@ -123,7 +141,7 @@ def test_names_of_classes_survive_the_compiler(tmp_path):
     model, plan = small("plain")
     names = ('a "quoted" \\ one', "??/ trigraph", "œuf", "1\n2", "%d", *map(str, range(5)))
     odd = Model("x", model.network, model.config, names, None, None, None)
-    program = built(tmp_path / "c", source_of(plan, odd, coded=False).files, "-O0")
+    program = built(tmp_path / "c", source_of(plan, odd, store_weights="constants").files, "-O0")
     text = tmp_path / "names.c"
     text.write_text(
         '#include "c/classifier.h"\n#include <stdio.h>\nint main(void) { for (int i = 0; i < 10; i++) '
@@ -143,7 +161,7 @@ def header(magic=b"P5", side=b"32", most=b"255\n"):
 def test_headers_of_pictures_as_other_programs_write_them(tmp_path):
     model, plan = small("grey")
     names = ("\x1b[31mred\n", "\u009bwide", "plain \u00e9", *model.classes[3:])
-    program = built(tmp_path / "c", source_of(plan, replace(model, classes=names), coded=False).files, *SANITIZERS)
+    program = built(tmp_path / "c", source_of(plan, replace(model, classes=names), store_weights="constants").files, *SANITIZERS)
     pixels = pictures_like(model.config, 12)
     expected = [int(logits.argmax()) for logits in reference(plan, pixels)]
     said = [{0: "\\x1b[31mred\\x0a", 1: "\\x9bwide"}.get(label, names[label]) for label in expected]

@@ -11,7 +11,7 @@ import pytest
 
 from squeezekit.export.c.source import source_of
 from squeezekit.system import atomic_io
-from tests.fixtures.exported import STRICT, answers, pictures_like, processor_has, reference, small
+from tests.fixtures.exported import STRICT, answers, pictures_like, processor_has, reference, small, thinned
 
 BOARD = Path(__file__).parents[2] / "fixtures" / "board"
 ZIG = [sys.executable, "-m", "ziglang"]
@@ -44,13 +44,14 @@ def compiled(folder, sources, target, *flags):
 def subjects(tmp_path_factory):
     """Networks as folders, with a header of pictures; what they have to answer."""
     made = {}
-    for name, coded in (("grown", True), ("mirrored", False)):
+    for name, stored in (("grown", "coded"), ("mirrored", "constants"), ("squeezed", "sparse")):
         model, plan = small(name)
+        plan = thinned(plan) if stored == "sparse" else plan
         pixels = pictures_like(model.config, 4)
         numbers = ",".join(map(str, pixels.ravel().tolist()))
         header = f"#define PICTURES {len(pixels)}\nstatic const uint8_t pictures[] = {{{numbers}}};\n"
         folder = tmp_path_factory.mktemp("c") / "c"
-        atomic_io.write_folder(folder, {**source_of(plan, model, coded=coded).files, "pictures.h": header})
+        atomic_io.write_folder(folder, {**source_of(plan, model, store_weights=stored).files, "pictures.h": header})
         made[name] = (folder, pixels, reference(plan, pixels))
     return made
 

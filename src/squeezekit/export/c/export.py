@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
-from squeezekit.export.c.source import source_of
+from squeezekit.export.c.source import StoreWeights, source_of
 from squeezekit.inference.int8_model import accuracy_in_integers, integer_plan
 from squeezekit.inference.model import load_model
 from squeezekit.system import atomic_io
@@ -14,12 +14,10 @@ from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.paths import expanded
 from squeezekit.system.presentation import Presented
 
-StoreWeights = Literal["constants", "coded"]
-
 
 @dataclass(frozen=True)
 class CExport(Presented):
-    """What was written; sizes are bytes, `macs` those of one image.
+    """What was written; sizes are bytes, `macs` those that are done for one image.
 
     `constants` stand in flash, `variables` in RAM (and, with vectors, packed weights, which the exported README counts); of the
     variables, `activations` are the feature maps, and no placement of them takes less than `least_activations` in their order;
@@ -64,22 +62,23 @@ def export_c(
     """Write a run or a `.sqz` file of the SqueezeNet family as C into the folder `out`.
 
     All computing is in integers: feature maps and weights of eight bits, scales calibrated on training images, or as a `.sqz`
-    file states them. `store_weights="coded"` embeds weights entropy-coded, for `classifier_start` to decode into RAM. Feature
+    file states them. `store_weights="sparse"` leaves out weights that are zero, and their products, where that takes fewer bytes;
+    "coded" embeds weights entropy-coded, for `classifier_start` to decode into RAM. Feature
     maps are computed in the order that needs the least RAM, partly row by row; with `max_ram` bytes for them, in the fastest one
     that fits. Where the images are at hand (a run's own, or `data`), the accuracy on the validation images is measured before
     and after. An earlier export in `out` is replaced whole. Raises SqueezekitError, also when anything else is there.
     """
     if store_weights not in get_args(StoreWeights):
-        raise SqueezekitError(f"--store-weights {store_weights}: is unknown; choose {' or '.join(get_args(StoreWeights))}")
+        raise SqueezekitError(f"--store-weights {store_weights}: is unknown; choose {', '.join(get_args(StoreWeights))}")
     loaded, out = load_model(model), expanded(out)
     _check_replaceable(out)
     plan = integer_plan(loaded, data)
-    source = source_of(plan, loaded, coded=store_weights == "coded", max_ram=max_ram)
+    source = source_of(plan, loaded, store_weights=store_weights, max_ram=max_ram)
     atomic_io.write_folder(out, source.files)
     validation = accuracy_in_integers(loaded, plan, data)
     memory = source.memory
     sizes = (memory.constants, memory.variables, memory.arena, memory.least_arena, memory.orders.by_layer, memory.orders.by_row)
-    return CExport(str(out), store_weights, plan.macs, *sizes, validation)
+    return CExport(str(out), store_weights, source.macs, *sizes, validation)
 
 
 def _check_replaceable(out: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
 from math import prod
+from typing import Literal
 
 import numpy as np
 
@@ -20,6 +21,12 @@ from squeezekit.system.version import version
 NUMBERS_PER_LINE = 24
 LAYER_BYTES = 80  # sizeof(struct sqz_layer)
 UNIT = 16  # Filters that products.c packs together, at most.
+StoreWeights = Literal["constants", "sparse", "coded"]
+STORED: dict[StoreWeights, str] = {
+    "constants": "The weights are constants.",
+    "sparse": "The weights are constants, most of them without those that are zero, which are not multiplied either.",
+    "coded": "The weights are entropy-coded; `classifier_start` decodes them into RAM, once.",
+}
 MAX_BIT_COST = 11  # In bits of the stream: what the least likely bit of a weight costs.
 
 
@@ -40,30 +47,32 @@ class MemoryUse:
 
 @dataclass(frozen=True)
 class CSource:
-    """The text of each file by its name, and the memory that the network needs."""
+    """The text of each file by its name, the memory that the network needs, and the multiply-adds that it does for an image."""
 
     files: dict[str, str]
     memory: MemoryUse
+    macs: int
 
 
-def source_of(plan: IntegerPlan, model: Model, *, coded: bool, max_ram: int | None = None) -> CSource:
-    """The network in C; with `coded`, weights are entropy-coded and decoded at start into RAM.
+def source_of(plan: IntegerPlan, model: Model, *, store_weights: StoreWeights, max_ram: int | None = None) -> CSource:
+    """The network in C, with weights as constants, `sparse` ones without zeros, or coded and decoded at start into RAM.
 
     Its feature maps take the fewest bytes that they can, or with `max_ram` at most these in the fastest order; raises
     SqueezekitError where none fits.
     """
     planner = MemoryPlanner(plan)
-    layout = layout_of(plan, planner.least() if max_ram is None else planner.fitting(max_ram))
-    stream = coded_weights(plan) if coded else b""
-    memory = _memory(layout, plan, stream, planner.orders())
+    memory = planner.least() if max_ram is None else planner.fitting(max_ram)
+    layout = layout_of(plan, memory, sparse=store_weights == "sparse")
+    stream = coded_weights(plan) if store_weights == "coded" else b""
+    use = _memory(layout, plan, stream, planner.orders())
     files = {
-        "classifier.h": _header(plan, model, memory),
+        "classifier.h": _header(plan, model, use),
         "classifier.c": _classifier(plan, model, layout, stream),
         "main.c": _part("main.c"),
         "Makefile": _part("Makefile"),
-        "README.md": _readme(plan, model, memory, _packed_bytes(layout), coded=coded),
+        "README.md": _readme(plan, model, use, layout, store_weights),
     }
-    return CSource(files, memory)
+    return CSource(files, use, layout.macs)
 
 
 def coded_weights(plan: IntegerPlan) -> bytes:
@@ -86,7 +95,7 @@ def _memory(layout: Layout, plan: IntegerPlan, stream: bytes, orders: MemoryOfOr
     tables += LAYER_BYTES * len(layout.layers) + len(layout.order)
     arena, least = layout.arena.bytes, layout.arena.least
     if not stream:
-        return MemoryUse(tables + len(layout.weights), arena, arena, least, orders)
+        return MemoryUse(tables + len(layout.weights) + len(layout.runs), arena, arena, least, orders)
     most_row, most_channels = _largest(plan)
     # The decoder's memory, `struct sqz_decoder` of decoder.c, lies where the feature maps will be.
     decoder = 16 + 4 * 7 * 6 + 12 + 2 * 10693 + 2 * (most_row + most_channels) + 2 * 4096 + 10693
@@ -175,6 +184,7 @@ def _classifier(plan: IntegerPlan, model: Model, layout: Layout, stream: bytes) 
     else:
         parts += [
             _table("int8_t", "weights", layout.weights),
+            *([_table("uint8_t", "runs", layout.runs)] if layout.runs else []),
             f"static union {{\n    uint8_t arena[{layout.arena.bytes}];\n}} memory;",
         ]
     decode = "    sqz_decode(&model, &memory.decoder, coded, sizeof coded, weights);\n"
@@ -197,7 +207,8 @@ static int8_t packed[{_packed_bytes(layout)}];
 #define PACKED NULL
 #endif""",
         f"""static const struct sqz_model model = {{
-    .layers = layers, .weights = weights, .packed = PACKED, .biases = biases, .gains = gains, .head_gains = head_gains,
+    .layers = layers, .weights = weights, .packed = PACKED, .runs = {"runs" if layout.runs else "NULL"},
+    .biases = biases, .gains = gains, .head_gains = head_gains,
     .gates = {"gates" if len(layout.gates) else "NULL"}, .border = {{{", ".join(map(str, layout.border))}}},
     .order = {"order" if layout.order else "NULL"}, .order_count = {len(layout.order)}, .counters = {layout.counters},
     .layer_count = {len(layout.layers)}, .classes = CLASSIFIER_CLASSES, .mirrored = {int(plan.mirrored)},
@@ -258,7 +269,7 @@ int32_t classifier_answer(const int32_t *logits)
 
 def _packed_bytes(layout: Layout) -> int:
     """Room for the weights of convolutions as products.c packs them, by the largest of its units."""
-    dense = (layer for layer in layout.layers if layer.kind == CONVOLUTION and not layer.depthwise)
+    dense = (layer for layer in layout.layers if layer.kind == CONVOLUTION and not layer.depthwise and not layer.sparse)
     return sum(-(-layer.filters // UNIT) * UNIT * -(-layer.row // 4) * 4 for layer in dense)
 
 
@@ -291,13 +302,9 @@ def _quoted(text: str) -> str:
     return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode()) + '"'
 
 
-def _readme(plan: IntegerPlan, model: Model, memory: MemoryUse, packed: int, *, coded: bool) -> str:
+def _readme(plan: IntegerPlan, model: Model, memory: MemoryUse, layout: Layout, store_weights: StoreWeights) -> str:
     image = plan.feature_maps[0]
-    weights = (
-        "The weights are entropy-coded; `classifier_start` decodes them into RAM, once."
-        if coded
-        else "The weights are constants."
-    )
+    weights = STORED[store_weights]
     smallest = (
         "the most that is alive at one step, so no placement is smaller"
         if memory.arena == memory.least_arena
@@ -305,7 +312,7 @@ def _readme(plan: IntegerPlan, model: Model, memory: MemoryUse, packed: int, *, 
     )
     return f"""# {len(model.classes)} classes in C
 
-{_banner(model)}: {plan.weights:,} weights, {plan.macs:,} MACs a picture, in integers only.
+{_banner(model)}: {plan.weights:,} weights, {layout.macs:,} MACs a picture, in integers only.
 
 ```sh
 make
@@ -325,7 +332,7 @@ for these; elsewhere nothing is packed.
 | flash: code | some 5,000 with `-Os` on a Cortex-M |
 | RAM: variables | {memory.variables:,} |
 | of which activations | {memory.arena:,} |
-| RAM: packed weights, with vectors only | {packed:,} |
+| RAM: packed weights, with vectors only | {_packed_bytes(layout):,} |
 | RAM: stack | about 1,500 |
 | the picture, wherever it is | {image.bytes:,} |
 

@@ -163,7 +163,7 @@ static void store_sums(unit_sums sums, int32_t *to)
 static size_t packed_bytes(const struct sqz_layer *l)
 {
     const size_t units = ((size_t)l->filters + SQZ_UNIT - 1) / SQZ_UNIT, fours = ((size_t)l->row + 3) / 4;
-    return l->kind == SQZ_CONVOLUTION && !l->depthwise ? units * fours * SQZ_UNIT * 4 : 0;
+    return l->kind == SQZ_CONVOLUTION && !l->depthwise && !l->sparse ? units * fours * SQZ_UNIT * 4 : 0;
 }
 
 /* Weights of all dense convolutions, one after the other, as [filters / SQZ_UNIT][row / 4][SQZ_UNIT][4], with zeros behind. */

@@ -35,6 +35,32 @@ static void depthwise_products(const struct sqz_layer *l, const uint8_t *const x
     }
 }
 
+/* The sums of the next `count` filters over `n` bytes, each weight that is not zero with the zeros before it: in the upper half of
+ * a byte how many these are, in the lower one the weight + 8; 8 says that there are only zeros, 0 that the weight is the next byte.
+ * Returns where the filters after these begin. */
+static const uint8_t *sparse_products(const uint8_t *const x[TILE], const uint8_t *runs, size_t n, size_t count, sums_of_tile sums)
+{
+    const uint8_t *x0 = x[0], *x1 = x[1], *x2 = x[2], *x3 = x[3];
+    for (size_t f = 0; f < count; f++) {
+        int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+        for (size_t k = 0; k < n;) {
+            const uint8_t run = *runs++;
+            int32_t w = (run & 15) - 8;
+            k += run >> 4;
+            if (w == 0)
+                continue;
+            if (w == -8) {
+                w = *runs++;
+                w -= w > 127 ? 256 : 0;
+            }
+            s0 += w * x0[k], s1 += w * x1[k], s2 += w * x2[k], s3 += w * x3[k];
+            k++;
+        }
+        sums[0][f] = s0, sums[1][f] = s1, sums[2][f] = s2, sums[3][f] = s3;
+    }
+    return runs;
+}
+
 /* What lies under a filter, with zeros behind it where weights have them. */
 static size_t bytes_under(const struct sqz_layer *l)
 {
@@ -108,11 +134,14 @@ static void convolve_tile(const struct sqz_model *m, const struct sqz_layer *l, 
                           uint8_t *arena)
 {
     const size_t first = tile->first % ((size_t)l->out_rows * l->out_width);
+    const uint8_t *runs = l->sparse ? m->runs + l->weights : NULL;
     sums_of_tile sums;
     uint8_t bytes[BLOCK];
     for (size_t block = 0; block < l->filters; block += BLOCK) {
         const size_t count = l->filters - block < BLOCK ? l->filters - block : BLOCK;
-        if (l->depthwise)
+        if (runs)
+            runs = sparse_products(tile->bytes, runs, (size_t)l->kernel * l->kernel * l->channels, count, sums);
+        else if (l->depthwise)
             depthwise_products(l, tile->bytes, weights, block, count, sums);
         else
             dense_products(tile->bytes, weights, l->row, block, count, sums);

@@ -27,6 +27,7 @@ struct sqz_layer {
     uint8_t depthwise;       /* each filter sees the channel of its own number alone */
     uint8_t zero;            /* the byte that means 0 in the source */
     uint8_t by_row;          /* makes its next row in its turn; otherwise all of them */
+    uint8_t sparse;          /* `weights` is a place among the runs */
     uint16_t height, width, channels;     /* of the source */
     uint16_t sums_height, sums_width;     /* of what is computed, before pooling */
     uint16_t out_height, out_width;       /* of the target */
@@ -44,6 +45,7 @@ struct sqz_model {
     const struct sqz_layer *layers;
     const int8_t *weights;
     const int8_t *packed; /* those of dense convolutions as `pack_weights` leaves them; NULL where nothing is packed */
+    const uint8_t *runs;  /* weights that are not zero, of sparse convolutions, see `sparse_products` */
     const int32_t *biases;
     const uint16_t *gains;
     const uint32_t *head_gains; /* [classes] */
