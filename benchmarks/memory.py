@@ -3,8 +3,8 @@
     python benchmarks/memory.py [MODEL …] [--pictures 200] [--rounds 5]
 
 A MODEL is a run, a `.sqz` file, or a pretrained name; without, all that are shipped. Prints one JSON line for each: bytes of the
-arena layer by layer, all row by row, and in the mixture that `export --format c` writes; bytes of constants; and with gcc seconds
-for so many pictures of noise in both orders, in turn: medians, the mixture's over layer by layer's.
+arena layer by layer, all row by row, and in the mixture that `export --format c` writes; bytes of constants and multiply-adds with
+all weights and without zeros; and with gcc milliseconds a picture of noise, in turn: medians, the mixture's over layer by layer's.
 """
 
 from __future__ import annotations
@@ -37,7 +37,15 @@ def measured(name: str, pictures: int, rounds: int) -> dict[str, Any]:
     plan = integer_plan(model)
     orders, least = MemoryPlanner(plan).orders(), source_of(plan, model, store_weights="constants")
     by_layer = source_of(plan, model, store_weights="constants", max_ram=orders.by_layer)
-    found: dict[str, Any] = {"model": Path(name).stem, "macs": plan.macs, **vars(orders), "constants": least.memory.constants}
+    sparse = source_of(plan, model, store_weights="sparse")
+    found: dict[str, Any] = {
+        "model": Path(name).stem,
+        **vars(orders),
+        "constants": least.memory.constants,
+        "macs": plan.macs,
+        "sparse_constants": sparse.memory.constants,
+        "sparse_macs": sparse.macs,
+    }
     if not shutil.which("gcc") or not rounds:
         return found
     with tempfile.TemporaryDirectory() as folder:

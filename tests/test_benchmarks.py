@@ -281,7 +281,8 @@ def test_a_row_of_the_frontier_is_trained_once_and_its_weights_stay(tmp_path, mo
 
 def test_memory_is_counted_in_every_order(in_this_process):
     [row] = benchmark("memory", "digits-nano", "--pictures", 2, "--rounds", 1)
-    assert row["least"] < row["by_row"] < row["by_layer"] and row["constants"] > 10_000
+    assert row["least"] < row["by_row"] < row["by_layer"] and row["constants"] > row["sparse_constants"] > 10_000
+    assert row["macs"] > 4 * row["sparse_macs"]
     assert ("least_over_by_layer" in row) == bool(shutil.which("gcc"))
 
 

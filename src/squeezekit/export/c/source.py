@@ -201,7 +201,7 @@ def _classifier(plan: IntegerPlan, model: Model, layout: Layout, stream: bytes) 
 #if SQZ_UNIT > {UNIT}
 #error "there is no room for weights packed like that"
 #endif
-static int8_t packed[{_packed_bytes(layout)}];
+static int8_t packed[{max(_packed_bytes(layout), 1)}];
 #define PACKED packed
 #else
 #define PACKED NULL
