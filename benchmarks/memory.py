@@ -3,8 +3,8 @@
     python benchmarks/memory.py [MODEL …] [--pictures 200] [--rounds 5]
 
 A MODEL is a run, a `.sqz` file, or a pretrained name; without, all that are shipped. Prints one JSON line for each: bytes of the
-arena layer by layer, all row by row, and in the mixture that `export --format c` writes; bytes of constants and multiply-adds with
-all weights and without zeros; and with gcc milliseconds a picture of noise, in turn: medians, the mixture's over layer by layer's.
+arena layer by layer, all row by row, and in the mixture that `export --format c` writes; constants and multiply-adds with all
+weights and without zeros; with gcc milliseconds a picture of noise, in turn: medians, the mixture's over layer by layer's.
 """
 
 from __future__ import annotations
