@@ -44,7 +44,7 @@ class PooledFeatures:
         hook = self._head.register_forward_pre_hook(lambda _head, inputs: seen.append(inputs[0]))
         try:
             with torch.inference_mode():
-                self._network(self._normalize(torch.from_numpy(images)))
+                self._network(self._normalize(torch.from_numpy(np.array(images))))
         finally:
             hook.remove()
         maps = seen[0]
