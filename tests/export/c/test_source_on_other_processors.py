@@ -22,6 +22,8 @@ MACHINES = {
     "cortex-m7": (["thumb-freestanding-eabi", "-mcpu=cortex_m7"], ["qemu-system-arm", "-M", "mps2-an500", *M_BOARD]),
     "arm": (["arm-freestanding-eabi", "-mcpu=cortex_a15"], ["qemu-arm"]),
     "aarch64": (["aarch64-freestanding"], ["qemu-aarch64"]),
+    "aarch64-dotprod": (["aarch64-freestanding", "-mcpu=generic+dotprod"], ["qemu-aarch64", "-cpu", "max"]),
+    "aarch64-i8mm": (["aarch64-freestanding", "-mcpu=generic+dotprod+i8mm"], ["qemu-aarch64", "-cpu", "max"]),
     "riscv64": (["riscv64-freestanding"], ["qemu-riscv64"]),
 }
 needs_zig = pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="not installed; pip install 'squeezekit[c]'")

@@ -11,7 +11,16 @@ typedef int32_t sums_of_tile[TILE][BLOCK];
 
 #if (defined(__AVX512VNNI__) && defined(__AVX512F__)) || defined(__AVX2__)
 #include <immintrin.h>
+#define SQZ_FOUR_BYTES
+#elif defined(__aarch64__) && defined(__ARM_NEON)
+#include <arm_neon.h>
+#define SQZ_FOUR_BYTES
+#elif defined(__ARM_FEATURE_DSP) && !defined(__aarch64__)
+#include <arm_acle.h>
+#define SQZ_FOUR_BYTES
+#endif
 
+#ifdef SQZ_FOUR_BYTES
 /* Four bytes as an integer, which compilers make one load. */
 static int four_bytes(const uint8_t *b)
 {
@@ -117,6 +126,118 @@ static void store_sums(unit_sums sums, int32_t *to)
 {
     const __m256i added_up = _mm256_hadd_epi32(sums.low, sums.high); /* filters 0 1 4 5 2 3 6 7 */
     _mm256_storeu_si256((__m256i *)to, _mm256_permute4x64_epi64(added_up, 0xD8));
+}
+
+#elif defined(__aarch64__) && defined(__ARM_NEON) && defined(__ARM_FEATURE_MATMUL_INT8)
+#define SQZ_UNIT 4
+#define UNITS 2
+
+typedef int32x4_t unit_sums;
+typedef int8x16_t unit_weights;
+typedef uint8x16_t unit_bytes;
+
+static unit_sums no_sums(void)
+{
+    return vdupq_n_s32(0);
+}
+
+static unit_weights weights_at(const int8_t *weights)
+{
+    return vld1q_s8(weights);
+}
+
+static unit_bytes bytes_at(const uint8_t *bytes)
+{
+    return vreinterpretq_u8_s32(vdupq_n_s32(four_bytes(bytes)));
+}
+
+static unit_sums added(unit_sums sums, unit_bytes bytes, unit_weights weights)
+{
+    return vusdotq_s32(sums, bytes, weights);
+}
+
+static void store_sums(unit_sums sums, int32_t *to)
+{
+    vst1q_s32(to, sums);
+}
+
+#elif defined(__aarch64__) && defined(__ARM_NEON) && defined(__ARM_FEATURE_DOTPROD)
+#define SQZ_UNIT 4
+#define UNITS 1
+
+/* These products are of signed bytes: a byte is twice its upper seven bits, and its last one. */
+typedef struct {
+    int32x4_t upper, last;
+} unit_sums;
+typedef int8x16_t unit_weights;
+typedef struct {
+    int8x16_t upper, last;
+} unit_bytes;
+
+static unit_sums no_sums(void)
+{
+    return (unit_sums){vdupq_n_s32(0), vdupq_n_s32(0)};
+}
+
+static unit_weights weights_at(const int8_t *weights)
+{
+    return vld1q_s8(weights);
+}
+
+static unit_bytes bytes_at(const uint8_t *bytes)
+{
+    const uint8x16_t all = vreinterpretq_u8_s32(vdupq_n_s32(four_bytes(bytes)));
+    return (unit_bytes){vreinterpretq_s8_u8(vshrq_n_u8(all, 1)), vreinterpretq_s8_u8(vandq_u8(all, vdupq_n_u8(1)))};
+}
+
+static unit_sums added(unit_sums sums, unit_bytes bytes, unit_weights weights)
+{
+    return (unit_sums){vdotq_s32(sums.upper, bytes.upper, weights), vdotq_s32(sums.last, bytes.last, weights)};
+}
+
+static void store_sums(unit_sums sums, int32_t *to)
+{
+    vst1q_s32(to, vaddq_s32(vaddq_s32(sums.upper, sums.upper), sums.last));
+}
+
+#elif defined(__aarch64__) && defined(__ARM_NEON)
+#define SQZ_UNIT 4
+#define UNITS 1
+
+/* A weight times a byte fits sixteen bits; of each filter the sums of two products stand beside each other. */
+typedef struct {
+    int32x4_t low, high;
+} unit_sums;
+typedef struct {
+    int16x8_t low, high;
+} unit_weights;
+typedef int16x8_t unit_bytes;
+
+static unit_sums no_sums(void)
+{
+    return (unit_sums){vdupq_n_s32(0), vdupq_n_s32(0)};
+}
+
+static unit_weights weights_at(const int8_t *weights)
+{
+    const int8x16_t all = vld1q_s8(weights);
+    return (unit_weights){vmovl_s8(vget_low_s8(all)), vmovl_s8(vget_high_s8(all))};
+}
+
+static unit_bytes bytes_at(const uint8_t *bytes)
+{
+    return vreinterpretq_s16_u16(vmovl_u8(vreinterpret_u8_s32(vdup_n_s32(four_bytes(bytes)))));
+}
+
+static unit_sums added(unit_sums sums, unit_bytes bytes, unit_weights weights)
+{
+    return (unit_sums){vpadalq_s16(sums.low, vmulq_s16(bytes, weights.low)),
+                       vpadalq_s16(sums.high, vmulq_s16(bytes, weights.high))};
+}
+
+static void store_sums(unit_sums sums, int32_t *to)
+{
+    vst1q_s32(to, vpaddq_s32(sums.low, sums.high));
 }
 
 #elif defined(__wasm_simd128__)
@@ -235,6 +356,52 @@ static const int8_t *weights_of(const struct sqz_model *m, size_t number)
 
 #else
 
+#if defined(__ARM_FEATURE_DSP) && !defined(__aarch64__)
+
+/* Bytes 1 and 3 of four where 0 and 2 were. */
+static int rotated(int bytes)
+{
+    return (int)((uint32_t)bytes >> 8 | (uint32_t)bytes << 24);
+}
+
+/* Bytes 0 and 2 of four as two numbers of sixteen bits. */
+static int widened(int bytes)
+{
+    return (int)((uint32_t)bytes & 0x00FF00FF);
+}
+
+/* Two rows of weights times two rows of bytes, two products at once. */
+static void dot_pairs(const uint8_t *x0, const uint8_t *x1, const int8_t *w0, const int8_t *w1, size_t n, int32_t *to0, int32_t *to1)
+{
+    int32_t s00 = 0, s01 = 0, s10 = 0, s11 = 0;
+    size_t k = 0;
+    for (; k + 4 <= n; k += 4) {
+        const int a = four_bytes(x0 + k), b = four_bytes(x1 + k);
+        const int u = four_bytes((const uint8_t *)w0 + k), v = four_bytes((const uint8_t *)w1 + k);
+        const int a0 = widened(a), a1 = widened(rotated(a)), b0 = widened(b), b1 = widened(rotated(b));
+        const int u0 = __sxtb16(u), u1 = __sxtb16(rotated(u)), v0 = __sxtb16(v), v1 = __sxtb16(rotated(v));
+        s00 = __smlad(u1, a1, __smlad(u0, a0, s00));
+        s01 = __smlad(v1, a1, __smlad(v0, a0, s01));
+        s10 = __smlad(u1, b1, __smlad(u0, b0, s10));
+        s11 = __smlad(v1, b1, __smlad(v0, b0, s11));
+    }
+    for (; k < n; k++) {
+        s00 += w0[k] * x0[k], s01 += w1[k] * x0[k];
+        s10 += w0[k] * x1[k], s11 += w1[k] * x1[k];
+    }
+    to0[0] = s00, to0[1] = s01, to1[0] = s10, to1[1] = s11;
+}
+
+/* Each of four rows of weights times each of four rows of bytes: the sums of four filters, from column `f` on. */
+static void dot_products(const uint8_t *const x[TILE], const int8_t *const w[TILE], size_t n, sums_of_tile sums, size_t f)
+{
+    for (size_t p = 0; p < TILE; p += 2)
+        for (size_t i = 0; i < TILE; i += 2)
+            dot_pairs(x[p], x[p + 1], w[i], w[i + 1], n, &sums[p][f + i], &sums[p + 1][f + i]);
+}
+
+#else
+
 /* Each of four rows of weights times each of four rows of bytes: the sums of four filters, from column `f` on. */
 static void dot_products(const uint8_t *const x[TILE], const int8_t *const w[TILE], size_t n, sums_of_tile sums, size_t f)
 {
@@ -253,6 +420,7 @@ static void dot_products(const uint8_t *const x[TILE], const int8_t *const w[TIL
     sums[2][f] = s20, sums[2][f + 1] = s21, sums[2][f + 2] = s22, sums[2][f + 3] = s23;
     sums[3][f] = s30, sums[3][f + 1] = s31, sums[3][f + 2] = s32, sums[3][f + 3] = s33;
 }
+#endif
 
 /* The sums of `count` filters from `first` on, under which lie four rows of `n` bytes. */
 static void dense_products(const uint8_t *const x[TILE], const int8_t *weights, size_t n, size_t first, size_t count,
