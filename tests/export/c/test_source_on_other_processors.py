@@ -26,6 +26,14 @@ MACHINES = {
     "aarch64-i8mm": (["aarch64-freestanding", "-mcpu=generic+dotprod+i8mm"], ["qemu-aarch64", "-cpu", "max"]),
     "riscv64": (["riscv64-freestanding"], ["qemu-riscv64"]),
 }
+# Instructions of products.c's own ways, as two halves of a word, and which of their bits are fixed.
+INSTRUCTIONS = {
+    "cortex-m4": ((0xFB20, 0x0000), (0xFFF0, 0x00F0)),  # SMLAD
+    "cortex-m7": ((0xFB20, 0x0000), (0xFFF0, 0x00F0)),
+    "aarch64": ((0x6800, 0x4E60), (0xFC00, 0xFFFF)),  # SADALP
+    "aarch64-dotprod": ((0x9400, 0x4E80), (0xFC00, 0xFFE0)),  # SDOT
+    "aarch64-i8mm": ((0x9C00, 0x4E80), (0xFC00, 0xFFE0)),  # USDOT
+}
 needs_zig = pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="not installed; pip install 'squeezekit[c]'")
 pytestmark = [needs_zig, pytest.mark.slow]
 
@@ -65,6 +73,8 @@ def test_another_machine_gives_the_same_bits(machine, subjects):
         pytest.skip(f"{emulator[0]} is not installed")
     for folder, _, expected in subjects.values():
         objects = compiled(folder, [BOARD / "main.c", folder / "classifier.c"], target, "-ffreestanding", "-fno-sanitize=all")
+        if machine in INSTRUCTIONS and ".sparse = 1" not in (folder / "classifier.c").read_text():
+            assert contains(objects[1].read_bytes(), *INSTRUCTIONS[machine])
         script = ["-T", BOARD / "cortex_m.ld"] if machine.startswith("cortex-m") else []
         program = folder / f"{machine}.elf"
         subprocess.run(list(map(str, [*ZIG, "ld.lld", *script, *objects, "-o", program])), check=True)
@@ -73,6 +83,12 @@ def test_another_machine_gives_the_same_bits(machine, subjects):
         done = subprocess.run([*emulator, str(program)], **streams, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stdout
         assert np.array_equal([list(map(int, line.split())) for line in done.stdout.splitlines()], expected)
+
+
+def contains(program, halves, fixed):
+    """Whether there is an instruction of these bits."""
+    words = np.frombuffer(program[: len(program) // 2 * 2], "<u2")
+    return bool(((words[:-1] & fixed[0] == halves[0]) & (words[1:] & fixed[1] == halves[1])).any())
 
 
 @pytest.mark.parametrize("processor", ["x86_64", "x86_64_v3"])
