@@ -21,6 +21,9 @@ def test_every_better_one_replaces_the_last(tiny_sqz, tmp_path):
         best.update()
         assert read_sqz(out).stages[-1].name == str(written)
     assert best.in_words() == f"{out} is the best so far, 5,500 bytes, accuracy 89.70%; "
+    judged = BestFile(out, Target(0.9, max_drop=None, max_bytes=5600), job, loss_of=lambda made: float(made.name == "3"))
+    judged.update()
+    assert judged.written.name == "2"
     again = BestFile(out, best.target, JobState.open(out, {}, resume=True))
     out.unlink()
     again.update()

@@ -316,5 +316,6 @@ def test_a_size_is_met_by_one_round_that_ends_there(deep_run, tmp_path):
 @pytest.mark.slow
 def test_where_bytes_are_left_they_are_used(tiny_run, tmp_path):
     made = compress(tiny_run.folder, tmp_path / "x.sqz", max_bytes=8000, epochs=1)
-    # Nothing is lost at once, so that nothing is trained.
-    assert len(made.candidates) == 1 and made.validation.after >= made.validation.before
+    # Rounded finely enough nothing is lost, so that nothing is trained.
+    assert all(each.name.startswith("PTQ") for each in made.candidates) and made.bytes > made.candidates[0].bytes - 5
+    assert made.validation.after >= made.validation.before

@@ -23,6 +23,8 @@ def test_the_most_accurate_file_that_is_small_enough():
     stages = [stage(1000, 0.95), stage(500, 0.8), stage(400, 0.85)]
     assert target.best(stages) == 2
     assert target.best(stages[:1]) == 0
+    # Of few images losses say more.
+    assert target.best(stages, losses=[0.1, 0.2, 0.3]) == 1
     both = Target(0.9, max_drop=1, max_bytes=500)
     assert not both.met(stages[2]) and both.met(stage(450, 0.895))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +14,12 @@ from squeezekit.modelfile.sqz import Sqz
 
 @dataclass
 class BestFile:
-    """Keeps the best candidate of `job`, by `target`, written at `path`."""
+    """Keeps the best candidate of `job`, by `target`, written at `path`; `loss_of` judges where accuracies are too coarse."""
 
     path: Path
     target: Target
     job: JobState
+    loss_of: Callable[[Candidate], float] | None = None
     written: Candidate | None = None
 
     def update(self) -> None:
@@ -25,7 +27,8 @@ class BestFile:
         candidates = self.job.candidates
         if not candidates:
             return
-        best = candidates[self.target.best([each.stage for each in candidates], [each.cost for each in candidates])]
+        stages, costs = [each.stage for each in candidates], [each.cost for each in candidates]
+        best = candidates[self.target.best(stages, costs, self.loss_of and [*map(self.loss_of, candidates)])]
         if best is not self.written:
             self.write(best.file)
             self.written = best

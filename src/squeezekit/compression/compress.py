@@ -59,7 +59,8 @@ def compress(
     after 5, or more where an epoch takes longer than 10 s, without limit where `epochs` are given. Rounds learn the answers of
     the run's own network, or of that of another run, the `teacher`, on `device` (Deep Compression always on the CPU). Training
     images train, validation images choose, test images are measured once, at the end. Of a run that no image validated, training
-    images choose, which flatters. `method` is one of METHODS: our own, or Deep Compression.
+    images choose, which flatters. Where fewer than 2,000 images choose for a size, their loss does, since accuracy is too coarse.
+    `method` is one of METHODS: our own, or Deep Compression.
 
     The best file so far is written at once and replaced by every better one, whether it meets the target or not. A round whose
     accuracy collapses ends early, and the next one learns four times more slowly.
@@ -95,7 +96,7 @@ def compress(
     settings = {"run": trained.weights_digest(), **options.settings(reference), "epochs": limit.epochs}
     with held_output(out):
         job = JobState.open(out, settings, resume=resume)
-        best = BestFile(out, target, job)
+        best = BestFile(out, target, job, context.loss_of if context.few_judge and target.max_bytes else None)
         keep_freed_memory()
         try:
             run_method(chosen, job, best, limit)

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from squeezekit.acceleration.folding import folded
+from squeezekit.compression.candidate import Candidate
 from squeezekit.data.batches import Batch, Batches
 from squeezekit.data.image_set import ImageSource
+from squeezekit.modelfile.probability_calibration import ProbabilityCalibration
 from squeezekit.modelfile.sqz import Sqz, Stage
 from squeezekit.modelfile.sqz_builder import SqzBuilder, exact_logits
 from squeezekit.networks.squeezenet import SqueezeNet
@@ -37,6 +39,8 @@ CALIBRATION_IMAGES, CALIBRATION_PIXELS = 1024, 2**22
 TIMED_STEPS, COST_OF_QUANTISATION = 8, 1.15
 # Training images that judge, where none validate.
 JUDGING_IMAGES = 5000
+# Fewer images than these judge by their loss.
+FEW_IMAGES = 2000
 BATCH_SIZE = 128
 Judges = Literal["validation", "training"]
 # Of a round of training: with fewer steps accuracy is only lost.
@@ -64,6 +68,7 @@ class CompressionContext:
         self.judges: Judges = "validation" if len(self.split.validation) else "training"
         self.validation = self._batches(self.source.training, self._judging(), device=self.device)
         self.accuracy_before = round(self.accuracy(self.network()), 6)
+        self._losses = dict[str, float]()
         self.trained = Stage(name="trained", bytes=self.float_bytes, density=1.0, bits=32.0, accuracy=self.accuracy_before)
 
     def network(self) -> nn.Module:
@@ -161,6 +166,27 @@ class CompressionContext:
     def accuracy(self, network: nn.Module, images: Batches | None = None) -> float:
         """The accuracy of a network, 0…1, on `images`, by default those that judge; the network is on the CPU afterwards."""
         return measurement(*exact_logits(network, images or self.validation, self.device)).accuracy
+
+    @property
+    def few_judge(self) -> bool:
+        """Whether the accuracy of the images that judge is too coarse: one of 500 is 0.2 points."""
+        return len(self.validation) < FEW_IMAGES
+
+    def loss_of(self, candidate: Candidate) -> float:
+        """The cross-entropy of a candidate, in nats, on the images that judge, at the temperature at which it is least."""
+        if candidate.name not in self._losses:
+            self._losses[candidate.name] = self.loss(candidate.file.build())
+        return self._losses[candidate.name]
+
+    def loss(self, network: nn.Module) -> float:
+        """That of a network, which is on the CPU afterwards."""
+        logits, labels = exact_logits(network, self.validation, self.device)
+        return measurement(logits / ProbabilityCalibration.fit(logits, labels).temperature, labels).loss
+
+    @cached_property
+    def loss_before(self) -> float:
+        """That of the run's network."""
+        return self.loss(self.network())
 
     def _judging(self) -> NDArray[np.int64]:
         """Indices of the images that judge."""

@@ -40,6 +40,8 @@ FAR_TOO_MUCH = 10.0
 # QAT begins with the rate weight at which PTQ loses so many points more than the target allows.
 QAT_REGAINS = 0.5
 QAT_GROWTH = 2.0
+# Nats that are no loss.
+LOST_LOSS = 0.01
 # Of a target size, what PTQ has at the λ from which QAT begins: rate control can do more against too many bytes than too few.
 PTQ_OF_SIZE = 0.97
 # After so many, at four times that λ, a file has about a third fewer bytes than the target.
@@ -100,7 +102,7 @@ class RateDistortionMethod:
         """Downwards while bytes are left that would help, upwards while there are too many."""
         least = min(ptq, key=lambda each: each.rate_weight)
         if self.target.small_enough(least.stage):
-            return least.rate_weight / PTQ_GROWTH if self.target.drop(least.stage) > 0 else None
+            return None if self._loses_nothing(least) else least.rate_weight / PTQ_GROWTH
         return PTQ_GROWTH * max(each.rate_weight for each in ptq)
 
     def _next_rate_weight(self, ptq: Sequence[Candidate], rounds: Sequence[Candidate]) -> NextRound | None:
@@ -127,12 +129,18 @@ class RateDistortionMethod:
 
     def _next_towards_size(self, ptq: Sequence[Candidate], rounds: Sequence[Candidate]) -> NextRound | None:
         """A round that rate control ends at the target size; another one from there where that was out of its reach."""
-        if any(self.target.small_enough(each.stage) and self.target.drop(each.stage) <= 0 for each in ptq):
+        if any(self.target.small_enough(each.stage) and self._loses_nothing(each) for each in ptq):
             return None
         if not rounds:
             return NextRound(self._rate_weight_of_size(ptq), None)
         done = self.target.small_enough(rounds[-1].stage) or len(rounds) == ROUNDS_TO_SIZE
         return None if done else NextRound(QAT_GROWTH * rounds[-1].rate_weight, len(rounds) - 1)
+
+    def _loses_nothing(self, candidate: Candidate) -> bool:
+        """Whether training has nothing to regain; few images say that by their loss."""
+        if self.context.few_judge:
+            return self.context.loss_of(candidate) <= self.context.loss_before + LOST_LOSS
+        return self.target.drop(candidate.stage) <= 0
 
     def _rate_weight_of_size(self, ptq: Sequence[Candidate]) -> float:
         """At which PTQ would have a little less than the target size: between two of its files, bytes fall by a power of λ."""

@@ -53,18 +53,19 @@ class Target:
         """Whether there is a target size and a file meets it."""
         return self.max_bytes is not None and stage.bytes <= self.max_bytes
 
-    def best(self, stages: Sequence[Stage], costs: Sequence[int] | None = None) -> int:
+    def best(self, stages: Sequence[Stage], costs: Sequence[int] | None = None, losses: Sequence[float] | None = None) -> int:
         """The index of the best file.
 
-        Of those that meet the target it is the smallest (by `costs`, if given), or with a target size the most accurate; if none
-        meets the target, the one that comes closest.
+        Of those that meet the target it is the smallest (by `costs`, if given), or with a target size the most accurate, or that
+        of the least of `losses`; if none meets the target, the one that comes closest.
         """
 
         def rank(index: int) -> tuple[float, ...]:
             stage = stages[index]
             excess = 0.0 if self.max_drop is None else max(self.drop(stage) - self.max_drop, 0.0)
             if self.max_bytes is not None:
-                return (max(stage.bytes - self.max_bytes, 0), excess, -stage.accuracy, stage.bytes)
+                worse = -stage.accuracy if losses is None else losses[index]
+                return (max(stage.bytes - self.max_bytes, 0), excess, worse, stage.bytes)
             return (excess, stage.bytes if costs is None else costs[index])
 
         return min(range(len(stages)), key=rank)
