@@ -40,6 +40,8 @@ FAR_TOO_MUCH = 10.0
 # QAT begins with the rate weight at which PTQ loses so many points more than the target allows.
 QAT_REGAINS = 0.5
 QAT_GROWTH = 2.0
+# Of a target size, bytes from which two doublings are taken at once: one takes a tenth to a fifth of them.
+FAR_FROM_SIZE = 1.5
 # Nats that are no loss.
 LOST_LOSS = 0.01
 # Of a target size, what PTQ has at the λ from which QAT begins: rate control can do more against too many bytes than too few.
@@ -103,7 +105,9 @@ class RateDistortionMethod:
         least = min(ptq, key=lambda each: each.rate_weight)
         if self.target.small_enough(least.stage):
             return None if self._loses_nothing(least) else least.rate_weight / PTQ_GROWTH
-        return PTQ_GROWTH * max(each.rate_weight for each in ptq)
+        most = max(ptq, key=lambda each: each.rate_weight)
+        far = most.stage.bytes > FAR_FROM_SIZE * (self.target.max_bytes or 0)
+        return (PTQ_GROWTH**2 if far else PTQ_GROWTH) * most.rate_weight
 
     def _next_rate_weight(self, ptq: Sequence[Candidate], rounds: Sequence[Candidate]) -> NextRound | None:
         if self.rate_weight:
