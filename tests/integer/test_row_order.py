@@ -48,7 +48,7 @@ def test_every_row_is_made_once_and_there_when_it_is_read(name):
                 assert made[number] == flow.height(number)
 
 
-def test_a_fire_module_needs_three_thin_rows():
+def test_fire_modules_need_a_few_rows():
     flow = DataFlow(small("squeezed")[1])
     segment = flow.segment(0, flow.count)
     kept = {rows for number, rows in segment.rows.items() if flow.plan.feature_maps[number].height > 4}

@@ -20,7 +20,7 @@ def test_as_many_epochs_as_fit_are_trained_and_kept_when_resuming(tmp_path, capf
 
 
 def test_epochs_are_what_the_clock_of_some_steps_says(tmp_path, monkeypatch):
-    monkeypatch.setattr(time_budget, "_seconds_of_a_step", lambda trainer, most: 2.0)
+    monkeypatch.setattr(time_budget, "_seconds_of_a_step", lambda trainer, most, steps: 2.0)
     # 360 images train in batches of 45, and 40 validate: 16 seconds, and a 27th of these.
     for minutes, epochs in ((2, 6), (0.01, 1)):
         run = train("digits", out=tmp_path / str(minutes), recipe="fast", minutes=minutes, batch_size=45, limit=400, **CUT)

@@ -54,6 +54,10 @@ class ContextModels:
     header: ByteModel = field(default_factory=new_byte_model)
 
 
+class Uncodable(SqueezekitError):
+    """Weights are larger than a file can hold."""
+
+
 class Encoding:
     """One way to store a tensor; `title` is its name in reports."""
 
@@ -275,9 +279,7 @@ class QuantizedEncoding(Encoding):
         center = int(np.sort(exponents)[len(exponents) // 2])
         max_bits = _bit_length(exponents - center), _bit_length(tensor.integers)
         if max(max_bits) > MAX_BIT_LENGTH:
-            raise SqueezekitError(
-                f"quantised weights of 2**{MAX_BIT_LENGTH} steps or more cannot be coded: training has diverged"
-            )
+            raise Uncodable(f"quantised weights of 2**{MAX_BIT_LENGTH} steps or more cannot be coded: training has diverged")
         return cls(tensor, center, max_bits)
 
     def write_header(self, header: ByteWriter) -> None:

@@ -21,6 +21,11 @@ class Collapse(Callback):
         self.least = chance + (1 - LOST) * (began - chance) if began > chance + MARGIN else 0.0
         self.happened = False
 
+    def on_fit_start(self, trainer: Training) -> None:
+        """A round that was stopped may have collapsed before."""
+        if trainer.progress.history:
+            self.on_epoch_end(trainer)
+
     def on_epoch_end(self, trainer: Training) -> None:
         """Look at the accuracy of the epoch and of the one before."""
         last = [row["validation_accuracy"] for row in trainer.progress.history[-2:]]

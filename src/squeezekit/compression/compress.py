@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
 
+from squeezekit.codec.encodings import Uncodable
 from squeezekit.compression.best_file import BestFile
 from squeezekit.compression.candidate import Candidate, TrainingRound
 from squeezekit.compression.context import CompressionContext
@@ -25,7 +26,7 @@ from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.paths import expanded
 from squeezekit.training.callbacks import Checkpoint, EpochFunction, ProgressBar, RateSteering, StopRequests
 from squeezekit.training.device import keep_freed_memory
-from squeezekit.training.interruption import Interrupted
+from squeezekit.training.interruption import Diverged, Interrupted
 from squeezekit.training.run_folder import Run
 
 METHODS: Mapping[str, Callable[[CompressionContext, Target], Method]] = {
@@ -100,9 +101,9 @@ def compress(
         keep_freed_memory()
         try:
             run_method(chosen, job, best, limit)
+            return _finished(context, target, job, best)
         except (Interrupted, KeyboardInterrupt):
             raise Interrupted(f"stopped; {best.in_words()}go on with the same command and --resume") from None
-        return _finished(context, target, job, best)
 
 
 def _method(options: CompressOptions, context: CompressionContext, target: Target, reference: bytes | None) -> Method:
@@ -125,28 +126,24 @@ def run_method(method: Method, job: JobState, best: BestFile, limit: TimeLimit) 
             best.update()
             advance(1)
             say(_describe(candidate, best.target, job))
-    while job.round_started or not limit.over(job.elapsed()):
-        following = _next_round(method, job, limit)
+    while not limit.over(job.elapsed()):
+        epochs = job.epochs_of_started_round or limit.fitting_epochs(job.elapsed())
+        following = method.next_round(job.ptq.candidates, job.rounds.candidates, epochs or limit.epochs)
         if following is None:
             return
-        candidate = _trained(following, job, limit)
+        if not epochs:
+            break
+        stops = StopRequests()
+        candidate = _trained(following, epochs, job, limit, stops)
         job.rounds.add(candidate, job.elapsed())
         best.update()
         say(_describe(candidate, best.target, job))
+        if stops.requested:
+            raise Interrupted
     say("no time for another round (--minutes)")
 
 
-def _next_round(method: Method, job: JobState, limit: TimeLimit) -> TrainingRound | None:
-    """The next round with as many epochs as there is time for; None when done."""
-    epochs = job.epochs_of_started_round or limit.fitting_epochs(job.elapsed())
-    following = method.next_round(job.ptq.candidates, job.rounds.candidates, epochs or limit.epochs)
-    if following and not epochs:
-        say("no time for another round (--minutes)")
-        return None
-    return following
-
-
-def _trained(following: TrainingRound, job: JobState, limit: TimeLimit) -> Candidate:
+def _trained(following: TrainingRound, epochs: int, job: JobState, limit: TimeLimit, stops: StopRequests) -> Candidate:
     """The candidate of a round, trained from its beginning or from where it was stopped."""
     trainer, name = following.trainer, following.name
     if (state := job.checkpoint(name)) is not None:
@@ -159,13 +156,18 @@ def _trained(following: TrainingRound, job: JobState, limit: TimeLimit) -> Candi
         say(f"{place}: {accuracy}, {following.describe()}{limit.left(job.elapsed())}")
 
     def save() -> None:
-        job.save_checkpoint(name, trainer.state(), trainer.recipe.epochs)
+        job.save_checkpoint(name, trainer.state(), epochs)
 
     steering = [RateSteering(following.steer)] if following.steer else []
     collapse = following.collapse
     watching = [collapse] if collapse else []
     bar = ProgressBar(f"round {number}, {name}")
-    trainer.fit([bar, *steering, EpochFunction(report), *watching, Checkpoint(save, always=True), StopRequests()])
+    try:
+        trainer.fit([bar, *steering, EpochFunction(report), *watching, Checkpoint(save, always=True), stops])
+    except (Diverged, Uncodable):
+        if collapse is None:
+            raise
+        collapse.happened = True
     limit.took(job.elapsed() - begin, trainer.progress.epoch - before)
     if collapse and collapse.happened:
         say(f"round {number}: training destroys the network and is undone; the next round learns more slowly")

@@ -162,6 +162,8 @@ class RateDistortionMethod:
             network.load_state_dict(earlier.state["network"])
             fisher = fisher_information(network, weight_layers(network), context.calibration)
         weights = quantize_weights(network, fisher, rate_weight, context.calibration)
+        # Before the network is on a GPU: measuring leaves it on the CPU.
+        collapse = Collapse(context.accuracy(network), 1 / context.run.config.network.classes)
         changes = qat_recipe(context.run.config.recipe)
         recipe = context.recipe(epochs, {**changes, "learning_rate": changes["learning_rate"] / GENTLER**collapsed})
         count = sum(each.weight.numel() for each in weights)
@@ -172,7 +174,6 @@ class RateDistortionMethod:
         if self._to_size and self.target.max_bytes:
             steps = recipe.epochs * trainer.training.steps
             control = RateControl(optimizer, lambda: self._estimated_bytes(network, weights), self.target.max_bytes, steps)
-        collapse = Collapse(context.accuracy(network), 1 / context.run.config.network.classes)
         gently = f" and learning rate {recipe.learning_rate:.2g}" if collapsed else ""
         name, stages = f"QAT at rate weight {rate_weight:.3g}{gently}", earlier.file.stages if earlier else (context.trained,)
         start = {key: tensor.clone() for key, tensor in network.state_dict().items()}

@@ -47,7 +47,7 @@ class TimeLimit:
             return self.epochs
         self._epoch = self._epoch or self.timed()
         if self.minutes is None:
-            self.minutes = DEFAULT_MINUTES * max(self._epoch / REFERENCE_EPOCH, 1) + elapsed / 60
+            self.minutes = DEFAULT_MINUTES * max(self._epoch / REFERENCE_EPOCH, 1)
             say(f"an epoch takes about {clock(self._epoch)}: done after {clock(60 * self.minutes)} (--minutes)")
         fit = int((USED * 60 * self.minutes - elapsed) / self._epoch)
         return min(fit, self.epochs) if fit >= max(LEAST_OF_A_ROUND * self.epochs, 1) else 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from squeezekit.integer.plan import IntegerConvolution, IntegerHead, IntegerPlan, Step
@@ -12,6 +14,8 @@ from squeezekit.system.errors import SqueezekitError
 
 TILE = 4  # Positions that the runtime computes together.
 SUM_BYTES = 4
+# Of the bytes that are allowed, what is alive at once at most: what is alive may lie apart.
+SHARES = (1.0, 0.9, 0.8, 0.6)
 
 
 @dataclass(frozen=True)
@@ -57,13 +61,17 @@ class MemoryPlanner:
 
     def least(self) -> Memory:
         """The mixture of fewest bytes; of several the one that keeps most steps whole, which is fastest."""
-        return self.cut_at(self._cuts(0))
+        found = self.cut_at(self._cuts(0))
+        # Once more, since a segment need not be smaller than the largest.
+        calmer = self.cut_at(self._cuts(found.arena.least))
+        return calmer if calmer.arena.bytes <= found.arena.bytes else found
 
     def fitting(self, max_ram: int) -> Memory:
         """The mixture of at most `max_ram` bytes that keeps most steps whole; raises SqueezekitError without one."""
-        found = self.cut_at(self._cuts(max_ram))
-        if found.arena.bytes > max_ram:
-            found = self.least()
+        for share in SHARES:
+            with suppress(SqueezekitError):
+                return self.cut_at(self._cuts(int(share * max_ram)), max_ram)
+        found = self.least()
         if found.arena.bytes > max_ram:
             raise SqueezekitError(
                 f"--max-ram {max_ram}: the feature maps of this network need {found.arena.bytes:,} bytes; choose another one"
@@ -110,11 +118,11 @@ class MemoryPlanner:
             after += feature_map.bytes if first < end <= last else 0
         return max(before, after)
 
-    def cut_at(self, cuts: Sequence[int]) -> Memory:
-        """Segments that begin at these steps, the first of them 0."""
+    def cut_at(self, cuts: Sequence[int], most: float = math.inf) -> Memory:
+        """Segments that begin at these steps, the first of them 0; raises SqueezekitError where `most` bytes are too few."""
         segments = segments_of(self._flow, cuts)
         blocks = _Blocks(self._plan, self._flow, segments)
-        arena = place_blocks(blocks.all)
+        arena = place_blocks(blocks.all, most)
         return Memory(
             order=tuple(number for segment in segments for number in segment.steps),
             by_row=frozenset(number for segment in segments if segment.by_row for number in segment.steps),

@@ -6,12 +6,13 @@ was. No placement needs less than the largest sum of what is alive at one step: 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from squeezekit.system.errors import SqueezekitError
 
-MAX_TRIES = 100_000
+MAX_TRIES = 5_000
 
 
 @dataclass(frozen=True)
@@ -57,21 +58,22 @@ def bytes_alive(blocks: Sequence[ArenaBlock]) -> int:
     return max(sum(block.size_at(step) for block in blocks) for step in range(last))
 
 
-def place_blocks(blocks: Sequence[ArenaBlock]) -> Arena:
-    """A small arena for the blocks, mostly of `least` bytes; raises SqueezekitError where none is found.
+def place_blocks(blocks: Sequence[ArenaBlock], most: float = math.inf) -> Arena:
+    """A small arena for the blocks, mostly of `least` bytes; raises SqueezekitError where none of at most `most` is found.
 
     Blocks are placed in the order of their time, each at an end of the arena or beside a block that is there; where one fits
     nowhere, those before it move. The arena begins with `least` bytes and grows only when everything has been tried.
     """
     least = bound = bytes_alive(blocks)
     order = sorted(range(len(blocks)), key=lambda i: (blocks[i].begin, -max(blocks[i].sizes)))
-    while True:
+    while bound <= most:
         search = _Search(blocks, order, bound)
         if search.place(0):
             return Arena(bound, least, tuple(search.offsets[i] for i in range(len(blocks))))
         if search.next_bound is None:
-            raise SqueezekitError("no placement of its feature maps in memory was found; choose another network")
+            break
         bound = search.next_bound
+    raise SqueezekitError("no placement of its feature maps in memory was found; choose another network")
 
 
 class _Search:

@@ -250,6 +250,11 @@ class StopRequests(Callback):
         self._open = ExitStack()
         self._requested = threading.Event()
 
+    @property
+    def requested(self) -> bool:
+        """Whether it came, also when the training is over."""
+        return self._requested.is_set()
+
     def on_fit_start(self, trainer: Training) -> None:
         """Listen."""
         self._requested = self._open.enter_context(stop_requests())

@@ -201,7 +201,7 @@ class _Making:
         """Compress for what is left, without export and report."""
         minutes = self.job.compression_minutes
         if minutes is None:
-            minutes = max(self.seconds * (1 - LAST_SHARE) - self.job.elapsed(), 0) / 60
+            minutes = max(self.seconds * (1 - LAST_SHARE) - self.job.elapsed(), 1) / 60
             self.job.keep(compression_minutes=minutes)
         seconds = 0.0
         # Where it was stopped after the file was written, there is nothing left to do.
