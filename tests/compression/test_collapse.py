@@ -29,3 +29,14 @@ def test_two_epochs_with_a_quarter_of_what_was_known(began, accuracies, ended):
         trainer.finished = epoch == 4
         collapse.on_epoch_end(trainer)
     assert trainer.should_stop == collapse.happened == ended
+
+
+def test_a_round_that_was_stopped_after_its_collapse_is_still_one():
+    collapse = Collapse(0.88, 0.1)
+    history = [{"validation_accuracy": accuracy} for accuracy in (0.6, 0.1)]
+    trainer = SimpleNamespace(should_stop=False, finished=True, progress=SimpleNamespace(history=history))
+    collapse.on_fit_start(trainer)
+    assert collapse.happened and trainer.should_stop
+    fresh = Collapse(0.88, 0.1)
+    fresh.on_fit_start(SimpleNamespace(should_stop=False, finished=False, progress=SimpleNamespace(history=[])))
+    assert not fresh.happened
