@@ -286,6 +286,15 @@ def test_memory_is_counted_in_every_order(in_this_process):
     assert ("least_over_by_layer" in row) == bool(shutil.which("gcc"))
 
 
+@pytest.mark.skipif(
+    not shutil.which("qemu-system-arm") or importlib.util.find_spec("ziglang") is None, reason="no qemu-system-arm, or no zig"
+)
+def test_instructions_are_counted_on_an_emulated_processor(in_this_process):
+    rows = benchmark("instructions", "digits-nano", "--processors", "cortex-m4")
+    plain, dsp, sparse = (row["instructions"] for row in rows)
+    assert sparse < dsp < plain and 2 * rows[0]["macs"] < plain < 8 * rows[0]["macs"]
+
+
 def test_the_zoo_says_what_it_wants(tmp_path):
     zoo = Path(__file__).parents[1] / "scripts" / "train_pretrained.sh"
     help_text = subprocess.run(["bash", zoo], capture_output=True, text=True, check=False)
