@@ -85,7 +85,7 @@ def run(*, run_folder: str, out: str, json: bool = False, **options: Any) -> int
         if result.delta_bytes is not None:
             show(f"delta from {options['delta_from']}: {result.delta_bytes:,} bytes ({result.delta_bytes / result.bytes:.1%})")
     if not result.met_target:
-        say(f"target missed: {result.file} is the closest; relax --max-drop or --max-bytes, or raise --epochs")
+        say(f"target missed: {result.file} is the closest; relax --max-drop or --max-bytes, or give more --minutes or --epochs")
     return 0 if result.met_target else 1
 
 
