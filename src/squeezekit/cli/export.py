@@ -41,7 +41,7 @@ def add_arguments(parser: Parser) -> None:
         "--max-ram",
         type=amount,
         metavar="N",
-        help="c: N bytes for feature maps at most, in the fastest order that fits (default: the order of fewest bytes)",
+        help="c: N bytes for feature maps at most, as many layers whole as fit (default: the order of fewest bytes)",
     )
     parser.add_argument(
         "--data", metavar="DATA", help="images to calibrate and measure on (default: those of the run; a file may need it)"

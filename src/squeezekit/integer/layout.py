@@ -96,50 +96,68 @@ def layout_of(plan: IntegerPlan, memory: Memory | None = None, *, sparse: bool =
     if (widest := max(feature_map.channels for feature_map in plan.feature_maps)) > MAX_CHANNELS:
         raise SqueezekitError(f"a feature map of {widest:,} channels is too wide; train a network of at most {MAX_CHANNELS:,}")
     memory = memory or MemoryPlanner(plan).by_layer()
-    layers, weights, biases, gains, runs = [], [], [], [], bytearray()
-    first_weight = first_filter = 0
-    macs = plan.macs
-    gates = np.empty(0, np.uint8)
+    tables = _Tables(plan, memory, sparse=sparse)
     for number, step in enumerate(plan.steps):
-        if isinstance(step, IntegerPooling):
-            layers.append(LayerRecord(POOLING, kernel=step.size, **_shapes(plan, step, memory)))
-            continue
-        if isinstance(step, IntegerGating):
-            layers.append(LayerRecord(GATING, zero=step.zero, weights=len(gates), **_shapes(plan, step, memory)))
-            gates = np.append(gates, step.table)
-            continue
-        rows, run = _rows(step), _runs(step) if sparse else None
-        if run is not None and len(run) < rows.size:
-            indices = {"weights": len(runs), "sparse": 1}
-            runs += run
-            macs -= plan.macs_of(step) * int((step.weights == 0).sum()) // step.weights.size
-        else:
-            indices = {"weights": first_weight}
-            weights.append(rows.ravel())
-            first_weight += rows.size
-        indices |= {"filter": first_filter, "scratch": memory.scratch.get(number, 0)}
-        layers.append(_record(plan, step, memory, indices))
-        biases.append(step.bias)
-        first_filter += len(step.weights)
-        if isinstance(step, IntegerConvolution):
-            gains.append(step.gain)
-    layers = [replace(layer, by_row=int(number in memory.by_row)) for number, layer in enumerate(layers)]
+        tables.add(number, step)
     head, stem = plan.steps[-1], plan.steps[0]
     assert isinstance(head, IntegerHead) and isinstance(stem, IntegerConvolution)
     return Layout(
-        tuple(layers),
-        np.concatenate(weights),
-        bytes(runs),
-        macs,
-        np.concatenate(biases),
-        np.concatenate(gains),
+        tuple(replace(layer, by_row=int(number in memory.by_row)) for number, layer in enumerate(tables.layers)),
+        np.concatenate(tables.weights),
+        bytes(tables.runs),
+        tables.macs,
+        np.concatenate(tables.biases),
+        np.concatenate(tables.gains),
         head.gain,
-        gates,
+        tables.gates,
         stem.border,
         memory.arena,
         memory.order if memory.by_row else (),
         memory.counters,
     )
+
+
+class _Tables:
+    """The tables of a plan, step by step."""
+
+    def __init__(self, plan: IntegerPlan, memory: Memory, *, sparse: bool) -> None:
+        self._plan, self._memory, self._sparse = plan, memory, sparse
+        self.layers: list[LayerRecord] = []
+        self.weights: list[NDArray[np.int8]] = []
+        self.runs, self.macs = bytearray(), plan.macs
+        self.biases: list[Integers] = []
+        self.gains: list[Integers] = []
+        self.gates = np.empty(0, np.uint8)
+        self._first_weight = self._first_filter = 0
+
+    def add(self, number: int, step: Step) -> None:
+        """Those of one more step."""
+        if isinstance(step, IntegerPooling):
+            self.layers.append(LayerRecord(POOLING, kernel=step.size, **_shapes(self._plan, step, self._memory)))
+        elif isinstance(step, IntegerGating):
+            shapes = _shapes(self._plan, step, self._memory)
+            self.layers.append(LayerRecord(GATING, zero=step.zero, weights=len(self.gates), **shapes))
+            self.gates = np.append(self.gates, step.table)
+        else:
+            indices = {**self._stored(step), "filter": self._first_filter, "scratch": self._memory.scratch.get(number, 0)}
+            self.layers.append(_record(self._plan, step, self._memory, indices))
+            self.biases.append(step.bias)
+            self._first_filter += len(step.weights)
+            if isinstance(step, IntegerConvolution):
+                self.gains.append(step.gain)
+
+    def _stored(self, step: IntegerConvolution | IntegerHead) -> dict[str, int]:
+        """Where the weights of a step begin, in the form that takes fewer bytes."""
+        rows, run = _rows(step), _runs(step) if self._sparse else None
+        if run is not None and len(run) < rows.size:
+            begin = {"weights": len(self.runs), "sparse": 1}
+            self.runs += run
+            self.macs -= self._plan.macs_of(step) * int((step.weights == 0).sum()) // step.weights.size
+            return begin
+        begin = {"weights": self._first_weight}
+        self.weights.append(rows.ravel())
+        self._first_weight += rows.size
+        return begin
 
 
 def _rows(step: IntegerConvolution | IntegerHead) -> NDArray[np.int8]:

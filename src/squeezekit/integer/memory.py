@@ -60,7 +60,7 @@ class MemoryPlanner:
         return self.cut_at([0]) if self._flow.can_flow(0, self._flow.count) else self.by_layer()
 
     def least(self) -> Memory:
-        """The mixture of fewest bytes; of several the one that keeps most steps whole, which is fastest."""
+        """The mixture of fewest bytes; of several one that keeps most steps whole."""
         found = self.cut_at(self._cuts(0))
         # Once more, since a segment need not be smaller than the largest.
         calmer = self.cut_at(self._cuts(found.arena.least))

@@ -64,9 +64,10 @@ def export_c(
     All computing is in integers: feature maps and weights of eight bits, scales calibrated on training images, or as a `.sqz`
     file states them. `store_weights="sparse"` leaves out weights that are zero, and their products, where that takes fewer bytes;
     "coded" embeds weights entropy-coded, for `classifier_start` to decode into RAM. Feature
-    maps are computed in the order that needs the least RAM, partly row by row; with `max_ram` bytes for them, in the fastest one
-    that fits. Where the images are at hand (a run's own, or `data`), the accuracy on the validation images is measured before
-    and after. An earlier export in `out` is replaced whole. Raises SqueezekitError, also when anything else is there.
+    maps are computed in the order that needs the least RAM, partly row by row; with `max_ram` bytes for them, in the one that
+    keeps most layers whole. Where the images are at hand (a run's own, or `data`), the accuracy on the validation images is
+    measured before and after. An earlier export in `out` is replaced whole. Raises SqueezekitError, also when anything else is
+    there.
     """
     if store_weights not in get_args(StoreWeights):
         raise SqueezekitError(f"--store-weights {store_weights}: is unknown; choose {', '.join(get_args(StoreWeights))}")

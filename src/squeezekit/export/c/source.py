@@ -57,7 +57,7 @@ class CSource:
 def source_of(plan: IntegerPlan, model: Model, *, store_weights: StoreWeights, max_ram: int | None = None) -> CSource:
     """The network in C, with weights as constants, `sparse` ones without zeros, or coded and decoded at start into RAM.
 
-    Its feature maps take the fewest bytes that they can, or with `max_ram` at most these in the fastest order; raises
+    Its feature maps take the fewest bytes that they can, or with `max_ram` at most these and most layers whole; raises
     SqueezekitError where none fits.
     """
     planner = MemoryPlanner(plan)
