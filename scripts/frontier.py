@@ -1,8 +1,9 @@
-"""The frontier: docs/results/frontier.md and its picture, accuracy against MACs and parameters, ours beside published figures.
+"""The frontier: docs/results/frontier.md, its pictures and the README's table: accuracy against bytes, RAM, MACs and parameters.
 
     python scripts/frontier.py
 
-Drawn anew from docs/runs/frontier, where scripts/frontier_rows.py puts what it has trained.
+Drawn anew from the cards of the pretrained models, and from docs/runs/frontier, where scripts/frontier_rows.py puts what it has
+trained, and where what others published stands.
 """
 
 from __future__ import annotations
@@ -12,70 +13,156 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
+
 from squeezekit.system import atomic_io
 from squeezekit.system.figures import NotebookFigure
 
 DOCS = Path(__file__).parent.parent / "docs"
-RUNS = DOCS / "runs" / "frontier"
-PAGE, PICTURE = DOCS / "results" / "frontier.md", DOCS / "frontier.png"
-HEAD = """| network | MACs | parameters | top-1 | of the 1,000 official | epochs | published |
-|---|---|---|---|---|---|---|"""
+RUNS, CARDS = DOCS / "runs" / "frontier", DOCS / "results" / "models"
+PAGE, README = DOCS / "results" / "frontier.md", DOCS.parent / "README.md"
+PICTURE, FIRST_PICTURE = DOCS / "frontier.png", DOCS / "bytes.png"
+BEGIN, END = "<!-- models -->", "<!-- end of models -->"
+# What can be short, and what its axis says.
+COSTS = {"bytes": "bytes of the file", "ram": "RAM for maps, bytes", "macs": "MACs of one image", "parameters": "parameters"}
+Row = dict[str, Any]
 
-PUBLISHED_HEAD = """| network | MACs | parameters | top-1 | epochs | source |
-|---|---|---|---|---|---|"""
 
-
-def rows_of(name: str) -> list[dict[str, Any]]:
+def rows_of(name: str) -> list[Row]:
     """Of a file of JSON lines; none where it is missing."""
     path = RUNS / name
     return [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
-def page(ours: Sequence[dict[str, Any]], published: Sequence[dict[str, Any]], text: str) -> str:
-    """The whole page, in Markdown: the tables stand in `text` where it says {table} and {published}."""
+def models() -> list[Row]:
+    """The pretrained networks for CIFAR-10, the smallest file first."""
+    cards = [json.loads(path.read_text(encoding="utf-8")) for path in CARDS.glob("cifar10-*.json")]
+    return sorted((of_card(card) for card in cards), key=lambda row: int(row["bytes"]))
+
+
+def of_card(card: Row) -> Row:
+    """Its row; accuracies are those of its integers."""
+    numbers = {name: card[name] for name in ("name", "bytes", "macs", "parameters", "official")}
+    return {**numbers, "ram": card["c"]["activations"], "accuracy": card["test"]["accuracy"]}
+
+
+def dominating(row: Row, others: Sequence[Row], cost: str) -> list[str]:
+    """Who of the others is at least as accurate at no higher cost."""
+    better = [other for other in others if other is not row and other.get(cost) is not None]
+    return [
+        other["name"]
+        for other in better
+        if other["accuracy"] >= row["accuracy"]
+        and other[cost] <= row[cost]
+        and (other["accuracy"], other[cost]) != (row["accuracy"], row[cost])
+    ]
+
+
+def _head(names: Sequence[str]) -> list[str]:
+    return [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
+
+
+def model_table(rows: Sequence[Row], others: Sequence[Row]) -> str:
+    """Ours, each with those that dominate it."""
+    head = ["model", "bytes", "RAM for maps", "MACs", "parameters", "top-1", "of the 1,000 official", "dominated by"]
+    lines = _head(head)
+    for row in rows:
+        beaten = {cost: dominating(row, [*rows, *others], cost) for cost in ("bytes", "ram", "macs")}
+        said = "; ".join(f"**by {cost}: {', '.join(names)}**" for cost, names in beaten.items() if names)
+        numbers = f"{row['bytes']:,} | {row['ram']:,} | {row['macs'] / 1e6:.1f} M | {row['parameters']:,}"
+        shares = f"{row['accuracy']:.2%} | {row['official']:.1%}"
+        lines.append(f"| [`{row['name']}`](models/{row['name']}.md) | {numbers} | {shares} | {said} |")
+    return "\n".join(lines)
+
+
+def trained_table(rows: Sequence[Row], published: Sequence[Row]) -> str:
+    """Networks in floats, beside what others published for them."""
     known = {row["network"]: row for row in published if "network" in row}
-    lines = [HEAD]
-    for row in sorted(ours, key=lambda row: row["macs"]):
+    lines = _head(["network", "MACs", "parameters", "top-1", "of the 1,000 official", "epochs", "published"])
+    for row in sorted(rows, key=lambda row: row["macs"]):
         beside = known.get(row["network"])
         theirs = f"{beside['accuracy']:.1%} after {beside['epochs']} epochs" if beside else ""
         taught = " with a teacher" if row["teacher"] else ""
         numbers = f"{row['macs'] / 1e6:.1f} M | {row['parameters']:,} | {row['accuracy']:.2%} | {row['official']:.1%}"
         lines.append(f"| `{row['network']}` | {numbers} | {row['epochs']}{taught} | {theirs} |")
-    others = [PUBLISHED_HEAD]
-    for row in sorted(published, key=lambda row: row["macs"]):
-        numbers = f"{row['macs'] / 1e6:.1f} M | {row['parameters']:,} | {row['accuracy']:.2%} | {row['epochs']}"
-        others.append(f"| {row['name']} | {numbers} | {row['source']} |")
-    return text.replace("{table}", "\n".join(lines)).replace("{published}", "\n".join(others))
+    return "\n".join(lines)
 
 
-def draw(ours: Sequence[dict[str, Any]], published: Sequence[dict[str, Any]], path: Path) -> None:
-    """Accuracy against MACs and against parameters, both logarithmic; what others published is hollow."""
-    figure = NotebookFigure(figsize=(11, 5), layout="constrained")
-    axes = figure.subplots(1, 2, sharey=True)
-    own = [row for row in ours if row["network"] not in {other.get("network") for other in published}]
-    again = [row for row in ours if row not in own]
-    kinds = (("squeezekit", own, "o", "C0", "C0"), ("others' networks, our training", again, "s", "C1", "C1"))
-    for axis, what in zip(axes, ("macs", "parameters"), strict=True):
-        for label, rows, marker, edge, face in (*kinds, ("published", published, "o", "0.4", "none")):
-            places = [row[what] for row in rows]
-            axis.scatter(places, [row["accuracy"] for row in rows], marker=marker, edgecolors=edge, facecolors=face, label=label)
-            for row in rows:
-                name = row.get("name") or row["network"]
-                axis.annotate(name, (row[what], row["accuracy"]), xytext=(4, 4), textcoords="offset points", fontsize=7)
-        axis.set(xscale="log", xlabel="MACs of one image" if what == "macs" else what)
-        axis.margins(x=0.15)
-        axis.grid(alpha=0.3)
-    axes[0].set(ylabel="top-1")
-    axes[0].yaxis.set_major_formatter("{x:.0%}")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
-    figure.savefig(path, dpi=100)
+def published_table(rows: Sequence[Row]) -> str:
+    """What others say of theirs; what they do not say is left empty."""
+    lines = _head(["what", "bytes", "RAM for maps", "MACs", "parameters", "top-1", "source"])
+    for row in sorted(rows, key=lambda row: row["accuracy"]):
+        counts = [f"{row[cost]:,}" if cost in row else "" for cost in ("bytes", "ram")]
+        macs = f"{row['macs'] / 1e6:.1f} M" if "macs" in row else ""
+        parameters = f"{row['parameters']:,}" if "parameters" in row else ""
+        epochs = f", {row['epochs']:,} epochs" if "epochs" in row else ""
+        numbers = " | ".join([*counts, macs, parameters, f"{row['accuracy']:.2%}"])
+        lines.append(f"| {row['name']} | {numbers} | {row['source']}{epochs} |")
+    return "\n".join(lines)
+
+
+def page(text: str) -> str:
+    """The whole page, in Markdown: the tables stand in `text` where it names them in braces."""
+    published, trained = rows_of("published.jsonl"), rows_of("rows.jsonl")
+    tables = {"models": model_table(models(), published), "trained": trained_table(trained, published)}
+    for name, table in {**tables, "published": published_table(published)}.items():
+        text = text.replace(f"{{{name}}}", table)
+    return text
+
+
+def with_models(readme: str) -> str:
+    """The README with its table of them."""
+    before, _, rest = readme.partition(BEGIN)
+    lines = _head(["model", "top-1", "bytes", "RAM for maps", "MACs", "parameters"])
+    for row in models():
+        numbers = f"{row['bytes']:,} | {row['ram']:,} | {row['macs'] / 1e6:.1f} M | {row['parameters']:,}"
+        lines.append(f"| [`{row['name']}`](docs/results/models/{row['name']}.md) | {row['accuracy']:.1%} | {numbers} |")
+    return f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{rest.partition(END)[2]}"
+
+
+def plot(axis: Axes, cost: str, size: float) -> None:
+    """Accuracy against one cost, logarithmic: ours in a line, published figures hollow, others' networks square."""
+    published = [row for row in rows_of("published.jsonl") if cost in row]
+    others = {row.get("network") for row in published} - {None}
+    again = [row for row in rows_of("rows.jsonl") if row["network"] in others and cost in row]
+    for label, rows, marker, edge, face in (
+        ("squeezekit", models(), "o-", "C0", "C0"),
+        ("others' networks, trained here", again, "s", "C1", "C1"),
+        ("published by others", published, "o", "0.4", "none"),
+    ):
+        places, accuracies = [row[cost] for row in rows], [row["accuracy"] for row in rows]
+        axis.plot(places, accuracies, marker, color=edge, markerfacecolor=face, label=label)
+        for row, place, accuracy in zip(rows, places, accuracies, strict=True):
+            name = row.get("name") or row["network"]
+            beside = (6, -size if label == "squeezekit" else 3)
+            axis.annotate(name, (place, accuracy), xytext=beside, textcoords="offset points", fontsize=size, color=edge)
+    axis.set(xscale="log", xlabel=COSTS[cost])
+    axis.margins(x=0.2, y=0.1)
+    axis.grid(alpha=0.3)
+    axis.yaxis.set_major_formatter("{x:.0%}")
+
+
+def draw() -> None:
+    """Both pictures: bytes alone, and all four costs."""
+    figure = NotebookFigure(figsize=(8, 4.8), layout="constrained")
+    axis = figure.subplots()
+    plot(axis, "bytes", 9)
+    axis.set(ylabel="top-1, CIFAR-10", title="Accuracy against bytes of the whole file: further up and to the left is better")
+    axis.legend(loc="lower right")
+    figure.savefig(FIRST_PICTURE, dpi=110)
+    figure = NotebookFigure(figsize=(12, 9), layout="constrained")
+    for axis, cost in zip(figure.subplots(2, 2, sharey=True).flat, COSTS, strict=True):
+        plot(axis, cost, 7)
+        axis.set(ylabel="top-1" if cost in ("bytes", "macs") else "")
+    figure.legend(*figure.axes[2].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    figure.savefig(PICTURE, dpi=100)
 
 
 def drawn_anew() -> None:
-    """Page and picture."""
-    ours, published = rows_of("rows.jsonl"), rows_of("published.jsonl")
-    atomic_io.write_text(PAGE, page(ours, published, (RUNS / "page.md").read_text(encoding="utf-8")))
-    draw(ours, published, PICTURE)
+    """Page, pictures, the README's table."""
+    atomic_io.write_text(PAGE, page((RUNS / "page.md").read_text(encoding="utf-8")))
+    atomic_io.write_text(README, with_models(README.read_text(encoding="utf-8")))
+    draw()
 
 
 if __name__ == "__main__":

@@ -17,9 +17,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from frontier import RUNS, drawn_anew, rows_of
-from model_cards import commit
+from model_cards import commit, share_of_official
 from safetensors.torch import save_file
 
 from squeezekit import train
@@ -43,7 +42,7 @@ def measured(folder: Path, images: Path, command: str) -> dict[str, Any]:
         "macs": table.macs,
         "parameters": table.parameters,
         "accuracy": round(float(right.mean()), 5),
-        "official": round(float(right[official(images)].mean()), 5),
+        "official": share_of_official(right, images),
         "epochs": summary["epochs"],
         "seed": run.config.run.seed,
         "teacher": bool(run.config.run.teacher),
@@ -53,12 +52,6 @@ def measured(folder: Path, images: Path, command: str) -> dict[str, Any]:
         "command": command,
         "commit": commit(),
     }
-
-
-def official(images: Path) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Which of the test images are of the official test part, in the order in which folders are read."""
-    classes = sorted(path for path in (images / "test").iterdir() if path.is_dir())
-    return np.array([file.name.startswith("official-") for place in classes for file in sorted(place.iterdir())])
 
 
 def keep_weights(folder: Path, file: Path) -> None:

@@ -1,10 +1,9 @@
-"""Cards and the leaderboard are what their numbers make."""
+"""Cards, their table and the frontier are what their numbers make."""
 
 import json
 from pathlib import Path
 
 import frontier
-import leaderboard
 import model_cards
 import pytest
 
@@ -25,20 +24,28 @@ def test_a_card_is_what_its_numbers_make(name):
     )
 
 
-def test_the_leaderboard_is_what_its_rows_make():
-    rows = leaderboard.all_rows(leaderboard.ROWS)
-    assert leaderboard.page(rows) == (ROOT / "docs" / "results" / "leaderboard.md").read_text(encoding="utf-8"), AGAIN.format(
-        "leaderboard.py"
-    )
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert leaderboard.with_short(readme, rows) == readme, AGAIN.format("leaderboard.py")
+def test_the_table_of_cards_is_what_they_make():
+    folder = ROOT / "docs" / "results" / "models"
+    assert model_cards.overview(folder) == (folder / "README.md").read_text(encoding="utf-8"), AGAIN.format("model_cards.py")
 
 
 def test_the_frontier_is_what_its_rows_make():
-    rows = [frontier.rows_of(name) for name in ("rows.jsonl", "published.jsonl")]
-    page = frontier.page(*rows, (frontier.RUNS / "page.md").read_text(encoding="utf-8"))
+    page = frontier.page((frontier.RUNS / "page.md").read_text(encoding="utf-8"))
     assert page == frontier.PAGE.read_text(encoding="utf-8"), AGAIN.format("frontier.py")
-    assert frontier.PICTURE.exists()
+    readme = frontier.README.read_text(encoding="utf-8")
+    assert frontier.with_models(readme) == readme, AGAIN.format("frontier.py")
+    assert frontier.PICTURE.exists() and frontier.FIRST_PICTURE.exists()
+
+
+def test_what_is_dominated_is_said():
+    first, second, third = (
+        {"name": "a", "accuracy": 0.9, "bytes": 10, "macs": 5},
+        {"name": "b", "accuracy": 0.9, "bytes": 20, "macs": 4},
+        {"name": "c", "accuracy": 0.8, "bytes": 20},
+    )
+    rows = [first, second, third]
+    assert [frontier.dominating(row, rows, "bytes") for row in rows] == [[], ["a"], ["a", "b"]]
+    assert [frontier.dominating(row, rows, "macs") for row in rows[:2]] == [["b"], []]
 
 
 def test_what_the_guide_says_of_imagenet_is_what_was_measured():

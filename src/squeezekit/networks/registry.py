@@ -41,9 +41,9 @@ _FAST = {
     "halved": (True, True, True),
     "last": "max",
 }
-# The same stages of Fire modules, for 3, 12.5, 44, 90 and 140 million multiply-adds at most.
+# The same stages of Fire modules, for 3, 12.5, 44, 90 and 140 million multiply-adds at most: the pretrained networks.
 _FIRE = {**_FAST, "block": "fire", "ratio": 0.5}
-# Three modules between two poolings, as wide as a size allows: the pretrained networks. `wide` teaches them.
+# Three modules between two poolings: the pretrained networks of 0.1.
 _THIRDS = {"start": 0, "depth": 9, "freq": 3, "squeeze_ratio": 0.375, "pool_before": (4, 7), "bypass": "simple", "stem_width": 64}
 _WIDE = {"base_e": 256, "incr_e": 128, "squeeze_ratio": 0.5, "share_3x3": 0.75, "pool_before": (3, 6)}
 _IMAGENET = {"classes": 1000, "image_size": 224, "stem_stride": 2, "pool_size": 3, "head_relu": True}

@@ -19,13 +19,14 @@ from squeezekit.system.presentation import Row, Tabular
 LICENCE = "Apache-2.0"
 # What the first part of a name stands for.
 DATA = {
-    "cifar10": "CIFAR-10 (JPEG)",
+    "cifar10": "CIFAR-10",
     "digits": "scikit-learn's handwritten digits",
     "photo": "photos of Caltech-101 and imagenette",
 }
 # What each is good for; of those that are not named, the first part of the name says it.
 USES = {
     "digits": "handwritten digits; the first thing to try",
+    "cifar10-pico": "ten kinds of things in 32 pixels, on the smallest microcontrollers",
     "cifar10-nano": "ten kinds of things in 32 pixels, on a microcontroller",
     "cifar10": "ten kinds of things in 32 pixels",
     "photo-s": "where training on photos starts if the file must be small",
