@@ -20,7 +20,6 @@ from squeezekit.system.errors import RunFailed, SqueezekitError
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 if TYPE_CHECKING:
-    from squeezekit.compression.compress import compress
     from squeezekit.export.formats import export
     from squeezekit.inference.classifier import Classifier
     from squeezekit.inference.evaluation import evaluate
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from squeezekit.search.crossval import cross_validate
     from squeezekit.search.search import search
     from squeezekit.workflows.check import check
+    from squeezekit.workflows.compress import compress
     from squeezekit.workflows.fine_tune import fine_tune
     from squeezekit.workflows.make import make
     from squeezekit.workflows.train import train
@@ -59,7 +59,7 @@ __all__ = [
 _MODULES = {
     "Classifier": "inference.classifier",
     "check": "workflows.check",
-    "compress": "compression.compress",
+    "compress": "workflows.compress",
     "cross_validate": "search.crossval",
     "evaluate": "inference.evaluation",
     "export": "export",

@@ -17,10 +17,12 @@ def add_arguments(parser: Parser) -> None:
     """The flags of `compress`."""
     parser.explain(
         "compress runs/digits -o digits.sqz",
-        "compress runs/digits --max-bytes 30000 -o digits-small.sqz",
-        usage="RUN -o FILE [--max-bytes N] [settings]",
+        "compress resnet.onnx --data photos --max-bytes 100k -o resnet.sqz",
+        usage="MODEL -o FILE [--max-bytes N] [settings]",
     )
-    parser.add_argument("run_folder", metavar="RUN", help="the folder of a finished run")
+    parser.add_argument(
+        "model", metavar="MODEL", help="the folder of a finished run, or an .onnx file made elsewhere, which needs --data"
+    )
     parser.add_out("FILE", ".sqz file to write")
     parser.add_argument(
         "--max-drop",
@@ -46,7 +48,9 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--delta-from", metavar="FILE", help="stay close to this earlier .sqz file, so that an update from it is a small delta"
     )
-    parser.add_argument("--data", metavar="DATA", help="where the images of the run are now, if they have moved")
+    parser.add_argument(
+        "--data", metavar="DATA", help="images of the classes of an .onnx file, or where those of the run are now"
+    )
     parser.add_argument("--device", metavar="NAME", help="where to train and measure: cpu, cuda or auto (default auto)")
     parser.add_argument(
         "--method", metavar="NAME", help=parser.seldom("squeezekit, or deep-compression as published (default squeezekit)")
@@ -60,17 +64,27 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--teacher", metavar="RUN", help=parser.seldom("learn from the outputs of this run's network (default: the run itself)")
     )
+    for name, said in (("mean", "subtracted from pixels of 0…1"), ("std", "divides them after that")):
+        help_text = f"of an .onnx file: {said}, one number or one a channel (default: the usual one that suits it best)"
+        parser.add_argument(f"--{name}", type=_numbers, metavar="X,…", help=parser.seldom(help_text))
+    parser.add_argument(
+        "--image-size", type=int, metavar="N", help=parser.seldom("of an .onnx file that leaves open the side of its images")
+    )
     parser.add_argument("--resume", action="store_true", help="continue a compression that was stopped")
     parser.add_json()
     parser.set_defaults(run=run)
 
 
-def run(*, run_folder: str, out: str, json: bool = False, **options: Any) -> int:
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(map(float, text.split(",")))
+
+
+def run(*, model: str, out: str, json: bool = False, **options: Any) -> int:
     """Compress, print the stages; 1 when the target is not met."""
     import squeezekit as sk
 
-    _check_run(run_folder)
-    result = sk.compress(run_folder, out, **options)
+    _check_model(model)
+    result = sk.compress(model, out, **options)
     if json:
         show_json(result.as_json())
     else:
@@ -89,11 +103,12 @@ def run(*, run_folder: str, out: str, json: bool = False, **options: Any) -> int
     return 0 if result.met_target else 1
 
 
-def _check_run(folder: str) -> None:
-    """What else is a MODEL has been compressed, or has no training to continue."""
+def _check_model(model: str) -> None:
+    """A `.sqz` file has been compressed."""
     from squeezekit.pretrained.files import known_names
 
-    if expanded(folder).is_file() or (folder in known_names() and not Path(folder).exists()):
+    onnx = expanded(model).suffix == ".onnx"
+    if (expanded(model).is_file() and not onnx) or (model in known_names() and not Path(model).exists()):
         raise SqueezekitError(
-            f"{folder}: is compressed already, or no run; compress takes the run folder that squeezekit train has written"
+            f"{model}: is compressed already, or no run; give the folder that squeezekit train has written, or an .onnx file"
         )

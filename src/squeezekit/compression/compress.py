@@ -51,34 +51,9 @@ def compress(
     delta_from: str | Path | None = None,
     resume: bool = False,
 ) -> Compressed:
-    """Compress a trained run to the `.sqz` file `out`.
+    """Compress a finished run to the `.sqz` file `out`: `workflows.compress.compress`, which says what each argument is.
 
-    The target is at most `max_drop` points of validation accuracy lost (0.5 unless `max_bytes` is given), at most `max_bytes`
-    bytes, or both. First weights are quantised without training (PTQ), which takes seconds. Rounds of quantisation-aware training
-    (QAT) follow, of `epochs` epochs (4, or on small sets as many as make 400 steps), each at a larger rate weight λ, until one
-    goes too far. Everything is done after `minutes`, for which the last round may have fewer epochs (0: PTQ only); by default
-    after 5, or more where an epoch takes longer than 10 s, without limit where `epochs` are given. Rounds learn the answers of
-    the run's own network, or of that of another run, the `teacher`, on `device` (Deep Compression always on the CPU). Training
-    images train, validation images choose, test images are measured once, at the end. Of a run that no image validated, training
-    images choose, which flatters. Where fewer than 2,000 images choose for a size, their loss does, since accuracy is too coarse.
-    `method` is one of METHODS: our own, or Deep Compression.
-
-    The best file so far is written at once and replaced by every better one, whether it meets the target or not. A round whose
-    accuracy collapses ends early, and the next one learns four times more slowly.
-
-    Where `max_bytes` is the whole target, PTQ that fits and loses nothing is the end; otherwise one round begins at the λ at
-    which PTQ fits, and rate control ends it at or just below that size. Only where it cannot, up to two more follow.
-
-    With `rate_weight`, our own method is a single QAT round at that λ: the price of a bit for every weight, in nats of an image's
-    loss. With `max_bytes` as well, the round begins there and ends at or just below that size: rate control changes the price of
-    a bit, up to eightfold.
-
-    `delta_from` is an earlier `.sqz` file (or the name of a pretrained model) that the run was trained on from. Weights keep the
-    grids of that file, and its integers wherever that costs little, so that a device that has it needs only a small delta. The
-    file of the smallest delta that meets the target is written; one QAT round is spent where PTQ does not meet it.
-
-    What has been done is kept beside `out` until the end; `resume` goes on with it. Raises SqueezekitError for wrong input,
-    Interrupted after Ctrl-C, which leaves the best file so far.
+    Raises SqueezekitError for wrong input, Interrupted after Ctrl-C, which leaves the best file so far.
     """
     trained, out = Run(expanded(run)), expanded(out)
     if method not in METHODS:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from squeezekit.networks.alexnet import AlexNetCifarConfig, AlexNetConfig
 from squeezekit.networks.config import NetworkConfig
+from squeezekit.networks.graph import GraphConfig
 from squeezekit.networks.mobilenet import MobileNetV2Config
 from squeezekit.networks.resnet import ResNet8Config, ResNet20Config
 from squeezekit.networks.shufflenet import ShuffleNetV2Config
@@ -65,6 +66,7 @@ NETWORKS: dict[str, tuple[type[NetworkConfig], dict[str, Any]]] = {
     "squeezenet1_0": (SqueezeNetConfig, {**_V1_0, **_IMAGENET, "stem_kernel": 7}),
     "squeezenet1_1": (SqueezeNetConfig, {**_V1_0, **_IMAGENET, "stem_width": 64, "pool_before": (1, 3, 5)}),
     "staged": (StagedConfig, {}),
+    "graph": (GraphConfig, {}),
     "resnet8": (ResNet8Config, {}),
     "resnet20": (ResNet20Config, {}),
     "mobilenetv2_050": (MobileNetV2Config, {}),

@@ -1,0 +1,442 @@
+"""A network in an `.onnx` file of others, as one that can be trained and compressed: its nodes and its weights."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from squeezekit.inference.onnx_file import BrokenOnnx, check_onnx, metadata_of
+from squeezekit.inference.onnx_network import KEY
+from squeezekit.networks.graph import GraphConfig, Node, Shape, layer_name, shape_made
+from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.outside_files import read_outside_bytes
+from squeezekit.system.shown_text import shown
+
+MAX_BYTES = 1 << 29
+Array = NDArray[Any]
+READ = "convolutions, batch normalization behind them, sums, concatenations, ReLU, ReLU6, poolings, means and linear layers"
+
+
+class Unreadable(ValueError):
+    """Why a node cannot be read, in half a sentence."""
+
+
+@dataclass(frozen=True)
+class ImportedGraph:
+    """A network, and what it expects of its images: pixels scaled to 0…1, less `mean`, divided by `std`, as far as it says.
+
+    `weights` are those of `GraphNetwork`, by their names. mean, std: what the graph itself does to its input, 0 and 1 where
+    it does nothing.
+    """
+
+    nodes: tuple[Node, ...]
+    weights: Mapping[str, Array]
+    channels: int
+    image_size: int
+    classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def read_onnx_graph(path: Path, image_size: int | None = None) -> ImportedGraph:
+    """The network in a file; `image_size` is needed where its input leaves the side of images open.
+
+    Raises SqueezekitError, which names the node that cannot be read.
+    """
+    import onnx
+
+    content = read_outside_bytes(path, MAX_BYTES)
+    try:
+        check_onnx(content)
+        if KEY in metadata_of(content):
+            raise SqueezekitError(f"{path}: was made by squeezekit export; give the run or the .sqz file that it was made from")
+        # Its own errors are of several kinds: protobuf's, and those of what it converts.
+        graph = onnx.load_model_from_string(content).graph
+    except BrokenOnnx as error:
+        raise SqueezekitError(f"{path}: {error}; give an .onnx file of one image classifier") from None
+    except SqueezekitError:
+        raise
+    except Exception as error:
+        raise SqueezekitError(f"{path}: cannot be read ({' '.join(str(error).split())[:200]})") from None
+    reader = _Reader.of(graph, path, image_size)
+    for number, node in enumerate(graph.node, 1):
+        try:
+            reader.read(node)
+        except Unreadable as error:
+            name = shown(node.name or f"number {number}")
+            raise SqueezekitError(f"{path}: node '{name}' ({node.op_type}) {error}; what is read are {READ}") from None
+    return reader.result(graph.output)
+
+
+@dataclass(frozen=True)
+class _Value:
+    """Where a value is made, 0 the image; `flat` where it has been made a vector, [n, c·h·w].
+
+    `padding` (left, right, top, bottom) are zeros around it, which a convolution takes to its own.
+    """
+
+    place: int
+    flat: bool = False
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+
+@dataclass
+class _Reader:
+    """The nodes read so far, and what their names stand for."""
+
+    path: Path
+    shapes: list[Shape]
+    constants: dict[str, Array]
+    values: dict[str, _Value]
+    readers: Counter[str]
+    nodes: list[Node] = field(default_factory=list)
+    weights: dict[int, tuple[Array, Array]] = field(default_factory=dict)
+    # The image is multiplied by the first and the second is added.
+    image_gain: Array = field(default_factory=lambda: np.ones(1))
+    image_shift: Array = field(default_factory=lambda: np.zeros(1))
+
+    @classmethod
+    def of(cls, graph: Any, path: Path, image_size: int | None) -> _Reader:
+        """At the beginning of a graph; raises SqueezekitError for one whose input is no image."""
+        from onnx import numpy_helper
+
+        constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        inputs = [each for each in graph.input if each.name not in constants]
+        if len(inputs) != 1:
+            raise SqueezekitError(f"{path}: takes {len(inputs)} inputs; give a graph that takes one image")
+        dims = [dim.dim_value for dim in inputs[0].type.tensor_type.shape.dim]
+        if len(dims) != 4 or dims[1] not in (1, 3, 4):
+            asked = "×".join(str(dim or "?") for dim in dims)
+            raise SqueezekitError(f"{path}: takes {asked}; give a graph that takes [n, channels, height, width]")
+        side = dims[2] or image_size
+        if not side or (dims[3] or side) != side or (image_size or side) != side:
+            said = f"{dims[2] or '?'} × {dims[3] or '?'}"
+            raise SqueezekitError(f"{path}: takes images of {said} pixels; give --image-size, the side of square ones")
+        readers = Counter(name for node in graph.node for name in node.input)
+        return cls(path, [(dims[1], side, side)], constants, {inputs[0].name: _Value(0)}, readers)
+
+    def read(self, node: Any) -> None:
+        """Take one node in; raises Unreadable."""
+        read = _READERS.get(node.op_type)
+        if read is None:
+            raise Unreadable("cannot be read")
+        if node.op_type == "Identity" and node.input[0] in self.constants:
+            self.constants[node.output[0]] = self.constants[node.input[0]]
+        elif node.op_type != "Constant" and all(name in self.constants for name in node.input if name):
+            raise Unreadable("computes with constants alone; simplify the graph first (onnxsim)")
+        else:
+            read(self, node, _attributes(node))
+
+    def result(self, outputs: Any) -> ImportedGraph:
+        """What has been read; raises SqueezekitError for a graph that makes no logits."""
+        last = self.values.get(outputs[0].name) if len(outputs) == 1 else None
+        shape = self.shapes[-1]
+        if last is None or last.place != len(self.nodes) or len(shape) != 1 or shape[0] < 2:
+            raise SqueezekitError(f"{self.path}: does not end in the logits of one classifier")
+        tensors = {}
+        for place, (weight, bias) in self.weights.items():
+            name = layer_name(place - 1, self.nodes[place - 1])
+            tensors |= {f"{name}.weight": weight, f"{name}.bias": bias}
+        mean, std = -self.image_shift / self.image_gain, 1 / self.image_gain
+        channels, side, _ = self.shapes[0]
+        return ImportedGraph(
+            tuple(self.nodes), tensors, channels, side, shape[0], tuple(map(float, mean)), tuple(map(float, std))
+        )
+
+    def value(self, name: str, *, padded: bool = False) -> _Value:
+        """What a name stands for that an operator takes as its image or map, `padded` where it can take zeros around it."""
+        if name not in self.values:
+            raise Unreadable(f"takes '{shown(name)}', which is no map")
+        if any(self.values[name].padding) and not padded:
+            raise Unreadable("takes a map with zeros around it, and is no convolution")
+        return self.values[name]
+
+    def constant(self, name: str) -> Array:
+        """A constant as float32 or as integers."""
+        if name not in self.constants:
+            raise Unreadable(f"takes '{shown(name)}', which is no constant")
+        array = self.constants[name]
+        return array.astype(np.float32) if array.dtype.kind == "f" else array
+
+    def add(self, output: str, node: Node, weight: Array | None = None, bias: Array | None = None) -> None:
+        """One more node, whose result has that name."""
+        try:
+            self.shapes.append(shape_made(node, [self.shapes[place] for place in node.inputs], 0))
+        except ValueError as error:
+            raise Unreadable(str(error)) from None
+        self.nodes.append(node)
+        if weight is not None:
+            bias = np.zeros(len(weight), np.float32) if bias is None else bias
+            self.weights[len(self.nodes)] = (np.ascontiguousarray(weight), np.ascontiguousarray(bias))
+        self.values[output] = _Value(len(self.nodes))
+
+    def scale(self, name: str, output: str, gain: Array, shift: Array) -> None:
+        """Multiply each channel of a map and add to it: in the layer that makes it, if nobody else reads that, or in one more."""
+        source = self.value(name)
+        channels = self.shapes[source.place][0]
+        gain, shift = _each_channel(gain, channels), _each_channel(shift, channels)
+        if source.place in self.weights and self.readers[name] == 1:
+            weight, bias = self.weights[source.place]
+            self.weights[source.place] = (weight * gain.reshape(-1, *[1] * (weight.ndim - 1)), bias * gain + shift)
+            self.values[output] = source
+            return
+        if source.flat or len(self.shapes[source.place]) == 1:
+            raise Unreadable("scales what no linear layer of its own makes")
+        made = Node(kind="convolution", inputs=(source.place,), channels=channels, groups=channels)
+        self.add(output, made, gain.reshape(-1, 1, 1, 1), shift)
+
+
+def _convolution(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
+    weight = reader.constant(node.input[1])
+    bias = reader.constant(node.input[2]) if len(node.input) > 2 and node.input[2] else None
+    source = reader.value(node.input[0], padded=True)
+    if weight.ndim != 4 or source.flat:
+        raise Unreadable("is not a convolution of maps")
+    if len(reader.shapes[source.place]) == 1 and weight.shape[2:] == (1, 1) and given.get("group", 1) == 1:
+        # A convolution of one pixel is a linear layer.
+        made = Node(kind="linear", inputs=(source.place,), channels=len(weight))
+        reader.add(node.output[0], made, weight[:, :, 0, 0], bias)
+        return
+    window = _window(reader, source, given, weight.shape[2:])
+    made = Node(kind="convolution", inputs=(source.place,), channels=len(weight), groups=given.get("group", 1), **window)
+    if reader.shapes[source.place][0] != weight.shape[1] * made.groups:
+        raise Unreadable(f"has filters of {weight.shape[1]} channels for {reader.shapes[source.place][0]}")
+    reader.add(node.output[0], made, weight, bias)
+
+
+def _window(reader: _Reader, source: _Value, given: Mapping[str, Any], kernel: Any) -> dict[str, Any]:
+    """The fields of a node with a window."""
+    kernel, strides = tuple(kernel), tuple(given.get("strides", (1, 1)))
+    dilations, pads = tuple(given.get("dilations", (1, 1))), tuple(given.get("pads", (0, 0, 0, 0)))
+    if len(kernel) != 2 or any(len(set(each)) != 1 for each in (kernel, strides, dilations)):
+        raise Unreadable("has a window, a stride or a dilation that is not square")
+    size, stride, dilation = kernel[0], strides[0], dilations[0]
+    top, left, bottom, right = pads
+    automatic = given.get("auto_pad", b"NOTSET").decode()
+    if automatic.startswith("SAME"):
+        edges = [_same(side, size, stride, dilation) for side in reader.shapes[source.place][1:]]
+        order = slice(None) if automatic == "SAME_UPPER" else slice(None, None, -1)
+        (top, bottom), (left, right) = (edge[order] for edge in edges)
+    left, right, top, bottom = (own + zeros for own, zeros in zip((left, right, top, bottom), source.padding, strict=True))
+    if given.get("ceil_mode"):
+        bottom, right = (
+            end + -(side + begin + end - dilation * (size - 1) - 1) % stride
+            for side, begin, end in zip(reader.shapes[source.place][1:], (top, left), (bottom, right), strict=True)
+        )
+    return {"kernel": size, "stride": stride, "dilation": dilation, "padding": (left, right, top, bottom)}
+
+
+def _same(side: int, size: int, stride: int, dilation: int) -> tuple[int, int]:
+    missing = max((-(-side // stride) - 1) * stride + dilation * (size - 1) + 1 - side, 0)
+    return missing // 2, missing - missing // 2
+
+
+def _batch_norm(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
+    gain, shift, mean, variance = (reader.constant(name) for name in node.input[1:5])
+    gain = gain / np.sqrt(variance + np.float32(given.get("epsilon", 1e-5)))
+    reader.scale(node.input[0], node.output[0], gain, shift - mean * gain)
+
+
+def _linear(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
+    if given.get("alpha", 1.0) != 1 or given.get("beta", 1.0) != 1 or given.get("transA"):
+        raise Unreadable("scales or transposes what it takes")
+    weight, source = reader.constant(node.input[1]), reader.value(node.input[0])
+    shape = reader.shapes[source.place]
+    if weight.ndim != 2 or (len(shape) == 3 and not source.flat):
+        raise Unreadable("is not a linear layer of one vector")
+    weight = weight if given.get("transB") else weight.T
+    bias = reader.constant(node.input[2]) if len(node.input) > 2 and node.input[2] else None
+    if weight.shape[1] != int(np.prod(shape)):
+        raise Unreadable(f"takes {weight.shape[1]} numbers, not {int(np.prod(shape))}")
+    reader.add(node.output[0], Node(kind="linear", inputs=(source.place,), channels=len(weight)), weight, bias)
+
+
+def _sum(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
+    names = [name for name in node.input if name not in reader.constants]
+    if len(names) == 2:
+        reader.add(node.output[0], Node(kind="add", inputs=tuple(reader.value(name).place for name in names)))
+        return
+    _affine(reader, node, np.ones(1), _constant_of(reader, node))
+
+
+def _constant_of(reader: _Reader, node: Any) -> Array:
+    """The one constant that an operator takes beside a map."""
+    names = [name for name in node.input if name in reader.constants]
+    if len(names) != 1:
+        raise Unreadable("computes with two maps")
+    return reader.constant(names[0])
+
+
+def _affine(reader: _Reader, node: Any, gain: Array, shift: Array) -> None:
+    """Arithmetic with constants; on the image itself it is part of how pixels are scaled."""
+    name = next(name for name in node.input if name not in reader.constants)
+    if reader.value(name).place != 0 or reader.nodes:
+        reader.scale(name, node.output[0], gain, shift)
+        return
+    channels = reader.shapes[0][0]
+    gain, shift = (_each_channel(each, channels) for each in (gain, shift))
+    reader.image_gain, reader.image_shift = reader.image_gain * gain, reader.image_shift * gain + shift
+    if not np.isfinite(reader.image_gain).all() or (reader.image_gain == 0).any():
+        raise Unreadable("makes every image the same")
+    reader.values[node.output[0]] = _Value(0)
+
+
+def _each_channel(constant: Array, channels: int) -> Array:
+    """One number for all channels, or one for each, [channels] or [1, channels, 1, 1]."""
+    flat = constant.reshape(-1)
+    if flat.size not in (1, channels) or (flat.size > 1 and channels not in constant.shape):
+        raise Unreadable("takes a constant that is not one number for each channel")
+    return np.broadcast_to(flat, channels).astype(np.float32)
+
+
+def _difference(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
+    _affine(reader, node, np.ones(1), -reader.constant(node.input[1]))
+
+
+def _product(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
+    _affine(reader, node, _constant_of(reader, node), np.zeros(1))
+
+
+def _quotient(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
+    _affine(reader, node, 1 / reader.constant(node.input[1]), np.zeros(1))
+
+
+def _simple(kind: Any) -> Callable[[_Reader, Any, Mapping[str, Any]], None]:
+    def read(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
+        if kind == "concatenate" and given.get("axis") not in (1, -3):
+            raise Unreadable("does not join channels")
+        reader.add(node.output[0], Node(kind=kind, inputs=tuple(reader.value(name).place for name in node.input)))
+
+    return read
+
+
+def _clip(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
+    bounds = [float(reader.constant(name)) for name in node.input[1:] if name] or [given.get("min"), given.get("max")]
+    if bounds != [0.0, 6.0]:
+        raise Unreadable("is not a ReLU6, from 0 to 6")
+    reader.add(node.output[0], Node(kind="relu6", inputs=(reader.value(node.input[0]).place,)))
+
+
+def _pool(kind: Any) -> Callable[[_Reader, Any, Mapping[str, Any]], None]:
+    def read(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
+        source = reader.value(node.input[0])
+        window = _window(reader, source, given, given["kernel_shape"])
+        if kind == "average-pool":
+            if tuple(given["kernel_shape"]) == reader.shapes[source.place][1:] and not any(window["padding"]):
+                reader.add(node.output[0], Node(kind="mean", inputs=(source.place,)))
+                return
+            if any(window["padding"]) and not given.get("count_include_pad"):
+                raise Unreadable("counts no padding in its averages")
+        reader.add(node.output[0], Node(kind=kind, inputs=(source.place,), **window))
+
+    return read
+
+
+def _mean(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
+    axes = given.get("axes") or (reader.constant(node.input[1]).tolist() if len(node.input) > 1 else None)
+    if axes is not None and sorted(axis % 4 for axis in axes) != [2, 3]:
+        raise Unreadable("is not the mean over height and width")
+    reader.add(node.output[0], Node(kind="mean", inputs=(reader.value(node.input[0]).place,)))
+
+
+def _global_mean(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
+    reader.add(node.output[0], Node(kind="mean", inputs=(reader.value(node.input[0]).place,)))
+
+
+def _padded(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
+    pads = given["pads"] if "pads" in given else reader.constant(node.input[1]).tolist()
+    value = reader.constant(node.input[2]).item() if len(node.input) > 2 and node.input[2] else given.get("value", 0.0)
+    if given.get("mode", b"constant") != b"constant" or value or len(pads) != 8 or any(pads[:2] + pads[4:6]) or min(pads) < 0:
+        raise Unreadable("does not put zeros around a map")
+    reader.values[node.output[0]] = _Value(reader.value(node.input[0]).place, padding=(pads[3], pads[7], pads[2], pads[6]))
+
+
+def _flattened(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
+    source = reader.value(node.input[0])
+    if node.op_type == "Flatten" and given.get("axis", 1) != 1:
+        raise Unreadable("does not make one vector of an image's map")
+    if node.op_type == "Reshape":
+        shape = reader.constant(node.input[1]).tolist()
+        numbers = int(np.prod(reader.shapes[source.place]))
+        if len(shape) != 2 or shape[1] not in (-1, numbers):
+            raise Unreadable("does not make one vector of an image's map")
+    reader.values[node.output[0]] = _Value(source.place, flat=True)
+
+
+def _same_value(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
+    reader.values[node.output[0]] = reader.value(node.input[0])
+
+
+def _constant(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
+    from onnx import numpy_helper
+
+    if "value" not in given:
+        raise Unreadable("is no tensor")
+    reader.constants[node.output[0]] = numpy_helper.to_array(given["value"])
+
+
+def _softmax(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
+    # Its input are the logits; only at the end of a graph does it leave them what they are.
+    if reader.readers[node.output[0]]:
+        raise Unreadable("stands in the middle of the graph")
+    _same_value(reader, node, given)
+
+
+_READERS: dict[str, Callable[[_Reader, Any, Mapping[str, Any]], None]] = {
+    "Conv": _convolution,
+    "BatchNormalization": _batch_norm,
+    "Gemm": _linear,
+    "MatMul": _linear,
+    "Add": _sum,
+    "Sub": _difference,
+    "Mul": _product,
+    "Div": _quotient,
+    "Concat": _simple("concatenate"),
+    "Relu": _simple("relu"),
+    "Clip": _clip,
+    "Pad": _padded,
+    "MaxPool": _pool("max-pool"),
+    "AveragePool": _pool("average-pool"),
+    "GlobalAveragePool": _global_mean,
+    "ReduceMean": _mean,
+    "Flatten": _flattened,
+    "Reshape": _flattened,
+    "Squeeze": _same_value,
+    "Identity": _same_value,
+    "Dropout": _same_value,
+    "Constant": _constant,
+    "Softmax": _softmax,
+    "LogSoftmax": _softmax,
+}
+
+
+def _attributes(node: Any) -> dict[str, Any]:
+    from onnx import helper
+
+    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+
+
+def build_graph(graph: ImportedGraph, mean: tuple[float, ...], std: tuple[float, ...]) -> nn.Module:
+    """The network, in evaluation mode; pixels scaled to 0…1 less `mean`, divided by `std`, are what its first node takes."""
+    import torch
+
+    config = GraphConfig(
+        name="graph",
+        nodes=graph.nodes,
+        channels=graph.channels,
+        image_size=graph.image_size,
+        classes=graph.classes,
+        mean=mean,
+        std=std,
+    )
+    config.check_work()
+    network = config.build()
+    network.load_state_dict({name: torch.from_numpy(np.array(array, np.float32)) for name, array in graph.weights.items()})
+    return network.eval()

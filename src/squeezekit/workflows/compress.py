@@ -1,0 +1,113 @@
+"""Compression as a user calls it: of a run, of a network that was trained elsewhere, of an `.onnx` file of others."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from os import PathLike, fspath
+from pathlib import Path
+
+from torch import nn
+
+from squeezekit.compression.compress import compress as compress_run
+from squeezekit.compression.result import Compressed
+from squeezekit.data.sources import Data, data_name
+from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.paths import expanded
+from squeezekit.training.run_folder import Run
+from squeezekit.workflows.adopt import adopted, network_of_onnx
+
+# Of images that nothing learns from, half judge; where rounds learn from them, a tenth.
+JUDGING_SHARE, VALIDATION_SHARE = 0.5, 0.1
+
+
+def compress(
+    model: str | PathLike[str] | nn.Module,
+    out: str | PathLike[str],
+    *,
+    max_drop: float | None = None,
+    max_bytes: int | None = None,
+    method: str = "squeezekit",
+    epochs: int | None = None,
+    minutes: float | None = None,
+    data: Data | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    image_size: int | None = None,
+    teacher: str | Path | None = None,
+    device: str = "auto",
+    rate_weight: float | None = None,
+    delta_from: str | Path | None = None,
+    resume: bool = False,
+) -> Compressed:
+    """Compress a trained network to the `.sqz` file `out`.
+
+    model: the folder of a finished run; the path of an `.onnx` file of an image classifier, wherever it was trained; or a network
+    of a registered kind (`register_network`), whose field `config` describes it. The latter two need `data`, images of their
+    classes as for `train`, in the order of the logits; they are quantised without training unless `minutes` or `epochs` say so.
+    mean, std, image_size: of an `.onnx` file what pixels of 0…1 are scaled by, by default the usual one that suits it best, and
+    the side of images where the file leaves it open.
+
+    The target is at most `max_drop` points of validation accuracy lost (0.5 unless `max_bytes` is given), at most `max_bytes`
+    bytes, or both. First weights are quantised without training (PTQ), which takes seconds. Rounds of quantisation-aware training
+    (QAT) follow, of `epochs` epochs (4, or on small sets as many as make 400 steps), each at a larger rate weight λ, until one
+    goes too far. Everything is done after `minutes`, for which the last round may have fewer epochs (0: PTQ only); by default
+    after 5, or more where an epoch takes longer than 10 s, without limit where `epochs` are given. Rounds learn the answers of
+    the run's own network, or of that of another run, the `teacher`, on `device` (Deep Compression always on the CPU). Training
+    images train, validation images choose, test images are measured once, at the end. Of a run that no image validated, training
+    images choose, which flatters. Where fewer than 2,000 images choose for a size, their loss does, since accuracy is too coarse.
+    `method` is one of METHODS: our own, or Deep Compression.
+
+    The best file so far is written at once and replaced by every better one, whether it meets the target or not. A round whose
+    accuracy collapses ends early, and the next one learns four times more slowly.
+
+    Where `max_bytes` is the whole target, PTQ that fits and loses nothing is the end; otherwise one round begins at the λ at
+    which PTQ fits, and rate control ends it at or just below that size. Only where it cannot, up to two more follow.
+
+    With `rate_weight`, our own method is a single QAT round at that λ: the price of a bit for every weight, in nats of an image's
+    loss. With `max_bytes` as well, the round begins there and ends at or just below that size: rate control changes the price of
+    a bit, up to eightfold.
+
+    `delta_from` is an earlier `.sqz` file (or the name of a pretrained model) that the run was trained on from. Weights keep the
+    grids of that file, and its integers wherever that costs little, so that a device that has it needs only a small delta. The
+    file of the smallest delta that meets the target is written; one QAT round is spent where PTQ does not meet it.
+
+    What has been done is kept beside `out` until the end; `resume` goes on with it. Raises SqueezekitError for wrong input,
+    Interrupted after Ctrl-C, which leaves the best file so far.
+    """
+    onnx = not isinstance(model, nn.Module) and expanded(model).suffix == ".onnx"
+    if (mean or std or image_size) and not onnx:
+        raise SqueezekitError("--mean, --std and --image-size say how an .onnx file of others takes pictures; leave them out")
+    options = {
+        "max_drop": max_drop,
+        "max_bytes": max_bytes,
+        "method": method,
+        "epochs": epochs,
+        "teacher": teacher,
+        "device": device,
+        "rate_weight": rate_weight,
+        "delta_from": delta_from,
+        "resume": resume,
+    }
+    if not onnx and not isinstance(model, nn.Module):
+        return compress_run(model, out, minutes=minutes, data=data, **options)  # type: ignore[arg-type]
+    if data is None:
+        raise SqueezekitError("a network that was trained elsewhere needs images of its classes; name them with --data")
+    learns = bool(minutes or epochs)
+    share = VALIDATION_SHARE if learns else JUDGING_SHARE
+    folder, images = expanded(out).with_name(f".{expanded(out).name}.run"), data_name(data)
+    if resume and (folder / "config.toml").exists():
+        run = Run(folder)
+    else:
+        # What an earlier call that was stopped has left is done again.
+        shutil.rmtree(folder, ignore_errors=True)
+        name = fspath(model) if not isinstance(model, nn.Module) else type(model).__name__
+        network = (
+            model
+            if isinstance(model, nn.Module)
+            else network_of_onnx(expanded(model), images, image_size=image_size, mean=mean, std=std)
+        )
+        run = adopted(network, images, folder, name=name, validation_share=share)
+    result = compress_run(run.folder, out, minutes=minutes if learns else 0, **options)  # type: ignore[arg-type]
+    shutil.rmtree(folder)
+    return result
