@@ -25,6 +25,9 @@ from squeezekit.training.recipe import Recipe
 QAT_RECIPE: dict[str, Any] = {
     "optimizer": "sgd",
     "learning_rate": 0.01,
+    # One rate for everything: those of training from scratch would move biases by whole units.
+    "bias_rate": 0.0,
+    "muon_rate": 0.0,
     "momentum": 0.9,
     "weight_decay": 0.0,
     "schedule": "one-cycle",

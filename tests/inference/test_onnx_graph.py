@@ -1,0 +1,185 @@
+"""Networks in ONNX files of others compute what ONNX Runtime makes of them; what cannot be read is named."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from squeezekit.inference.onnx_graph import build_graph, read_onnx_graph
+from squeezekit.networks import network_config
+from squeezekit.system.errors import SqueezekitError
+from tests.fixtures.onnx_graphs import brightness, constant, node, onnx
+
+onnxruntime = pytest.importorskip("onnxruntime")
+SIDE = 12
+
+
+def written(path, nodes, constants=None, side=SIDE, shape=None):
+    """A file whose nodes take `x` and make `y`."""
+    random = np.random.default_rng(0)
+    tensors = []
+    for name, value in (constants or {}).items():
+        if isinstance(value, tuple):
+            drawn = random.normal(size=value)
+            # Variances are positive.
+            value = abs(drawn) + 0.1 if name.startswith("v") else drawn
+        tensors.append(constant(name, value, np.int64 if isinstance(value, list) else np.float32))
+    given = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, shape or ["n", 3, side, side])
+    gives = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
+    graph = onnx.helper.make_graph(nodes, "g", [given], [gives], tensors)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)])
+    model.ir_version = 8
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def check(path, image_size=None):
+    """The same answers as ONNX Runtime, where the image is scaled as the graph says."""
+    graph = read_onnx_graph(path, image_size)
+    x = torch.rand(2, graph.channels, graph.image_size, graph.image_size)
+    mean, std = (torch.tensor(numbers).view(1, -1, 1, 1) for numbers in (graph.mean, graph.std))
+    found = build_graph(graph, graph.mean, graph.std)(((x - mean) / std).float()).detach().numpy()
+    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    (expected,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    assert np.allclose(found, expected, rtol=1e-4, atol=1e-5)
+    return graph
+
+
+HEAD = [
+    node("GlobalAveragePool", ["last"], ["mean"]),
+    node("Flatten", ["mean"], ["flat"]),
+    node("Gemm", ["flat", "w", "b"], ["y"]),
+]
+HEAD_CONSTANTS = {"w": (5, 4), "b": (4,)}
+CONSTANTS = {"k": (5, 3, 3, 3), **HEAD_CONSTANTS}
+BEFORE = {
+    "strides, padding, groups": ([node("Conv", ["x", "k"], ["last"], pads=[1, 0, 2, 1], strides=[2, 2])], {"k": (5, 3, 3, 3)}),
+    "the same size above": ([node("Conv", ["x", "k"], ["last"], auto_pad="SAME_UPPER", strides=[2, 2])], {"k": (5, 3, 3, 3)}),
+    "the same size below": ([node("Conv", ["x", "k"], ["last"], auto_pad="SAME_LOWER", strides=[2, 2])], {"k": (5, 3, 4, 4)}),
+    "zeros around it": (
+        [node("Pad", ["x", "pads"], ["padded"]), node("Conv", ["padded", "k"], ["last"], strides=[2, 2])],
+        {"pads": [0, 0, 0, 1, 0, 0, 2, 1], "k": (5, 3, 3, 3)},
+    ),
+    "batch normalization of a layer and of a sum of channels": (
+        [
+            node("Conv", ["x", "k"], ["a"]),
+            node("BatchNormalization", ["a", "g", "s", "m", "v"], ["b"]),
+            node("Conv", ["x", "l"], ["c"]),
+            node("Concat", ["b", "c"], ["d"], axis=1),
+            node("BatchNormalization", ["d", "g5", "s5", "m5", "v5"], ["last"]),
+        ],
+        {"k": (3, 3, 1, 1), "l": (2, 3, 1, 1), **{name: (3,) for name in "gsmv"}, **{f"{name}5": (5,) for name in "gsmv"}},
+    ),
+    "arithmetic on the image and on a map": (
+        [
+            node("Div", ["x", "d"], ["a"]),
+            node("Sub", ["a", "m"], ["b"]),
+            node("Mul", ["b", "g"], ["c"]),
+            node("Conv", ["c", "k"], ["e"]),
+            node("Relu", ["e"], ["f"]),
+            node("Mul", ["f", "h"], ["i"]),
+            node("Add", ["h", "i"], ["last"]),
+        ],
+        {"d": 255.0, "m": (3, 1, 1), "g": (1, 3, 1, 1), "k": (5, 3, 3, 3), "h": (1, 5, 1, 1)},
+    ),
+    "poolings": (
+        [
+            node("Conv", ["x", "k"], ["a"]),
+            node("MaxPool", ["a"], ["b"], kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1),
+            node("Clip", ["b", "zero", "six"], ["c"]),
+            node("AveragePool", ["c"], ["d"], kernel_shape=[2, 2], pads=[1, 1, 1, 1], count_include_pad=1),
+            node("Dropout", ["d"], ["last"]),
+        ],
+        {"k": (5, 3, 3, 3), "zero": 0.0, "six": 6.0},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BEFORE)
+def test_nodes_give_the_answers_of_onnx_runtime(tmp_path, name):
+    nodes, constants = BEFORE[name]
+    check(written(tmp_path / "g.onnx", [*nodes, *HEAD], {**constants, **HEAD_CONSTANTS}))
+
+
+HEADS = {
+    "products": (
+        [node("Reshape", ["a", "shape"], ["c"]), node("MatMul", ["c", "w"], ["d"]), node("Add", ["d", "b"], ["y"])],
+        {"shape": [0, -1], "w": (500, 4), "b": (4,)},
+    ),
+    "a convolution of one pixel": (
+        [
+            node("ReduceMean", ["a", "axes"], ["c"], keepdims=1),
+            node("Conv", ["c", "l"], ["d"]),
+            node("Squeeze", ["d", "axes"], ["y"]),
+        ],
+        {"axes": [2, 3], "l": (4, 5, 1, 1)},
+    ),
+    "a mean": ([node("AveragePool", ["a"], ["c"], kernel_shape=[10, 10]), node("Flatten", ["c"], ["y"])], {}),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_heads_of_several_kinds(tmp_path, name):
+    nodes, constants = HEADS[name]
+    path = written(tmp_path / "g.onnx", [node("Conv", ["x", "k"], ["a"]), *nodes], {"k": (5, 3, 3, 3), **constants})
+    assert check(path).classes == (5 if name == "a mean" else 4)
+
+
+def test_probabilities_at_the_end_are_logits_again(tmp_path):
+    nodes = [node("Conv", ["x", "k"], ["last"]), *HEAD[:2], node("Gemm", ["flat", "w", "b"], ["z"])]
+    plain = read_onnx_graph(written(tmp_path / "a.onnx", [*nodes, node("Identity", ["z"], ["y"])], CONSTANTS))
+    soft = read_onnx_graph(written(tmp_path / "b.onnx", [*nodes, node("Softmax", ["z"], ["y"], axis=1)], CONSTANTS))
+    assert plain.nodes == soft.nodes
+    with pytest.raises(SqueezekitError, match="stands in the middle of the graph"):
+        nodes = [node("Conv", ["x", "k"], ["a"]), node("Softmax", ["a"], ["last"], axis=1), *HEAD]
+        read_onnx_graph(written(tmp_path / "c.onnx", nodes, CONSTANTS))
+
+
+@pytest.mark.parametrize("name", ["resnet8", "mobilenetv2_050", "squeezenet-cifar", "squeezenet-fast"])
+def test_what_torch_exports_is_read(tmp_path, name):
+    torch.manual_seed(0)
+    network = network_config(name).build().eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(network, (torch.rand(2, 3, 32, 32),), tmp_path / "g.onnx", dynamo=False, opset_version=18)
+    graph = check(tmp_path / "g.onnx")
+    assert len(graph.weights) > 10
+
+
+def test_what_cannot_be_read_is_named(tmp_path):
+    for nodes, said in (
+        (
+            [node("Conv", ["x", "k"], ["a"]), node("Sigmoid", ["a"], ["last"], name="gate")],
+            r"node 'gate' \(Sigmoid\) cannot be read",
+        ),
+        ([node("Conv", ["x", "k"], ["last"], strides=[1, 2])], r"node 'number 1' \(Conv\) has a window, a stride .* not square"),
+        ([node("Conv", ["x", "x"], ["last"])], "takes 'x', which is no constant"),
+        ([node("Conv", ["x", "k"], ["a"]), node("Mul", ["a", "a"], ["last"])], "computes with two maps"),
+        ([node("Add", ["x", "x"], ["last"])], r"\(Gemm\) takes 5 numbers, not 3"),
+        ([node("Relu", ["k"], ["a"]), node("Conv", ["x", "a"], ["last"])], r"\(Relu\) computes with constants alone"),
+    ):
+        with pytest.raises(SqueezekitError, match=said):
+            read_onnx_graph(written(tmp_path / "g.onnx", [*nodes, *HEAD], CONSTANTS))
+
+
+def test_a_graph_that_is_no_classifier_of_images_is_refused(tmp_path):
+    nodes = [node("Conv", ["x", "k"], ["last"]), *HEAD]
+    path = written(tmp_path / "g.onnx", nodes, CONSTANTS, shape=["n", 3, "h", "w"])
+    with pytest.raises(SqueezekitError, match=r"takes images of \? × \? pixels; give --image-size"):
+        read_onnx_graph(path)
+    assert check(path, image_size=20).image_size == 20
+    with pytest.raises(SqueezekitError, match=r"takes \?×7; give a graph"):
+        read_onnx_graph(written(tmp_path / "g.onnx", nodes, CONSTANTS, shape=["n", 7]))
+    with pytest.raises(SqueezekitError, match="does not end in the logits"):
+        read_onnx_graph(written(tmp_path / "g.onnx", [node("Conv", ["x", "k"], ["y"])], {"k": (5, 3, 3, 3)}))
+    (tmp_path / "g.onnx").write_bytes(b"\x08\x01 nothing of the kind")
+    with pytest.raises(SqueezekitError, match="no ONNX|no graph"):
+        read_onnx_graph(tmp_path / "g.onnx")
+    (tmp_path / "g.onnx").write_bytes(brightness())
+    with pytest.raises(SqueezekitError, match="was made by squeezekit export"):
+        read_onnx_graph(tmp_path / "g.onnx")
