@@ -79,8 +79,10 @@ def test_a_few_bytes_cannot_ask_for_all_memory():
         graph(*wide, image_size=1024).check_work()
     # Each doubles the channels before it.
     doubled = [{"kind": "concatenate", "inputs": (place, place)} for place in range(60)]
+    with pytest.raises(SqueezekitError, match="parameters here"):
+        graph(*doubled, {"kind": "mean", "inputs": (60,)}, {"kind": "linear", "inputs": (61,)}).check_work()
     with pytest.raises(SqueezekitError, match=f"at most {MAX_VALUES:,}"):
-        graph(*doubled, {"kind": "mean", "inputs": (60,)}, {"kind": "linear", "inputs": (61,), "channels": 4}).check_work()
+        graph(*doubled[:20], {"kind": "mean", "inputs": (20,)}, {"kind": "linear", "inputs": (21,)}).check_work()
     # What a later node still reads stays in memory.
     kept = [convolution(0, 4, 1), *(convolution(1, 4, 1) for _ in range(8)), {"kind": "add", "inputs": tuple(range(2, 10))}]
     work = graph(*kept, {"kind": "mean", "inputs": (10,)}).work()

@@ -5,7 +5,9 @@ import copy
 import pytest
 import torch
 
+from squeezekit.networks import network_config
 from squeezekit.quantization.qat import QuantizedWeight, qat_recipe
+from squeezekit.training.optimizers import optimizer_for
 from squeezekit.training.recipe import RECIPES
 from tests.fixtures.quantized_training import network, optimizer, train
 
@@ -14,6 +16,15 @@ def test_what_adamw_has_fine_tuned_goes_on_gently():
     assert qat_recipe(RECIPES["modern"])["optimizer"] == qat_recipe(RECIPES["classic"])["optimizer"] == "sgd"
     gentle, fine = qat_recipe(RECIPES["fine-tune"]), RECIPES["fine-tune"]
     assert (gentle["optimizer"], gentle["learning_rate"]) == ("adamw", fine.learning_rate)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_everything_learns_at_the_rate_of_a_round(name):
+    changes = qat_recipe(RECIPES[name])
+    recipe = RECIPES[name].model_copy(update={**changes, "layer_decay": 1.0})
+    rates = {group["lr"] for group in optimizer_for(network_config("fire-pico").build(), recipe).param_groups}
+    # Biases of batch normalization learn at 26 in recipe `fast`.
+    assert rates == {changes["learning_rate"]}
 
 
 def test_weights_stay_on_their_grid():

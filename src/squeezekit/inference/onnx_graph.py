@@ -14,7 +14,8 @@ from torch import nn
 
 from squeezekit.inference.onnx_file import BrokenOnnx, check_onnx, metadata_of
 from squeezekit.inference.onnx_network import KEY
-from squeezekit.networks.graph import GraphConfig, Node, Shape, layer_name, shape_made
+from squeezekit.networks.graph import Node, Shape, layer_name, shape_made
+from squeezekit.networks.registry import network_config
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.outside_files import read_outside_bytes
 from squeezekit.system.shown_text import shown
@@ -424,11 +425,14 @@ def _attributes(node: Any) -> dict[str, Any]:
 
 
 def build_graph(graph: ImportedGraph, mean: tuple[float, ...], std: tuple[float, ...]) -> nn.Module:
-    """The network, in evaluation mode; pixels scaled to 0…1 less `mean`, divided by `std`, are what its first node takes."""
+    """The network, in evaluation mode; pixels scaled to 0…1 less `mean`, divided by `std`, are what its first node takes.
+
+    Raises SqueezekitError for one that is too large, and for scales that no image has.
+    """
     import torch
 
-    config = GraphConfig(
-        name="graph",
+    config = network_config(
+        "graph",
         nodes=graph.nodes,
         channels=graph.channels,
         image_size=graph.image_size,
