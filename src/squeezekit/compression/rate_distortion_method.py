@@ -22,6 +22,7 @@ from squeezekit.compression.context import CompressionContext
 from squeezekit.compression.target import NextRound, Target
 from squeezekit.modelfile.sqz import Sqz, Stage
 from squeezekit.networks.squeezenet import SqueezeNet
+from squeezekit.quantization.bias_correction import reestimate_batch_norm
 from squeezekit.quantization.equalization import equalize
 from squeezekit.quantization.fisher import FisherInformation, fisher_information
 from squeezekit.quantization.post_training import quantize_weights
@@ -88,7 +89,7 @@ class RateDistortionMethod:
         if following is None or collapsed > GENTLER_ROUNDS:
             return None
         start = None if following.start is None else useful[following.start]
-        return self._round(following.rate_weight, start, epochs, collapsed)
+        return self._round(following.rate_weight, start, epochs, collapsed, ptq[-1].file if ptq else None)
 
     def _next_ptq_rate_weight(self, drops: Mapping[float, float]) -> float | None:
         """After those tried, with the points that each has lost."""
@@ -155,7 +156,9 @@ class RateDistortionMethod:
                 return float(larger.rate_weight * (smaller.rate_weight / larger.rate_weight) ** share)
         return self._first_qat_rate_weight(ptq)
 
-    def _round(self, rate_weight: float, earlier: Candidate | None, epochs: int, collapsed: int) -> TrainingRound:
+    def _round(
+        self, rate_weight: float, earlier: Candidate | None, epochs: int, collapsed: int, like: Sqz | None
+    ) -> TrainingRound:
         context, device = self.context, self.context.device
         network, fisher = copy.deepcopy(self._start), self._fisher
         if earlier:
@@ -173,7 +176,7 @@ class RateDistortionMethod:
         control = None
         if self._to_size and self.target.max_bytes:
             steps = recipe.epochs * trainer.training.steps
-            control = RateControl(optimizer, lambda: self._estimated_bytes(network, weights), self.target.max_bytes, steps)
+            control = RateControl(optimizer, lambda: self._estimated_bytes(network, weights, like), self.target.max_bytes, steps)
         gently = f" and learning rate {recipe.learning_rate:.2g}" if collapsed else ""
         name, stages = f"QAT at rate weight {rate_weight:.3g}{gently}", earlier.file.stages if earlier else (context.trained,)
         start = {key: tensor.clone() for key, tensor in network.state_dict().items()}
@@ -205,8 +208,9 @@ class RateDistortionMethod:
         for weight in weights:
             weight.to(torch.device("cpu"))
         for _ in range(MAX_FILES):
-            if control:
-                control.trim()
+            if control and control.trim():
+                # Other weights make other statistics.
+                reestimate_batch_norm(network, self.context.calibration)
             file = self._file(name, network, weights, earlier)
             if not (control and control.tighten(file.stages[-1].bytes)):
                 break
@@ -226,14 +230,14 @@ class RateDistortionMethod:
     def _fisher(self) -> list[FisherInformation]:
         return fisher_information(self._start, weight_layers(self._start), self.context.calibration)
 
-    def _estimated_bytes(self, network: nn.Module, weights: Sequence[QuantizedWeight]) -> int:
+    def _estimated_bytes(self, network: nn.Module, weights: Sequence[QuantizedWeight], like: Sqz | None) -> int:
         """The size of a file of the network as it is now, on any device, while it is in training."""
         twin = copy.deepcopy(network).cpu().eval()
         there = [
             QuantizedWeight(layer.weight, weight.step.cpu(), weight.latent.cpu())
             for layer, weight in zip(weight_layers(twin), weights, strict=True)
         ]
-        return self.context.builder.estimated_bytes(quantized_arrays(twin, there))
+        return self.context.builder.estimated_bytes(quantized_arrays(twin, there), like)
 
     def _file(self, name: str, network: nn.Module, weights: Sequence[QuantizedWeight], earlier: tuple[Stage, ...]) -> Sqz:
         return self.context.builder.build(name, quantized_arrays(network.eval(), weights), earlier)

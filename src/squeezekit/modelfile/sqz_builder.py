@@ -27,7 +27,8 @@ from squeezekit.training.run_folder import Run
 # The test accuracy is added to a file in the end. Four digits, coded, take some bytes more or less.
 SAMPLE_ACCURACIES = [round(0.0617 * i + 0.0123, 4) for i in range(16)]
 SPARE_BYTES = 3
-# About what every section but network and weights takes; the rule for none of these has a number for each pair of classes.
+# About what every section but network and weights takes where no file says it; the rule for none of these has a number for each
+# pair of classes.
 OTHER_SECTIONS_BYTES, BYTES_PER_PAIR = 990, 1.4
 
 
@@ -72,11 +73,16 @@ class SqzBuilder:
         )
         return self._with_stage(file, name, accuracy, earlier)
 
-    def estimated_bytes(self, weights: Mapping[str, Array | Quantized]) -> int:
-        """About the size of the file of these weights: they are encoded, the other sections are guessed."""
-        bare = len(Sqz(self.run.config.network.folded(), self.classes, weights).to_bytes())
+    def estimated_bytes(self, weights: Mapping[str, Array | Quantized], like: Sqz | None = None) -> int:
+        """About the size of the file of these weights: they are encoded, the other sections are as large as in a file `like` it."""
+        bare = self._bare_bytes(weights)
+        if like:
+            return bare + like.stages[-1].bytes - self._bare_bytes(like.weights)
         pairs = len(self.classes) ** 2 if len(self.classes) <= MAX_COMPARED else 0
         return bare + OTHER_SECTIONS_BYTES + round(BYTES_PER_PAIR * pairs)
+
+    def _bare_bytes(self, weights: Mapping[str, Array | Quantized]) -> int:
+        return len(Sqz(self.run.config.network.folded(), self.classes, weights).to_bytes())
 
     def _calibration_logits(self, network: nn.Module) -> tuple[Tensor, Tensor]:
         with torch.inference_mode():

@@ -42,13 +42,14 @@ class RateControl:
         if step % ESTIMATE_EVERY == 0:
             self._multiply(self.optimizer.bits() / self.optimizer.bit_budget)
 
-    def trim(self) -> None:
-        """After the last step: round at a higher price while the file is a little too large."""
+    def trim(self) -> bool:
+        """After the last step: round at a higher price while the file is a little too large; returns whether it was."""
         for number in range(MAX_TRIMS):
             if not 1 < self.file_bytes() / self.max_bytes <= TRIMMABLE:
-                return
+                return number > 0
             self.optimizer.rate_multiplier.mul_(TRIM**2**number)
             self.optimizer.requantize()
+        return True
 
     def tighten(self, size: int) -> bool:
         """Lower `max_bytes` by what the finished file of `size` bytes exceeds the target; returns whether to trim again."""
