@@ -29,7 +29,10 @@ class SplitRule(JsonSection):
 
 
 class Provenance(JsonSection):
-    """The section `orig`: version, image set fingerprints, split, recipe, and accuracies 0…1 by name."""
+    """The section `orig`: version, image set fingerprints, split, recipe, and accuracies 0…1 by name.
+
+    Of the recipe the name and what differs from the preset of that name.
+    """
 
     title = "its provenance"
 
@@ -52,7 +55,7 @@ class Provenance(JsonSection):
             fingerprint=run.fingerprints[0],
             test_fingerprint=run.fingerprints[1],
             split=rule,
-            recipe=run.config.recipe.model_dump(mode="json"),
+            recipe=run.config.recipe.changes(),
             accuracy=accuracy,
         )
 

@@ -74,7 +74,7 @@ class SqzBuilder:
         return self._with_stage(file, name, accuracy, earlier)
 
     def estimated_bytes(self, weights: Mapping[str, Array | Quantized], like: Sqz | None = None) -> int:
-        """About the size of the file of these weights: they are encoded, the other sections are as large as in a file `like` it."""
+        """About the size of the file of these weights: they are encoded, other sections are as large as in a file `like` it."""
         bare = self._bare_bytes(weights)
         if like:
             return bare + like.stages[-1].bytes - self._bare_bytes(like.weights)

@@ -43,14 +43,19 @@ def fine_tuned(trained: Recipe) -> bool:
     return trained.optimizer == "adamw"
 
 
+# The rate where batch normalization has no scale that learns: feature maps are larger there, and gradients with them.
+UNSCALED_RATE = 0.003
+
+
 def qat_recipe(trained: Recipe) -> dict[str, Any]:
     """What a round changes of the recipe that the network was trained with.
 
-    What AdamW has fine-tuned goes on with AdamW as it was: SGD's steps destroy a network without batch normalization.
+    What AdamW has fine-tuned goes on with AdamW as it was: SGD's steps destroy a network without batch normalization. Filters
+    with a rate of their own are those of networks whose normalization has no scale.
     """
-    if not fine_tuned(trained):
-        return QAT_RECIPE
-    return {**QAT_RECIPE, "optimizer": trained.optimizer, "learning_rate": trained.learning_rate}
+    if fine_tuned(trained):
+        return {**QAT_RECIPE, "optimizer": trained.optimizer, "learning_rate": trained.learning_rate}
+    return {**QAT_RECIPE, "learning_rate": UNSCALED_RATE} if trained.muon_rate else QAT_RECIPE
 
 
 @dataclass

@@ -68,6 +68,11 @@ class Recipe(BaseModel):
             raise ValueError("layer_decay needs an optimizer with one rate: sgd, adam or adamw")
         return self
 
+    def changes(self) -> dict[str, Any]:
+        """Its name, and the fields in which it differs from the preset of that name; JSON."""
+        preset, fields = RECIPES.get(self.name, Recipe()), self.model_dump(mode="json")
+        return {"name": self.name, **{name: value for name, value in fields.items() if getattr(preset, name) != value}}
+
 
 # What a recipe sets beside the network: defaults that a config file or a flag may overrule.
 NETWORK_DEFAULTS: dict[str, dict[str, Any]] = {
