@@ -14,6 +14,7 @@ from squeezekit.codec.log_scales import FINE, from_log_steps, to_log_steps
 from squeezekit.codec.tensors import decode_tensors, encode_tensors
 from squeezekit.modelfile.container import encode_text
 from squeezekit.modelfile.delta import apply_delta, delta_between
+from squeezekit.modelfile.inspection import inspect
 from squeezekit.modelfile.probability_calibration import ProbabilityCalibration
 from squeezekit.modelfile.self_check import TOLERANCE, SelfCheck
 from squeezekit.modelfile.sqz import Sqz, Stage, read_sqz
@@ -26,6 +27,7 @@ GOLDEN = Path(__file__).parent / "modelfile" / "golden"
 TENSORS, NETWORK = GOLDEN / "tensors-1.bin", GOLDEN / "network-1.sqz"
 DELTA = GOLDEN / "delta-1.sqd"
 # What came later in version 1: scales in finer steps.
+NANO = GOLDEN / "cifar10-nano-0.1.sqz"
 FINER, FINER_DELTA = GOLDEN / "network-1-fine.sqz", GOLDEN / "delta-1-fine.sqd"
 
 
@@ -47,6 +49,13 @@ def arrays():
         "empty": np.zeros((0, 3), np.float32),
         "ünïcode": np.zeros(5, np.float32),
     }
+
+
+def test_a_pretrained_network_of_0_1_answers_as_it_did():
+    found = inspect(NANO)
+    assert found.self_check is True and found.network.name == "nano" and NANO.stat().st_size == 32_649
+    assert found.provenance.recipe["optimizer"] == "muon" and found.provenance.accuracy["test"] == 0.8715
+    assert read_sqz(NANO).to_bytes() == NANO.read_bytes()
 
 
 def plain(tensors):
