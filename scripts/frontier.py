@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter, LogLocator, MultipleLocator, NullLocator
 
 from squeezekit.system import atomic_io
 from squeezekit.system.figures import NotebookFigure
@@ -130,15 +131,25 @@ def plot(axis: Axes, cost: str, size: float) -> None:
         ("others' networks, trained here", again, "s", "C1", "C1"),
         ("published by others", published, "o", "0.4", "none"),
     ):
+        if not rows:
+            continue
         places, accuracies = [row[cost] for row in rows], [row["accuracy"] for row in rows]
         axis.plot(places, accuracies, marker, color=edge, markerfacecolor=face, label=label)
         for row, place, accuracy in zip(rows, places, accuracies, strict=True):
+            # Away from the others': most of them are below and to the right by bytes, above by MACs.
+            ours, above = label == "squeezekit", cost in ("bytes", "ram")
+            left = above if ours else row.get("label") == "left"
+            beside = (-6 if left else 6, (size / 2 if above else -size) if ours else -size / 3)
             name = row.get("name") or row["network"]
-            beside = (6, -size if label == "squeezekit" else 3)
-            axis.annotate(name, (place, accuracy), xytext=beside, textcoords="offset points", fontsize=size, color=edge)
+            text = {"xytext": beside, "textcoords": "offset points", "ha": "right" if left else "left"}
+            axis.annotate(name, (place, accuracy), fontsize=size, color=edge, **text)
     axis.set(xscale="log", xlabel=COSTS[cost])
-    axis.margins(x=0.2, y=0.1)
+    axis.margins(x=0.25, y=0.1)
     axis.grid(alpha=0.3)
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axis.yaxis.set_major_locator(MultipleLocator(0.05))
     axis.yaxis.set_major_formatter("{x:.0%}")
 
 
