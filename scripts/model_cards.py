@@ -22,14 +22,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from jinja2 import Environment, StrictUndefined
 from numpy.typing import NDArray
 
 from squeezekit.export.c.export import export_c
-from squeezekit.inference.evaluation import evaluate_model
+from squeezekit.inference.evaluation import Evaluation, evaluate_model
 from squeezekit.inference.foreign_images import Share
 from squeezekit.inference.int8_model import in_int8, integer_plan
-from squeezekit.inference.model import load_model
+from squeezekit.inference.known_images import KnownImages
+from squeezekit.inference.model import Model, load_model
 from squeezekit.inference.robustness import robustness
 from squeezekit.modelfile.inspection import inspect
 from squeezekit.pretrained.facts import facts
@@ -56,7 +58,8 @@ SCRIPTS = {
 }
 USE = {
     "cifar10": "Telling ten kinds of animals and vehicles apart on small pictures: for teaching, for demonstrations, as a load "
-    "for hardware and compilers, and to start training from. It answers with one of its ten classes whatever the picture shows.",
+    "for hardware and compilers, and to start training from. Many pictures of other things are turned away (none of these), others "
+    "get one of its ten classes.",
     "digits": "Telling handwritten digits apart, for tests and demonstrations on the smallest machines.",
     "photo": "To start from: `squeezekit train --data PHOTOS` chooses it for photos of your own, whose classes take the place of "
     "these.",
@@ -70,7 +73,7 @@ DATA = {
     "validation photos. It began from, and learnt the features of, ImageNet's SqueezeNet v1.0 as its authors published it ([BSD "
     "license](../../../src/squeezekit/pretrained/models/photo.LICENSE)). Classes and test photos are those of Caltech-101.",
 }
-# The pretrained models were trained with these fields of the recipe that differ from `modern`.
+# Of the recipe, what a card shows.
 SHOWN = ("optimizer", "learning_rate", "batch_size", "epochs", "cutout", "shift", "label_smoothing", "temperature", "precision")
 
 
@@ -96,6 +99,14 @@ def interval(right: NDArray[np.bool_]) -> list[float]:
     """The 95 % interval of an accuracy."""
     share = Share.of(right)
     return [round(share.low, 5), round(share.high, 5)]
+
+
+def share_of_known(model: Model, evaluation: Evaluation) -> float | None:
+    """How many of the test images the rule for none of these keeps, None where a file has none."""
+    if model.none_of_these is None:
+        return None
+    known = KnownImages(model)(evaluation.images.images, torch.from_numpy(evaluation.probabilities).log())
+    return round(float(known.mean()), 4)
 
 
 def in_c(name: str) -> dict[str, int]:
@@ -125,6 +136,7 @@ def measured(name: str, images: str, run: Path, folder: Path, limit: int) -> dic
         "test": {**found, "interval": interval(right)},
         "official": share_of_official(right, Path(images)) if data == images else None,
         "in_integers": True,
+        "known": share_of_known(model, evaluation),
         "validation": looked.provenance.accuracy if looked.provenance else {},
         "stages": [stage.model_dump() for stage in looked.stages],
         "confidence": looked.probability_calibration and looked.probability_calibration.model_dump(),
@@ -138,13 +150,13 @@ def measured(name: str, images: str, run: Path, folder: Path, limit: int) -> dic
     }
 
 
-def page(card: dict[str, Any], speeds: list[dict[str, Any]], about: dict[str, Any]) -> str:
+def page(card: dict[str, Any], speeds: list[dict[str, Any]], about: str) -> str:
     """Markdown."""
     kind = card["name"].partition("-")[0]
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    recipe, script = ("fine-tune" if kind == "photo" else "modern"), SCRIPTS[kind]
-    own = {"about": about["text"], "use": USE[kind], "about_data": DATA[kind], "recipe_name": recipe, "script": script}
+    recipe, script = {"photo": "fine-tune", "cifar10": "fast"}.get(kind, "modern"), SCRIPTS[kind]
+    own = {"about": about, "use": USE[kind], "about_data": DATA[kind], "recipe_name": recipe, "script": script}
     return template.render(**card, **own, speeds=speeds)
 
 
@@ -195,7 +207,7 @@ if __name__ == "__main__":
         place = given.pages / f"{name}.json"
         if not place.exists():
             numbers = measured(name, given.images, given.runs / RUNS[name], given.pages, given.limit)
-            numbers |= {"rounds": abouts[name]["rounds"], "commit": commit()}
+            numbers |= {"commit": commit()}
             atomic_io.write_text(place, json.dumps(numbers, indent=1) + "\n")
         card = json.loads(place.read_text(encoding="utf-8"))
         own = [line for line in lines if line["model"] == name and "ratio" in line]

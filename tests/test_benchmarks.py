@@ -350,7 +350,7 @@ def test_the_zoo_goes_on_where_it_was_stopped(stub, tmp_path):
     assert made == {name for name in pretrained_names() if not name.startswith("photo")}
     calls = (tmp_path / "calls").read_text().splitlines()
     taught = [call for call in calls if "--teacher" in call]
-    assert len(taught) == 7 and all(f"--teacher {tmp_path}/out/fast" in call for call in taught)
+    assert len(taught) == 8 and all(f"--teacher {tmp_path}/out/fast" in call for call in taught)
     # What was done the first time was not done again, and the rest had other epochs.
     assert sum("--network fast" in call for call in calls) == 1
     last = [(" compress " in call, call.rpartition("--epochs ")[2].split()[0]) for call in calls[-2:]]
