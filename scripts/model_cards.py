@@ -58,8 +58,8 @@ SCRIPTS = {
 }
 USE = {
     "cifar10": "Telling ten kinds of animals and vehicles apart on small pictures: for teaching, for demonstrations, as a load "
-    "for hardware and compilers, and to start training from. Many pictures of other things are turned away (none of these), others "
-    "get one of its ten classes.",
+    "for hardware and compilers, and to start training from. Many pictures of other things are turned away (none of these), "
+    "others get one of its ten classes.",
     "digits": "Telling handwritten digits apart, for tests and demonstrations on the smallest machines.",
     "photo": "To start from: `squeezekit train --data PHOTOS` chooses it for photos of your own, whose classes take the place of "
     "these.",

@@ -52,8 +52,8 @@ student() {
 squeeze digits digits-nano 8192 40
 train fast 25
 # With --teacher its answers are stored, here its own.
-squeeze fast cifar10-small 65000 5 --teacher "$out/fast"
+squeeze fast cifar10-small 110000 5 --teacher "$out/fast"
 student fire-pico cifar10-pico 60 6000 16
 student fire-nano cifar10-nano 60 16000 12
-student fire-tiny cifar10-tiny 60 30000 8
+student fire-tiny cifar10-tiny 60 40000 8
 ls -l "$out"/*.sqz

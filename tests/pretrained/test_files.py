@@ -21,8 +21,8 @@ MOST_BYTES = {
     "digits-nano": 8 * 1024,
     "cifar10-pico": 6_000,
     "cifar10-nano": 16_000,
-    "cifar10-tiny": 30_000,
-    "cifar10-small": 65_000,
+    "cifar10-tiny": 40_000,
+    "cifar10-small": 110_000,
     "photo-s": 140_000,
     "photo-l": 400_000,
 }
