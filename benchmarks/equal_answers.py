@@ -47,7 +47,7 @@ PICTURE_BYTES = 2_000_000
 
 def in_python(network: IntegerNetwork, pictures: Pictures) -> Logits:
     """Logits [n, classes]."""
-    parts = torch.from_numpy(pictures).permute(0, 3, 1, 2).split(250)
+    parts = torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).split(250)
     with torch.inference_mode():
         return torch.cat([network.integers(part) for part in parts]).numpy()
 

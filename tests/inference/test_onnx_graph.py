@@ -160,6 +160,9 @@ def test_what_cannot_be_read_is_named(tmp_path):
         ([node("Conv", ["x", "k"], ["last"], strides=[1, 2])], r"node 'number 1' \(Conv\) has a window, a stride .* not square"),
         ([node("Conv", ["x", "x"], ["last"])], "takes 'x', which is no constant"),
         ([node("Conv", ["x", "k"], ["a"]), node("Mul", ["a", "a"], ["last"])], "computes with two maps"),
+        ([node("MaxPool", ["x"], ["last"])], r"\(MaxPool\) has fields that are missing"),
+        ([node("Conv", ["x", "k"], ["last"], strides=[0, 0])], r"\(Conv\) has fields that are missing or do not fit"),
+        ([node("Conv", ["x"], ["last"])], r"\(Conv\) has fields that are missing"),
         ([node("Add", ["x", "x"], ["last"])], r"\(Gemm\) takes 5 numbers, not 3"),
         ([node("Relu", ["k"], ["a"]), node("Conv", ["x", "a"], ["last"])], r"\(Relu\) computes with constants alone"),
     ):

@@ -70,9 +70,11 @@ def read_onnx_graph(path: Path, image_size: int | None = None) -> ImportedGraph:
     for number, node in enumerate(graph.node, 1):
         try:
             reader.read(node)
-        except Unreadable as error:
+        # Of a node whose fields are missing or make no sense, pydantic, numpy and Python complain in several ways.
+        except (ValueError, LookupError, TypeError, ArithmeticError, AttributeError) as error:
             name = shown(node.name or f"number {number}")
-            raise SqueezekitError(f"{path}: node '{name}' ({node.op_type}) {error}; what is read are {READ}") from None
+            said = error if isinstance(error, Unreadable) else "has fields that are missing or do not fit together"
+            raise SqueezekitError(f"{path}: node '{name}' ({node.op_type}) {said}; what is read are {READ}") from None
     return reader.result(graph.output)
 
 
@@ -141,7 +143,7 @@ class _Reader:
         shape = self.shapes[-1]
         if last is None or last.place != len(self.nodes) or len(shape) != 1 or shape[0] < 2:
             raise SqueezekitError(f"{self.path}: does not end in the logits of one classifier")
-        tensors = {}
+        tensors: dict[str, Array] = {}
         for place, (weight, bias) in self.weights.items():
             name = layer_name(place - 1, self.nodes[place - 1])
             tensors |= {f"{name}.weight": weight, f"{name}.bias": bias}
@@ -223,8 +225,7 @@ def _window(reader: _Reader, source: _Value, given: Mapping[str, Any], kernel: A
     automatic = given.get("auto_pad", b"NOTSET").decode()
     if automatic.startswith("SAME"):
         edges = [_same(side, size, stride, dilation) for side in reader.shapes[source.place][1:]]
-        order = slice(None) if automatic == "SAME_UPPER" else slice(None, None, -1)
-        (top, bottom), (left, right) = (edge[order] for edge in edges)
+        (top, bottom), (left, right) = edges if automatic == "SAME_UPPER" else [(after, before) for before, after in edges]
     left, right, top, bottom = (own + zeros for own, zeros in zip((left, right, top, bottom), source.padding, strict=True))
     if given.get("ceil_mode"):
         bottom, right = (
@@ -319,7 +320,7 @@ def _simple(kind: Any) -> Callable[[_Reader, Any, Mapping[str, Any]], None]:
 
 
 def _clip(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
-    bounds = [float(reader.constant(name)) for name in node.input[1:] if name] or [given.get("min"), given.get("max")]
+    bounds = [reader.constant(name).item() for name in node.input[1:] if name] or [given.get("min"), given.get("max")]
     if bounds != [0.0, 6.0]:
         raise Unreadable("is not a ReLU6, from 0 to 6")
     reader.add(node.output[0], Node(kind="relu6", inputs=(reader.value(node.input[0]).place,)))
