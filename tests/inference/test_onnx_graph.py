@@ -102,6 +102,58 @@ def test_nodes_give_the_answers_of_onnx_runtime(tmp_path, name):
     check(written(tmp_path / "g.onnx", [*nodes, *HEAD], {**constants, **HEAD_CONSTANTS}))
 
 
+AGAIN = {
+    "a name for a layer's output that is scaled elsewhere": (
+        [
+            node("Conv", ["x", "k"], ["A"]),
+            node("Identity", ["A"], ["B"]),
+            node("Relu", ["A"], ["C"]),
+            node("Mul", ["B", "v"], ["D"]),
+            node("Add", ["C", "D"], ["last"]),
+        ],
+        {"k": (5, 3, 3, 3), "v": (5, 1, 1)},
+    ),
+    "an image that is scaled for one of two layers": (
+        [
+            node("Mul", ["x", "three"], ["A"]),
+            node("Conv", ["A", "k"], ["B"]),
+            node("Conv", ["x", "k"], ["C"]),
+            node("Add", ["B", "C"], ["last"]),
+        ],
+        {"k": (5, 3, 3, 3), "three": 3.0},
+    ),
+    "a bias for all": ([node("Conv", ["x", "k"], ["A"]), node("Add", ["A", "one"], ["last"])], {"k": (5, 3, 3, 3), "one": 1.0}),
+    "a wide border of a pooling": (
+        [node("Conv", ["x", "k"], ["A"]), node("MaxPool", ["A"], ["last"], kernel_shape=[3, 3], pads=[2, 2, 2, 2])],
+        {"k": (5, 3, 3, 3)},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", AGAIN)
+def test_what_is_read_twice_keeps_its_values(tmp_path, name):
+    nodes, constants = AGAIN[name]
+    check(written(tmp_path / "g.onnx", [*nodes, *HEAD], {**constants, **HEAD_CONSTANTS}))
+
+
+def test_what_would_be_computed_otherwise_is_refused(tmp_path):
+    layer = node("Conv", ["x", "k"], ["A"])
+    norm = dict.fromkeys("gsmv", (5,))
+    for nodes, constants, said in (
+        ([node("Mul", ["A", "row"], ["last"])], {"row": (1, 1, 1, 10)}, "not one number for each channel"),
+        ([node("BatchNormalization", ["A", *"gsmv"], ["last"], training_mode=1)], norm, "statistics of its own images"),
+        ([node("AveragePool", ["A"], ["last"], kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)], {}, "an edge in its averages"),
+        (
+            [node("Pad", ["A", "pads", "", "axes"], ["last"])],
+            {"pads": [0, 0, 1, 2, 0, 0, 0, 0], "axes": [0, 1, 3, 2]},
+            "in the order",
+        ),
+        ([node("ReduceMean", ["A"], ["last"])], {}, "not the mean over height and width"),
+    ):
+        with pytest.raises(SqueezekitError, match=said):
+            read_onnx_graph(written(tmp_path / "g.onnx", [layer, *nodes, *HEAD], {**CONSTANTS, **constants}))
+
+
 HEADS = {
     "products": (
         [node("Reshape", ["a", "shape"], ["c"]), node("MatMul", ["c", "w"], ["d"]), node("Add", ["d", "b"], ["y"])],
@@ -131,7 +183,7 @@ def test_probabilities_at_the_end_are_logits_again(tmp_path):
     plain = read_onnx_graph(written(tmp_path / "a.onnx", [*nodes, node("Identity", ["z"], ["y"])], CONSTANTS))
     soft = read_onnx_graph(written(tmp_path / "b.onnx", [*nodes, node("Softmax", ["z"], ["y"], axis=1)], CONSTANTS))
     assert plain.nodes == soft.nodes
-    with pytest.raises(SqueezekitError, match="stands in the middle of the graph"):
+    with pytest.raises(SqueezekitError, match="not one over classes at the end of the graph"):
         nodes = [node("Conv", ["x", "k"], ["a"]), node("Softmax", ["a"], ["last"], axis=1), *HEAD]
         read_onnx_graph(written(tmp_path / "c.onnx", nodes, CONSTANTS))
 

@@ -13,18 +13,23 @@ from tests.fixtures.quantized_training import network, optimizer, train
 
 
 def test_what_adamw_has_fine_tuned_goes_on_gently():
-    assert qat_recipe(RECIPES["modern"])["optimizer"] == qat_recipe(RECIPES["classic"])["optimizer"] == "sgd"
-    gentle, fine = qat_recipe(RECIPES["fine-tune"]), RECIPES["fine-tune"]
+    net = network()
+    assert qat_recipe(RECIPES["modern"], net)["optimizer"] == qat_recipe(RECIPES["classic"], net)["optimizer"] == "sgd"
+    gentle, fine = qat_recipe(RECIPES["fine-tune"], net), RECIPES["fine-tune"]
     assert (gentle["optimizer"], gentle["learning_rate"]) == ("adamw", fine.learning_rate)
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_everything_learns_at_the_rate_of_a_round(name):
-    changes = qat_recipe(RECIPES[name])
+    net = network_config("fire-pico").build()
+    changes = qat_recipe(RECIPES[name], net)
     recipe = RECIPES[name].model_copy(update={**changes, "layer_decay": 1.0})
-    rates = {group["lr"] for group in optimizer_for(network_config("fire-pico").build(), recipe).param_groups}
+    rates = {group["lr"] for group in optimizer_for(net, recipe).param_groups}
     # Biases of batch normalization learn at 26 in recipe `fast`.
     assert rates == {changes["learning_rate"]}
+    # Its normalization has no scale, that of ResNets has one.
+    scaled = qat_recipe(RECIPES[name], network_config("resnet8").build())["learning_rate"]
+    assert (scaled > changes["learning_rate"]) == (RECIPES[name].optimizer != "adamw")
 
 
 def test_weights_stay_on_their_grid():

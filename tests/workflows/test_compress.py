@@ -70,6 +70,8 @@ def test_a_network_of_a_registered_kind_is_compressed_and_goes_on_where_it_was_s
         stopping.setattr("squeezekit.workflows.compress.compress_run", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             sk.compress(trained, out, data="digits", max_bytes=14_000)
+    with pytest.raises(SqueezekitError, match="was begun with ResNet, not"):
+        sk.compress(network_config("squeezenet-cifar", channels=1).build(), out, data="digits", resume=True)
     # As if it had been trained here.
     run = Run(kept)
     assert abs(len(run.split.validation) - len(run.split.training)) < 20
@@ -91,6 +93,12 @@ def test_what_cannot_be_is_said(file, tmp_path, trained):
         sk.compress(torch.nn.Linear(3, 2), out, data="digits")
     with pytest.raises(SqueezekitError, match="holds 10 classes, not 7"):
         sk.compress(network_config("resnet8", channels=1, classes=7).build(), out, data="digits")
+    with pytest.raises(SqueezekitError, match="--method nope: is unknown"):
+        sk.compress(file, out, data="digits", method="nope")
+    (tmp_path / ".x.sqz.run").mkdir()
+    with pytest.raises(SqueezekitError, match="is where the network is kept meanwhile"):
+        sk.compress(file, out, data="digits")
+    (tmp_path / ".x.sqz.run").rmdir()
     with pytest.raises(SqueezekitError, match=r"nothing\.onnx: cannot be read"):
         sk.compress(tmp_path / "nothing.onnx", out, data="digits")
     assert not list(tmp_path.iterdir())

@@ -114,7 +114,7 @@ class CompressionContext:
     def seconds_of_an_epoch(self) -> float:
         """About how long an epoch of a round takes, by a few steps without quantisation."""
         network = self.network().to(self.device)
-        recipe = self.recipe(1, qat_recipe(self.run.config.recipe))
+        recipe = self.recipe(1, qat_recipe(self.run.config.recipe, network))
         trainer = self.trainer(network, optimizer_for(network, recipe), recipe, distilled=True)
         return COST_OF_QUANTISATION * seconds_of_an_epoch(trainer, steps=TIMED_STEPS)
 

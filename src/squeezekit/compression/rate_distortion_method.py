@@ -167,7 +167,7 @@ class RateDistortionMethod:
         weights = quantize_weights(network, fisher, rate_weight, context.calibration)
         # Before the network is on a GPU: measuring leaves it on the CPU.
         collapse = Collapse(context.accuracy(network), 1 / context.run.config.network.classes)
-        changes = qat_recipe(context.run.config.recipe)
+        changes = qat_recipe(context.run.config.recipe, network)
         recipe = context.recipe(epochs, {**changes, "learning_rate": changes["learning_rate"] / GENTLER**collapsed})
         count = sum(each.weight.numel() for each in weights)
         network.to(device)

@@ -14,6 +14,7 @@ from torch import nn
 
 from squeezekit.inference.onnx_file import BrokenOnnx, check_onnx, metadata_of
 from squeezekit.inference.onnx_network import KEY
+from squeezekit.networks.config import MAX_PARAMETERS
 from squeezekit.networks.graph import Node, Shape, layer_name, shape_made
 from squeezekit.networks.registry import network_config
 from squeezekit.system.errors import SqueezekitError
@@ -23,6 +24,10 @@ from squeezekit.system.shown_text import shown
 MAX_BYTES = 1 << 29
 Array = NDArray[Any]
 READ = "convolutions, batch normalization behind them, sums, concatenations, ReLU, ReLU6, poolings, means and linear layers"
+
+
+# Operators whose result is what they take.
+ALIASES = frozenset(("Identity", "Dropout", "Flatten", "Squeeze", "Reshape"))
 
 
 class Unreadable(ValueError):
@@ -66,7 +71,10 @@ def read_onnx_graph(path: Path, image_size: int | None = None) -> ImportedGraph:
         raise
     except Exception as error:
         raise SqueezekitError(f"{path}: cannot be read ({' '.join(str(error).split())[:200]})") from None
-    reader = _Reader.of(graph, path, image_size)
+    try:
+        reader = _Reader.of(graph, path, image_size)
+    except (ValueError, LookupError, TypeError) as error:
+        raise SqueezekitError(f"{path}: holds weights that cannot be read ({' '.join(str(error).split())[:200]})") from None
     for number, node in enumerate(graph.node, 1):
         try:
             reader.read(node)
@@ -76,6 +84,21 @@ def read_onnx_graph(path: Path, image_size: int | None = None) -> ImportedGraph:
             said = error if isinstance(error, Unreadable) else "has fields that are missing or do not fit together"
             raise SqueezekitError(f"{path}: node '{name}' ({node.op_type}) {said}; what is read are {READ}") from None
     return reader.result(graph.output)
+
+
+def _readers_of(graph: Any) -> tuple[dict[str, str], Counter[str]]:
+    """What each other name of a value stands for, and how many operators and outputs read it."""
+    origins: dict[str, str] = {}
+    readers: Counter[str] = Counter()
+    for node in graph.node:
+        if node.op_type in ALIASES and node.input and node.output:
+            origins[node.output[0]] = origins.get(node.input[0], node.input[0])
+        else:
+            readers.update({origins.get(name, name) for name in node.input})
+            # One that reads a value twice is two.
+            readers.update(origins.get(name, name) for name in set(node.input) if list(node.input).count(name) > 1)
+    readers.update(origins.get(each.name, each.name) for each in graph.output)
+    return origins, readers
 
 
 @dataclass(frozen=True)
@@ -98,9 +121,14 @@ class _Reader:
     shapes: list[Shape]
     constants: dict[str, Array]
     values: dict[str, _Value]
+    # What a name is another name of, and how many operators and outputs read what has no other.
+    origins: dict[str, str]
     readers: Counter[str]
     nodes: list[Node] = field(default_factory=list)
     weights: dict[int, tuple[Array, Array]] = field(default_factory=dict)
+    parameters: int = 0
+    # Probabilities have been made: nothing follows.
+    ended: bool = False
     # The image is multiplied by the first and the second is added.
     image_gain: Array = field(default_factory=lambda: np.ones(1))
     image_shift: Array = field(default_factory=lambda: np.zeros(1))
@@ -122,14 +150,15 @@ class _Reader:
         if not side or (dims[3] or side) != side or (image_size or side) != side:
             said = f"{dims[2] or '?'} × {dims[3] or '?'}"
             raise SqueezekitError(f"{path}: takes images of {said} pixels; give --image-size, the side of square ones")
-        readers = Counter(name for node in graph.node for name in node.input)
-        return cls(path, [(dims[1], side, side)], constants, {inputs[0].name: _Value(0)}, readers)
+        return cls(path, [(dims[1], side, side)], constants, {inputs[0].name: _Value(0)}, *_readers_of(graph))
 
     def read(self, node: Any) -> None:
         """Take one node in; raises Unreadable."""
         read = _READERS.get(node.op_type)
         if read is None:
             raise Unreadable("cannot be read")
+        if self.ended and node.op_type not in ALIASES:
+            raise Unreadable("computes with probabilities")
         if node.op_type == "Identity" and node.input[0] in self.constants:
             self.constants[node.output[0]] = self.constants[node.input[0]]
         elif node.op_type != "Constant" and all(name in self.constants for name in node.input if name):
@@ -147,6 +176,9 @@ class _Reader:
         for place, (weight, bias) in self.weights.items():
             name = layer_name(place - 1, self.nodes[place - 1])
             tensors |= {f"{name}.weight": weight, f"{name}.bias": bias}
+        if self.nodes[-1].kind == "linear":
+            # As many as there are classes, so that the network can learn others.
+            self.nodes[-1] = self.nodes[-1].model_copy(update={"channels": 0})
         mean, std = -self.image_shift / self.image_gain, 1 / self.image_gain
         channels, side, _ = self.shapes[0]
         return ImportedGraph(
@@ -176,16 +208,25 @@ class _Reader:
             raise Unreadable(str(error)) from None
         self.nodes.append(node)
         if weight is not None:
-            bias = np.zeros(len(weight), np.float32) if bias is None else bias
-            self.weights[len(self.nodes)] = (np.ascontiguousarray(weight), np.ascontiguousarray(bias))
+            bias = np.zeros(1, np.float32) if bias is None else bias.reshape(-1)
+            self.parameters += weight.size + len(weight)
+            if self.parameters > MAX_PARAMETERS:
+                raise Unreadable(f"is one of more than {MAX_PARAMETERS:,} parameters")
+            if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+                raise Unreadable("has weights that are no finite numbers")
+            self.weights[len(self.nodes)] = (np.ascontiguousarray(weight), np.array(np.broadcast_to(bias, len(weight))))
         self.values[output] = _Value(len(self.nodes))
+
+    def read_once(self, name: str) -> bool:
+        """Whether one operator alone reads a value, under whatever name."""
+        return self.readers[self.origins.get(name, name)] == 1
 
     def scale(self, name: str, output: str, gain: Array, shift: Array) -> None:
         """Multiply each channel of a map and add to it: in the layer that makes it, if nobody else reads that, or in one more."""
         source = self.value(name)
         channels = self.shapes[source.place][0]
-        gain, shift = _each_channel(gain, channels), _each_channel(shift, channels)
-        if source.place in self.weights and self.readers[name] == 1:
+        gain, shift = (np.broadcast_to(each.astype(np.float32), channels) for each in (gain, shift))
+        if source.place in self.weights and self.read_once(name):
             weight, bias = self.weights[source.place]
             self.weights[source.place] = (weight * gain.reshape(-1, *[1] * (weight.ndim - 1)), bias * gain + shift)
             self.values[output] = source
@@ -224,6 +265,8 @@ def _window(reader: _Reader, source: _Value, given: Mapping[str, Any], kernel: A
     top, left, bottom, right = pads
     automatic = given.get("auto_pad", b"NOTSET").decode()
     if automatic.startswith("SAME"):
+        if any(source.padding):
+            raise Unreadable("pads by itself what has zeros around it")
         edges = [_same(side, size, stride, dilation) for side in reader.shapes[source.place][1:]]
         (top, bottom), (left, right) = edges if automatic == "SAME_UPPER" else [(after, before) for before, after in edges]
     left, right, top, bottom = (own + zeros for own, zeros in zip((left, right, top, bottom), source.padding, strict=True))
@@ -242,6 +285,8 @@ def _same(side: int, size: int, stride: int, dilation: int) -> tuple[int, int]:
 
 def _batch_norm(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
     gain, shift, mean, variance = (reader.constant(name) for name in node.input[1:5])
+    if given.get("training_mode") or not len(gain) == len(shift) == len(mean) == len(variance):
+        raise Unreadable("takes statistics of its own images, or not one of each for each channel")
     gain = gain / np.sqrt(variance + np.float32(given.get("epsilon", 1e-5)))
     reader.scale(node.input[0], node.output[0], gain, shift - mean * gain)
 
@@ -279,23 +324,23 @@ def _constant_of(reader: _Reader, node: Any) -> Array:
 def _affine(reader: _Reader, node: Any, gain: Array, shift: Array) -> None:
     """Arithmetic with constants; on the image itself it is part of how pixels are scaled."""
     name = next(name for name in node.input if name not in reader.constants)
-    if reader.value(name).place != 0 or reader.nodes:
+    shape = reader.shapes[reader.value(name).place]
+    gain, shift = (_each_channel(each, shape) for each in (gain, shift))
+    if reader.value(name).place != 0 or reader.nodes or not reader.read_once(name):
         reader.scale(name, node.output[0], gain, shift)
         return
-    channels = reader.shapes[0][0]
-    gain, shift = (_each_channel(each, channels) for each in (gain, shift))
     reader.image_gain, reader.image_shift = reader.image_gain * gain, reader.image_shift * gain + shift
     if not np.isfinite(reader.image_gain).all() or (reader.image_gain == 0).any():
         raise Unreadable("makes every image the same")
     reader.values[node.output[0]] = _Value(0)
 
 
-def _each_channel(constant: Array, channels: int) -> Array:
-    """One number for all channels, or one for each, [channels] or [1, channels, 1, 1]."""
-    flat = constant.reshape(-1)
-    if flat.size not in (1, channels) or (flat.size > 1 and channels not in constant.shape):
+def _each_channel(constant: Array, shape: Shape) -> Array:
+    """One number for all channels of such a value, or one for each, [channels], of a map [channels, 1, 1]."""
+    aligned = (1,) * (len(shape) + 1 - constant.ndim) + constant.shape
+    if constant.size != 1 and aligned != (1, shape[0], *[1] * (len(shape) - 1)):
         raise Unreadable("takes a constant that is not one number for each channel")
-    return np.broadcast_to(flat, channels).astype(np.float32)
+    return np.broadcast_to(constant.reshape(-1), shape[0]).astype(np.float32)
 
 
 def _difference(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
@@ -331,6 +376,8 @@ def _pool(kind: Any) -> Callable[[_Reader, Any, Mapping[str, Any]], None]:
         source = reader.value(node.input[0])
         window = _window(reader, source, given, given["kernel_shape"])
         if kind == "average-pool":
+            if window != _window(reader, source, {**given, "ceil_mode": 0}, given["kernel_shape"]):
+                raise Unreadable("counts an edge in its averages that is not there")
             if tuple(given["kernel_shape"]) == reader.shapes[source.place][1:] and not any(window["padding"]):
                 reader.add(node.output[0], Node(kind="mean", inputs=(source.place,)))
                 return
@@ -342,8 +389,8 @@ def _pool(kind: Any) -> Callable[[_Reader, Any, Mapping[str, Any]], None]:
 
 
 def _mean(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
-    axes = given.get("axes") or (reader.constant(node.input[1]).tolist() if len(node.input) > 1 else None)
-    if axes is not None and sorted(axis % 4 for axis in axes) != [2, 3]:
+    axes = given.get("axes") or (reader.constant(node.input[1]).tolist() if len(node.input) > 1 else [])
+    if sorted(axis % 4 for axis in axes) != [2, 3]:
         raise Unreadable("is not the mean over height and width")
     reader.add(node.output[0], Node(kind="mean", inputs=(reader.value(node.input[0]).place,)))
 
@@ -355,8 +402,10 @@ def _global_mean(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
 def _padded(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
     pads = given["pads"] if "pads" in given else reader.constant(node.input[1]).tolist()
     value = reader.constant(node.input[2]).item() if len(node.input) > 2 and node.input[2] else given.get("value", 0.0)
-    if given.get("mode", b"constant") != b"constant" or value or len(pads) != 8 or any(pads[:2] + pads[4:6]) or min(pads) < 0:
-        raise Unreadable("does not put zeros around a map")
+    elsewhere = len(node.input) > 3 and node.input[3] and reader.constant(node.input[3]).tolist() != [0, 1, 2, 3]
+    whole = len(pads) == 8 and not any(pads[:2] + pads[4:6]) and min(pads) >= 0
+    if given.get("mode", b"constant") != b"constant" or value or elsewhere or not whole:
+        raise Unreadable("does not put zeros around a map, in the order of all its dimensions")
     reader.values[node.output[0]] = _Value(reader.value(node.input[0]).place, padding=(pads[3], pads[7], pads[2], pads[6]))
 
 
@@ -373,7 +422,13 @@ def _flattened(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
 
 
 def _same_value(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
-    reader.values[node.output[0]] = reader.value(node.input[0])
+    reader.values[node.output[0]] = reader.value(node.input[0], padded=True)
+
+
+def _squeezed(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
+    if len(reader.shapes[reader.value(node.input[0]).place]) != 1:
+        raise Unreadable("takes dimensions from a map")
+    _same_value(reader, node, given)
 
 
 def _constant(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
@@ -386,9 +441,11 @@ def _constant(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
 
 def _softmax(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
     # Its input are the logits; only at the end of a graph does it leave them what they are.
-    if reader.readers[node.output[0]]:
-        raise Unreadable("stands in the middle of the graph")
-    _same_value(reader, node, given)
+    value = reader.value(node.input[0])
+    if given.get("axis", -1) not in (1, -1) or len(reader.shapes[value.place]) != 1 or value.place != len(reader.nodes):
+        raise Unreadable("is not one over classes at the end of the graph")
+    reader.values[node.output[0]] = value
+    reader.ended = True
 
 
 _READERS: dict[str, Callable[[_Reader, Any, Mapping[str, Any]], None]] = {
@@ -410,7 +467,7 @@ _READERS: dict[str, Callable[[_Reader, Any, Mapping[str, Any]], None]] = {
     "ReduceMean": _mean,
     "Flatten": _flattened,
     "Reshape": _flattened,
-    "Squeeze": _same_value,
+    "Squeeze": _squeezed,
     "Identity": _same_value,
     "Dropout": _same_value,
     "Constant": _constant,
@@ -443,5 +500,8 @@ def build_graph(graph: ImportedGraph, mean: tuple[float, ...], std: tuple[float,
     )
     config.check_work()
     network = config.build()
-    network.load_state_dict({name: torch.from_numpy(np.array(array, np.float32)) for name, array in graph.weights.items()})
+    try:
+        network.load_state_dict({name: torch.from_numpy(np.array(array, np.float32)) for name, array in graph.weights.items()})
+    except RuntimeError as error:
+        raise SqueezekitError(f"weights do not fit their layers ({' '.join(str(error).split())[:200]})") from None
     return network.eval()

@@ -79,12 +79,14 @@ class GraphConfig(NetworkConfig):
         shapes, done = self.shapes(), last_uses(self.nodes)
         alive, macs, parameters, most = prod(shapes[0]), 0, 0, 0
         for number, node in enumerate(self.nodes, 1):
+            given = shapes[node.inputs[0]]
             alive += prod(shapes[number])
-            most = max(most, alive)
+            most = max(most, alive + _padded_values(node, given))
             alive -= sum(prod(shapes[place]) for place in done[number - 1])
-            weights = prod(weight_shape(node, shapes[node.inputs[0]], self.classes))
+            weights = prod(weight_shape(node, given, self.classes))
             parameters += weights
-            macs += weights * prod(shapes[number][1:])
+            # What a pooling looks at takes time as well.
+            macs += prod(shapes[number]) * node.kernel**2 if node.kind.endswith("pool") else weights * prod(shapes[number][1:])
         return Work(parameters, most, macs)
 
     def build(self) -> GraphNetwork:
@@ -113,6 +115,8 @@ def shape_made(node: Node, given: Sequence[Shape], classes: int) -> Shape:
         return (sum(shape[0] for shape in given), *first[1:])
     if node.kind == "mean":
         return first[:1]
+    if node.kind == "average-pool" and node.dilation != 1:
+        raise ValueError("cannot be dilated")
     channels = first[0] if node.kind.endswith("pool") else node.channels or classes
     if node.kind == "convolution" and (first[0] % node.groups or channels % node.groups):
         raise ValueError(f"divides {first[0]} and {channels} channels into {node.groups} groups")
@@ -127,6 +131,14 @@ def _side(side: int, node: Node, edges: Sequence[int]) -> int:
     if made < 1:
         raise ValueError(f"has a window of {window} for {side} pixels")
     return made
+
+
+def _padded_values(node: Node, given: Shape) -> int:
+    """The values of a map with its border."""
+    if not any(node.padding):
+        return 0
+    left, right, top, bottom = node.padding
+    return given[0] * (given[1] + top + bottom) * (given[2] + left + right)
 
 
 def weight_shape(node: Node, given: Shape, classes: int) -> Shape:
@@ -185,20 +197,24 @@ def _step(node: Node, given: Shape, classes: int) -> nn.Module:
     layer: nn.Module
     if node.kind == "convolution":
         channels, grouping = node.channels or classes, {"dilation": node.dilation, "groups": node.groups}
-        layer, beside = nn.Conv2d(given[0], channels, **window, **grouping), 0.0  # type: ignore[arg-type]
+        layer = nn.Conv2d(given[0], channels, **window, **grouping)  # type: ignore[arg-type]
     elif node.kind == "max-pool":
-        layer, beside = nn.MaxPool2d(**window, dilation=node.dilation), -torch.inf  # type: ignore[arg-type]
+        layer = nn.MaxPool2d(**window, dilation=node.dilation)  # type: ignore[arg-type]
+        # Every window that reaches over the edge holds the edge itself.
+        return layer if even else nn.Sequential(nn.ReplicationPad2d(node.padding), layer)
     elif node.kind == "average-pool":
-        layer, beside = nn.AvgPool2d(**window), 0.0  # type: ignore[arg-type]
+        layer = nn.AvgPool2d(**window)  # type: ignore[arg-type]
     else:
         plain = {"relu": nn.ReLU, "relu6": nn.ReLU6}.get(node.kind, nn.Identity)
         return nn.Linear(prod(given), node.channels or classes) if node.kind == "linear" else plain()
-    return layer if even else nn.Sequential(nn.ConstantPad2d(node.padding, beside), layer)
+    return layer if even else nn.Sequential(nn.ZeroPad2d(node.padding), layer)
 
 
 def _pads_evenly(node: Node) -> bool:
     left, right, top, bottom = node.padding
-    return left == right and top == bottom
+    # Torch's poolings take no wider border by themselves.
+    narrow = node.kind == "convolution" or 2 * max(node.padding) <= node.kernel
+    return left == right and top == bottom and narrow
 
 
 def layer_name(number: int, node: Node) -> str:

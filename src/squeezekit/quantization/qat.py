@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from squeezekit.networks.named_layers import per_channel
+from squeezekit.networks.tracing import BatchNorm
 from squeezekit.quantization.code_length import SIGN_BITS, bits_per_step, code_length, expected_magnitudes
 from squeezekit.quantization.rate_distortion import FINE_GRID
 from squeezekit.quantization.wrapped_optimizer import WrappedOptimizer
@@ -47,15 +48,16 @@ def fine_tuned(trained: Recipe) -> bool:
 UNSCALED_RATE = 0.003
 
 
-def qat_recipe(trained: Recipe) -> dict[str, Any]:
+def qat_recipe(trained: Recipe, network: nn.Module) -> dict[str, Any]:
     """What a round changes of the recipe that the network was trained with.
 
-    What AdamW has fine-tuned goes on with AdamW as it was: SGD's steps destroy a network without batch normalization. Filters
-    with a rate of their own are those of networks whose normalization has no scale.
+    What AdamW has fine-tuned goes on with AdamW as it was: SGD's steps destroy a network without batch normalization.
     """
     if fine_tuned(trained):
         return {**QAT_RECIPE, "optimizer": trained.optimizer, "learning_rate": trained.learning_rate}
-    return {**QAT_RECIPE, "learning_rate": UNSCALED_RATE} if trained.muon_rate else QAT_RECIPE
+    scales = [module.weight for module in network.modules() if isinstance(module, BatchNorm)]
+    unscaled = any(scale is None or not scale.requires_grad for scale in scales)
+    return {**QAT_RECIPE, "learning_rate": UNSCALED_RATE} if unscaled else QAT_RECIPE
 
 
 @dataclass

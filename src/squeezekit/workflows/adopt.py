@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from squeezekit.networks.config import NetworkConfig
 from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.training.fine_tuning import StartingPoint
-from squeezekit.training.measurement import measure
+from squeezekit.training.measurement import images_at_once, measure
 from squeezekit.training.run_folder import Run
 from squeezekit.training.settings import RECIPE_OF_TRAINED, resolve
 from squeezekit.training.start import start_run
@@ -29,10 +30,12 @@ USUAL = {
     "ImageNet's mean and deviation": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "0 to 255": ((0.0,), (1 / 255,)),
 }
+# What a network's configuration admits.
+LEAST_STD, MOST_STD = 1e-4, 1000.0
 # So many images decide between them.
 TRIED_IMAGES = 500
-# A network that is right less often than so many times chance knows other classes, or these in another order.
-TIMES_CHANCE = 1.5
+# A network that is right hardly more often than chance, by this share of the rest, knows other classes or another order.
+ABOVE_CHANCE = 0.1
 
 
 def adopted(network: nn.Module, data: str, folder: Path, *, name: str, validation_share: float) -> Run:
@@ -46,9 +49,10 @@ def adopted(network: nn.Module, data: str, folder: Path, *, name: str, validatio
     fields = {**config.model_dump(exclude={"name", "classes"}), "classes": config.classes}
     settings = {"data": data, "head_first": False, "validation_share": validation_share}
     tables = resolve(network=config.name, recipe=RECIPE_OF_TRAINED, config=None, fields={**fields, **settings})
-    start = StartingPoint(name, network.eval().cpu(), config, None, lambda _images: np.zeros(0, np.int64), ())
+    own = copy.deepcopy(network).eval().cpu()
+    start = StartingPoint(name, own, config, None, lambda _images: np.zeros(0, np.int64), ())
     run = start_run(folder, *tables, init_from=start).run
-    run.write_best(network.state_dict())
+    run.write_best(own.state_dict())
     return run
 
 
@@ -65,20 +69,26 @@ def network_of_onnx(
     if len(images.classes) != graph.classes:
         found = f"tells {graph.classes} classes apart, {data} holds {len(images.classes)}"
         raise SqueezekitError(f"{path}: {found}; give its own --data")
-    if mean or std:
-        given = (tuple(mean or (0.0,)), tuple(std or (1.0,)))
+    if mean is not None or std is not None:
+        given = ((0.0,) if mean is None else tuple(mean), (1.0,) if std is None else tuple(std))
+        if not {len(given[0]), len(given[1])} <= {1, graph.channels}:
+            raise SqueezekitError(f"--mean, --std: give one number, or one for each of the {graph.channels} channels")
         return build_graph(graph, *_within(graph, *given))
     tried = {}
     for title, (usual_mean, usual_std) in USUAL.items():
-        if len(usual_mean) in (1, graph.channels):
-            network = build_graph(graph, *_within(graph, usual_mean, usual_std))
+        scaled = _within(graph, usual_mean, usual_std) if len(usual_mean) in (1, graph.channels) else None
+        if scaled and min(scaled[1]) >= LEAST_STD and max(scaled[1]) <= MOST_STD:
+            network = build_graph(graph, *scaled)
             tried[title] = (_accuracy(network, images), network)
+    if not tried:
+        raise SqueezekitError(f"{path}: scales its pixels in no usual way; give --mean and --std")
     best = max(tried, key=lambda title: tried[title][0])
     accuracy, network = tried[best]
     others = ", ".join(f"{title}: {share:.1%}" for title, (share, _) in tried.items() if title != best)
     count = min(TRIED_IMAGES, len(images))
     say(f"pixels: {best}, right for {accuracy:.1%} of {count} images ({others}); --mean and --std change it")
-    if accuracy < TIMES_CHANCE / graph.classes:
+    chance = 1 / graph.classes
+    if accuracy < chance + ABOVE_CHANCE * (1 - chance):
         say(f"{path}: knows hardly any of these images; are its classes in the order of the folders' names?")
     return network
 
@@ -93,6 +103,6 @@ def _accuracy(network: nn.Module, images: ImageSet) -> float:
     config = network.config
     assert isinstance(config, NetworkConfig)
     some = np.random.default_rng(0).permutation(len(images))[:TRIED_IMAGES]
-    batches = Batches(images, some, batch_size=50, mean=config.mean, std=config.std)
+    batches = Batches(images, some, batch_size=min(images_at_once(config.image_size), 50), mean=config.mean, std=config.std)
     with torch.inference_mode():
         return measure(network, batches).accuracy

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 
 from torch import nn
 
+from squeezekit.compression.compress import METHODS
 from squeezekit.compression.compress import compress as compress_run
 from squeezekit.compression.result import Compressed
 from squeezekit.data.sources import Data, data_name
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.paths import expanded
+from squeezekit.training.interruption import Interrupted
 from squeezekit.training.run_folder import Run
 from squeezekit.workflows.adopt import adopted, network_of_onnx
 
@@ -76,7 +78,7 @@ def compress(
     Interrupted after Ctrl-C, which leaves the best file so far.
     """
     onnx = not isinstance(model, nn.Module) and expanded(model).suffix == ".onnx"
-    if (mean or std or image_size) and not onnx:
+    if any(each is not None for each in (mean, std, image_size)) and not onnx:
         raise SqueezekitError("--mean, --std and --image-size say how an .onnx file of others takes pictures; leave them out")
     options = {
         "max_drop": max_drop,
@@ -93,21 +95,40 @@ def compress(
         return compress_run(model, out, minutes=minutes, data=data, **options)  # type: ignore[arg-type]
     if data is None:
         raise SqueezekitError("a network that was trained elsewhere needs images of its classes; name them with --data")
-    learns = bool(minutes or epochs)
+    learns = bool(minutes or epochs or rate_weight or method != "squeezekit")
     share = VALIDATION_SHARE if learns else JUDGING_SHARE
-    folder, images = expanded(out).with_name(f".{expanded(out).name}.run"), data_name(data)
-    if resume and (folder / "config.toml").exists():
+    if method not in METHODS:
+        raise SqueezekitError(f"--method {method}: is unknown; choose one of {', '.join(METHODS)}")
+    if expanded(out).exists() and not resume:
+        raise SqueezekitError(f"{out}: exists already; choose another --out, or go on with --resume")
+    place, images = expanded(out).absolute(), data_name(data)
+    folder = place.with_name(f".{place.name}.run")
+    name = type(model).__name__ if isinstance(model, nn.Module) else str(expanded(model).absolute())
+    if (folder / "best.safetensors").exists() and resume:
         run = Run(folder)
+        if (begun := run.data.get("start")) != name:
+            raise SqueezekitError(f"{out}: was begun with {begun}, not {name}; leave out --resume")
     else:
-        # What an earlier call that was stopped has left is done again.
-        shutil.rmtree(folder, ignore_errors=True)
-        name = fspath(model) if not isinstance(model, nn.Module) else type(model).__name__
+        _make_free(folder)
         network = (
             model
             if isinstance(model, nn.Module)
             else network_of_onnx(expanded(model), images, image_size=image_size, mean=mean, std=std)
         )
         run = adopted(network, images, folder, name=name, validation_share=share)
-    result = compress_run(run.folder, out, minutes=minutes if learns else 0, **options)  # type: ignore[arg-type]
+    try:
+        result = compress_run(run.folder, out, minutes=minutes if learns else 0, data=images, **options)  # type: ignore[arg-type]
+    except (Interrupted, KeyboardInterrupt):
+        raise
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     shutil.rmtree(folder)
     return result
+
+
+def _make_free(folder: Path) -> None:
+    """What an earlier call that was stopped has left is done again; nothing else is deleted."""
+    if folder.exists() and not (folder / "split.npz").exists():
+        raise SqueezekitError(f"{folder}: is where the network is kept meanwhile, and something else; choose another --out")
+    shutil.rmtree(folder, ignore_errors=True)
