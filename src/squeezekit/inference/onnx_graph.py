@@ -66,7 +66,9 @@ def read_onnx_graph(path: Path, image_size: int | None = None) -> ImportedGraph:
         # Its own errors are of several kinds: protobuf's, and those of what it converts.
         graph = onnx.load_model_from_string(content).graph
     except BrokenOnnx as error:
-        raise SqueezekitError(f"{path}: {error}; give an .onnx file of one image classifier") from None
+        raise SqueezekitError(
+            f"{path}: {error}; give an .onnx file of one image classifier, its weights inside (torch: external_data=False)"
+        ) from None
     except SqueezekitError:
         raise
     except Exception as error:
