@@ -156,7 +156,7 @@ def test_describe(capsys):
         (["evaluate", "nowhere"], "does not exist"),
         (["inspect", "nowhere.sqz"], "does not exist"),
         (["compress", "nowhere", "-o", "x.sqz"], "not a run folder"),
-        (["compress", "digits-nano", "-o", "x.sqz"], "compress takes the run folder"),
+        (["compress", "digits-nano", "-o", "x.sqz"], "is compressed already, or no run; give the folder"),
         (["inspect", "."], "write its .sqz file with squeezekit compress"),
         (["describe", "digits-nano", "--depth", "3"], "leave out --depth"),
         (["predict", "nowhere", "x.png"], "does not exist"),

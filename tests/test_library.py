@@ -165,7 +165,7 @@ def test_a_data_frame_where_pandas_is(monkeypatch):
     pandas.DataFrame = list
     monkeypatch.setitem(sys.modules, "pandas", pandas)
     assert answer.to_frame() == [{"class": "a", "probability": 0.9}, {"class": "b", "probability": 0.1}]
-    assert sk.list_models().to_frame()[0]["name"] == "digits-nano"
+    assert sk.list_models().to_frame()[0]["name"] == "cifar10-pico"
 
 
 @pytest.mark.slow

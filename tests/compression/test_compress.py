@@ -157,7 +157,7 @@ def test_a_round_that_destroys_the_network_is_followed_by_gentler_ones(tiny_run,
 @pytest.mark.slow
 def test_a_round_that_diverges_is_undone_too(tiny_run, tmp_path, monkeypatch):
     monkeypatch.setitem(QAT_RECIPE, "learning_rate", 1e5)
-    made = compress(tiny_run.folder, tmp_path / "x.sqz", epochs=2, max_bytes=2900, minutes=9)
+    made = compress(tiny_run.folder, tmp_path / "x.sqz", epochs=2, max_bytes=2680, minutes=9)
     assert made.validation.after > 0.5 and sum(each.name.startswith("QAT") for each in made.candidates) == 3
 
 
@@ -169,8 +169,8 @@ def test_a_time_that_is_over_ends_a_round_that_was_stopped(tiny_run, tmp_path, m
     with monkeypatch.context() as patched:
         patched.setattr(QatOptimizer, "step", stops)
         with pytest.raises(Interrupted):
-            compress(tiny_run.folder, tmp_path / "x.sqz", max_bytes=2900)
-    made = compress(tiny_run.folder, tmp_path / "x.sqz", max_bytes=2900, minutes=0, resume=True)
+            compress(tiny_run.folder, tmp_path / "x.sqz", max_bytes=2680)
+    made = compress(tiny_run.folder, tmp_path / "x.sqz", max_bytes=2680, minutes=0, resume=True)
     assert all(each.name.startswith("PTQ") for each in made.candidates)
 
 

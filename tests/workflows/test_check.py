@@ -1,6 +1,7 @@
 """What `check` finds in a folder with planted faults, and that it changes nothing."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import squeezekit as sk
 from squeezekit.cli import main
 from squeezekit.data.curation import read_list
 from squeezekit.system.errors import SqueezekitError
+
+NANO_OF_0_1 = Path(__file__).parents[1] / "modelfile" / "golden" / "cifar10-nano-0.1.sqz"
 
 
 def photo(label, number):
@@ -37,7 +40,7 @@ def faulty(tmp_path):
 
 def test_planted_faults_are_found_and_nothing_changes(faulty, tmp_path):
     before = {path: path.read_bytes() for path in faulty.rglob("*") if path.is_file()}
-    found = sk.check(faulty, tmp_path / "check.html", write_list=tmp_path / "list.txt", model="cifar10-nano")
+    found = sk.check(faulty, tmp_path / "check.html", write_list=tmp_path / "list.txt", model=NANO_OF_0_1)
     assert found.pictures == 52 and found.classes == {"disks": {"": 26}, "stripes": {"": 26}}
     assert [path for path, _ in found.broken] == ["stripes/broken.jpg"]
     assert [each.path for each in found.blank] == ["stripes/blank.png"]

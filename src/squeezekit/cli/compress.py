@@ -17,7 +17,7 @@ def add_arguments(parser: Parser) -> None:
     """The flags of `compress`."""
     parser.explain(
         "compress runs/digits -o digits.sqz",
-        "compress resnet.onnx --data photos --max-bytes 100k -o resnet.sqz",
+        "compress runs/digits --max-bytes 30000 -o digits-small.sqz",
         usage="MODEL -o FILE [--max-bytes N] [settings]",
     )
     parser.add_argument(

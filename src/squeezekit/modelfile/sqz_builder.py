@@ -29,7 +29,7 @@ SAMPLE_ACCURACIES = [round(0.0617 * i + 0.0123, 4) for i in range(16)]
 SPARE_BYTES = 3
 # About what every section but network and weights takes where no file says it; the rule for none of these has a number for each
 # pair of classes.
-OTHER_SECTIONS_BYTES, BYTES_PER_PAIR = 990, 1.4
+OTHER_SECTIONS_BYTES, BYTES_PER_PAIR = 760, 1.4
 
 
 @dataclass(frozen=True)
