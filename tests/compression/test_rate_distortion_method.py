@@ -25,7 +25,7 @@ def test_ptq_ends_where_no_weight_is_left():
 
 @pytest.mark.slow
 def test_a_file_answers_as_the_quantized_network(tmp_path):
-    run = train("digits", out=tmp_path / "run", batch_norm=True, epochs=2, test=False, **TINY)
+    run = train("digits", out=tmp_path / "run", batch_norm=True, epochs=2, test=False, precision="fp32", **TINY)
     context = CompressionContext(run)
     trained = RateDistortionMethod(
         context, Target(context.accuracy_before, max_drop=1.0, max_bytes=None), rate_weight=0.03
