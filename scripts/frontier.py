@@ -136,10 +136,9 @@ def plot(axis: Axes, cost: str, size: float) -> None:
         places, accuracies = [row[cost] for row in rows], [row["accuracy"] for row in rows]
         axis.plot(places, accuracies, marker, color=edge, markerfacecolor=face, label=label)
         for row, place, accuracy in zip(rows, places, accuracies, strict=True):
-            # Away from the others': most of them are below and to the right by bytes, above by MACs.
-            ours, above = label == "squeezekit", cost in ("bytes", "ram")
-            left = above if ours else row.get("label") == "left"
-            beside = (-6 if left else 6, (size / 2 if above else -size) if ours else -size / 3)
+            ours = label == "squeezekit"
+            left = not ours and row.get("label") == "left"
+            beside = (-6 if left else 6, -size if ours else -size / 3)
             name = row.get("name") or row["network"]
             text = {"xytext": beside, "textcoords": "offset points", "ha": "right" if left else "left"}
             axis.annotate(name, (place, accuracy), fontsize=size, color=edge, **text)
