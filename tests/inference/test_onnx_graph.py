@@ -149,6 +149,11 @@ def test_what_would_be_computed_otherwise_is_refused(tmp_path):
             "in the order",
         ),
         ([node("ReduceMean", ["A"], ["last"])], {}, "not the mean over height and width"),
+        (
+            [node("GlobalAveragePool", ["A"], ["p"]), node("Add", ["p", "five"], ["last"])],
+            {"five": (5,)},
+            "not one number for each channel",
+        ),
     ):
         with pytest.raises(SqueezekitError, match=said):
             read_onnx_graph(written(tmp_path / "g.onnx", [layer, *nodes, *HEAD], {**CONSTANTS, **constants}))
@@ -166,6 +171,17 @@ HEADS = {
             node("Squeeze", ["d", "axes"], ["y"]),
         ],
         {"axes": [2, 3], "l": (4, 5, 1, 1)},
+    ),
+    "a mean of one pixel, scaled and cut off below": (
+        [
+            node("GlobalAveragePool", ["a"], ["c"]),
+            node("Conv", ["c", "l"], ["d"]),
+            node("Mul", ["d", "v"], ["e"]),
+            node("Relu", ["e"], ["f"]),
+            node("Flatten", ["f"], ["g"]),
+            node("Gemm", ["g", "m"], ["y"]),
+        ],
+        {"l": (4, 5, 1, 1), "v": 0.5, "m": (4, 4)},
     ),
     "a mean": ([node("AveragePool", ["a"], ["c"], kernel_shape=[10, 10]), node("Flatten", ["c"], ["y"])], {}),
 }
@@ -215,7 +231,7 @@ def test_what_cannot_be_read_is_named(tmp_path):
         ([node("MaxPool", ["x"], ["last"])], r"\(MaxPool\) has fields that are missing"),
         ([node("Conv", ["x", "k"], ["last"], strides=[0, 0])], r"\(Conv\) has fields that are missing or do not fit"),
         ([node("Conv", ["x"], ["last"])], r"\(Conv\) has fields that are missing"),
-        ([node("Add", ["x", "x"], ["last"])], r"\(Gemm\) takes 5 numbers, not 3"),
+        ([node("Add", ["x", "x"], ["last"])], r"\(Gemm\) has weights of the shape \(4, 5\) where \(4, 3\) is needed"),
         ([node("Relu", ["k"], ["a"]), node("Conv", ["x", "a"], ["last"])], r"\(Relu\) computes with constants alone"),
     ):
         with pytest.raises(SqueezekitError, match=said):

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from squeezekit.inference.onnx_file import BrokenOnnx, check_onnx, metadata_of
 from squeezekit.inference.onnx_network import KEY
 from squeezekit.networks.config import MAX_PARAMETERS
-from squeezekit.networks.graph import Node, Shape, layer_name, shape_made
+from squeezekit.networks.graph import Node, Shape, layer_name, shape_made, weight_shape
 from squeezekit.networks.registry import network_config
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.outside_files import read_outside_bytes
@@ -107,11 +108,13 @@ def _readers_of(graph: Any) -> tuple[dict[str, str], Counter[str]]:
 class _Value:
     """Where a value is made, 0 the image; `flat` where it has been made a vector, [n, c·h·w].
 
-    `padding` (left, right, top, bottom) are zeros around it, which a convolution takes to its own.
+    `pixel`: a vector that is a map of one pixel to ONNX, [n, c, 1, 1]. `padding` (left, right, top, bottom) are zeros around it,
+    which a convolution takes to its own.
     """
 
     place: int
     flat: bool = False
+    pixel: bool = False
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
 
 
@@ -202,14 +205,19 @@ class _Reader:
         array = self.constants[name]
         return array.astype(np.float32) if array.dtype.kind == "f" else array
 
-    def add(self, output: str, node: Node, weight: Array | None = None, bias: Array | None = None) -> None:
+    def add(
+        self, output: str, node: Node, weight: Array | None = None, bias: Array | None = None, *, pixel: bool = False
+    ) -> None:
         """One more node, whose result has that name."""
+        given = [self.shapes[place] for place in node.inputs]
         try:
-            self.shapes.append(shape_made(node, [self.shapes[place] for place in node.inputs], 0))
+            self.shapes.append(shape_made(node, given, 0))
         except ValueError as error:
             raise Unreadable(str(error)) from None
         self.nodes.append(node)
         if weight is not None:
+            if weight.shape != (fitting := weight_shape(node, given[0], 0)):
+                raise Unreadable(f"has weights of the shape {weight.shape} where {fitting} is needed")
             bias = np.zeros(1, np.float32) if bias is None else bias.reshape(-1)
             self.parameters += weight.size + len(weight)
             if self.parameters > MAX_PARAMETERS:
@@ -217,7 +225,7 @@ class _Reader:
             if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
                 raise Unreadable("has weights that are no finite numbers")
             self.weights[len(self.nodes)] = (np.ascontiguousarray(weight), np.array(np.broadcast_to(bias, len(weight))))
-        self.values[output] = _Value(len(self.nodes))
+        self.values[output] = _Value(len(self.nodes), pixel=pixel)
 
     def read_once(self, name: str) -> bool:
         """Whether one operator alone reads a value, under whatever name."""
@@ -248,12 +256,10 @@ def _convolution(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
     if len(reader.shapes[source.place]) == 1 and weight.shape[2:] == (1, 1) and given.get("group", 1) == 1:
         # A convolution of one pixel is a linear layer.
         made = Node(kind="linear", inputs=(source.place,), channels=len(weight))
-        reader.add(node.output[0], made, weight[:, :, 0, 0], bias)
+        reader.add(node.output[0], made, weight[:, :, 0, 0], bias, pixel=True)
         return
     window = _window(reader, source, given, weight.shape[2:])
     made = Node(kind="convolution", inputs=(source.place,), channels=len(weight), groups=given.get("group", 1), **window)
-    if reader.shapes[source.place][0] != weight.shape[1] * made.groups:
-        raise Unreadable(f"has filters of {weight.shape[1]} channels for {reader.shapes[source.place][0]}")
     reader.add(node.output[0], made, weight, bias)
 
 
@@ -298,19 +304,17 @@ def _linear(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
         raise Unreadable("scales or transposes what it takes")
     weight, source = reader.constant(node.input[1]), reader.value(node.input[0])
     shape = reader.shapes[source.place]
-    if weight.ndim != 2 or (len(shape) == 3 and not source.flat):
+    if weight.ndim != 2 or source.pixel or (len(shape) == 3 and not source.flat):
         raise Unreadable("is not a linear layer of one vector")
     weight = weight if given.get("transB") else weight.T
     bias = reader.constant(node.input[2]) if len(node.input) > 2 and node.input[2] else None
-    if weight.shape[1] != int(np.prod(shape)):
-        raise Unreadable(f"takes {weight.shape[1]} numbers, not {int(np.prod(shape))}")
     reader.add(node.output[0], Node(kind="linear", inputs=(source.place,), channels=len(weight)), weight, bias)
 
 
 def _sum(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
     names = [name for name in node.input if name not in reader.constants]
     if len(names) == 2:
-        reader.add(node.output[0], Node(kind="add", inputs=tuple(reader.value(name).place for name in names)))
+        _simple("add")(reader, node, given)
         return
     _affine(reader, node, np.ones(1), _constant_of(reader, node))
 
@@ -326,9 +330,10 @@ def _constant_of(reader: _Reader, node: Any) -> Array:
 def _affine(reader: _Reader, node: Any, gain: Array, shift: Array) -> None:
     """Arithmetic with constants; on the image itself it is part of how pixels are scaled."""
     name = next(name for name in node.input if name not in reader.constants)
-    shape = reader.shapes[reader.value(name).place]
+    source = reader.value(name)
+    shape = (*reader.shapes[source.place], *[1] * (2 * source.pixel))
     gain, shift = (_each_channel(each, shape) for each in (gain, shift))
-    if reader.value(name).place != 0 or reader.nodes or not reader.read_once(name):
+    if source.place != 0 or reader.nodes or not reader.read_once(name):
         reader.scale(name, node.output[0], gain, shift)
         return
     reader.image_gain, reader.image_shift = reader.image_gain * gain, reader.image_shift * gain + shift
@@ -338,7 +343,7 @@ def _affine(reader: _Reader, node: Any, gain: Array, shift: Array) -> None:
 
 
 def _each_channel(constant: Array, shape: Shape) -> Array:
-    """One number for all channels of such a value, or one for each, [channels], of a map [channels, 1, 1]."""
+    """One number for all channels of a value of this shape, or one for each: of a map [channels, 1, 1]; float32 [channels]."""
     aligned = (1,) * (len(shape) + 1 - constant.ndim) + constant.shape
     if constant.size != 1 and aligned != (1, shape[0], *[1] * (len(shape) - 1)):
         raise Unreadable("takes a constant that is not one number for each channel")
@@ -361,7 +366,9 @@ def _simple(kind: Any) -> Callable[[_Reader, Any, Mapping[str, Any]], None]:
     def read(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
         if kind == "concatenate" and given.get("axis") not in (1, -3):
             raise Unreadable("does not join channels")
-        reader.add(node.output[0], Node(kind=kind, inputs=tuple(reader.value(name).place for name in node.input)))
+        given_values = [reader.value(name) for name in node.input]
+        made = Node(kind=kind, inputs=tuple(value.place for value in given_values))
+        reader.add(node.output[0], made, pixel=all(value.pixel for value in given_values))
 
     return read
 
@@ -370,7 +377,8 @@ def _clip(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
     bounds = [reader.constant(name).item() for name in node.input[1:] if name] or [given.get("min"), given.get("max")]
     if bounds != [0.0, 6.0]:
         raise Unreadable("is not a ReLU6, from 0 to 6")
-    reader.add(node.output[0], Node(kind="relu6", inputs=(reader.value(node.input[0]).place,)))
+    source = reader.value(node.input[0])
+    reader.add(node.output[0], Node(kind="relu6", inputs=(source.place,)), pixel=source.pixel)
 
 
 def _pool(kind: Any) -> Callable[[_Reader, Any, Mapping[str, Any]], None]:
@@ -381,7 +389,7 @@ def _pool(kind: Any) -> Callable[[_Reader, Any, Mapping[str, Any]], None]:
             if window != _window(reader, source, {**given, "ceil_mode": 0}, given["kernel_shape"]):
                 raise Unreadable("counts an edge in its averages that is not there")
             if tuple(given["kernel_shape"]) == reader.shapes[source.place][1:] and not any(window["padding"]):
-                reader.add(node.output[0], Node(kind="mean", inputs=(source.place,)))
+                reader.add(node.output[0], Node(kind="mean", inputs=(source.place,)), pixel=True)
                 return
             if any(window["padding"]) and not given.get("count_include_pad"):
                 raise Unreadable("counts no padding in its averages")
@@ -394,11 +402,12 @@ def _mean(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
     axes = given.get("axes") or (reader.constant(node.input[1]).tolist() if len(node.input) > 1 else [])
     if sorted(axis % 4 for axis in axes) != [2, 3]:
         raise Unreadable("is not the mean over height and width")
-    reader.add(node.output[0], Node(kind="mean", inputs=(reader.value(node.input[0]).place,)))
+    _global_mean(reader, node, given)
 
 
 def _global_mean(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
-    reader.add(node.output[0], Node(kind="mean", inputs=(reader.value(node.input[0]).place,)))
+    made = Node(kind="mean", inputs=(reader.value(node.input[0]).place,))
+    reader.add(node.output[0], made, pixel=bool(given.get("keepdims", 1)))
 
 
 def _padded(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
@@ -428,9 +437,11 @@ def _same_value(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
 
 
 def _squeezed(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
-    if len(reader.shapes[reader.value(node.input[0]).place]) != 1:
-        raise Unreadable("takes dimensions from a map")
-    _same_value(reader, node, given)
+    source = reader.value(node.input[0])
+    axes = given.get("axes") or (reader.constant(node.input[1]).tolist() if len(node.input) > 1 else [])
+    if not source.pixel or sorted(axis % 4 for axis in axes) != [2, 3]:
+        raise Unreadable("does not take away height and width of one pixel")
+    reader.values[node.output[0]] = _Value(source.place)
 
 
 def _constant(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
@@ -444,7 +455,8 @@ def _constant(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
 def _softmax(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
     # Its input are the logits; only at the end of a graph does it leave them what they are.
     value = reader.value(node.input[0])
-    if given.get("axis", -1) not in (1, -1) or len(reader.shapes[value.place]) != 1 or value.place != len(reader.nodes):
+    over_classes = given.get("axis", -1) in ((1, -3) if value.pixel else (1, -1))
+    if not over_classes or len(reader.shapes[value.place]) != 1 or value.place != len(reader.nodes):
         raise Unreadable("is not one over classes at the end of the graph")
     reader.values[node.output[0]] = value
     reader.ended = True
@@ -489,8 +501,6 @@ def build_graph(graph: ImportedGraph, mean: tuple[float, ...], std: tuple[float,
 
     Raises SqueezekitError for one that is too large, and for scales that no image has.
     """
-    import torch
-
     config = network_config(
         "graph",
         nodes=graph.nodes,
@@ -502,8 +512,5 @@ def build_graph(graph: ImportedGraph, mean: tuple[float, ...], std: tuple[float,
     )
     config.check_work()
     network = config.build()
-    try:
-        network.load_state_dict({name: torch.from_numpy(np.array(array, np.float32)) for name, array in graph.weights.items()})
-    except RuntimeError as error:
-        raise SqueezekitError(f"weights do not fit their layers ({' '.join(str(error).split())[:200]})") from None
+    network.load_state_dict({name: torch.from_numpy(np.array(array, np.float32)) for name, array in graph.weights.items()})
     return network.eval()
