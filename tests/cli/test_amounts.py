@@ -1,9 +1,9 @@
-"""Amounts as people write them."""
+"""Amounts and lists of numbers as people write them."""
 
 import pytest
 
 from squeezekit import SqueezekitError
-from squeezekit.cli.amounts import amount
+from squeezekit.cli.amounts import amount, numbers
 
 
 @pytest.mark.parametrize(
@@ -17,3 +17,10 @@ def test_thousands_and_millions(text, number):
 def test_anything_else_is_one_sentence(text):
     with pytest.raises(SqueezekitError, match="is no amount"):
         amount(text)
+
+
+def test_numbers_with_commas():
+    assert numbers("0.5") == (0.5,) and numbers("0.485, 0.456,1e-2") == (0.485, 0.456, 0.01)
+    for text in ("", "a", "1,,2", "nan", "1,inf"):
+        with pytest.raises(SqueezekitError, match=f"'{text}' is no list of numbers"):
+            numbers(text)

@@ -38,5 +38,9 @@ def test_a_file_answers_as_the_quantized_network(tmp_path):
     answers, expected = (logits_of(each.eval(), context.validation)[0] for each in (candidate.file.build(), network))
     assert float((answers - expected).square().mean().sqrt() / expected.std()) < 0.02
     assert measure(network, context.validation).accuracy == pytest.approx(accuracy, abs=0.02)
+    # Of a file like it the size is known, not guessed.
+    weights, stage = candidate.file.weights, candidate.file.stages[-1]
+    assert context.builder.estimated_bytes(weights, candidate.file) == stage.bytes
+    assert context.builder.estimated_bytes(weights) != stage.bytes
     scales = [part.scales for part in candidate.file.weights.values() if isinstance(part, Quantized)]
     assert FINE in map(resolution_of, scales)

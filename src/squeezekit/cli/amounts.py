@@ -1,7 +1,8 @@
-"""Numbers of bytes and multiply-adds as people write them: 60k, 1.5M."""
+"""Numbers as people write them: of bytes and multiply-adds 60k, 1.5M; several ones with commas."""
 
 from __future__ import annotations
 
+import math
 import re
 
 from squeezekit.system.errors import SqueezekitError
@@ -16,3 +17,14 @@ def amount(text: str) -> int:
     if number < 1 or number != int(number):
         raise SqueezekitError(f"'{text}' is no amount: give a number such as 60000, 60k or 1.5M")
     return int(number)
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """`0.5`, `0.485,0.456,0.406`. Raises SqueezekitError for anything else."""
+    try:
+        found = tuple(map(float, text.split(",")))
+    except ValueError:
+        found = ()
+    if not found or not all(map(math.isfinite, found)):
+        raise SqueezekitError(f"'{text}' is no list of numbers: give one such as 0.5 or 0.485,0.456,0.406")
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from squeezekit.cli.amounts import amount
+from squeezekit.cli.amounts import amount, numbers
 from squeezekit.cli.parser import Parser
 from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
@@ -43,7 +43,8 @@ def add_arguments(parser: Parser) -> None:
         "--minutes",
         type=float,
         metavar="M",
-        help="be done after about M minutes (default 5, longer for large sets); 0: post-training quantisation only",
+        help="be done after about M minutes (default 5, longer for large sets; 0 for an .onnx file); 0: post-training "
+        "quantisation only",
     )
     parser.add_argument(
         "--delta-from", metavar="FILE", help="stay close to this earlier .sqz file, so that an update from it is a small delta"
@@ -66,17 +67,13 @@ def add_arguments(parser: Parser) -> None:
     )
     for name, said in (("mean", "subtracted from pixels of 0…1"), ("std", "divides them after that")):
         help_text = f"of an .onnx file: {said}, one number or one a channel (default: the usual one that suits it best)"
-        parser.add_argument(f"--{name}", type=_numbers, metavar="X,…", help=parser.seldom(help_text))
+        parser.add_argument(f"--{name}", type=numbers, metavar="X,…", help=parser.seldom(help_text))
     parser.add_argument(
         "--image-size", type=int, metavar="N", help=parser.seldom("of an .onnx file that leaves open the side of its images")
     )
     parser.add_argument("--resume", action="store_true", help="continue a compression that was stopped")
     parser.add_json()
     parser.set_defaults(run=run)
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(map(float, text.split(",")))
 
 
 def run(*, model: str, out: str, json: bool = False, **options: Any) -> int:

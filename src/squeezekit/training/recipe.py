@@ -69,8 +69,8 @@ class Recipe(BaseModel):
         return self
 
     def changes(self) -> dict[str, Any]:
-        """Its name, and the fields in which it differs from the preset of that name; JSON."""
-        preset, fields = RECIPES.get(self.name, Recipe()), self.model_dump(mode="json")
+        """Its name, and the fields in which it differs from the preset of that name, if there is one; JSON."""
+        preset, fields = RECIPES.get(self.name, self), self.model_dump(mode="json")
         return {"name": self.name, **{name: value for name, value in fields.items() if getattr(preset, name) != value}}
 
 

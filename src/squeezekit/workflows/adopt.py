@@ -23,6 +23,7 @@ from squeezekit.training.run_folder import Run
 from squeezekit.training.settings import RECIPE_OF_TRAINED, resolve
 from squeezekit.training.start import start_run
 
+RECIPE_ELSEWHERE = "trained elsewhere"
 # How other programs scale pixels of 0…1: mean, deviation.
 USUAL = {
     "0 to 1": ((0.0,), (1.0,)),
@@ -48,10 +49,14 @@ def adopted(network: nn.Module, data: str, folder: Path, *, name: str, validatio
         raise SqueezekitError(f"{name}: has no field config, a NetworkConfig; register your network (sk.register_network)")
     fields = {**config.model_dump(exclude={"name", "classes"}), "classes": config.classes}
     settings = {"data": data, "head_first": False, "validation_share": validation_share}
-    tables = resolve(network=config.name, recipe=RECIPE_OF_TRAINED, config=None, fields={**fields, **settings})
+    network_fields, recipe, run_fields = resolve(
+        network=config.name, recipe=RECIPE_OF_TRAINED, config=None, fields={**fields, **settings}
+    )
+    # Rounds go on gently; the network itself has learnt by another.
+    recipe["name"] = RECIPE_ELSEWHERE
     own = copy.deepcopy(network).eval().cpu()
     start = StartingPoint(name, own, config, None, lambda _images: np.zeros(0, np.int64), ())
-    run = start_run(folder, *tables, init_from=start).run
+    run = start_run(folder, network_fields, recipe, run_fields, init_from=start).run
     run.write_best(own.state_dict())
     return run
 

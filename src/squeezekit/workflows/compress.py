@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
 from torch import nn
 
-from squeezekit.compression.compress import METHODS
 from squeezekit.compression.compress import compress as compress_run
 from squeezekit.compression.result import Compressed
 from squeezekit.data.sources import Data, data_name
@@ -80,51 +81,77 @@ def compress(
     onnx = not isinstance(model, nn.Module) and expanded(model).suffix == ".onnx"
     if any(each is not None for each in (mean, std, image_size)) and not onnx:
         raise SqueezekitError("--mean, --std and --image-size say how an .onnx file of others takes pictures; leave them out")
-    options = {
-        "max_drop": max_drop,
-        "max_bytes": max_bytes,
-        "method": method,
-        "epochs": epochs,
-        "teacher": teacher,
-        "device": device,
-        "rate_weight": rate_weight,
-        "delta_from": delta_from,
-        "resume": resume,
-    }
-    if not onnx and not isinstance(model, nn.Module):
-        return compress_run(model, out, minutes=minutes, data=data, **options)  # type: ignore[arg-type]
+    source: AbstractContextManager[str | PathLike[str]]
+    if isinstance(model, nn.Module) or onnx:
+        learns = bool(minutes or epochs or rate_weight or method != "squeezekit")
+        minutes = minutes if learns else 0
+        given = Elsewhere(model, VALIDATION_SHARE if learns else JUDGING_SHARE, image_size, mean, std)
+        source = _as_run(given, expanded(out).absolute(), data, resume=resume)
+    else:
+        source = nullcontext(model)
+    with source as run:
+        return compress_run(
+            run,
+            out,
+            max_drop=max_drop,
+            max_bytes=max_bytes,
+            method=method,
+            epochs=epochs,
+            minutes=minutes,
+            data=data,
+            teacher=teacher,
+            device=device,
+            rate_weight=rate_weight,
+            delta_from=delta_from,
+            resume=resume,
+        )
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A `model` that was trained elsewhere, which share of its images judges, and how an `.onnx` file takes pictures."""
+
+    model: str | PathLike[str] | nn.Module
+    judging_share: float
+    image_size: int | None
+    mean: Sequence[float] | None
+    std: Sequence[float] | None
+
+    @property
+    def name(self) -> str:
+        """What a run remembers it by."""
+        return type(self.model).__name__ if isinstance(self.model, nn.Module) else str(expanded(self.model).absolute())
+
+    def network(self, images: str) -> nn.Module:
+        """The network itself; raises SqueezekitError."""
+        if isinstance(self.model, nn.Module):
+            return self.model
+        return network_of_onnx(expanded(self.model), images, image_size=self.image_size, mean=self.mean, std=self.std)
+
+
+@contextmanager
+def _as_run(given: Elsewhere, out: Path, data: Data | None, *, resume: bool) -> Iterator[Path]:
+    """The folder of a run of that network, hidden beside `out`, which is there until its compression is done."""
     if data is None:
         raise SqueezekitError("a network that was trained elsewhere needs images of its classes; name them with --data")
-    learns = bool(minutes or epochs or rate_weight or method != "squeezekit")
-    share = VALIDATION_SHARE if learns else JUDGING_SHARE
-    if method not in METHODS:
-        raise SqueezekitError(f"--method {method}: is unknown; choose one of {', '.join(METHODS)}")
-    if expanded(out).exists() and not resume:
+    if out.exists() and not resume:
         raise SqueezekitError(f"{out}: exists already; choose another --out, or go on with --resume")
-    place, images = expanded(out).absolute(), data_name(data)
-    folder = place.with_name(f".{place.name}.run")
-    name = type(model).__name__ if isinstance(model, nn.Module) else str(expanded(model).absolute())
-    if (folder / "best.safetensors").exists() and resume:
-        run = Run(folder)
-        if (begun := run.data.get("start")) != name:
-            raise SqueezekitError(f"{out}: was begun with {begun}, not {name}; leave out --resume")
+    folder = out.with_name(f".{out.name}.run")
+    if resume and (folder / "best.safetensors").exists():
+        if (begun := Run(folder).data.get("start")) != given.name:
+            raise SqueezekitError(f"{out}: was begun with {begun}, not {given.name}; leave out --resume")
     else:
         _make_free(folder)
-        network = (
-            model
-            if isinstance(model, nn.Module)
-            else network_of_onnx(expanded(model), images, image_size=image_size, mean=mean, std=std)
-        )
-        run = adopted(network, images, folder, name=name, validation_share=share)
+        images = data_name(data)
+        adopted(given.network(images), images, folder, name=given.name, validation_share=given.judging_share)
     try:
-        result = compress_run(run.folder, out, minutes=minutes if learns else 0, data=images, **options)  # type: ignore[arg-type]
+        yield folder
     except (Interrupted, KeyboardInterrupt):
         raise
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     shutil.rmtree(folder)
-    return result
 
 
 def _make_free(folder: Path) -> None:
