@@ -66,6 +66,8 @@ def test_nodes_compute_what_torch_does():
         ([{"kind": "mean", "inputs": (0,)}, convolution(1, 4)], "takes maps"),
         ([{"kind": "relu", "inputs": (0, 0)}], "takes one input"),
         ([convolution(0, 5), MEAN], "not 4 logits"),
+        ([{"kind": "average-pool", "inputs": (0,), "kernel": 2, "dilation": 2}, MEAN], "cannot be dilated"),
+        ([{"kind": "max-pool", "inputs": (0,), "kernel": 3, "dilation": 2, "padding": (0, 1, 0, 1)}, MEAN], "cannot be dilated"),
     ],
 )
 def test_nodes_that_do_not_fit_together_are_refused(nodes, said):
@@ -83,6 +85,14 @@ def test_a_few_bytes_cannot_ask_for_all_memory():
         graph(*doubled, {"kind": "mean", "inputs": (60,)}, {"kind": "linear", "inputs": (61,)}).check_work()
     with pytest.raises(SqueezekitError, match=f"at most {MAX_VALUES:,}"):
         graph(*doubled[:20], {"kind": "mean", "inputs": (20,)}, {"kind": "linear", "inputs": (21,)}).check_work()
+    # What a pooling looks at takes time, and a border memory.
+    wide = {"kind": "max-pool", "inputs": (0,), "kernel": 1025, "padding": (1024, 1023, 1024, 1023)}
+    with pytest.raises(SqueezekitError, match="MACs an image"):
+        graph(wide, MEAN, HEAD, image_size=8).check_work()
+    narrow = graph({**wide, "kernel": 5, "padding": (2, 2, 2, 2)}, MEAN, HEAD).work()
+    assert narrow.macs == 25 * 3 * 81 + 3 * 4 and narrow.values == 3 * (81 + 81 + 13 * 13)
+    # A field that a kind has no use for changes nothing.
+    assert graph(MEAN | {"inputs": (0,)}, {"kind": "relu", "inputs": (1,), "padding": (1, 0, 0, 0)}, HEAD).work().values > 0
     # What a later node still reads stays in memory.
     kept = [convolution(0, 4, 1), *(convolution(1, 4, 1) for _ in range(8)), {"kind": "add", "inputs": tuple(range(2, 10))}]
     work = graph(*kept, {"kind": "mean", "inputs": (10,)}).work()

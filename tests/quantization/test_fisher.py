@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from squeezekit.quantization.fisher import LayerStatistics, fisher_information
+from squeezekit.quantization.post_training import quantize_weights
 from squeezekit.quantization.weight_layers import weight_layers
 from tests.fixtures.random_networks import batches, network
 
@@ -36,6 +37,18 @@ def test_no_class_counts_for_nothing_because_chance_has_not_drawn_it():
         net.classifier[1].weight.mul_(1000)
     [*_, last] = fisher_information(net, weight_layers(net), seen)
     assert float(last.output_gradients.min()) > 0.05 * float(last.output_gradients.mean()) > 0
+
+
+def test_a_network_that_is_certain_of_everything_keeps_its_weights():
+    net, seen = network(), batches()
+    with torch.no_grad():
+        # As of photos that nothing confuses: no answer leaves anything open, and no gradient says what a weight is good for.
+        net.classifier[1].weight.mul_(1e6)
+    layers = weight_layers(net)
+    found = fisher_information(net, layers, seen)
+    assert all(float(each.output_gradients.sum()) > 1e-6 for each in found)
+    quantize_weights(net, found, 1e-3, seen)
+    assert all(float((layer.weight != 0).float().mean()) > 0.05 for layer in layers)
 
 
 def test_mirror_images_change_no_fisher_information():

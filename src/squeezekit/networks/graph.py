@@ -18,7 +18,7 @@ Shape = tuple[int, ...]
 Kind = Literal["convolution", "linear", "add", "concatenate", "relu", "relu6", "max-pool", "average-pool", "mean"]
 Count = Annotated[int, Field(ge=1, le=1 << 16)]
 Edge = Annotated[int, Field(ge=0, le=1024)]
-JOINING = ("add", "concatenate")
+JOINING, WINDOWED = ("add", "concatenate"), ("convolution", "max-pool", "average-pool")
 
 
 class Node(BaseModel):
@@ -115,7 +115,7 @@ def shape_made(node: Node, given: Sequence[Shape], classes: int) -> Shape:
         return (sum(shape[0] for shape in given), *first[1:])
     if node.kind == "mean":
         return first[:1]
-    if node.kind == "average-pool" and node.dilation != 1:
+    if node.dilation != 1 and (node.kind == "average-pool" or (node.kind == "max-pool" and not _pads_evenly(node))):
         raise ValueError("cannot be dilated")
     channels = first[0] if node.kind.endswith("pool") else node.channels or classes
     if node.kind == "convolution" and (first[0] % node.groups or channels % node.groups):
@@ -135,7 +135,7 @@ def _side(side: int, node: Node, edges: Sequence[int]) -> int:
 
 def _padded_values(node: Node, given: Shape) -> int:
     """The values of a map with its border."""
-    if not any(node.padding):
+    if node.kind not in WINDOWED or not any(node.padding):
         return 0
     left, right, top, bottom = node.padding
     return given[0] * (given[1] + top + bottom) * (given[2] + left + right)

@@ -23,6 +23,9 @@ from squeezekit.networks.named_layers import Weighted, logits_of_one_side
 MAX_POSITIONS = 64
 # Of unfolded feature maps in memory at once: half a gigabyte.
 MAX_UNFOLDED = 1 << 27
+# Nats of entropy that a network's answers have on average at least; surer ones, which no small change of a weight could move, are
+# softened by doubling their temperature, at most so often.
+LEAST_ENTROPY, MOST_DOUBLINGS = 1e-3, 12
 # Share of the mean variance that is added to every input's.
 DAMPING = 0.01
 
@@ -54,16 +57,18 @@ class FisherInformation:
 def fisher_information(network: nn.Module, layers: Sequence[Weighted], batches: Sequence[Batch]) -> list[FisherInformation]:
     """The Fisher information of each of `layers`, in evaluation mode, at labels drawn from the network's own answers.
 
+    Where it is all but certain of every answer, as of classes that are very easily told apart, that of softer answers.
     The last of `layers` makes the logits: its gradients count less, beside their mean, the fewer images there are for a class.
     """
     network.eval()
+    temperature = _softening(network, batches[0][0])
     statistics = [LayerStatistics(layer) for layer in layers]
     hooks: list[Any] = [each.layer.register_forward_hook(each.forward_hook) for each in statistics]
     try:
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
             torch.manual_seed(0)
             for images, _labels in batches:
-                _backward(network, images)
+                _backward(network, images, temperature)
     finally:
         for hook in hooks:
             hook.remove()
@@ -76,9 +81,21 @@ def fisher_information(network: nn.Module, layers: Sequence[Weighted], batches: 
     return found
 
 
-def _backward(network: nn.Module, images: Tensor) -> None:
+@torch.no_grad()
+def _softening(network: nn.Module, images: Tensor) -> float:
+    """The temperature, 1 or a power of two, at which answers to these images leave something open."""
+    logits, temperature = logits_of_one_side(network, images), 1.0
+    for _ in range(MOST_DOUBLINGS):
+        answers = (logits / temperature).log_softmax(1)
+        if float(-(answers.exp() * answers).sum(1).mean()) >= LEAST_ENTROPY:
+            break
+        temperature *= 2
+    return temperature
+
+
+def _backward(network: nn.Module, images: Tensor, temperature: float) -> None:
     # Without mirror images: each layer shall see an image once.
-    logits = logits_of_one_side(network, images)
+    logits = logits_of_one_side(network, images) / temperature
     labels = logits.detach().softmax(1).multinomial(1).squeeze(1)
     F.cross_entropy(logits, labels, reduction="sum").backward()  # type: ignore[no-untyped-call]
 
