@@ -123,6 +123,10 @@ def _header(plan: IntegerPlan, model: Model, memory: MemoryUse) -> str:
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
 #define CLASSIFIER_SIDE {image.height}
 #define CLASSIFIER_CHANNELS {image.channels}
 #define CLASSIFIER_PICTURE_BYTES {image.bytes}
@@ -146,6 +150,10 @@ size_t classifier_best(const int32_t *logits);
 
 /* That class, or -1 for a picture of none of these classes{remark}. */
 int32_t classifier_answer(const int32_t *logits);
+
+#ifdef __cplusplus
+}}
+#endif
 
 #endif
 """
