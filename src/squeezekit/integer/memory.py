@@ -50,6 +50,7 @@ class MemoryPlanner:
     def __init__(self, plan: IntegerPlan) -> None:
         self._plan, self._flow = plan, DataFlow(plan)
         self._segments = dict[tuple[int, int], Segment]()
+        self._least: Memory | None = None
 
     def by_layer(self) -> Memory:
         """Every step after the one before it."""
@@ -61,6 +62,10 @@ class MemoryPlanner:
 
     def least(self) -> Memory:
         """The mixture of fewest bytes; of several one that keeps most steps whole."""
+        self._least = self._least or self._found_least()
+        return self._least
+
+    def _found_least(self) -> Memory:
         found = self.cut_at(self._cuts(0))
         # Once more, since a segment need not be smaller than the largest.
         calmer = self.cut_at(self._cuts(found.arena.least))

@@ -80,7 +80,10 @@ class _Search:
     """Depth-first, with at most MAX_TRIES placements of a block."""
 
     def __init__(self, blocks: Sequence[ArenaBlock], order: Sequence[int], bound: int) -> None:
-        self._blocks, self._order, self._bound = blocks, order, bound
+        self._sizes = [max(block.sizes) for block in blocks]
+        # Of each two that are alive together, their sizes then.
+        self._pairs = [[(j, pair) for j, other in enumerate(blocks) for pair in block.shared_steps(other)] for block in blocks]
+        self._order, self._bound = order, bound
         self._tries = 0
         self.offsets: dict[int, int] = {}
         # The smallest arena that would have allowed an offset that was too far out.
@@ -103,9 +106,8 @@ class _Search:
 
     def _candidates(self, index: int) -> list[int]:
         """Offsets at which a block overlaps none of those placed before."""
-        block = self._blocks[index]
-        size = max(block.sizes)
-        placed = [(start, pair) for i, start in self.offsets.items() for pair in block.shared_steps(self._blocks[i])]
+        size = self._sizes[index]
+        placed = [(self.offsets[i], pair) for i, pair in self._pairs[index] if i in self.offsets]
         wanted = {0, self._bound - size}
         for start, (own, other) in placed:
             wanted |= {start + other, start - own}
