@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from squeezekit.export.c.footprint import Footprint
 
 # How `export --format c` may store weights, in words.
-STORED = {"constants": "constants", "sparse": "without zeros (sparse)", "coded": "entropy-coded (coded)"}
+STORED = {"constants": "constants", "sparse": "sparse: without zeros", "coded": "coded: decoded into RAM"}
 
 
 def add_arguments(parser: Parser) -> None:
@@ -82,18 +82,19 @@ def _footprint(config: NetworkConfig, path: Path | None) -> tuple[Footprint | No
     from squeezekit.export.c.footprint import footprint_of, footprint_of_file
 
     try:
-        return (footprint_of_file(path) if path and path.suffix == ".sqz" else footprint_of(config)), None
+        if path and path.is_file() and path.suffix != ".onnx":
+            return footprint_of_file(path), None
+        return footprint_of(config), None
     except SqueezekitError as error:
         return None, str(error)
 
 
 def _print_table(table: LayerTable) -> None:
-    names = ("layer", "type", "input", "output", "parameters", "multiply-adds", "output bytes (int8)", "remark")
-    rows = []
+    numbers, rows = ("parameters", "multiply-adds", "output bytes (int8)"), []
     for row in table.layers:
-        numbers = (f"{n:,}" for n in (row.parameters, row.macs, row.activation_bytes))
-        rows.append([row.layer, row.type, _text(row.input), _text(row.output), *numbers, row.remark])
-    show_table(names, rows, folds=["remark"])
+        counts = (f"{n:,}" for n in (row.parameters, row.macs, row.activation_bytes))
+        rows.append([row.layer, row.type, _text(row.input), _text(row.output), *counts, row.remark])
+    show_table(("layer", "type", "input", "output", *numbers, "remark"), rows, folds=["remark"], numbers=numbers)
     show(
         f"{table.parameters:,} parameters: {table.parameters * 4 / 1024:,.0f} KB in fp32, "
         f"{table.parameters / 1024:,.0f} KB in int8; {table.macs:,} multiply-adds"
@@ -110,7 +111,8 @@ def _print_footprint(footprint: Footprint | None, unknown: str | None) -> None:
     numbers = ("flash", "RAM", "multiply-adds done")
     rows = [[STORED[way], f"{each.flash:,}", f"{each.ram:,}", f"{each.macs:,}"] for way, each in footprint.stored.items()]
     show_table(["weights in C", *numbers], rows, numbers=numbers)
-    show(f"bytes of constants and variables; besides, some {CODE_BYTES:,} of code and {STACK_BYTES:,} of stack")
+    besides = f"some {CODE_BYTES:,} of code, {STACK_BYTES:,} of stack, and the picture, {footprint.picture:,}, wherever it lies"
+    show(f"in bytes, of constants and variables; besides: {besides}")
     ram = footprint.feature_maps
     show(f"RAM for feature maps: {ram.least:,} bytes; layer by layer {ram.by_layer:,}, all row by row {ram.by_row:,}")
 

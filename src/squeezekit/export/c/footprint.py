@@ -29,9 +29,11 @@ class StoredFootprint:
 class Footprint:
     """What `export_c` would write: `feature_maps` in bytes of RAM, and by the way in which weights are stored the whole.
 
-    Code, some 5,000 bytes, and stack, some 1,500, are left out. Without a trained file only "constants" is known.
+    Code, some 5,000 bytes, stack, some 1,500, and the bytes of a `picture`, which the caller has, are left out. Without a trained
+    file only "constants" is known.
     """
 
+    picture: int
     feature_maps: MemoryOfOrders
     stored: dict[StoreWeights, StoredFootprint]
 
@@ -60,4 +62,4 @@ def _footprint(plan: IntegerPlan, ways: tuple[StoreWeights, ...]) -> Footprint:
     for way in ways:
         tables = tables_of(plan, store_weights=way, planner=planner)
         stored[way] = StoredFootprint(tables.memory.constants, tables.memory.variables, tables.layout.macs)
-    return Footprint(planner.orders(), stored)
+    return Footprint(plan.feature_maps[0].bytes, planner.orders(), stored)
