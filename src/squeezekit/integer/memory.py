@@ -16,6 +16,8 @@ TILE = 4  # Positions that the runtime computes together.
 SUM_BYTES = 4
 # Of the bytes that are allowed, what is alive at once at most: what is alive may lie apart.
 SHARES = (1.0, 0.9, 0.8, 0.6)
+# Of segments that are tried for a network, in all; those of every preset, and for hundreds of steps segments of some ten.
+MOST_ROWS_TRIED = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,10 @@ class MemoryPlanner:
         found = self.cut_at(self._cuts(0))
         # Once more, since a segment need not be smaller than the largest.
         calmer = self.cut_at(self._cuts(found.arena.least))
-        return calmer if calmer.arena.bytes <= found.arena.bytes else found
+        found = calmer if calmer.arena.bytes <= found.arena.bytes else found
+        # Not all segments of a deep network are tried.
+        flowing = self.by_row()
+        return flowing if flowing.arena.bytes < found.arena.bytes else found
 
     def fitting(self, max_ram: int) -> Memory:
         """The mixture of at most `max_ram` bytes that keeps most steps whole; raises SqueezekitError without one."""
@@ -90,8 +95,9 @@ class MemoryPlanner:
     def _cuts(self, allowed: int) -> list[int]:
         """Where segments begin, so that they exceed the allowed bytes least; then the fewest steps go by row."""
         best: list[tuple[int, int, list[int]]] = [(0, 0, [])]
+        heights = [self._flow.height(number) for number in range(self._flow.count)]
         for end in range(1, self._flow.count + 1):
-            found = None
+            found, rows_tried = None, 0
             for begin in range(end - 1, -1, -1):
                 excess, by_row, cuts = best[begin]
                 streamed = by_row + (end - begin if end - begin > 1 else 0)
@@ -99,7 +105,8 @@ class MemoryPlanner:
                 bound = max(self._whole_bytes(begin, end) - allowed, excess, 0)
                 if found and (bound, streamed) >= found[:2]:
                     continue
-                if end - begin > 1 and not self._flow.can_flow(begin, end):
+                rows_tried += sum(heights[begin:end]) if end - begin > 1 else 0
+                if rows_tried * self._flow.count > MOST_ROWS_TRIED or (end - begin > 1 and not self._flow.can_flow(begin, end)):
                     break
                 size = sum(block.size_at(begin) for block in _Blocks(self._plan, self._flow, [self._segment(begin, end)]).all)
                 exact = max(size - allowed, excess, 0)

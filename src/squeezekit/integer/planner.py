@@ -7,7 +7,7 @@ was. No placement needs less than the largest sum of what is alive at one step: 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from squeezekit.system.errors import SqueezekitError
@@ -68,7 +68,7 @@ def place_blocks(blocks: Sequence[ArenaBlock], most: float = math.inf) -> Arena:
     order = sorted(range(len(blocks)), key=lambda i: (blocks[i].begin, -max(blocks[i].sizes)))
     while bound <= most:
         search = _Search(blocks, order, bound)
-        if search.place(0):
+        if search.place():
             return Arena(bound, least, tuple(search.offsets[i] for i in range(len(blocks))))
         if search.next_bound is None:
             break
@@ -89,19 +89,23 @@ class _Search:
         # The smallest arena that would have allowed an offset that was too far out.
         self.next_bound: int | None = None
 
-    def place(self, depth: int) -> bool:
-        """Place this block of the order and all that follow."""
-        if depth == len(self._order):
-            return True
-        index = self._order[depth]
-        for offset in self._candidates(index):
+    def place(self) -> bool:
+        """Place all blocks in their order; a stack of what is still to be tried, since there may be more than Python's holds."""
+        untried: list[Iterator[int]] = [iter(self._candidates(self._order[0]))]
+        while untried:
+            index = self._order[len(untried) - 1]
+            self.offsets.pop(index, None)
+            offset = next(untried[-1], None)
+            if offset is None:
+                untried.pop()
+                continue
             self._tries += 1
             if self._tries > MAX_TRIES:
                 return False
             self.offsets[index] = offset
-            if self.place(depth + 1):
+            if len(untried) == len(self._order):
                 return True
-            del self.offsets[index]
+            untried.append(iter(self._candidates(self._order[len(untried)])))
         return False
 
     def _candidates(self, index: int) -> list[int]:
