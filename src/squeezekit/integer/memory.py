@@ -53,6 +53,11 @@ class MemoryPlanner:
         self._plan, self._flow = plan, DataFlow(plan)
         self._segments = dict[tuple[int, int], Segment]()
         self._least: Memory | None = None
+        # Of each feature map but the image, the step that makes it first, the one that reads it last, and its bytes.
+        self._lives = [
+            (self._flow.writers[number][0], self._flow.readers[number][-1], feature_map.bytes)
+            for number, feature_map in enumerate(plan.feature_maps[1:], 1)
+        ]
 
     def by_layer(self) -> Memory:
         """Every step after the one before it."""
@@ -123,11 +128,8 @@ class MemoryPlanner:
 
     def _whole_bytes(self, begin: int, end: int) -> int:
         """Of feature maps that earlier segments have made or later ones read, at least; in place they are the same."""
-        flow, before, after = self._flow, 0, 0
-        for number, feature_map in enumerate(self._plan.feature_maps[1:], 1):
-            first, last = flow.writers[number][0], flow.readers[number][-1]
-            before += feature_map.bytes if first < begin <= last else 0
-            after += feature_map.bytes if first < end <= last else 0
+        before = sum(size for first, last, size in self._lives if first < begin <= last)
+        after = sum(size for first, last, size in self._lives if first < end <= last)
         return max(before, after)
 
     def cut_at(self, cuts: Sequence[int], most: float = math.inf) -> Memory:

@@ -27,19 +27,24 @@ class ArenaBlock:
         """The same size from step `begin` to step `end`, both included."""
         return cls(begin, (size,) * (end - begin + 1))
 
+    @property
+    def end(self) -> int:
+        """The step after its last."""
+        return self.begin + len(self.sizes)
+
     def size_at(self, step: int) -> int:
         """Bytes that it needs at a step; 0 where it is not alive."""
-        return self.sizes[step - self.begin] if self.begin <= step < self.begin + len(self.sizes) else 0
+        return self.sizes[step - self.begin] if self.begin <= step < self.end else 0
 
     def merged(self, other: ArenaBlock) -> ArenaBlock:
         """Both in one place, the larger of them at each step."""
         begin = min(self.begin, other.begin)
-        end = max(self.begin + len(self.sizes), other.begin + len(other.sizes))
-        return ArenaBlock(begin, tuple(max(self.size_at(step), other.size_at(step)) for step in range(begin, end)))
+        steps = range(begin, max(self.end, other.end))
+        return ArenaBlock(begin, tuple(max(self.size_at(step), other.size_at(step)) for step in steps))
 
     def shared_steps(self, other: ArenaBlock) -> list[tuple[int, int]]:
         """The distinct pairs of sizes at steps at which both are alive."""
-        steps = range(max(self.begin, other.begin), min(self.begin + len(self.sizes), other.begin + len(other.sizes)))
+        steps = range(max(self.begin, other.begin), min(self.end, other.end))
         return sorted({(self.size_at(step), other.size_at(step)) for step in steps})
 
 
@@ -54,8 +59,11 @@ class Arena:
 
 def bytes_alive(blocks: Sequence[ArenaBlock]) -> int:
     """The largest sum of what is alive at one step."""
-    last = max(block.begin + len(block.sizes) for block in blocks)
-    return max(sum(block.size_at(step) for block in blocks) for step in range(last))
+    alive = [0] * max(block.end for block in blocks)
+    for block in blocks:
+        for step, size in enumerate(block.sizes, block.begin):
+            alive[step] += size
+    return max(alive)
 
 
 def place_blocks(blocks: Sequence[ArenaBlock], most: float = math.inf) -> Arena:
@@ -82,7 +90,15 @@ class _Search:
     def __init__(self, blocks: Sequence[ArenaBlock], order: Sequence[int], bound: int) -> None:
         self._sizes = [max(block.sizes) for block in blocks]
         # Of each two that are alive together, their sizes then.
-        self._pairs = [[(j, pair) for j, other in enumerate(blocks) for pair in block.shared_steps(other)] for block in blocks]
+        self._pairs = [
+            [
+                (number, pair)
+                for number, other in enumerate(blocks)
+                if block.begin < other.end and other.begin < block.end
+                for pair in block.shared_steps(other)
+            ]
+            for block in blocks
+        ]
         self._order, self._bound = order, bound
         self._tries = 0
         self.offsets: dict[int, int] = {}
