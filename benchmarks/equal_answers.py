@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 
 from emulated import said
 from squeezekit.data.image_set import ImageSet
-from squeezekit.export.c.source import StoreWeights, source_of
+from squeezekit.export.c.source import source_of
+from squeezekit.export.c.tables import StoreWeights
 from squeezekit.export.html.export import export_html
 from squeezekit.export.onnx import export_onnx
 from squeezekit.inference.evaluation import own_images

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from emulated import said
-from squeezekit.export.c.source import StoreWeights, source_of
+from squeezekit.export.c.source import source_of
+from squeezekit.export.c.tables import StoreWeights
 from squeezekit.inference.int8_model import integer_plan
 from squeezekit.inference.model import Model, load_model
 from squeezekit.integer.plan import IntegerPlan

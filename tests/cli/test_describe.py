@@ -1,13 +1,16 @@
-"""What `describe` says about memory."""
+"""What `describe` says about flash and RAM is what the exported C takes."""
 
 import json
+import shutil
+import subprocess
+from typing import get_args
 
 import pytest
 from torch import nn
 
 from squeezekit.cli import main
-from squeezekit.networks import NetworkConfig, network_config
-from squeezekit.networks.layer_table import layer_table
+from squeezekit.export.c.tables import StoreWeights
+from squeezekit.networks import NetworkConfig
 from squeezekit.networks.registry import NETWORKS
 
 SMALL = ["--base-e", "64", "--incr-e", "32", "--depth", "3", "--pool-before", "2"]
@@ -19,36 +22,46 @@ class Stretched(NetworkConfig):
         return nn.Sequential(*layers, nn.Flatten(), nn.Linear(4, self.classes))
 
 
-def test_memory_row_by_row_stands_beside_that_layer_by_layer(capsys):
-    assert main(["describe", "squeezenet-cifar", *SMALL]) == 0
-    layers, rows = capsys.readouterr().out.splitlines()[-2:]
-    assert main(["describe", "squeezenet-cifar", *SMALL, "--json"]) == 0
-    table = json.loads(capsys.readouterr().out)
-    by_layer, by_rows, mixed = (table[name] for name in ("activation_bytes", "row_by_row_bytes", "mixed_bytes"))
-    assert mixed <= by_rows < by_layer / 4
-    assert layers.endswith(f"peak activations {by_layer / 1024:,.0f} KB in int8")
-    assert rows == f"peak activations row by row {by_rows / 1024:,.0f} KB" and table["layer_by_layer_from"] is None
+def described(capsys, *arguments):
+    """The lines for a reader, and the same as JSON."""
+    assert main(["describe", *arguments]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert main(["describe", *arguments, "--json"]) == 0
+    return lines, json.loads(capsys.readouterr().out)
 
 
+def test_ram_and_flash_of_a_preset_stand_below_its_layers(capsys):
+    lines, table = described(capsys, "squeezenet-cifar", *SMALL)
+    ram, (stored,) = table["c"]["feature_maps"], table["c"]["stored"].items()
+    assert stored[0] == "constants" and stored[1]["ram"] == ram["least"] < ram["by_layer"]
+    assert stored[1]["flash"] > table["parameters"] and 0 < stored[1]["macs"] <= table["macs"] and table["c_unknown"] is None
+    assert any(all(f"{number:,}" in line for number in stored[1].values()) for line in lines)
+    numbers = f"{ram['least']:,} bytes; layer by layer {ram['by_layer']:,}, all row by row {ram['by_row']:,}"
+    assert lines[-1] == f"RAM for feature maps: {numbers}"
+
+
+@pytest.mark.skipif(not (shutil.which("gcc") and shutil.which("size")), reason="gcc or size is not installed")
 @pytest.mark.slow
-def test_where_a_mixture_needs_less_it_says_from_which_layer_on(capsys):
-    assert main(["describe", "nano"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == (
-        "peak activations row by row 31 KB; 28 KB with layer by layer from features.10.expand1x1 on"
-    )
+@pytest.mark.parametrize("name", ["digits-nano", "cifar10-pico", "cifar10-nano", "cifar10-small"])
+def test_the_exported_program_has_as_many_bytes_of_variables(name, capsys, tmp_path):
+    _lines, table = described(capsys, name)
+    assert list(table["c"]["stored"]) == list(get_args(StoreWeights))
+    for way, said in table["c"]["stored"].items():
+        folder = tmp_path / way
+        assert main(["export", name, "--format", "c", "--store-weights", way, "-o", str(folder), "--json"]) == 0
+        exported = json.loads(capsys.readouterr().out)
+        assert said == {"flash": exported["constants"], "ram": exported["variables"], "macs": exported["macs"]}
+        subprocess.run(["gcc", "-std=c99", "-O0", "-c", "classifier.c", "-o", "classifier.o"], cwd=folder, check=True)
+        shown = subprocess.run(["size", "-A", "classifier.o"], cwd=folder, check=True, capture_output=True, text=True).stdout
+        sections = {name: int(size) for name, size, *_address in map(str.split, shown.splitlines()[2:-2])}
+        # The compiler aligns what it places.
+        allocated = sections.get(".bss", 0) + sections.get(".data", 0)
+        assert said["ram"] <= allocated < said["ram"] + 64
 
 
-def test_a_network_that_is_not_known_to_go_by_rows(monkeypatch, capsys):
-    table = layer_table(Stretched(name="stretched"))
-    assert (table.row_by_row_bytes, table.mixed_bytes, table.layer_by_layer_from) == (None, None, None)
-    assert table.activation_bytes == 4 * 32 * 32 + 4 * 64 * 64
+@pytest.mark.parametrize("name", ["stretched", "xvel-tiniest", "resnet8"])
+def test_a_network_without_integer_form_says_so(name, monkeypatch, capsys):
     monkeypatch.setitem(NETWORKS, "stretched", (Stretched, {}))
-    assert main(["describe", "stretched"]) == 0
-    assert "row by row: unknown" in capsys.readouterr().out.splitlines()[-1]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "most"), [("squeezenet-cifar", 0.13), ("resnet20", 0.38), ("mobilenetv2_050", 0.25)])
-def test_rows_take_a_fraction_of_layers(name, most):
-    table = layer_table(network_config(name))
-    assert table.mixed_bytes <= table.row_by_row_bytes and table.mixed_bytes < most * table.activation_bytes
+    lines, table = described(capsys, name)
+    assert table["c"] is None and table["c_unknown"].endswith("has no integer form")
+    assert lines[-1] == f"flash and RAM as C: not known, because {table['c_unknown']}"

@@ -6,6 +6,7 @@ import pytest
 
 from squeezekit.inference.int8_model import integer_plan
 from squeezekit.inference.model import load_model
+from squeezekit.integer import memory
 from squeezekit.integer.memory import MemoryPlanner
 from squeezekit.pretrained.files import model_path
 from squeezekit.system.errors import SqueezekitError
@@ -26,6 +27,15 @@ def test_the_best_mixture_is_no_worse_than_either_order(name):
     assert len(between.by_row) <= len(planner.least().by_row)
     with pytest.raises(SqueezekitError, match=rf"--max-ram 100: the feature maps of this network need {orders.least:,} bytes"):
         planner.fitting(100)
+
+
+@pytest.mark.parametrize("name", ["plain", "squeezed"])
+def test_a_network_too_deep_for_all_segments_takes_no_more_than_either_order(name, monkeypatch):
+    plan = small(name)[1]
+    best = MemoryPlanner(plan).orders().least
+    monkeypatch.setattr(memory, "MOST_ROWS_TRIED", 100)
+    orders = MemoryPlanner(plan).orders()
+    assert best <= orders.least <= min(orders.by_layer, orders.by_row)
 
 
 @pytest.mark.slow

@@ -24,6 +24,12 @@ def test_a_chain_needs_its_two_largest_neighbors():
     assert overlapping(blocks, arena.offsets) == []
 
 
+def test_more_blocks_than_python_calls_are_placed():
+    blocks = [ArenaBlock.of(1 + step % 7, step, step + 1) for step in range(1100)]
+    arena = place_blocks(blocks)
+    assert arena.bytes == arena.least == 13
+
+
 def test_random_blocks_never_overlap():
     random = np.random.default_rng(0)
     for _ in range(50):

@@ -12,8 +12,6 @@ from tests.fixtures.gradients import check_gradients_in_bf16
 def test_it_has_the_parameters_of_the_published_one():
     table = layer_table(network_config("xvel-tiniest"))
     assert table.parameters == 97_530
-    # Input, the four parts it is cut into and what is joined share storage; widened, 96 channels stand beside 48 and 96.
-    assert table.activation_bytes >= 32 * 32 * (48 + 96)
 
 
 def test_a_block_does_what_is_written():

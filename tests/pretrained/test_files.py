@@ -52,7 +52,7 @@ def test_the_list_says_what_matters(capsys):
     assert [each["name"] for each in listed] == known_names() == [each.name for each in list_models()]
     for each in listed[: len(pretrained_names())]:
         assert each["bytes"] == model_path(each["name"]).stat().st_size
-        assert each["macs"] > each["parameters"] > 1000 and each["activation_bytes"] > 1000
+        assert each["macs"] > each["parameters"] > 1000 and each["ram"] > 1000
         assert 0.75 < each["accuracy"] <= 1 and each["licence"] == "Apache-2.0" and each["data"]
     assert main(["models"]) == 0
     assert "cifar10-tiny" in capsys.readouterr().out

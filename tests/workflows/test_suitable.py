@@ -47,7 +47,8 @@ def test_budgets_choose_smaller_networks_and_smaller_images(photos):
     assert smaller.init_from in photo_models()[1:] and "60,000 bytes" in smaller.lines[1]
     fewer = suitable(photos, Budget(max_macs=100_000_000), {})
     assert fewer.init_from == largest.init_from and fewer.fields["image_size"] < largest.fields["image_size"]
-    assert suitable(photos, Budget(max_ram=150_000), {}).fields["image_size"] < SIDES[0]
+    assert suitable(photos, Budget(max_ram=60_000), {}).fields["image_size"] == SIDES[0]
+    assert suitable(photos, Budget(max_ram=40_000), {}).fields["image_size"] < SIDES[0]
     with pytest.raises(SqueezekitError, match=r"within 100 bytes: the smallest, photo-s at 64 pixels, takes about [\d,]+ bytes"):
         suitable(photos, Budget(max_bytes=100), {})
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from squeezekit.cli.parser import Parser
 from squeezekit.cli.settings_flags import MATTERS, add_network_fields
-from squeezekit.networks.activations import Shape
 from squeezekit.networks.config import NetworkConfig
-from squeezekit.networks.layer_table import LayerTable, layer_table
+from squeezekit.networks.layer_table import LayerTable, Shape, layer_table
 from squeezekit.networks.registry import NETWORKS, network_config
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.spreadsheet import csv_text
 from squeezekit.system.standard_output import show, show_json, show_table
+
+if TYPE_CHECKING:
+    from squeezekit.export.c.footprint import Footprint
+
+# How `export --format c` may store weights, in words.
+STORED = {"constants": "constants", "sparse": "sparse: without zeros", "coded": "coded: decoded into RAM"}
 
 
 def add_arguments(parser: Parser) -> None:
@@ -34,28 +40,31 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(*, model: str, compare: str | None = None, json: bool = False, csv: bool = False, **fields: Any) -> int:
-    """Print the layer table."""
-    table = layer_table(_config(model, fields))
-    other = layer_table(_config(compare, {})) if compare else None
+    """Print the layer table, and what the network takes as C."""
+    config, path = _described(model, fields)
+    table = layer_table(config)
+    other = layer_table(_described(compare, {})[0]) if compare else None
     ratio = {"compared": compare, "ratio": other.parameters / table.parameters} if other else {}
     if json:
-        show_json(table.as_json() | ratio)
+        footprint, unknown = _footprint(config, path)
+        show_json(table.as_json() | {"c": footprint and footprint.as_json(), "c_unknown": unknown} | ratio)
     elif csv:
         _print_csv(table)
     else:
         _print_table(table)
+        _print_footprint(*_footprint(config, path))
         if other:
             show(f"{other.parameters / table.parameters:.1f} × fewer parameters than {compare} ({other.parameters:,})")
     return 0
 
 
-def _config(model: str, fields: dict[str, Any]) -> NetworkConfig:
-    """Of a preset, its `fields` changed, or of a MODEL; raises SqueezekitError."""
+def _described(model: str, fields: dict[str, Any]) -> tuple[NetworkConfig, Path | None]:
+    """The network of a preset, its `fields` changed, or of a MODEL and where that one lies; raises SqueezekitError."""
     from squeezekit.inference.model import load_model
     from squeezekit.pretrained.files import model_path
 
     if model in NETWORKS:
-        return network_config(model, **fields)
+        return network_config(model, **fields), None
     try:
         path = model_path(model)
     except SqueezekitError:
@@ -65,29 +74,47 @@ def _config(model: str, fields: dict[str, Any]) -> NetworkConfig:
         raise SqueezekitError(
             f"{model}: is trained, its settings cannot change; leave out --{next(iter(fields)).replace('_', '-')}"
         )
-    return load_model(path).config
+    return load_model(path).config, path
+
+
+def _footprint(config: NetworkConfig, path: Path | None) -> tuple[Footprint | None, str | None]:
+    """What a network takes as C, of a `.sqz` file with its own weights; or why that is not known."""
+    from squeezekit.export.c.footprint import footprint_of, footprint_of_file
+
+    try:
+        if path and path.is_file() and path.suffix != ".onnx":
+            return footprint_of_file(path), None
+        return footprint_of(config), None
+    except SqueezekitError as error:
+        return None, str(error)
 
 
 def _print_table(table: LayerTable) -> None:
-    names = ("layer", "type", "input", "output", "parameters", "multiply-adds", "output bytes (int8)", "remark")
-    rows = []
+    numbers, rows = ("parameters", "multiply-adds", "output bytes (int8)"), []
     for row in table.layers:
-        numbers = (f"{n:,}" for n in (row.parameters, row.macs, row.activation_bytes))
-        rows.append([row.layer, row.type, _text(row.input), _text(row.output), *numbers, row.remark])
-    show_table(names, rows, folds=["remark"])
+        counts = (f"{n:,}" for n in (row.parameters, row.macs, row.activation_bytes))
+        rows.append([row.layer, row.type, _text(row.input), _text(row.output), *counts, row.remark])
+    show_table(("layer", "type", "input", "output", *numbers, "remark"), rows, folds=["remark"], numbers=numbers)
     show(
         f"{table.parameters:,} parameters: {table.parameters * 4 / 1024:,.0f} KB in fp32, "
-        f"{table.parameters / 1024:,.0f} KB in int8; {table.macs:,} multiply-adds; "
-        f"peak activations {table.activation_bytes / 1024:,.0f} KB in int8"
+        f"{table.parameters / 1024:,.0f} KB in int8; {table.macs:,} multiply-adds"
     )
-    show(_row_by_row(table))
 
 
-def _row_by_row(table: LayerTable) -> str:
-    if table.row_by_row_bytes is None or table.mixed_bytes is None:
-        return "peak activations row by row: unknown, because it is for some layer which rows of its input it needs"
-    said, where = f"peak activations row by row {table.row_by_row_bytes / 1024:,.0f} KB", table.layer_by_layer_from
-    return f"{said}; {table.mixed_bytes / 1024:,.0f} KB with layer by layer from {where} on" if where else said
+def _print_footprint(footprint: Footprint | None, unknown: str | None) -> None:
+    """Flash, RAM and multiply-adds of a program in C, a row for each way to store weights, and RAM by the order of its steps."""
+    from squeezekit.export.c.tables import CODE_BYTES, STACK_BYTES
+
+    if footprint is None:
+        show(f"flash and RAM as C: not known, because {unknown}")
+        return
+    numbers = ("flash", "RAM", "multiply-adds done")
+    rows = [[STORED[way], f"{each.flash:,}", f"{each.ram:,}", f"{each.macs:,}"] for way, each in footprint.stored.items()]
+    show_table(["weights in C", *numbers], rows, numbers=numbers)
+    besides = f"some {CODE_BYTES:,} of code, {STACK_BYTES:,} of stack, and the picture, {footprint.picture:,}, wherever it lies"
+    show(f"in bytes, of constants and variables; besides: {besides}")
+    ram = footprint.feature_maps
+    show(f"RAM for feature maps: {ram.least:,} bytes; layer by layer {ram.by_layer:,}, all row by row {ram.by_row:,}")
 
 
 def _print_csv(table: LayerTable) -> None:

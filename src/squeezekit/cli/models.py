@@ -11,14 +11,12 @@ def add_arguments(parser: Parser) -> None:
     """The flags of `models`."""
     parser.explain(
         "models",
-        "models 'photo*' --sort macs",
+        "models 'photo*' --sort ram",
         usage="[PATTERN] [--sort COLUMN] [--json]",
         notes="Every command that takes a MODEL takes these names.\nOnly what the list says is downloaded.",
     )
     parser.add_argument("pattern", metavar="PATTERN", nargs="?", default="*", help="only names like this, * for anything")
-    parser.add_argument(
-        "--sort", metavar="COLUMN", default="", help="bytes, parameters, macs, activation_bytes or accuracy, the best first"
-    )
+    parser.add_argument("--sort", metavar="COLUMN", default="", help="bytes, parameters, macs, ram or accuracy, the best first")
     parser.add_json()
     parser.set_defaults(run=run)
 
@@ -34,13 +32,13 @@ def run(*, pattern: str = "*", sort: str = "", json: bool = False) -> int:
     if not found:
         say(f"{pattern}: no pretrained model has such a name; see squeezekit models")
         return 1
-    numbers, rows = ("bytes", "parameters", "MACs", "activations", "accuracy"), []
+    numbers, rows = ("bytes", "parameters", "MACs", "RAM", "accuracy"), []
     for each in found:
-        work = (f"{each.parameters / 1e6:.2f} M", f"{each.macs / 1e6:,.0f} M", f"{each.activation_bytes // 1024} KB")
+        work = (f"{each.parameters / 1e6:.2f} M", f"{each.macs / 1e6:,.0f} M", f"{each.ram:,}")
         accuracy = "" if each.accuracy is None else f"{each.accuracy:.2%}"
         rows.append([each.name, f"{each.bytes:,}", *work, accuracy])
     show_table(["name", *numbers], rows, numbers=numbers)
-    show("MACs: multiply-adds of one picture; activations: peak memory in int8; accuracy: on test images")
+    show("MACs: multiply-adds of one picture; RAM: bytes that its feature maps take as C; accuracy: on test images")
     for each in found:
         show(f"{each.name}: {each.good_for}")
     for data in dict.fromkeys(each.data for each in found):

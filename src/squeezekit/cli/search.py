@@ -12,7 +12,7 @@ LIMITS = {
     "parameters": "parameters",
     "macs": "multiply-adds of one image",
     "bytes": "bytes of int8 weights",
-    "ram": "bytes of int8 activations at once",
+    "ram": "bytes of RAM that feature maps take as C",
 }
 SHOWN = 10
 NOTES = """A search space is a TOML file with tables [network] and [recipe]. A list is a

@@ -31,7 +31,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--minutes", type=float, metavar="M", help="train for about so long: as many epochs as fit")
     parser.add_argument("--max-bytes", type=amount, metavar="N", help="of photos: a network for a file of N bytes (default 150k)")
     parser.add_argument("--max-macs", type=amount, metavar="N", help="of photos: a network of at most N multiply-adds an image")
-    parser.add_argument("--max-ram", type=amount, metavar="N", help="of photos: one whose int8 feature maps take N bytes")
+    parser.add_argument("--max-ram", type=amount, metavar="N", help="of photos: one whose feature maps take N bytes of RAM as C")
     parser.add_out("RUN", "run folder to write (default runs/DATE-TIME)", required=False)
     parser.add_argument("--resume", action="store_true", help="continue the run in --out where it stopped; start it if missing")
     parser.add_argument("--no-test", dest="test", action="store_false", help="do not measure the test images at the end")

@@ -16,8 +16,9 @@ from squeezekit.inference.evaluation import evaluate_model, has_validation_image
 from squeezekit.inference.model import Model
 from squeezekit.inference.onnx_network import OnnxNetwork
 from squeezekit.integer.plan import IntegerPlan
-from squeezekit.integer.quantizer import Planned, no_integer_form, plan_of
+from squeezekit.integer.quantizer import plan_of
 from squeezekit.integer.reference import IntegerNetwork
+from squeezekit.integer.walk import Planned, no_integer_form
 from squeezekit.modelfile.activation_ranges import ActivationRanges
 from squeezekit.modelfile.sqz import read_sqz
 from squeezekit.system.errors import SqueezekitError
@@ -36,7 +37,7 @@ def integer_plan(model: Model, data: str | Path | None = None) -> IntegerPlan:
     if isinstance(model.network, OnnxNetwork):
         raise SqueezekitError(f"{model.name}: is ONNX already; give the run or the .sqz file that it was made from")
     if problem := no_integer_form(model.network):
-        raise SqueezekitError(f"{model.name}: {problem}")
+        raise SqueezekitError(f"{model.name}: {problem}; export to ONNX instead")
     assert isinstance(model.network, Planned)
     network, ranges, grids = folded(model.network), None, {}
     if Path(model.name).is_file():

@@ -16,6 +16,8 @@ TILE = 4  # Positions that the runtime computes together.
 SUM_BYTES = 4
 # Of the bytes that are allowed, what is alive at once at most: what is alive may lie apart.
 SHARES = (1.0, 0.9, 0.8, 0.6)
+# Of segments that are tried for a network, in all; those of every preset, and for hundreds of steps segments of some ten.
+MOST_ROWS_TRIED = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,12 @@ class MemoryPlanner:
     def __init__(self, plan: IntegerPlan) -> None:
         self._plan, self._flow = plan, DataFlow(plan)
         self._segments = dict[tuple[int, int], Segment]()
+        self._least: Memory | None = None
+        # Of each feature map but the image, the step that makes it first, the one that reads it last, and its bytes.
+        self._lives = [
+            (self._flow.writers[number][0], self._flow.readers[number][-1], feature_map.bytes)
+            for number, feature_map in enumerate(plan.feature_maps[1:], 1)
+        ]
 
     def by_layer(self) -> Memory:
         """Every step after the one before it."""
@@ -61,10 +69,17 @@ class MemoryPlanner:
 
     def least(self) -> Memory:
         """The mixture of fewest bytes; of several one that keeps most steps whole."""
+        self._least = self._least or self._found_least()
+        return self._least
+
+    def _found_least(self) -> Memory:
         found = self.cut_at(self._cuts(0))
         # Once more, since a segment need not be smaller than the largest.
         calmer = self.cut_at(self._cuts(found.arena.least))
-        return calmer if calmer.arena.bytes <= found.arena.bytes else found
+        found = calmer if calmer.arena.bytes <= found.arena.bytes else found
+        # Not all segments of a deep network are tried.
+        flowing = self.by_row()
+        return flowing if flowing.arena.bytes < found.arena.bytes else found
 
     def fitting(self, max_ram: int) -> Memory:
         """The mixture of at most `max_ram` bytes that keeps most steps whole; raises SqueezekitError without one."""
@@ -85,8 +100,9 @@ class MemoryPlanner:
     def _cuts(self, allowed: int) -> list[int]:
         """Where segments begin, so that they exceed the allowed bytes least; then the fewest steps go by row."""
         best: list[tuple[int, int, list[int]]] = [(0, 0, [])]
+        heights = [self._flow.height(number) for number in range(self._flow.count)]
         for end in range(1, self._flow.count + 1):
-            found = None
+            found, rows_tried = None, 0
             for begin in range(end - 1, -1, -1):
                 excess, by_row, cuts = best[begin]
                 streamed = by_row + (end - begin if end - begin > 1 else 0)
@@ -94,7 +110,8 @@ class MemoryPlanner:
                 bound = max(self._whole_bytes(begin, end) - allowed, excess, 0)
                 if found and (bound, streamed) >= found[:2]:
                     continue
-                if end - begin > 1 and not self._flow.can_flow(begin, end):
+                rows_tried += sum(heights[begin:end]) if end - begin > 1 else 0
+                if rows_tried * self._flow.count > MOST_ROWS_TRIED or (end - begin > 1 and not self._flow.can_flow(begin, end)):
                     break
                 size = sum(block.size_at(begin) for block in _Blocks(self._plan, self._flow, [self._segment(begin, end)]).all)
                 exact = max(size - allowed, excess, 0)
@@ -111,11 +128,8 @@ class MemoryPlanner:
 
     def _whole_bytes(self, begin: int, end: int) -> int:
         """Of feature maps that earlier segments have made or later ones read, at least; in place they are the same."""
-        flow, before, after = self._flow, 0, 0
-        for number, feature_map in enumerate(self._plan.feature_maps[1:], 1):
-            first, last = flow.writers[number][0], flow.readers[number][-1]
-            before += feature_map.bytes if first < begin <= last else 0
-            after += feature_map.bytes if first < end <= last else 0
+        before = sum(size for first, last, size in self._lives if first < begin <= last)
+        after = sum(size for first, last, size in self._lives if first < end <= last)
         return max(before, after)
 
     def cut_at(self, cuts: Sequence[int], most: float = math.inf) -> Memory:

@@ -7,7 +7,7 @@ was. No placement needs less than the largest sum of what is alive at one step: 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from squeezekit.system.errors import SqueezekitError
@@ -27,19 +27,24 @@ class ArenaBlock:
         """The same size from step `begin` to step `end`, both included."""
         return cls(begin, (size,) * (end - begin + 1))
 
+    @property
+    def end(self) -> int:
+        """The step after its last."""
+        return self.begin + len(self.sizes)
+
     def size_at(self, step: int) -> int:
         """Bytes that it needs at a step; 0 where it is not alive."""
-        return self.sizes[step - self.begin] if self.begin <= step < self.begin + len(self.sizes) else 0
+        return self.sizes[step - self.begin] if self.begin <= step < self.end else 0
 
     def merged(self, other: ArenaBlock) -> ArenaBlock:
         """Both in one place, the larger of them at each step."""
         begin = min(self.begin, other.begin)
-        end = max(self.begin + len(self.sizes), other.begin + len(other.sizes))
-        return ArenaBlock(begin, tuple(max(self.size_at(step), other.size_at(step)) for step in range(begin, end)))
+        steps = range(begin, max(self.end, other.end))
+        return ArenaBlock(begin, tuple(max(self.size_at(step), other.size_at(step)) for step in steps))
 
     def shared_steps(self, other: ArenaBlock) -> list[tuple[int, int]]:
         """The distinct pairs of sizes at steps at which both are alive."""
-        steps = range(max(self.begin, other.begin), min(self.begin + len(self.sizes), other.begin + len(other.sizes)))
+        steps = range(max(self.begin, other.begin), min(self.end, other.end))
         return sorted({(self.size_at(step), other.size_at(step)) for step in steps})
 
 
@@ -54,8 +59,11 @@ class Arena:
 
 def bytes_alive(blocks: Sequence[ArenaBlock]) -> int:
     """The largest sum of what is alive at one step."""
-    last = max(block.begin + len(block.sizes) for block in blocks)
-    return max(sum(block.size_at(step) for block in blocks) for step in range(last))
+    alive = [0] * max(block.end for block in blocks)
+    for block in blocks:
+        for step, size in enumerate(block.sizes, block.begin):
+            alive[step] += size
+    return max(alive)
 
 
 def place_blocks(blocks: Sequence[ArenaBlock], most: float = math.inf) -> Arena:
@@ -68,7 +76,7 @@ def place_blocks(blocks: Sequence[ArenaBlock], most: float = math.inf) -> Arena:
     order = sorted(range(len(blocks)), key=lambda i: (blocks[i].begin, -max(blocks[i].sizes)))
     while bound <= most:
         search = _Search(blocks, order, bound)
-        if search.place(0):
+        if search.place():
             return Arena(bound, least, tuple(search.offsets[i] for i in range(len(blocks))))
         if search.next_bound is None:
             break
@@ -80,32 +88,46 @@ class _Search:
     """Depth-first, with at most MAX_TRIES placements of a block."""
 
     def __init__(self, blocks: Sequence[ArenaBlock], order: Sequence[int], bound: int) -> None:
-        self._blocks, self._order, self._bound = blocks, order, bound
+        self._sizes = [max(block.sizes) for block in blocks]
+        # Of each two that are alive together, their sizes then.
+        self._pairs = [
+            [
+                (number, pair)
+                for number, other in enumerate(blocks)
+                if block.begin < other.end and other.begin < block.end
+                for pair in block.shared_steps(other)
+            ]
+            for block in blocks
+        ]
+        self._order, self._bound = order, bound
         self._tries = 0
         self.offsets: dict[int, int] = {}
         # The smallest arena that would have allowed an offset that was too far out.
         self.next_bound: int | None = None
 
-    def place(self, depth: int) -> bool:
-        """Place this block of the order and all that follow."""
-        if depth == len(self._order):
-            return True
-        index = self._order[depth]
-        for offset in self._candidates(index):
+    def place(self) -> bool:
+        """Place all blocks in their order; a stack of what is still to be tried, since there may be more than Python's holds."""
+        untried: list[Iterator[int]] = [iter(self._candidates(self._order[0]))]
+        while untried:
+            index = self._order[len(untried) - 1]
+            self.offsets.pop(index, None)
+            offset = next(untried[-1], None)
+            if offset is None:
+                untried.pop()
+                continue
             self._tries += 1
             if self._tries > MAX_TRIES:
                 return False
             self.offsets[index] = offset
-            if self.place(depth + 1):
+            if len(untried) == len(self._order):
                 return True
-            del self.offsets[index]
+            untried.append(iter(self._candidates(self._order[len(untried)])))
         return False
 
     def _candidates(self, index: int) -> list[int]:
         """Offsets at which a block overlaps none of those placed before."""
-        block = self._blocks[index]
-        size = max(block.sizes)
-        placed = [(start, pair) for i, start in self.offsets.items() for pair in block.shared_steps(self._blocks[i])]
+        size = self._sizes[index]
+        placed = [(self.offsets[i], pair) for i, pair in self._pairs[index] if i in self.offsets]
         wanted = {0, self._bound - size}
         for start, (own, other) in placed:
             wanted |= {start + other, start - own}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,34 +19,20 @@ from squeezekit.integer.plan import (
     LOW_BITS,
     MAX_GAIN,
     MAX_SUM,
-    FeatureMap,
-    IntegerConvolution,
-    IntegerGating,
     IntegerHead,
     IntegerPlan,
-    IntegerPooling,
     IntegerResidual,
     Integers,
-    Step,
     sum_bounds,
 )
+from squeezekit.integer.walk import Numbers, Planned, Walk, steps_below_zero
 from squeezekit.modelfile.activation_ranges import ActivationRanges
-from squeezekit.networks.fire import Fire
-from squeezekit.networks.fire_variants import FireVariant
-from squeezekit.networks.squeezenet import SqueezeNet
-from squeezekit.networks.staged import Inverted, Plain, SqueezeExpand, Staged
 from squeezekit.system.errors import SqueezekitError
 
 MAX_WEIGHT = 127  # Steps of a weight, on either side of zero.
 MIN_STEP = 1 / 4096  # Of the layer's largest step: no filter's step is smaller.
 MAX_FRACTION = 16
-MIN_SCALE = 1e-9  # A feature map of smaller steps holds nothing but zeros.
 MAX_LOGIT = 1 << 30
-# What a plan can hold, alone or in a container.
-LAYERS = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d, nn.Dropout, nn.Identity)
-CONTAINERS = (nn.Sequential, Fire)
-# Networks that have a plan.
-Planned = SqueezeNet | Staged
 Floats = NDArray[np.float64]
 
 
@@ -57,28 +43,8 @@ def plan_of(network: Planned, ranges: ActivationRanges, grids: Mapping[str, Quan
     Raises SqueezekitError for a network whose sums may not fit 32 bits, or a mean that no byte stands for.
     """
     names = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)]
-    spans = {name: span for name, *span in zip(names, ranges.low, ranges.high, strict=True)}
+    spans = dict(zip(names, zip(ranges.low, ranges.high, strict=True), strict=True))
     return _Quantizer(network, spans, grids or {}).plan()
-
-
-def no_integer_form(network: nn.Module) -> str | None:
-    """Why a network has no plan, in half a sentence that names its first layer without an integer form; None where it has one."""
-    if isinstance(network, Planned):
-        return None
-    found = _first_unsupported(network)
-    what = f"layer '{found[0]}' ({type(found[1]).__name__})" if found else f"a {type(network).__name__}"
-    return f"{what} has no integer form; export to ONNX instead"
-
-
-def _first_unsupported(parent: nn.Module, prefix: str = "") -> tuple[str, nn.Module] | None:
-    for name, module in parent.named_children():
-        if isinstance(module, LAYERS):
-            continue
-        if found := _first_unsupported(module, f"{prefix}{name}."):
-            return found
-        if not isinstance(module, CONTAINERS):
-            return f"{prefix}{name}", module
-    return None
 
 
 @dataclass(frozen=True)
@@ -108,148 +74,15 @@ class _Filters:
         return np.ascontiguousarray(found.transpose(0, 2, 3, 1).astype(np.int8))
 
 
-class _Quantizer:
-    """Walks through a network without batch normalization and collects its feature maps and steps."""
+class _Quantizer(Walk):
+    """Gives steps the numbers of a trained network."""
 
-    def __init__(self, network: Planned, spans: Mapping[str, list[float]], grids: Mapping[str, Quantized]) -> None:
-        config = network.config
-        self._network, self._config, self._spans, self._grids = network, config, spans, grids
-        self._feature_maps = [FeatureMap(config.image_size, config.image_size, config.channels, 1.0)]
-        self._mirrored = bool(getattr(config, "mirrored", False))
-        self._steps: list[Step] = []
+    def __init__(self, network: Planned, spans: Mapping[str, tuple[float, float]], grids: Mapping[str, Quantized]) -> None:
+        super().__init__(network)
+        self._spans, self._grids = spans, grids
 
-    def plan(self) -> IntegerPlan:
-        network = self._network
-        if isinstance(network, Staged):
-            head, fraction = self._head(self._staged(network), "classifier", network.classifier)
-        else:
-            classifier = network.classifier
-            assert isinstance(classifier[1], nn.Conv2d)
-            head, fraction = self._head(self._squeezenet(network), "classifier.1", classifier[1], relu=classifier.relu)
-        return IntegerPlan(tuple(self._feature_maps), (*self._steps, head), fraction, self._mirrored)
-
-    def _squeezenet(self, network: SqueezeNet) -> int:
-        layers = [(f"features.{name}", module) for name, module in network.features.named_children()]
-        layers = [(name, module) for name, module in layers if not isinstance(module, nn.ReLU | nn.Identity)]
-        current = 0
-        while layers:
-            name, module = layers.pop(0)
-            pooled = bool(layers) and _is_fusible(module, layers[0][1])
-            if pooled:
-                layers.pop(0)
-            if isinstance(module, nn.MaxPool2d):
-                current = self._pool(current, int(module.kernel_size))  # type: ignore[arg-type]
-            elif isinstance(module, Fire):
-                current = self._fire(name, module, current, pooled)
-            else:
-                target = self._output_map(name, module, current, pooled=pooled)
-                self._convolve(name, module, current, target, pooled=pooled)
-                current = target
-        return current
-
-    def _staged(self, network: Staged) -> int:
-        current = self._convolved("stem", network.stem, 0)
-        for name, block in network.blocks.named_children():
-            if isinstance(block, Plain):
-                current = self._convolved(f"blocks.{name}.convolution", block.convolution, current)
-            elif isinstance(block, SqueezeExpand):
-                squeezed = self._convolved(f"blocks.{name}.squeeze", block.squeeze, current)
-                current = self._added(f"blocks.{name}.expand", block.expand, squeezed, current if block.residual else None)
-            elif isinstance(block, Inverted):
-                expanded = self._convolved(f"blocks.{name}.expand", block.expand, current)
-                filtered = self._convolved(f"blocks.{name}.depthwise", block.depthwise, expanded)
-                low = self._spans[f"blocks.{name}.project"][0]
-                current = self._added(f"blocks.{name}.project", block.project, filtered, current if block.residual else None, low)
-            if isinstance(block, Plain | SqueezeExpand) and block.pool is not None:
-                current = self._pool(current, int(block.pool.kernel_size))  # type: ignore[arg-type]
-        while network.config.last == "max" and self._feature_maps[current].height > 1:
-            # The largest of the largest is the largest of all.
-            current = self._pool(current, 3)
-        return current
-
-    def _convolved(self, name: str, module: nn.Conv2d, source: int) -> int:
-        """A convolution with ReLU behind it."""
-        target = self._output_map(name, module, source)
-        self._convolve(name, module, source, target)
-        return target
-
-    def _added(self, name: str, module: nn.Conv2d, source: int, residual: int | None, low: float = 0.0) -> int:
-        """A convolution of outputs from `low` on, to which `residual`, of the same shape, is added if there is one."""
-        if residual is None:
-            target, added = self._output_map(name, module, source, low=low), None
-        else:
-            target, added = self._residual_sum(source, module.out_channels, self._spans[name][1], residual, False, low)
-        self._convolve(name, module, source, target, residual=added, low=low)
-        return target
-
-    def _fire(self, name: str, fire: Fire, source: int, pooled: bool) -> int:
-        residual = None
-        if isinstance(fire.bypass, nn.Conv2d):
-            below = self._spans[f"{name}.bypass"][0]
-            residual = self._output_map(f"{name}.bypass", fire.bypass, source, low=below)
-            self._convolve(f"{name}.bypass", fire.bypass, source, residual)
-        elif fire.bypass is not None:
-            residual = source
-        gated = isinstance(fire, FireVariant) and fire.gated
-        below = self._spans[f"{name}.squeeze"][0] if gated else 0.0
-        squeezed = self._output_map(f"{name}.squeeze", fire.squeeze, source, low=below)
-        self._convolve(f"{name}.squeeze", fire.squeeze, source, squeezed)
-        if gated:
-            squeezed = self._gate(squeezed)
-        branches = {f"{name}.{kind}": branch for kind, branch in fire.expands().items()}
-        high = max(self._spans[branch][1] for branch in branches)
-        target, added = self._residual_sum(squeezed, fire.out_channels, high, residual, pooled)
-        first = 0
-        for branch, module in branches.items():
-            self._convolve(branch, module, squeezed, target, first=first, pooled=pooled, residual=added)
-            first += module.out_channels
-        return target
-
-    def _gate(self, source: int) -> int:
-        """A sigmoid brings values of either sign closer to 0, so that the scale stays."""
-        here = self._feature_maps[source]
-        with np.errstate(over="ignore"):
-            sigmoid = 1 / (1 + np.exp(-here.scale * (np.arange(256) - here.zero)))
-        table = np.rint(255 * sigmoid).astype(np.uint8)
-        self._feature_maps.append(replace(here, channels=here.channels // 2))
-        self._steps.append(IntegerGating(source, len(self._feature_maps) - 1, here.zero, table))
-        return len(self._feature_maps) - 1
-
-    def _output_map(self, name: str, module: nn.Module, source: int, *, low: float = 0.0, pooled: bool = False) -> int:
-        """A new feature map for a convolution's output, from `low` to the largest value seen."""
-        assert isinstance(module, nn.Conv2d)
-        stride, padding, kernel = module.stride[0], int(module.padding[0]), module.kernel_size[0]
-        here = self._feature_maps[source]
-        height, width = ((side + 2 * padding - kernel) // stride + 1 for side in (here.height, here.width))
-        return self._add_map(height, width, module.out_channels, low, self._spans[name][1], pooled)
-
-    def _add_map(self, height: int, width: int, channels: int, low: float, high: float, pooled: bool) -> int:
-        if pooled:
-            height, width = -(-height // 2), -(-width // 2)
-        low, high = min(low, 0.0), max(high, 0.0)
-        scale = (high - low) / 255
-        scale = scale if scale >= MIN_SCALE else 1.0
-        self._feature_maps.append(FeatureMap(height, width, channels, scale, min(math.ceil(-low / scale), 255)))
-        return len(self._feature_maps) - 1
-
-    def _residual_sum(
-        self, squeezed: int, channels: int, high: float, residual: int | None, pooled: bool, low: float = 0.0
-    ) -> tuple[int, IntegerResidual | None]:
-        """The feature map of a module's output: its last layer's, from `low` to `high`, and that of a residual added."""
-        here = self._feature_maps[squeezed]
-        if residual is None:
-            return self._add_map(here.height, here.width, channels, 0, high, pooled), None
-        other = self._feature_maps[residual]
-        low, least, most = min(low, 0.0), -other.zero * other.scale, (255 - other.zero) * other.scale
-        target = self._add_map(here.height, here.width, channels, low + least, high + most, pooled)
-        total = self._feature_maps[target]
-        ratio = other.scale / total.scale
-        shift = min(int(math.log2(MAX_GAIN / ratio)), 16)
-        gain = min(round(ratio * 2**shift), MAX_GAIN)
-        # The target's zero point was rounded up, so this is not negative unless the gain was rounded up as well.
-        zero = total.zero - _steps_below_zero(low, total)
-        offset = max((zero << shift) - other.zero * gain + (1 << (shift - 1)), 0)
-        return target, IntegerResidual(residual, gain, offset, shift)
+    def _span(self, name: str) -> tuple[float, float]:
+        return self._spans[name]
 
     def _filters(self, name: str, module: nn.Conv2d | nn.Linear, zero: int = 0) -> _Filters:
         assert module.bias is not None
@@ -275,19 +108,9 @@ class _Quantizer:
         grid = filters.grid / (255 * std[0]) if np.ptp(std) == 0 else np.zeros(len(weights))
         return _Filters(weights, bias, grid, tuple(int(byte) for byte in np.clip(border, 0, 255)))
 
-    def _convolve(
-        self,
-        name: str,
-        module: nn.Module,
-        source: int,
-        target: int,
-        *,
-        first: int = 0,
-        pooled: bool = False,
-        residual: IntegerResidual | None = None,
-        low: float = 0.0,
-    ) -> None:
-        assert isinstance(module, nn.Conv2d)
+    def _numbers(
+        self, name: str, module: nn.Conv2d, source: int, target: int, residual: IntegerResidual | None, low: float
+    ) -> Numbers:
         here, output = self._feature_maps[source], self._feature_maps[target]
         filters = self._filters(name, module, here.zero)
         if source == 0:
@@ -296,37 +119,13 @@ class _Quantizer:
         weights = filters.integers(steps)
         ratio = here.scale * steps / output.scale
         bias = filters.bias / (here.scale * steps) - here.zero * weights.astype(np.int64).sum((1, 2, 3))
-        bias = bias + (output.zero if residual is None else _steps_below_zero(low, output)) / ratio
+        bias = bias + (output.zero if residual is None else steps_below_zero(low, output)) / ratio
         # Before integers are made of it: too large ones would turn into any others.
         if not np.abs(bias).max() < MAX_SUM:
             raise _too_long(name)
         bias = np.rint(bias).astype(np.int64)
         gain, shift = _gains(ratio, sum_bounds(weights, bias), name)
-        self._steps.append(
-            IntegerConvolution(
-                source,
-                target,
-                weights,
-                bias,
-                gain,
-                shift,
-                filters.border,
-                module.stride[0],
-                int(module.padding[0]),
-                first,
-                pooled,
-                residual,
-                depthwise=module.groups > 1,
-            )
-        )
-
-    def _pool(self, source: int, size: int) -> int:
-        here = self._feature_maps[source]
-        # As in PyTorch with ceil_mode: windows that begin inside.
-        height, width = (-(-(side - size) // 2) + 1 for side in (here.height, here.width))
-        self._feature_maps.append(FeatureMap(height, width, here.channels, here.scale, here.zero))
-        self._steps.append(IntegerPooling(source, len(self._feature_maps) - 1, size))
-        return len(self._feature_maps) - 1
+        return Numbers(weights, bias, gain, shift, filters.border)
 
     def _head(self, source: int, name: str, layer: nn.Conv2d | nn.Linear, *, relu: bool = False) -> tuple[IntegerHead, int]:
         """The head, and how many bits of its logits are a fraction: as many as int32 leaves for the largest possible logit."""
@@ -350,17 +149,6 @@ class _Quantizer:
         gain = np.minimum(np.rint(value * 2.0**shift), 2**31 - 1).astype(np.int64)
         bias = np.rint(exact / 2**drop).astype(np.int64)
         return IntegerHead(source, weights, bias, gain, shift, relu, drop), fraction
-
-
-def _steps_below_zero(low: float, target: FeatureMap) -> int:
-    """How many steps of a feature map values from `low` on need below zero."""
-    return min(math.ceil(max(-low, 0.0) / target.scale), target.zero)
-
-
-def _is_fusible(module: nn.Module, following: nn.Module) -> bool:
-    """Whether a pooling can be computed with the layer before it: two by two, without overlap, no bypass in between."""
-    pools = isinstance(following, nn.MaxPool2d) and following.kernel_size == 2
-    return pools and not isinstance(module, nn.MaxPool2d) and getattr(module, "bypass", None) is None
 
 
 def _head_bound(weights: NDArray[np.int8], bias: Floats, added: int, drop: int) -> Floats:

@@ -59,10 +59,26 @@ class DataFlow:
             for number, step in enumerate(self.plan.steps)
         ]
 
+    @cached_property
+    def first_read(self) -> dict[tuple[int, int], list[int]]:
+        """By step and feature map that it reads, the first row that each of its own needs; after them, the map's height."""
+        return {
+            (reader, feature_map): [
+                *(first for row in self.needed[reader] for number, first, _last in row if number == feature_map),
+                self.plan.feature_maps[feature_map].height,
+            ]
+            for feature_map, readers in self.readers.items()
+            for reader in readers
+        }
+
     def height(self, number: int) -> int:
         """Rows that a step makes; of the head, those that it reads."""
-        step = self.plan.steps[number]
-        return self.plan.feature_maps[step.source if isinstance(step, IntegerHead) else step.target].height
+        return self._heights[number]
+
+    @cached_property
+    def _heights(self) -> list[int]:
+        maps = [step.source if isinstance(step, IntegerHead) else step.target for step in self.plan.steps]
+        return [self.plan.feature_maps[number].height for number in maps]
 
     def segment(self, begin: int, end: int) -> Segment:
         """Those steps in the order that keeps the fewest rows."""
@@ -190,10 +206,7 @@ class _Rows:
 
     def _next_read(self, reader: int, feature_map: int) -> int:
         """The first row that a step will read next; beyond the last where it is done."""
-        made = self._made[reader]
-        if made == self._flow.height(reader):
-            return self._flow.plan.feature_maps[feature_map].height
-        return next(first for source, first, _last in self._flow.needed[reader][made] if source == feature_map)
+        return self._flow.first_read[reader, feature_map][self._made[reader]]
 
 
 def _shape(feature_map: FeatureMap) -> tuple[int, int, int]:

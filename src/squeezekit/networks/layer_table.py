@@ -1,4 +1,4 @@
-"""The layer table of a network: shapes, parameters, MACs (multiply-accumulate operations), memory."""
+"""The layer table of a network: shapes, parameters, MACs (multiply-accumulate operations)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import torch
 from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
-from squeezekit.networks.activations import Activation, Shape, activations_of, image_shape
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.fire import Fire
 from squeezekit.networks.fire_variants import FireVariant
-from squeezekit.networks.row_by_row import bytes_by_layer, least_mixture, row_by_row
 from squeezekit.networks.squeezenet import Head
 from squeezekit.networks.tracing import traced
 from squeezekit.networks.xvel_tiniest import TanhExp
+
+Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -36,23 +36,11 @@ class Layer:
 
 @dataclass(frozen=True)
 class LayerTable:
-    """`macs` are those of one image, twice the layers' sum where a network also classifies its mirror image.
-
-    `activation_bytes` is the peak of what one image keeps in memory at one byte a value.
-
-    Each value lives from the operation that makes it to the last that reads it, in the order of the network;
-    concatenation, normalization, ReLU, gates and dropout work in place. `row_by_row_bytes` is the peak where layers keep only the
-    rows that they still need, `mixed_bytes` where the network does so up to the layer `layer_by_layer_from`, which is chosen for
-    the fewest bytes and None where all go row by row. Where it is unknown which rows a layer needs, the three are None.
-    """
+    """`macs` are those of one image, twice the layers' sum where a network also classifies its mirror image."""
 
     layers: list[Layer]
     parameters: int
     macs: int
-    activation_bytes: int
-    row_by_row_bytes: int | None
-    mixed_bytes: int | None
-    layer_by_layer_from: str | None
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -75,24 +63,14 @@ def layer_table(config: NetworkConfig) -> LayerTable:
         if node.op == "call_module":
             layers += _rows(network, node, layers)
     parameters, macs = sum(p.numel() for p in network.parameters()), passes * sum(layer.macs for layer in layers)
-    return LayerTable(layers, parameters, macs, *_memory(activations_of(graph, network)))
-
-
-def _memory(activations: list[Activation]) -> tuple[int, int | None, int | None, str | None]:
-    """Bytes layer by layer, row by row, and of the best mixture, and where that one changes over."""
-    by_layer, rows = max(bytes_by_layer(activations)), row_by_row(activations)
-    if rows is None:
-        return by_layer, None, None, None
-    mixture = least_mixture(activations, rows)
-    switch = (mixture.switch.layer or mixture.switch.name) if mixture.switch else None
-    return by_layer, rows.bytes, mixture.bytes, switch
+    return LayerTable(layers, parameters, macs)
 
 
 def _rows(network: nn.Module, node: fx.Node, before: list[Layer]) -> list[Layer]:
     """The rows that a module adds: a whole Fire module at its first convolution, nothing for the rest of it."""
     name = str(node.target)
     module = network.get_submodule(name)
-    shape_in, shape_out = image_shape(node.args[0]), image_shape(node)
+    shape_in, shape_out = _image_shape(node.args[0]), _image_shape(node)
     for place, fire in network.named_modules():
         if isinstance(fire, Fire) and name.startswith(f"{place}."):
             return [_fire_row(place, fire, shape_in)] if module is fire.squeeze else []
@@ -103,6 +81,11 @@ def _rows(network: nn.Module, node: fx.Node, before: list[Layer]) -> list[Layer]
     parameters = sum(p.numel() for p in module.parameters())
     kind = "Conv2d" if isinstance(module, nn.Conv2d) else type(module).__name__
     return [Layer(name, kind, shape_in, shape_out, parameters, _macs(module, shape_out), prod(shape_out), _remark(module))]
+
+
+def _image_shape(node: Any) -> Shape:
+    """What a node of a graph with shapes has of one image: (channels, height, width) or (channels,)."""
+    return tuple(node.meta["tensor_meta"].shape[1:])
 
 
 def _fire_row(name: str, fire: Fire, shape_in: Shape) -> Layer:

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any
 
+from squeezekit.integer.outline import ram_of
 from squeezekit.modelfile.deep_compression_file import imagenet_classes, published_network
 from squeezekit.modelfile.sqz import read_sqz
 from squeezekit.networks.layer_table import layer_table
@@ -34,12 +35,12 @@ USES = {
     "squeezenet1_0-imagenet": "1,000 kinds of things in photos",
 }
 # What the list can be sorted by.
-NUMBERS = ("bytes", "parameters", "macs", "activation_bytes", "accuracy")
+NUMBERS = ("bytes", "parameters", "macs", "ram", "accuracy")
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Of one model: `bytes` of its file, `macs` multiply-adds for one image, `activation_bytes` at their peak in int8.
+    """Of one model: `bytes` of its file, `macs` multiply-adds for one image, `ram` bytes that its feature maps take as C.
 
     `accuracy` is that on test images, 0…1, measured once; None where we have none. One that is `downloaded`, at first use, has
     the bytes of what others publish.
@@ -49,7 +50,7 @@ class Facts:
     bytes: int
     parameters: int
     macs: int
-    activation_bytes: int
+    ram: int
     accuracy: float | None
     classes: tuple[str, ...]
     image_size: int
@@ -85,7 +86,7 @@ def facts(name: str) -> Facts:
         bytes=path.stat().st_size,
         parameters=table.parameters,
         macs=table.macs,
-        activation_bytes=table.activation_bytes,
+        ram=ram_of(file.network).least,
         accuracy=file.provenance.accuracy["test"],
         classes=file.classes,
         image_size=file.network.image_size,
@@ -104,7 +105,7 @@ def published_facts(name: str) -> Facts:
         bytes=published.size,
         parameters=table.parameters,
         macs=table.macs,
-        activation_bytes=table.activation_bytes,
+        ram=ram_of(network).least,
         accuracy=None,
         classes=classes,
         image_size=network.image_size,

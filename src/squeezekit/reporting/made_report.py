@@ -17,6 +17,7 @@ from squeezekit.inference.evaluation import Evaluation, evaluate_model
 from squeezekit.inference.foreign_images import Share, kept_share
 from squeezekit.inference.model import Model, load_model
 from squeezekit.inference.reliability import class_thresholds, confidence_bins
+from squeezekit.integer.outline import NoIntegerForm, ram_of
 from squeezekit.networks.layer_table import layer_table
 from squeezekit.reporting import charts
 from squeezekit.reporting.document import Column, Listing, Paragraph, ReportSection, Table
@@ -115,18 +116,23 @@ def _lead(facts: MadeFacts, test: Evaluation) -> str:
 def _numbers(facts: MadeFacts, model: Model, test: Evaluation, accuracy: Share) -> list[Fact]:
     table, percent, integer = layer_table(model.folded().config), ENGLISH.percent, ENGLISH.integer
     interval = f"95% interval {percent(accuracy.low)} to {percent(accuracy.high)}, of {integer(accuracy.images)} test photos"
-    by_rows = "" if table.mixed_bytes is None else f"; {integer(table.mixed_bytes)} begun row by row"
     return [
         Fact("top-1 accuracy", percent(accuracy.share), interval),
         Fact("bytes", integer(facts.model.stat().st_size), f"{facts.model.name}, {integer(table.parameters)} parameters"),
-        Fact(
-            "bytes of RAM",
-            integer(table.activation_bytes),
-            f"for activations, layer by layer{by_rows}. Arithmetic of 8-bit values, not measured",
-        ),
+        _ram(model),
         Fact("multiply-adds", integer(table.macs), f"a photo of {model.config.image_size} × {model.config.image_size} pixels"),
         Fact("time", f"{1000 * _seconds(model, test):.3g} ms", "a photo, in Python on the machine that made this page"),
     ]
+
+
+def _ram(model: Model) -> Fact:
+    """What the exported C has for feature maps; a network that was trained elsewhere may have no such form."""
+    try:
+        ram = ram_of(model.config)
+    except NoIntegerForm as error:
+        return Fact("bytes of RAM", "not known", f"because {error}")
+    by_layer = ENGLISH.integer(ram.by_layer)
+    return Fact("bytes of RAM", ENGLISH.integer(ram.least), f"for feature maps in the exported C; layer by layer {by_layer}")
 
 
 def _seconds(model: Model, test: Evaluation) -> float:

@@ -15,6 +15,7 @@ from PIL import Image
 from squeezekit.data.image_set import ImageSet, ImageSource
 from squeezekit.data.sources import load_images
 from squeezekit.inference.evaluation import Evaluation, evaluate
+from squeezekit.integer.outline import NoIntegerForm, ram_of
 from squeezekit.networks.layer_table import LayerTable, layer_table
 from squeezekit.reporting import charts
 from squeezekit.reporting.document import Block, Column, ImageRows, Listing, Paragraph, ReportSection, Table
@@ -108,14 +109,20 @@ class RunReport:
             [row.layer, row.type, _shape(row.input), _shape(row.output), row.parameters, row.macs, row.remark]
             for row in table.layers
         ]
-        numbers = {"parameters": table.parameters, "macs": table.macs, "activations": table.activation_bytes}
+        numbers = {"parameters": table.parameters, "macs": table.macs}
         text = language.text("architecture text", **{name: language.integer(number) for name, number in numbers.items()})
         blocks: list[Block] = [
-            Paragraph(text),
+            Paragraph(f"{text} {self._ram()}"),
             charts.diagram(table.layers, language),
             Table("layers", language.text("layers"), columns, rows),
         ]
         return ReportSection(language.text("architecture"), blocks)
+
+    def _ram(self) -> str:
+        try:
+            return self.language.text("ram text", ram=self.language.integer(ram_of(self.run.config.network).least))
+        except NoIntegerForm:
+            return self.language.text("ram unknown")
 
     def _training(self) -> ReportSection:
         language, recipe = self.language, self.run.config.recipe

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from squeezekit.data.overview import overview
 from squeezekit.data.sources import data_name
+from squeezekit.integer.outline import NoIntegerForm, outline_of, ram_of
+from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.layer_table import layer_table
 from squeezekit.networks.registry import first_problem, network_class
 from squeezekit.search.space import Fields, Space, named_space, space_of
@@ -118,6 +121,8 @@ def _with_images(plan: StudyPlan) -> StudyPlan:
     """With what depends on the images, so that sizes are right before any training."""
     draft = plan.config({})
     network, run = draft.network, draft.run
+    if plan.limits.ram or plan.size == "ram":
+        _check_ram_is_known(network, "--max-ram" if plan.limits.ram else "--size ram")
     # Channels that nobody asked for are those of the images.
     channels = network.channels if "channels" in plan.fields else None
     chosen_device(run.device)
@@ -140,11 +145,25 @@ def _tables_of(space: Space, network: str) -> dict[str, Any]:
     return tables
 
 
+def _check_ram_is_known(network: NetworkConfig, flag: str) -> None:
+    """Whether layers have integer forms is the same for a whole space."""
+    try:
+        outline_of(network)
+    except NoIntegerForm as error:
+        raise SqueezekitError(f"{flag}: the RAM of network '{network.name}' is not known, {error}; leave it out") from None
+
+
 def sizes_of(config: RunConfig) -> dict[str, int]:
-    """Parameters, multiply-adds, bytes of int8 weights (biases in four bytes each), peak bytes of int8 activations."""
+    """Parameters, multiply-adds, bytes of int8 weights (biases in four bytes each), and bytes of RAM for feature maps as C.
+
+    RAM is left out for a network with a layer that has no integer form.
+    """
     # In evaluation mode batch normalization is folded into the weights.
     folded = config.network.folded()
     table = layer_table(folded)
     tensors = list(folded.build().parameters())
     weights = sum(tensor.numel() * (1 if tensor.ndim > 1 else 4) for tensor in tensors)
-    return {"parameters": table.parameters, "macs": table.macs, "bytes": weights, "ram": table.activation_bytes}
+    sizes = {"parameters": table.parameters, "macs": table.macs, "bytes": weights}
+    with suppress(NoIntegerForm):
+        sizes["ram"] = ram_of(folded).least
+    return sizes

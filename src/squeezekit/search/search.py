@@ -101,7 +101,7 @@ def search(
 
     `data` may stand in `config` as well. `space` is a built-in one or a TOML file; `sampler` grid, random, tpe or nsga2 (that one
     looks for small networks as well as good ones, and never stops a trial early); `pruner` halving, hyperband or none. `limits`
-    are the most `parameters`, `macs`, `bytes` of int8 weights and `ram` of int8 activations. `fields` are the same for all
+    are the most `parameters`, `macs`, `bytes` of int8 weights and `ram` of feature maps as C. `fields` are the same for all
     trials, such as `epochs` and `limit`. `jobs` trials are trained at once: one, or as many as `cluster`, the address of a Ray
     cluster, has GPUs or else nodes. Trials are run folders in `out`; the study is in `storage`, a SQLite file there unless
     another database is named, which any number of machines may share; a worker without a heartbeat for `grace` seconds counts as

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from squeezekit.data.cifar10_archive import find_batches
 from squeezekit.data.curation import Curation
 from squeezekit.data.folder_listing import list_folder
 from squeezekit.data.image_file import UnreadableImageError, file_content, picture_size
+from squeezekit.integer.outline import ram_of
 from squeezekit.modelfile.sqz import read_sqz
+from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.layer_table import layer_table
 from squeezekit.networks.squeezenet import SqueezeNetConfig
 from squeezekit.pretrained.facts import facts
@@ -42,7 +45,7 @@ SIDES = (128, 112, 96, 80, 64)
 
 @dataclass(frozen=True)
 class Budget:
-    """What a finished classifier may take: bytes of its file, multiply-adds of an image, bytes of its feature maps in int8."""
+    """What a finished classifier may take: bytes of its file, multiply-adds of an image, RAM of its feature maps as C."""
 
     max_bytes: int | None = None
     max_macs: int | None = None
@@ -53,7 +56,7 @@ class Budget:
         return (
             given.bytes <= (self.max_bytes or MAX_BYTES)
             and (self.max_macs is None or given.macs <= self.max_macs)
-            and (self.max_ram is None or given.activation_bytes <= self.max_ram)
+            and (self.max_ram is None or given.ram <= self.max_ram)
         )
 
     def __str__(self) -> str:
@@ -68,10 +71,19 @@ class Start:
     """A pretrained network as it sees photos of one size, and about what it takes with other classes."""
 
     name: str
-    image_size: int
+    network: NetworkConfig
     bytes: int
     macs: int
-    activation_bytes: int
+
+    @property
+    def image_size(self) -> int:
+        """Side of an image in pixels."""
+        return self.network.image_size
+
+    @cached_property
+    def ram(self) -> int:
+        """Bytes that its feature maps take as C; planning them takes longer than all else, and few ask."""
+        return ram_of(self.network).least
 
 
 @dataclass(frozen=True)
@@ -115,7 +127,7 @@ def _start(budget: Budget, classes: int) -> Start:
         if budget.allows(start):
             return start
     least = min(starts, key=lambda start: (start.bytes, start.macs))
-    takes = Budget(least.bytes, least.macs, least.activation_bytes)
+    takes = Budget(least.bytes, least.macs, least.ram)
     raise SqueezekitError(
         f"no pretrained network for photos is within {budget}: the smallest, {least.name} at {least.image_size} pixels, takes "
         f"about {takes}; allow that, or give --network"
@@ -130,8 +142,9 @@ def photo_models() -> list[str]:
 def _as_seen(name: str, classes: int) -> Iterator[Start]:
     network = read_sqz(model_path(name)).network.model_copy(update={"classes": max(classes, 2)})
     for side in SIDES:
-        table = layer_table(network.model_copy(update={"image_size": side}))
-        yield Start(name, side, round(table.parameters * BITS_A_WEIGHT / 8), table.macs, table.activation_bytes)
+        seen = network.model_copy(update={"image_size": side})
+        table = layer_table(seen)
+        yield Start(name, seen, round(table.parameters * BITS_A_WEIGHT / 8), table.macs)
 
 
 def _typical_side(paths: list[str]) -> int:

@@ -60,7 +60,7 @@ def train(
     minutes: train for about so long, in as many epochs as fit, so that the schedule ends in time; resuming keeps those epochs.
 
     Photos start from a pretrained network, with recipe `fine-tune`, unless `network`, `recipe`, `config` or `init_from` says
-    otherwise; `max_bytes` of the finished file, `max_macs` multiply-adds of an image and `max_ram` bytes of its feature maps in
+    otherwise; `max_bytes` of the finished file, `max_macs` multiply-adds of an image and `max_ram` bytes of its feature maps as
     int8 bound that choice (`suitable`).
 
     Under torchrun, its processes train one network together, with the weights that one process would get, up to rounding;

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from squeezekit.data.sources import load_images
-from squeezekit.export.c.source import StoreWeights, source_of
+from squeezekit.export.c.source import source_of
+from squeezekit.export.c.tables import StoreWeights
 from squeezekit.inference.int8_model import integer_plan
 from squeezekit.inference.model import Model, load_model
 from squeezekit.integer.memory import MemoryPlanner

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from squeezekit.export.c.source import StoreWeights, source_of
+from squeezekit.export.c.source import source_of
+from squeezekit.export.c.tables import StoreWeights
 from squeezekit.inference.int8_model import accuracy_in_integers, integer_plan
 from squeezekit.inference.model import load_model
 from squeezekit.system import atomic_io

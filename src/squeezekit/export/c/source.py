@@ -5,44 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
-from math import prod
-from typing import Literal
 
-import numpy as np
-
-from squeezekit.codec.integer_model import code_integers, new_integer_model
-from squeezekit.codec.range_coder import SQUASH, encoder, finish
+from squeezekit.codec.range_coder import SQUASH
+from squeezekit.export.c.tables import CODE_BYTES, STACK_BYTES, UNIT, MemoryUse, StoreWeights, largest, packed_bytes, tables_of
 from squeezekit.inference.model import Model
-from squeezekit.integer.layout import CONVOLUTION, Layout, layout_of
-from squeezekit.integer.memory import MemoryOfOrders, MemoryPlanner
-from squeezekit.integer.plan import IntegerConvolution, IntegerHead, IntegerPlan
+from squeezekit.integer.layout import Layout
+from squeezekit.integer.plan import IntegerPlan
 from squeezekit.system.version import version
 
 NUMBERS_PER_LINE = 24
-LAYER_BYTES = 80  # sizeof(struct sqz_layer)
-UNIT = 16  # Filters that products.c packs together, at most.
-StoreWeights = Literal["constants", "sparse", "coded"]
 STORED: dict[StoreWeights, str] = {
     "constants": "The weights are constants.",
     "sparse": "The weights are constants, most of them without those that are zero, which are not multiplied either.",
     "coded": "The weights are entropy-coded; `classifier_start` decodes them into RAM, once.",
 }
-MAX_BIT_COST = 11  # In bits of the stream: what the least likely bit of a weight costs.
-
-
-@dataclass(frozen=True)
-class MemoryUse:
-    """Bytes of constants in flash and of variables in RAM, without code, stack, and the packed weights of builds with vectors.
-
-    `arena` holds the feature maps; `least_arena` is what no placement of them can go below in their order, `orders` what arenas
-    other orders need.
-    """
-
-    constants: int
-    variables: int
-    arena: int
-    least_arena: int
-    orders: MemoryOfOrders
 
 
 @dataclass(frozen=True)
@@ -60,11 +36,8 @@ def source_of(plan: IntegerPlan, model: Model, *, store_weights: StoreWeights, m
     Its feature maps take the fewest bytes that they can, or with `max_ram` at most these and most layers whole; raises
     SqueezekitError where none fits.
     """
-    planner = MemoryPlanner(plan)
-    memory = planner.least() if max_ram is None else planner.fitting(max_ram)
-    layout = layout_of(plan, memory, sparse=store_weights == "sparse")
-    stream = coded_weights(plan) if store_weights == "coded" else b""
-    use = _memory(layout, plan, stream, planner.orders())
+    tables = tables_of(plan, store_weights=store_weights, max_ram=max_ram)
+    layout, stream, use = tables.layout, tables.stream, tables.memory
     files = {
         "classifier.h": _header(plan, model, use),
         "classifier.c": _classifier(plan, model, layout, stream),
@@ -75,37 +48,8 @@ def source_of(plan: IntegerPlan, model: Model, *, store_weights: StoreWeights, m
     return CSource(files, use, layout.macs)
 
 
-def coded_weights(plan: IntegerPlan) -> bytes:
-    """Every layer's integers, filter by filter and channel by channel, as a `.sqz` file codes them."""
-    layers = [step.weights for step in plan.steps if isinstance(step, IntegerConvolution | IntegerHead)]
-    coder, learnt = encoder(sum(layer.size for layer in layers) * 15 * MAX_BIT_COST // 8 + 8), new_integer_model()
-    for layer in layers:
-        channels_last = layer.reshape(layer.shape[0], -1, layer.shape[-1]).astype(np.int64)
-        integers = np.ascontiguousarray(channels_last.transpose(0, 2, 1))
-        code_integers(coder, learnt, integers, int(np.abs(integers).max()).bit_length())
-    return finish(coder)
-
-
 def _part(name: str) -> str:
     return (resources.files("squeezekit.export.c") / "runtime" / name).read_text(encoding="utf-8")
-
-
-def _memory(layout: Layout, plan: IntegerPlan, stream: bytes, orders: MemoryOfOrders) -> MemoryUse:
-    tables = 4 * len(layout.biases) + 2 * len(layout.gains) + 4 * len(layout.head_gains) + len(layout.gates)
-    tables += LAYER_BYTES * len(layout.layers) + len(layout.order)
-    arena, least = layout.arena.bytes, layout.arena.least
-    if not stream:
-        return MemoryUse(tables + len(layout.weights) + len(layout.runs), arena, arena, least, orders)
-    most_row, most_channels = _largest(plan)
-    # The decoder's memory, `struct sqz_decoder` of decoder.c, lies where the feature maps will be.
-    decoder = 16 + 4 * 7 * 6 + 12 + 2 * 10693 + 2 * (most_row + most_channels) + 2 * 4096 + 10693
-    return MemoryUse(tables + len(stream) + 2 * 2048, len(layout.weights) + max(arena, decoder), arena, least, orders)
-
-
-def _largest(plan: IntegerPlan) -> tuple[int, int]:
-    """Weights of the longest filter, and channels of the widest layer."""
-    shapes = [step.weights.shape for step in plan.steps if isinstance(step, IntegerConvolution | IntegerHead)]
-    return max(prod(shape[1:]) for shape in shapes), max(shape[-1] for shape in shapes)
 
 
 def _header(plan: IntegerPlan, model: Model, memory: MemoryUse) -> str:
@@ -170,7 +114,7 @@ def _banner(model: Model) -> str:
 
 
 def _classifier(plan: IntegerPlan, model: Model, layout: Layout, stream: bytes) -> str:
-    most_row, most_channels = _largest(plan)
+    most_row, most_channels = largest(plan)
     parts = [
         f"/* {_banner(model)} */",
         '#include "classifier.h"',
@@ -209,7 +153,7 @@ def _classifier(plan: IntegerPlan, model: Model, layout: Layout, stream: bytes) 
 #if SQZ_UNIT > {UNIT}
 #error "there is no room for weights packed like that"
 #endif
-static int8_t packed[{max(_packed_bytes(layout), 1)}];
+static int8_t packed[{max(packed_bytes(layout), 1)}];
 #define PACKED packed
 #else
 #define PACKED NULL
@@ -275,12 +219,6 @@ int32_t classifier_answer(const int32_t *logits)
     )
 
 
-def _packed_bytes(layout: Layout) -> int:
-    """Room for the weights of convolutions as products.c packs them, by the largest of its units."""
-    dense = (layer for layer in layout.layers if layer.kind == CONVOLUTION and not layer.depthwise and not layer.sparse)
-    return sum(-(-layer.filters // UNIT) * UNIT * -(-layer.row // 4) * 4 for layer in dense)
-
-
 def _order_in_words(memory: MemoryUse) -> str:
     by_layer, by_row = memory.orders.by_layer, memory.orders.by_row
     return (
@@ -337,11 +275,11 @@ for these; elsewhere nothing is packed.
 | memory | bytes |
 |---|---|
 | flash: constants | {memory.constants:,} |
-| flash: code | some 5,000 with `-Os` on a Cortex-M |
+| flash: code | some {CODE_BYTES:,} with `-Os` on a Cortex-M |
 | RAM: variables | {memory.variables:,} |
 | of which activations | {memory.arena:,} |
-| RAM: packed weights, with vectors only | {_packed_bytes(layout):,} |
-| RAM: stack | about 1,500 |
+| RAM: packed weights, with vectors only | {packed_bytes(layout):,} |
+| RAM: stack | about {STACK_BYTES:,} |
 | the picture, wherever it is | {image.bytes:,} |
 
 The activations share one arena: {smallest}. {_order_in_words(memory)}

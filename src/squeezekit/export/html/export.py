@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from squeezekit.codec.range_coder import SQUASH
-from squeezekit.export.c.source import coded_weights
+from squeezekit.export.c.tables import coded_weights
 from squeezekit.inference.int8_model import accuracy_in_integers, integer_plan
 from squeezekit.inference.model import Model, load_model
 from squeezekit.integer.layout import LayerRecord, Layout, layout_of
