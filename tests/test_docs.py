@@ -160,6 +160,14 @@ def test_the_tutorial_of_photos_does_what_it_says(commands, monkeypatch):
 
 
 @pytest.mark.slow
+def test_the_tutorial_of_boards_does_what_it_says(commands, monkeypatch):
+    shorten(monkeypatch, epochs=1)
+    [(language, text)] = blocks(DOCS / "tutorials" / "embedded.md", "sh")
+    assert "RAM for feature maps" in commands.block(language, text)
+    assert {path.name for path in Path("classify").iterdir()} == {"classify.ino", "classifier.h", "classifier.c", "picture.h"}
+
+
+@pytest.mark.slow
 def test_the_guide_of_check_does_what_it_says(commands, photos, monkeypatch):
     shorten(monkeypatch, epochs=1)
     [(language, text)] = blocks(DOCS / "guides" / "check.md", "sh")
