@@ -104,6 +104,8 @@ class MemoryPlanner:
         for end in range(1, self._flow.count + 1):
             found, rows_tried = None, 0
             for begin in range(end - 1, -1, -1):
+                if end - begin > 1 and not self._flow.can_flow(begin, end):
+                    break
                 excess, by_row, cuts = best[begin]
                 streamed = by_row + (end - begin if end - begin > 1 else 0)
                 # Whole feature maps alone may be too many already.
@@ -111,7 +113,7 @@ class MemoryPlanner:
                 if found and (bound, streamed) >= found[:2]:
                     continue
                 rows_tried += sum(heights[begin:end]) if end - begin > 1 else 0
-                if rows_tried * self._flow.count > MOST_ROWS_TRIED or (end - begin > 1 and not self._flow.can_flow(begin, end)):
+                if rows_tried * self._flow.count > MOST_ROWS_TRIED:
                     break
                 size = sum(block.size_at(begin) for block in _Blocks(self._plan, self._flow, [self._segment(begin, end)]).all)
                 exact = max(size - allowed, excess, 0)

@@ -89,15 +89,16 @@ class _Search:
 
     def __init__(self, blocks: Sequence[ArenaBlock], order: Sequence[int], bound: int) -> None:
         self._sizes = [max(block.sizes) for block in blocks]
+        ends = [block.end for block in blocks]
         # Of each two that are alive together, their sizes then.
         self._pairs = [
             [
                 (number, pair)
-                for number, other in enumerate(blocks)
-                if block.begin < other.end and other.begin < block.end
+                for number, (other, end) in enumerate(zip(blocks, ends, strict=True))
+                if block.begin < end and other.begin < block_end
                 for pair in block.shared_steps(other)
             ]
-            for block in blocks
+            for block, block_end in zip(blocks, ends, strict=True)
         ]
         self._order, self._bound = order, bound
         self._tries = 0
