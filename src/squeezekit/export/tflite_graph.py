@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from squeezekit.export.flatbuffer import Table
 from squeezekit.integer.plan import (
     LOW_BITS,
-    FeatureMap,
     IntegerConvolution,
     IntegerGating,
     IntegerHead,
@@ -31,7 +30,9 @@ from squeezekit.system.errors import SqueezekitError
 
 BYTE_OFFSET = 128  # From bytes of the plan to int8.
 PIXEL_SCALE = 1 / 255
-MAX_WEIGHT, MAX_WIDENED = 127, 1 << 30  # Of int8 weights; of sums of int32, with a bit to spare.
+MAX_WEIGHT, MAX_FINER = 127, 1 << 30  # Of int8 weights; of sums of int32, with a bit to spare.
+# A sum whose product lies halfway between two bytes becomes the larger one, as in the plan, in whichever way a runtime rounds.
+ABOVE_TIES = 1 + 2.0**-22
 SCHEMA_VERSION = 3
 SAME, VALID = np.int8(0), np.int8(1)
 TYPES = {"float32": np.int8(0), "int32": np.int8(2), "int8": np.int8(9)}
@@ -102,11 +103,16 @@ class Graph:
         graph = {0: self._tensors, **ends, 3: self._operators, 4: "main"}
         name, content = metadata
         described = {6: [{0: name, 1: np.uint32(len(self._buffers))}]}
-        return {0: np.uint32(SCHEMA_VERSION), 1: codes, 2: [graph], 3: description, 4: [*self._buffers, {0: content}], **described}
+        return {
+            0: np.uint32(SCHEMA_VERSION),
+            1: codes,
+            2: [graph],
+            3: description,
+            4: [*self._buffers, {0: content}],
+            **described,
+        }
 
-    def _tensor(
-        self, name: str, shape: Sequence[int], kind: str, quantization: Table | None = None, buffer: int = 0
-    ) -> int:
+    def _tensor(self, name: str, shape: Sequence[int], kind: str, quantization: Table | None = None, buffer: int = 0) -> int:
         table = {0: np.array(shape, np.int32), 1: TYPES[kind], 2: np.uint32(buffer), 3: name}
         self._tensors.append(table if quantization is None else {**table, 4: quantization})
         self.shapes.append(tuple(shape))
@@ -125,9 +131,9 @@ def graph_of(plan: IntegerPlan) -> tuple[Graph, int, int]:
     Raises SqueezekitError for networks that see an image twice, and for gates.
     """
     if plan.mirrored:
-        raise SqueezekitError("TensorFlow Lite has no mirrored networks here; export to C, or train without --mirrored")
+        raise SqueezekitError("a network that classifies an image and its mirror image has no TensorFlow Lite form; export to C")
     if any(isinstance(step, IntegerGating) for step in plan.steps):
-        raise SqueezekitError("TensorFlow Lite has no gated Fire modules here; export to C, or train without --gated")
+        raise SqueezekitError("gates of Fire modules have no TensorFlow Lite form; export to C")
     walk = _Walk(plan)
     return walk.graph, walk.first, walk.last
 
@@ -184,25 +190,18 @@ class _Walk:
     def _filtered(self, name: str, step: IntegerConvolution, target: int, zero: int) -> None:
         """A convolution alone, its ReLU being that int8 ends at the zero point."""
         source, padding = self._with_border(name, step)
-        multipliers = step.gain / 2.0 ** (LOW_BITS + step.shift)
-        used = step.gain > 0
-        # A filter that is multiplied by nothing gives byte 0.
-        multipliers = np.where(used, multipliers, 1.0)
-        weights = np.where(used[:, None, None, None], step.weights, 0).astype(np.int8)
-        bias = step.bias + self._plan.feature_maps[step.source].zero * _sums(weights) - np.rint(zero / multipliers)
-        bias = np.where(used, bias, -zero)
-        weights, bias, multipliers = _widened(weights, bias, multipliers)
-        scales = multipliers * self._scales[step.target] / self._scales[step.source]
-        stride = {1: np.int32(step.stride), 2: np.int32(step.stride)}
+        weights, bias, multipliers = _filters(step, self._plan.feature_maps[step.source].zero, zero)
+        scales = multipliers * ABOVE_TIES * self._scales[step.target] / self._scales[step.source]
+        kind, axis, options = Operator.CONV_2D, 0, {0: padding, 1: np.int32(step.stride), 2: np.int32(step.stride)}
         if step.depthwise:
-            kind, axis, weights = Operator.DEPTHWISE_CONV_2D, 3, np.ascontiguousarray(weights.transpose(3, 1, 2, 0))
-            options = {0: padding, **stride, 3: np.int32(1)}
-        else:
-            kind, axis, options = Operator.CONV_2D, 0, {0: padding, **stride}
+            kind, axis, options = Operator.DEPTHWISE_CONV_2D, 3, {**options, 3: np.int32(1)}
+            weights = weights.transpose(3, 1, 2, 0)
         inputs = [source, *self._weights(name, weights, bias, scales, self._scales[step.source], axis)]
         self.graph.add(kind, inputs, target, options)
 
-    def _weights(self, name: str, weights: NDArray[np.int8], bias: Floats, scales: Floats, source: float, axis: int) -> list[int]:
+    def _weights(
+        self, name: str, weights: NDArray[np.int8], bias: Floats, scales: Floats, source: float, axis: int = 0
+    ) -> list[int]:
         """Constants of filters, and of biases in steps of the sums."""
         return [
             self.graph.constant(f"{name}_weights", weights, _quantization(scales, axis=axis)),
@@ -249,38 +248,35 @@ class _Walk:
         return self.graph.add(Operator.MAX_POOL_2D, [source], made, {0: padding, **sides})
 
     def _head(self, head: IntegerHead) -> int:
+        """From the last feature map to logits, in floats: a plan does not know the range of logits, and they are few."""
         source = self._plan.feature_maps[head.source]
-        positions, classes = source.height * source.width, len(head.weights)
-        values = head.gain * 2.0 ** -(head.shift + self._plan.fraction) * positions
-        last, channels = self._tensors[head.source], source.channels
+        # The logit of one step of a sum, at each position.
+        values = (head.gain * 2.0 ** -(head.shift + self._plan.fraction) * source.height * source.width).astype(np.float64)
         if head.relu:
-            last, channels = self._positions(head, source, values), classes
-        floats = self.graph.floats("last_map", (1, source.height, source.width, channels))
-        self.graph.add(Operator.DEQUANTIZE, [last], floats)
-        mean = self.graph.floats("logits" if head.relu else "mean", (1, channels))
-        self.graph.add(Operator.MEAN, [floats, self.graph.constant("positions", np.array([1, 2], np.int32))], mean)
-        if head.relu:
-            return mean
+            return self._mean("logits", self._scores(head, values))
+        mean = self._mean("mean", self._tensors[head.source])
         weights = head.weights * (values / (self._scales[head.source] * 2.0**head.drop))[:, None]
-        bias = (head.bias / positions + source.zero / 2.0**head.drop * _sums(head.weights)) * values
-        constants = [self.graph.constant(f"head_{name}", part.astype(np.float32)) for name, part in (("weights", weights), ("bias", bias))]
-        return self.graph.add(Operator.FULLY_CONNECTED, [mean, *constants], self.graph.floats("logits", (1, classes)))
+        bias = (head.bias / (source.height * source.width) + source.zero / 2.0**head.drop * _sums(head.weights)) * values
+        constants = [
+            self.graph.constant(f"head_{name}", x.astype(np.float32)) for name, x in (("weights", weights), ("bias", bias))
+        ]
+        return self.graph.add(Operator.FULLY_CONNECTED, [mean, *constants], self.graph.floats("logits", (1, len(weights))))
 
-    def _positions(self, head: IntegerHead, source: FeatureMap, values: Floats) -> int:
+    def _mean(self, name: str, source: int) -> int:
+        """Of each channel of a feature map: floats [1, channels]."""
+        shape = self.graph.shapes[source]
+        floats = self.graph.add(Operator.DEQUANTIZE, [source], self.graph.floats(f"{name}_of", shape))
+        axes = self.graph.constant(f"{name}_axes", np.array([Axis.ROW, Axis.COLUMN], np.int32))
+        return self.graph.add(Operator.MEAN, [floats, axes], self.graph.floats(name, (1, shape[Axis.CHANNEL])))
+
+    def _scores(self, head: IntegerHead, values: Floats) -> int:
         """The last filters and ReLU at each position: int8, of the range that calibration images showed."""
-        scale = head.high / 255 or 1.0
-        made = self.graph.feature_map("head", (1, source.height, source.width, len(head.weights)), scale, 0)
-        weights = head.weights[:, None, None, :]
-        constants = self._weights(
-            "head",
-            weights,
-            head.bias + source.zero * _sums(weights).astype(np.float64),
-            values / self._scales[head.source],
-            self._scales[head.source],
-            0,
-        )
-        one = np.int32(1)
-        return self.graph.add(Operator.CONV_2D, [self._tensors[head.source], *constants], made, {0: VALID, 1: one, 2: one})
+        source, scale = self._plan.feature_maps[head.source], self._scales[head.source]
+        made = self.graph.feature_map("scores", (1, source.height, source.width, len(head.weights)), head.high / 255 or 1.0, 0)
+        weights, bias = head.weights[:, None, None, :], (head.bias + source.zero * _sums(head.weights)).astype(np.float64)
+        constants = self._weights("head", weights, bias, values / scale, scale)
+        options = {0: VALID, 1: np.int32(1), 2: np.int32(1)}
+        return self.graph.add(Operator.CONV_2D, [self._tensors[head.source], *constants], made, options)
 
 
 def _zero_before_residual(step: IntegerConvolution, plan: IntegerPlan) -> int:
@@ -293,16 +289,29 @@ def _zero_before_residual(step: IntegerConvolution, plan: IntegerPlan) -> int:
     return target.zero - steps
 
 
-def _widened(weights: NDArray[np.int8], bias: Floats, multipliers: Floats) -> tuple[NDArray[np.int8], Floats, Floats]:
-    """The same filters in finer steps, as far as int8 weights and int32 sums go.
+def _filters(step: IntegerConvolution, source_zero: int, zero: int) -> tuple[NDArray[np.int8], Floats, Floats]:
+    """Weights, biases without zero points, and by what sums are multiplied: one for each filter."""
+    # A filter whose gain is 0 gives byte 0, whatever its sum.
+    used = step.gain > 0
+    weights = np.where(used[:, None, None, None], step.weights, 0).astype(np.int8)
+    bias = np.where(used, step.bias + source_zero * _sums(weights), 0).astype(np.float64)
+    multipliers = np.where(used, step.gain / 2.0 ** (LOW_BITS + step.shift), 1.0)
+    finer = _finer(weights, np.abs(bias) + zero / multipliers)
+    multipliers = multipliers / finer
+    return weights * finer[:, None, None, None], bias * finer - np.rint(zero / multipliers), multipliers
 
-    Runtimes round a sum twice, first to a whole number near its product with a multiplier of 31 bits: the finer the steps of
-    sums, the less that moves. Weights of a compressed file are often of few steps.
+
+def _finer(weights: NDArray[np.int8], bias: Floats) -> NDArray[np.int8]:
+    """By which whole number each filter's step can be divided, as far as int8 weights and int32 sums go.
+
+    Many runtimes round a sum twice, first to a whole number near its product with a multiplier of 31 bits: the finer the steps
+    of sums, the less that moves. Weights of a compressed file are often of few steps.
     """
-    bounds = sum_bounds(weights, np.abs(bias).astype(np.int64))
-    finer = np.minimum(MAX_WEIGHT // np.maximum(np.abs(weights).max((1, 2, 3)).astype(np.int64), 1), MAX_WIDENED // np.maximum(bounds, 1))
-    finer = np.maximum(finer, 1)
-    return (weights * finer[:, None, None, None]).astype(np.int8), bias * finer, multipliers / finer
+    largest = np.abs(weights).max((1, 2, 3)).astype(np.int64)
+    bounds = sum_bounds(weights, np.ceil(bias).astype(np.int64))
+    found = np.minimum(MAX_WEIGHT // np.maximum(largest, 1), MAX_FINER // np.maximum(bounds, 1))
+    finer: NDArray[np.int8] = np.maximum(found, 1).astype(np.int8)
+    return finer
 
 
 def _sums(weights: NDArray[np.int8]) -> Integers:
