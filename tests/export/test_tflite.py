@@ -20,7 +20,7 @@ from squeezekit.inference.int8_model import integer_plan
 from squeezekit.inference.model import Model, load_model
 from squeezekit.integer.plan import IntegerConvolution, IntegerPooling
 from squeezekit.networks import network_config
-from tests.fixtures.exported import NETWORKS, STAGED, lively, pictures_like, planned, reference, small
+from tests.fixtures.exported import NETWORKS, SMALL, STAGED, lively, pictures_like, planned, reference, small
 
 pytest.importorskip("flatbuffers", reason="not installed; pip install 'squeezekit[tflite]'")
 litert = pytest.importorskip("ai_edge_litert.interpreter", reason="LiteRT is not installed; pip install 'squeezekit[dev]'")
@@ -91,9 +91,8 @@ def last_channels(plan, head):
     return here.channels
 
 
-@pytest.mark.slow
 def test_a_head_with_relu_has_scores_of_the_range_that_was_measured():
-    config = network_config("squeezenet1_0", image_size=48, classes=10)
+    config = network_config("squeezenet-cifar", **{**SMALL, "depth": 1, "pool_before": (1,), "head_relu": True})
     torch.manual_seed(0)
     network = folded(lively(config.build()))
     model = Model("x", network, network.config, tuple("0123456789"), None, None, None)
