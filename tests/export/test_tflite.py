@@ -115,6 +115,18 @@ def test_a_filter_that_is_multiplied_by_nothing_gives_nothing():
     assert np.abs(logits(content_of(plan, model), pixels) - right).mean() < 0.001 * right.std()
 
 
+def test_a_bypass_that_counts_nothing_adds_nothing():
+    model, plan = small("simple bypass")
+    steps = [
+        replace(step, residual=replace(step.residual, gain=0)) if getattr(step, "residual", None) else step for step in plan.steps
+    ]
+    without = replace(plan, steps=tuple(steps))
+    pixels = pictures_like(model.config, 8)
+    right = expected(without, pixels)
+    assert np.abs(right - expected(plan, pixels)).mean() > 0.1 * right.std()
+    assert np.abs(logits(content_of(without, model), pixels) - right).mean() < 0.005 * right.std()
+
+
 @pytest.mark.slow
 def test_a_run_becomes_a_file_with_its_classes(tiny_run, tmp_path, capsys):
     out = tmp_path / "digits.tflite"

@@ -102,15 +102,8 @@ class Graph:
         ends = {1: np.array([first], np.int32), 2: np.array([last], np.int32)}
         graph = {0: self._tensors, **ends, 3: self._operators, 4: "main"}
         name, content = metadata
-        described = {6: [{0: name, 1: np.uint32(len(self._buffers))}]}
-        return {
-            0: np.uint32(SCHEMA_VERSION),
-            1: codes,
-            2: [graph],
-            3: description,
-            4: [*self._buffers, {0: content}],
-            **described,
-        }
+        buffers, described = [*self._buffers, {0: content}], {0: name, 1: np.uint32(len(self._buffers))}
+        return {0: np.uint32(SCHEMA_VERSION), 1: codes, 2: [graph], 3: description, 4: buffers, 6: [described]}
 
     def _tensor(self, name: str, shape: Sequence[int], kind: str, quantization: Table | None = None, buffer: int = 0) -> int:
         table = {0: np.array(shape, np.int32), 1: TYPES[kind], 2: np.uint32(buffer), 3: name}
@@ -166,8 +159,10 @@ class _Walk:
     def _convolution(self, name: str, step: IntegerConvolution) -> None:
         plan, residual = self._plan, step.residual
         target = plan.feature_maps[step.target]
-        # The residual's gain has 16 bits; a scale that is as exact makes the ratio of scales the same number.
-        scale = target.scale if residual is None else self._scales[residual.source] * 2.0**residual.shift / residual.gain
+        scale = target.scale
+        if residual is not None:
+            # So that the ratio of scales is the residual's gain, which has 16 bits; half a step of it counts for nothing.
+            scale = self._scales[residual.source] * 2.0**residual.shift / max(residual.gain, 0.5)
         self._scales[step.target] = scale
         height, width = plan.sum_shape(step)
         zero = _zero_before_residual(step, plan)
