@@ -23,6 +23,7 @@ from squeezekit.networks import network_config
 from tests.fixtures.exported import NETWORKS, SMALL, STAGED, lively, pictures_like, planned, reference, small
 
 pytest.importorskip("flatbuffers", reason="not installed; pip install 'squeezekit[tflite]'")
+schema = pytest.importorskip("ai_edge_litert.schema_py_generated", reason="not installed; pip install 'squeezekit[dev]'")
 litert = pytest.importorskip("ai_edge_litert.interpreter", reason="LiteRT is not installed; pip install 'squeezekit[dev]'")
 
 XNNPACK, BUILT_IN = litert.OpResolverType.AUTO, litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
@@ -140,9 +141,24 @@ def test_a_run_becomes_a_file_with_its_classes(tiny_run, tmp_path, capsys):
     assert (logits(content, test.images[:50]).argmax(1) == reference(plan, test.images[:50]).argmax(1)).mean() > 0.99
     with zipfile.ZipFile(out) as archive:
         assert archive.read("labels.txt").decode().splitlines() == list(test.classes)
-    # Where readers of metadata look for it, with the letters of its schema.
-    assert b"TFLITE_METADATA" in content and b"M001" in content and content[4:8] == b"TFL3"
     assert str(tiny_run.folder).encode() not in content
+
+
+def test_constants_are_aligned_and_the_metadata_name_the_labels():
+    model, plan = small("squeezed")
+    content = content_of(plan, model)
+    read = schema.Model.GetRootAs(content, 0)
+    constants = [read.Buffers(number).DataAsNumpy() for number in range(1, read.BuffersLength())]
+    begin = np.frombuffer(content, np.uint8).ctypes.data
+    # Microcontrollers read them in place.
+    assert content[4:8] == b"TFL3" and all((constant.ctypes.data - begin) % 16 == 0 for constant in constants)
+    about = read.Metadata(0)
+    metadata = constants[about.Buffer() - 1].tobytes()
+    assert about.Name() == b"TFLITE_METADATA" and metadata[4:8] == b"M001" and b"labels.txt" in metadata
+    assert [read.Subgraphs(0).Tensors(end).Name() for end in (read.Subgraphs(0).Inputs(0), read.Subgraphs(0).Outputs(0))] == [
+        b"image",
+        b"logits",
+    ]
 
 
 def test_the_library_writes_what_the_command_does(tiny_sqz, tmp_path, capsys):
