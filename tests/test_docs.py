@@ -193,8 +193,8 @@ def test_export_and_serve_do_what_they_say(commands, length, monkeypatch):
     if length == "short":
         # The picture that the guide gives to the C program has 32 pixels a side.
         shorten(monkeypatch, image_size=32)
-    for name in ("onnxscript", "fastapi"):
-        pytest.importorskip(name, reason="not installed; pip install 'squeezekit[onnx,serve]'")
+    for name in ("onnxscript", "fastapi", "ai_edge_litert"):
+        pytest.importorskip(name, reason="not installed; pip install 'squeezekit[dev]'")
     if not shutil.which("curl"):
         pytest.skip("curl is not installed")
     pages = [DOCS / "guides" / name for name in ("export.md", "serve.md")]

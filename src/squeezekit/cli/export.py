@@ -18,15 +18,15 @@ def add_arguments(parser: Parser) -> None:
     parser.explain(
         "export digits-nano --format c -o digits-c",
         "export cifar10-tiny --format html -o cifar10.html",
-        usage="MODEL --format onnx|c|html -o OUT [settings]",
+        usage="MODEL --format onnx|c|tflite|html -o OUT [settings]",
     )
     parser.add_model("a run folder, a .sqz file, or a pretrained model (squeezekit models lists them)")
     parser.add_argument(
         "--format",
-        choices=["onnx", "c", "html"],
+        choices=["onnx", "c", "tflite", "html"],
         required=True,
-        help="onnx: for ONNX Runtime and other programs that read ONNX; c: C99 in integers, for any chip; html: one page that "
-        "classifies in any browser",
+        help="onnx: for ONNX Runtime and other programs that read ONNX; c: C99 in integers, for any chip; tflite: an int8 "
+        "file for tools of microcontrollers and phones; html: one page that classifies in any browser",
     )
     parser.add_out("OUT", "file to write; for c, the folder")
     parser.add_argument("--int8", action="store_true", help="onnx: 8-bit weights and activations, calibrated on training images")

@@ -14,6 +14,7 @@ from squeezekit.system.errors import SqueezekitError
 FORMATS = {
     "onnx": ("squeezekit.export.onnx", "export_onnx"),
     "c": ("squeezekit.export.c.export", "export_c"),
+    "tflite": ("squeezekit.export.tflite", "export_tflite"),
     "html": ("squeezekit.export.html.export", "export_html"),
 }
 
@@ -44,9 +45,10 @@ def export(model: str | PathLike[str], out: str | PathLike[str], *, format: str 
     """Write a trained network for other programs and machines; returns what was written, with its size.
 
     model: a run folder, a `.sqz` file or a pretrained name. out: the file to write; for C, the folder.
-    format: "onnx" for ONNX Runtime and whatever reads ONNX; "c" for C99 in integers, for any chip; "html" for a page that
-    classifies in any browser. `options` are those of `export_onnx` (int8, opset), `export_c` (store_weights, max_ram) and
-    `export_html`; all take `data`, the images to calibrate and measure on, which a `.sqz` file does not name.
+    format: "onnx" for ONNX Runtime and whatever reads ONNX; "c" for C99 in integers, for any chip; "tflite" for TensorFlow
+    Lite in int8; "html" for a page that classifies in any browser. `options` are those of `export_onnx` (int8, opset), `export_c`
+    (store_weights, max_ram), `export_tflite` and `export_html`; all take `data`, the images to calibrate and measure on, which a
+    `.sqz` file does not name.
 
     Raises SqueezekitError for an unknown format, an option that the format does not have, or a network that it cannot hold.
     """

@@ -111,8 +111,8 @@ class IntegerHead:
     """The last feature map -> logits, int32 [classes].
 
     weights: int8 [classes, channels]; bias, gain: [classes]. With `relu`, each position's sum is rectified and rescaled, and
-    these are added. Without it, bytes are added over positions first, and `(their sum + half) >> drop` is multiplied: large
-    feature maps would otherwise overflow 32 bits.
+    these are added; `high` is the largest of them on calibration images, as a logit. Without it, bytes are added over positions
+    first, and `(their sum + half) >> drop` is multiplied: large feature maps would otherwise overflow 32 bits.
     """
 
     source: int
@@ -122,6 +122,7 @@ class IntegerHead:
     shift: int
     relu: bool
     drop: int = 0
+    high: float = 0.0
 
 
 Step = IntegerConvolution | IntegerPooling | IntegerGating | IntegerHead

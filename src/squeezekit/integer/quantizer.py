@@ -148,7 +148,8 @@ class _Quantizer(Walk):
         shift = min(30 - math.floor(math.log2(float(value.max()))), 61)
         gain = np.minimum(np.rint(value * 2.0**shift), 2**31 - 1).astype(np.int64)
         bias = np.rint(exact / 2**drop).astype(np.int64)
-        return IntegerHead(source, weights, bias, gain, shift, relu, drop), fraction
+        high = max(self._spans[name][1], 0.0) if relu else 0.0
+        return IntegerHead(source, weights, bias, gain, shift, relu, drop, high), fraction
 
 
 def _head_bound(weights: NDArray[np.int8], bias: Floats, added: int, drop: int) -> Floats:
