@@ -24,14 +24,18 @@ class Memory:
 
     order: numbers of steps; one of `by_row` makes its next row each time, another all its rows. rows: how many of each feature
     map are kept. offsets: of each feature map. scratch: by step, the room which it works in. counters: a byte for each step.
+    cuts: where segments begin. weights: by step, where its weights lie while its segment is computed; empty where all of them are
+    somewhere else all the time.
     """
 
+    cuts: tuple[int, ...]
     order: tuple[int, ...]
     by_row: frozenset[int]
     rows: tuple[int, ...]
     arena: Arena
     offsets: tuple[int, ...]
     scratch: dict[int, int]
+    weights: dict[int, int]
     counters: int
 
 
@@ -45,7 +49,10 @@ class MemoryOfOrders:
 
 
 class MemoryPlanner:
-    """Plans the memory of one network. The image stays where the caller has it."""
+    """Plans the memory of one network. The image stays where the caller has it.
+
+    With `decoded`, the weights of a segment's steps are in the arena too while it is computed, and those of no other.
+    """
 
     def __init__(self, plan: IntegerPlan) -> None:
         self._plan, self._flow = plan, DataFlow(plan)
@@ -59,11 +66,11 @@ class MemoryPlanner:
         """All rows flow through the whole network; by layer where the runtime cannot count them."""
         return self.cut_at([0]) if self._flow.can_flow(0, self._flow.count) else self.by_layer()
 
-    def least(self) -> Memory:
+    def least(self, *, decoded: bool = False) -> Memory:
         """The mixture of fewest bytes; of several one that keeps most steps whole."""
-        found = self.cut_at(self._cuts(0))
+        found = self.cut_at(self._cuts(0, decoded), decoded=decoded)
         # Once more, since a segment need not be smaller than the largest.
-        calmer = self.cut_at(self._cuts(found.arena.least))
+        calmer = self.cut_at(self._cuts(found.arena.least, decoded), decoded=decoded)
         return calmer if calmer.arena.bytes <= found.arena.bytes else found
 
     def fitting(self, max_ram: int) -> Memory:
@@ -82,7 +89,7 @@ class MemoryPlanner:
         """What each order needs."""
         return MemoryOfOrders(*(memory.arena.bytes for memory in (self.by_layer(), self.by_row(), self.least())))
 
-    def _cuts(self, allowed: int) -> list[int]:
+    def _cuts(self, allowed: int, decoded: bool = False) -> list[int]:
         """Where segments begin, so that they exceed the allowed bytes least; then the fewest steps go by row."""
         best: list[tuple[int, int, list[int]]] = [(0, 0, [])]
         for end in range(1, self._flow.count + 1):
@@ -96,8 +103,8 @@ class MemoryPlanner:
                     continue
                 if end - begin > 1 and not self._flow.can_flow(begin, end):
                     break
-                size = sum(block.size_at(begin) for block in _Blocks(self._plan, self._flow, [self._segment(begin, end)]).all)
-                exact = max(size - allowed, excess, 0)
+                blocks = _Blocks(self._plan, self._flow, [self._segment(begin, end)], decoded)
+                exact = max(sum(block.size_at(begin) for block in blocks.all) - allowed, excess, 0)
                 if not found or (exact, streamed) < found[:2]:
                     found = exact, streamed, [*cuts, begin]
             assert found is not None
@@ -118,18 +125,20 @@ class MemoryPlanner:
             after += feature_map.bytes if first < end <= last else 0
         return max(before, after)
 
-    def cut_at(self, cuts: Sequence[int], most: float = math.inf) -> Memory:
+    def cut_at(self, cuts: Sequence[int], most: float = math.inf, *, decoded: bool = False) -> Memory:
         """Segments that begin at these steps, the first of them 0; raises SqueezekitError where `most` bytes are too few."""
         segments = segments_of(self._flow, cuts)
-        blocks = _Blocks(self._plan, self._flow, segments)
+        blocks = _Blocks(self._plan, self._flow, segments, decoded)
         arena = place_blocks(blocks.all, most)
         return Memory(
+            cuts=tuple(cuts),
             order=tuple(number for segment in segments for number in segment.steps),
             by_row=frozenset(number for segment in segments if segment.by_row for number in segment.steps),
             rows=tuple(blocks.rows),
             arena=arena,
             offsets=(0, *(arena.offsets[blocks.of_map[number]] for number in range(1, len(self._plan.feature_maps)))),
             scratch={number: arena.offsets[block] for number, block in blocks.scratch.items()},
+            weights={number: arena.offsets[block] for number, block in blocks.weights.items()},
             counters=arena.offsets[blocks.counters] if blocks.counters is not None else 0,
         )
 
@@ -151,19 +160,31 @@ def row_bytes(step: IntegerConvolution | IntegerHead) -> int:
     return length
 
 
+def weight_bytes(step: Step) -> int:
+    """Of a step's weights in RAM, with the zeros behind its rows."""
+    if not isinstance(step, IntegerConvolution | IntegerHead):
+        return 0
+    if isinstance(step, IntegerConvolution) and step.depthwise:
+        return step.kernel**2 * row_bytes(step)
+    return len(step.weights) * row_bytes(step)
+
+
 class _Blocks:
     """The blocks of the arena while some segments are computed, each of which is one moment, that of its first step."""
 
-    def __init__(self, plan: IntegerPlan, flow: DataFlow, segments: Sequence[Segment]) -> None:
+    def __init__(self, plan: IntegerPlan, flow: DataFlow, segments: Sequence[Segment], decoded: bool) -> None:
         self._plan, self._flow, self._segments = plan, flow, segments
         self._first, self._last = segments[0].begin, segments[-1].begin
         self.all: list[ArenaBlock] = []
         self.of_map: dict[int, int] = {}
         self.scratch: dict[int, int] = {}
+        self.weights: dict[int, int] = {}
         self.rows = [each.height for each in plan.feature_maps]
         self._place_maps()
         for segment in segments:
             self._place_scratch(segment)
+            if decoded:
+                self._place_weights(segment)
         streamed = any(segment.by_row for segment in segments)
         self.counters = self._added(ArenaBlock.of(len(plan.steps), self._first, self._last)) if streamed else None
 
@@ -215,6 +236,12 @@ class _Blocks:
             if isinstance(step, IntegerHead) and not step.relu:
                 sums = SUM_BYTES * self._plan.feature_maps[step.source].channels
                 self.scratch[number] = self._added(ArenaBlock.of(sums, segment.begin, segment.begin))
+
+    def _place_weights(self, segment: Segment) -> None:
+        """Those of all steps of a segment, wherever there is room."""
+        for number in range(segment.begin, segment.end):
+            if size := weight_bytes(self._plan.steps[number]):
+                self.weights[number] = self._added(ArenaBlock.of(size, segment.begin, segment.begin))
 
     def _bytes_under_filters(self, step: Step) -> int:
         """What is gathered for a tile; nothing where it lies together already."""

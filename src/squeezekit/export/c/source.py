@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
 from math import prod
+from textwrap import fill, wrap
 from typing import Literal
 
 import numpy as np
@@ -14,20 +16,49 @@ from squeezekit.codec.integer_model import code_integers, new_integer_model
 from squeezekit.codec.range_coder import SQUASH, encoder, finish
 from squeezekit.inference.model import Model
 from squeezekit.integer.layout import CONVOLUTION, Layout, layout_of
-from squeezekit.integer.memory import MemoryOfOrders, MemoryPlanner
+from squeezekit.integer.memory import Memory, MemoryOfOrders, MemoryPlanner, weight_bytes
 from squeezekit.integer.plan import IntegerConvolution, IntegerHead, IntegerPlan
 from squeezekit.system.version import version
 
 NUMBERS_PER_LINE = 24
+NARROW = 120  # Letters in a line of text.
 LAYER_BYTES = 80  # sizeof(struct sqz_layer)
 UNIT = 16  # Filters that products.c packs together, at most.
 StoreWeights = Literal["constants", "sparse", "coded"]
 STORED: dict[StoreWeights, str] = {
     "constants": "The weights are constants.",
     "sparse": "The weights are constants, most of them without those that are zero, which are not multiplied either.",
-    "coded": "The weights are entropy-coded; `classifier_start` decodes them into RAM, once.",
+    "coded": "The weights are entropy-coded.",
 }
 MAX_BIT_COST = 11  # In bits of the stream: what the least likely bit of a weight costs.
+PER_WEIGHT, PER_BIT = 300, 300
+# Bytes of `struct sqz_decoder` of decoder.c on a processor of 32 bits, without its averages of columns and of channels.
+DECODER_BYTES = 20 + 4 * 7 * 6 + 2 * 10693 + 2 * 4096 + 10693
+
+
+@dataclass(frozen=True)
+class DecodedWeights:
+    """Bytes of variables where all weights are decoded `at_start`, and where those of one of so many `parts` of the network are
+    at a time, anew for each picture, `in_parts`; for that some `instructions` are executed on a Cortex-M4.
+    """
+
+    at_start: int
+    in_parts: int
+    parts: int
+    instructions: int
+
+    def in_words(self) -> str:
+        """Which of them is done, why, and what it costs."""
+        if self.in_parts >= self.at_start:
+            return (
+                f"`classifier_start` decodes all weights, once; RAM: {self.at_start:,} bytes "
+                f"(one part of the network after the other would take {self.in_parts:,})"
+            )
+        return (
+            f"`classifier_run` decodes the weights of one of {self.parts} parts of the network after the other, anew for each "
+            f"picture: about {self.instructions / 1e6:.1f} million instructions of a Cortex-M4; RAM: {self.in_parts:,} bytes "
+            f"(all weights at the start would take {self.at_start:,})"
+        )
 
 
 @dataclass(frozen=True)
@@ -35,7 +66,7 @@ class MemoryUse:
     """Bytes of constants in flash and of variables in RAM, without code, stack, and the packed weights of builds with vectors.
 
     `arena` holds the feature maps; `least_arena` is what no placement of them can go below in their order, `orders` what arenas
-    other orders need.
+    other orders need. `decoded` says how weights that are coded become those that are multiplied.
     """
 
     constants: int
@@ -43,6 +74,7 @@ class MemoryUse:
     arena: int
     least_arena: int
     orders: MemoryOfOrders
+    decoded: DecodedWeights | None
 
 
 @dataclass(frozen=True)
@@ -55,16 +87,21 @@ class CSource:
 
 
 def source_of(plan: IntegerPlan, model: Model, *, store_weights: StoreWeights, max_ram: int | None = None) -> CSource:
-    """The network in C, with weights as constants, `sparse` ones without zeros, or coded and decoded at start into RAM.
+    """The network in C, with weights as constants, `sparse` ones without zeros, or coded and decoded into RAM.
 
     Its feature maps take the fewest bytes that they can, or with `max_ram` at most these and most layers whole; raises
-    SqueezekitError where none fits.
+    SqueezekitError where none fits. Coded weights are decoded all at the start, or those of one part of the network at a time,
+    whichever takes less RAM.
     """
     planner = MemoryPlanner(plan)
     memory = planner.least() if max_ram is None else planner.fitting(max_ram)
+    decoded, stream = None, b""
+    if store_weights == "coded":
+        in_parts = planner.least(decoded=True) if max_ram is None else planner.cut_at(memory.cuts, decoded=True)
+        decoded, stream = _decoded(plan, memory, in_parts), coded_weights(plan)
+        memory = in_parts if decoded.in_parts < decoded.at_start else memory
     layout = layout_of(plan, memory, sparse=store_weights == "sparse")
-    stream = coded_weights(plan) if store_weights == "coded" else b""
-    use = _memory(layout, plan, stream, planner.orders())
+    use = _memory(layout, stream, planner.orders(), decoded)
     files = {
         "classifier.h": _header(plan, model, use),
         "classifier.c": _classifier(plan, model, layout, stream),
@@ -86,20 +123,37 @@ def coded_weights(plan: IntegerPlan) -> bytes:
     return finish(coder)
 
 
+def _decoding_instructions(plan: IntegerPlan) -> int:
+    """About what a Cortex-M4 executes to decode all weights once."""
+    weights = mixed = 0
+    for step in plan.steps:
+        if isinstance(step, IntegerConvolution | IntegerHead):
+            lengths = np.frexp(np.abs(step.weights.astype(np.float64)))[1]
+            weights += lengths.size
+            mixed += int(np.minimum(lengths + 1, lengths.max()).sum())
+    return (2 if plan.mirrored else 1) * (PER_WEIGHT * weights + PER_BIT * mixed)
+
+
 def _part(name: str) -> str:
     return (resources.files("squeezekit.export.c") / "runtime" / name).read_text(encoding="utf-8")
 
 
-def _memory(layout: Layout, plan: IntegerPlan, stream: bytes, orders: MemoryOfOrders) -> MemoryUse:
+def _decoded(plan: IntegerPlan, memory: Memory, in_parts: Memory) -> DecodedWeights:
+    """Both ways, with their feature maps in these orders."""
+    decoder = DECODER_BYTES + 2 * sum(_largest(plan))
+    weights = sum(map(weight_bytes, plan.steps))
+    at_start = weights + max(memory.arena.bytes, decoder)
+    return DecodedWeights(at_start, in_parts.arena.bytes + decoder, len(in_parts.cuts), _decoding_instructions(plan))
+
+
+def _memory(layout: Layout, stream: bytes, orders: MemoryOfOrders, decoded: DecodedWeights | None) -> MemoryUse:
     tables = 4 * len(layout.biases) + 2 * len(layout.gains) + 4 * len(layout.head_gains) + len(layout.gates)
     tables += LAYER_BYTES * len(layout.layers) + len(layout.order)
     arena, least = layout.arena.bytes, layout.arena.least
-    if not stream:
-        return MemoryUse(tables + len(layout.weights) + len(layout.runs), arena, arena, least, orders)
-    most_row, most_channels = _largest(plan)
-    # The decoder's memory, `struct sqz_decoder` of decoder.c, lies where the feature maps will be.
-    decoder = 16 + 4 * 7 * 6 + 12 + 2 * 10693 + 2 * (most_row + most_channels) + 2 * 4096 + 10693
-    return MemoryUse(tables + len(stream) + 2 * 2048, len(layout.weights) + max(arena, decoder), arena, least, orders)
+    if decoded is None:
+        return MemoryUse(tables + len(layout.weights) + len(layout.runs), arena, arena, least, orders, None)
+    variables = min(decoded.at_start, decoded.in_parts)
+    return MemoryUse(tables + len(stream) + 2 * 2048, variables, arena, least, orders, decoded)
 
 
 def _largest(plan: IntegerPlan) -> tuple[int, int]:
@@ -116,6 +170,8 @@ def _header(plan: IntegerPlan, model: Model, memory: MemoryUse) -> str:
  * A picture is {_shape(plan)}, row by row. Logits are integers: divide them by
  * 2^CLASSIFIER_FRACTION and by CLASSIFIER_TEMPERATURE, then softmax gives probabilities; an answer less probable than
  * CLASSIFIER_THRESHOLD is unsure. Whether a picture is of any of the classes at all, classifier_answer says.
+ *
+ * {memory.constants:,} bytes of constants, {memory.variables:,} of variables.{_decoding_in_a_comment(memory)}
  */
 #ifndef CLASSIFIER_H
 #define CLASSIFIER_H
@@ -151,6 +207,12 @@ int32_t classifier_answer(const int32_t *logits);
 """
 
 
+def _decoding_in_a_comment(memory: MemoryUse) -> str:
+    if memory.decoded is None:
+        return ""
+    return "".join(f"\n * {line}" for line in wrap(memory.decoded.in_words() + ".", NARROW))
+
+
 def _shape(plan: IntegerPlan) -> str:
     image = plan.feature_maps[0]
     return f"{image.height} x {image.width} pixels of {image.channels} byte{'s' if image.channels > 1 else ''}"
@@ -177,9 +239,7 @@ def _classifier(plan: IntegerPlan, model: Model, layout: Layout, stream: bytes) 
             _table("uint16_t", "sqz_squash", SQUASH[2048:]),
             _part("decoder.c"),
             _table("uint8_t", "coded", stream),
-            f"static int8_t weights[{len(layout.weights)}];",
-            "/* The decoder has done its work before the first feature map is written. */\n"
-            f"static union {{\n    uint8_t arena[{layout.arena.bytes}];\n    struct sqz_decoder decoder;\n}} memory;",
+            _decoding_memory(layout),
         ]
     else:
         parts += [
@@ -187,8 +247,7 @@ def _classifier(plan: IntegerPlan, model: Model, layout: Layout, stream: bytes) 
             *([_table("uint8_t", "runs", layout.runs)] if layout.runs else []),
             f"static union {{\n    uint8_t arena[{layout.arena.bytes}];\n}} memory;",
         ]
-    decode = "    sqz_decode(&model, &memory.decoder, coded, sizeof coded, weights);\n"
-    start = decode if stream else ""
+    weights = "(const int8_t *)memory.arena" if layout.in_arena else "weights"
     names = "".join(f"    {_quoted(name)},\n" for name in model.classes)
     parts += [
         _table("int32_t", "biases", layout.biases),
@@ -207,14 +266,16 @@ static int8_t packed[{max(_packed_bytes(layout), 1)}];
 #define PACKED NULL
 #endif""",
         f"""static const struct sqz_model model = {{
-    .layers = layers, .weights = weights, .packed = PACKED, .runs = {"runs" if layout.runs else "NULL"},
+    .layers = layers, .weights = {weights}, .packed = PACKED, .runs = {"runs" if layout.runs else "NULL"},
     .biases = biases, .gains = gains, .head_gains = head_gains,
     .gates = {"gates" if len(layout.gates) else "NULL"}, .border = {{{", ".join(map(str, layout.border))}}},
     .order = {"order" if layout.order else "NULL"}, .order_count = {len(layout.order)}, .counters = {layout.counters},
     .layer_count = {len(layout.layers)}, .classes = CLASSIFIER_CLASSES, .mirrored = {int(plan.mirrored)},
+    .decode = {"decode" if layout.in_arena else "NULL"},
 }};""",
+        *([_DECODING_OF_PARTS] if layout.in_arena else []),
         f"const char *const classifier_names[CLASSIFIER_CLASSES] = {{\n{names}}};",
-        f"void classifier_start(void)\n{{\n{start}#ifdef SQZ_UNIT\n    pack_weights(&model, packed);\n#endif\n}}",
+        _start(decodes=bool(stream), in_parts=layout.in_arena),
         "void classifier_run(const uint8_t *picture, int32_t *logits)\n{\n    sqz_run(&model, picture, memory.arena, logits);\n}",
         """size_t classifier_best(const int32_t *logits)
 {
@@ -227,6 +288,43 @@ static int8_t packed[{max(_packed_bytes(layout), 1)}];
         _answer(plan, model),
     ]
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
+
+
+def _decoding_memory(layout: Layout) -> str:
+    """What the decoder fills, and where it works."""
+    arena = f"    uint8_t arena[{layout.arena.bytes}];\n    struct sqz_decoder decoder;\n}} memory;"
+    if layout.in_arena:
+        return (
+            "/* The arena holds feature maps, and weights of the layers that are computed. */\n"
+            f"static struct {{\n{arena}\n\nstatic void decode(size_t begin, size_t end);"
+        )
+    return (
+        f"static int8_t weights[{len(layout.weights)}];\n\n"
+        f"/* The decoder has done its work before the first feature map is written. */\nstatic union {{\n{arena}"
+    )
+
+
+_DECODING_OF_PARTS = """/* The weights of some layers, in place of those that were there. */
+static void decode(size_t begin, size_t end)
+{
+    if (begin == 0)
+        sqz_decoder_start(&memory.decoder, coded, sizeof coded);
+    sqz_decode(&model, &memory.decoder, begin, end, (int8_t *)memory.arena);
+#ifdef SQZ_UNIT
+    pack_weights(&model, begin, end, packed);
+#endif
+}"""
+
+
+def _start(*, decodes: bool, in_parts: bool) -> str:
+    """`classifier_start`; there is nothing to do for weights that are decoded later."""
+    if in_parts:
+        return "void classifier_start(void)\n{\n}"
+    decoding = """    sqz_decoder_start(&memory.decoder, coded, sizeof coded);
+    sqz_decode(&model, &memory.decoder, 0, model.layer_count, weights);
+"""
+    packing = "#ifdef SQZ_UNIT\n    pack_weights(&model, 0, model.layer_count, packed);\n#endif\n"
+    return f"void classifier_start(void)\n{{\n{decoding if decodes else ''}{packing}}}"
 
 
 def _answer(plan: IntegerPlan, model: Model) -> str:
@@ -268,9 +366,12 @@ int32_t classifier_answer(const int32_t *logits)
 
 
 def _packed_bytes(layout: Layout) -> int:
-    """Room for the weights of convolutions as products.c packs them, by the largest of its units."""
-    dense = (layer for layer in layout.layers if layer.kind == CONVOLUTION and not layer.depthwise and not layer.sparse)
-    return sum(-(-layer.filters // UNIT) * UNIT * -(-layer.row // 4) * 4 for layer in dense)
+    """Room for the weights of convolutions that are there at once, as products.c packs them, by the largest of its units."""
+    sizes = Counter[int]()
+    for layer in layout.layers:
+        if layer.kind == CONVOLUTION and not layer.depthwise and not layer.sparse:
+            sizes[layer.until] += -(-layer.filters // UNIT) * UNIT * -(-layer.row // 4) * 4
+    return max(sizes.values(), default=0)
 
 
 def _order_in_words(memory: MemoryUse) -> str:
@@ -305,6 +406,8 @@ def _quoted(text: str) -> str:
 def _readme(plan: IntegerPlan, model: Model, memory: MemoryUse, layout: Layout, store_weights: StoreWeights) -> str:
     image = plan.feature_maps[0]
     weights = STORED[store_weights]
+    if memory.decoded:
+        weights += f"\n{fill(memory.decoded.in_words() + '.', NARROW)}"
     smallest = (
         "the most that is alive at one step, so no placement is smaller"
         if memory.arena == memory.least_arena
@@ -323,7 +426,7 @@ make
 intrinsics too), no allocation, no recursion, no floating point. A compiler may still want the C library's `memcpy` and `memset`.
 `main.c` reads files of raw bytes, or .pgm and .ppm, of {_shape(plan)}.
 
-{weights} Where the compiler may use AVX2 or WebAssembly's vectors (`-march=native`, `-msimd128`), `classifier_start` packs them
+{weights} Where the compiler may use AVX2, AArch64's or WebAssembly's vectors (`-march=native`, `-msimd128`), they are then packed
 for these; elsewhere nothing is packed.
 
 | memory | bytes |

@@ -200,8 +200,8 @@ static void fill_stretch(int16_t *stretch)
     }
 }
 
-/* All weights of a model from its coded bytes. */
-SQZ_API void sqz_decode(const struct sqz_model *model, struct sqz_decoder *s, const uint8_t *coded, size_t length, int8_t *weights)
+/* Begin with the first of some coded bytes. */
+SQZ_API void sqz_decoder_start(struct sqz_decoder *s, const uint8_t *coded, size_t length)
 {
     s->next = coded, s->end = coded + length;
     s->low = 0, s->high = 0xFFFFFFFF, s->code = 0;
@@ -213,7 +213,12 @@ SQZ_API void sqz_decode(const struct sqz_model *model, struct sqz_decoder *s, co
         for (int j = 0; j < INPUTS; j++)
             s->mix[i][j] = FIRST_WEIGHT;
     fill_stretch(s->stretch);
-    for (size_t i = 0; i < model->layer_count; i++)
+}
+
+/* The weights of the next layers of a model, from `begin` to before `end`. */
+SQZ_API void sqz_decode(const struct sqz_model *model, struct sqz_decoder *s, size_t begin, size_t end, int8_t *weights)
+{
+    for (size_t i = begin; i < end; i++)
         if (model->layers[i].kind == SQZ_CONVOLUTION || model->layers[i].kind == SQZ_HEAD)
             decode_layer(s, &model->layers[i], weights + model->layers[i].weights);
 }

@@ -287,10 +287,11 @@ static size_t packed_bytes(const struct sqz_layer *l)
     return l->kind == SQZ_CONVOLUTION && !l->depthwise && !l->sparse ? units * fours * SQZ_UNIT * 4 : 0;
 }
 
-/* Weights of all dense convolutions, one after the other, as [filters / SQZ_UNIT][row / 4][SQZ_UNIT][4], with zeros behind. */
-static void pack_weights(const struct sqz_model *m, int8_t *to)
+/* Weights of the dense convolutions among some layers, one after the other, as [filters / SQZ_UNIT][row / 4][SQZ_UNIT][4], with
+ * zeros behind. */
+static void pack_weights(const struct sqz_model *m, size_t begin, size_t end, int8_t *to)
 {
-    for (size_t i = 0; i < m->layer_count; i++) {
+    for (size_t i = begin; i < end; i++) {
         const struct sqz_layer *l = &m->layers[i];
         const size_t row = l->row, unit = (row + 3) / 4 * 4 * SQZ_UNIT, bytes = packed_bytes(l);
         for (size_t place = 0; place < bytes; place++) {
@@ -350,7 +351,8 @@ static const int8_t *weights_of(const struct sqz_model *m, size_t number)
     if (m->layers[number].depthwise)
         return m->weights + m->layers[number].weights;
     for (size_t i = 0; i < number; i++)
-        packed += packed_bytes(&m->layers[i]);
+        if (m->layers[i].until == m->layers[number].until) /* of layers whose weights are there together */
+            packed += packed_bytes(&m->layers[i]);
     return packed;
 }
 
