@@ -71,8 +71,8 @@ class LayerRecord:
 class Layout:
     """All tables of one network: what the runtime is given.
 
-    `runs` are the weights of layers that are `sparse`, `weights` those of all others, `in_arena` if they are decoded there, those of
-    one segment of steps at a time. `macs` multiply-adds are done for an image.
+    `runs` are the weights of layers that are `sparse`, `weights` those of all others, `in_arena` if they are decoded there, those
+    of one segment of steps at a time. `macs` multiply-adds are done for an image.
     """
 
     layers: tuple[LayerRecord, ...]

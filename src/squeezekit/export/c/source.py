@@ -31,7 +31,8 @@ STORED: dict[StoreWeights, str] = {
     "coded": "The weights are entropy-coded.",
 }
 MAX_BIT_COST = 11  # In bits of the stream: what the least likely bit of a weight costs.
-PER_WEIGHT, PER_BIT = 300, 300
+# Instructions of a Cortex-M4 for each weight, and for each bit that is predicted of it, fitted to benchmarks/instructions.py.
+PER_WEIGHT, PER_BIT = 60, 530
 # Bytes of `struct sqz_decoder` of decoder.c on a processor of 32 bits, without its averages of columns and of channels.
 DECODER_BYTES = 20 + 4 * 7 * 6 + 2 * 10693 + 2 * 4096 + 10693
 

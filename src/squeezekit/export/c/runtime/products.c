@@ -15,6 +15,8 @@ typedef int32_t sums_of_tile[TILE][BLOCK];
 #elif defined(__aarch64__) && defined(__ARM_NEON)
 #include <arm_neon.h>
 #define SQZ_FOUR_BYTES
+#elif defined(__ARM_FEATURE_MVE)
+#include <arm_mve.h>
 #elif defined(__ARM_FEATURE_DSP) && !defined(__aarch64__)
 #include <arm_acle.h>
 #define SQZ_FOUR_BYTES
@@ -358,6 +360,50 @@ static const int8_t *weights_of(const struct sqz_model *m, size_t number)
 
 #else
 
+#if defined(__ARM_FEATURE_MVE)
+#define LANES 16
+
+/* 128 times the sum of some bytes. */
+static uint32_t bytes_times_128(const uint8_t *bytes, size_t n)
+{
+    uint32_t sum = 0;
+    for (size_t k = 0; k < n; k += LANES)
+        sum = vaddvaq_u8(sum, vldrbq_z_u8(bytes + k, vctp8q((uint32_t)(n - k))));
+    return 128 * sum;
+}
+
+/* The sums of `count` filters from `first` on, under which lie four rows of `n` bytes. Products are of bytes without a sign: 128 is
+ * added to each weight, and 128 times the bytes are taken from each sum. */
+static void dense_products(const uint8_t *const x[TILE], const int8_t *weights, size_t n, size_t first, size_t count,
+                           sums_of_tile sums)
+{
+    const uint8x16_t middle = vdupq_n_u8(128);
+    const uint8_t *w = (const uint8_t *)weights + first * n;
+    const mve_pred16_t rest = vctp8q((uint32_t)(n % LANES));
+    uint32_t begin[TILE];
+    for (size_t p = 0; p < TILE; p++)
+        begin[p] = 0 - bytes_times_128(x[p], n);
+    for (size_t f = 0; f < count; f++) {
+        const uint8_t *x0 = x[0], *x1 = x[1], *x2 = x[2], *x3 = x[3];
+        uint32_t s0 = begin[0], s1 = begin[1], s2 = begin[2], s3 = begin[3];
+        for (size_t k = n / LANES; k > 0; k--) {
+            const uint8x16_t above = veorq_u8(vldrbq_u8(w), middle);
+            s0 = vmladavaq_u8(s0, vldrbq_u8(x0), above), s1 = vmladavaq_u8(s1, vldrbq_u8(x1), above);
+            s2 = vmladavaq_u8(s2, vldrbq_u8(x2), above), s3 = vmladavaq_u8(s3, vldrbq_u8(x3), above);
+            w += LANES, x0 += LANES, x1 += LANES, x2 += LANES, x3 += LANES;
+        }
+        if (n % LANES) {
+            const uint8x16_t above = veorq_u8(vldrbq_z_u8(w, rest), middle);
+            s0 = vmladavaq_u8(s0, vldrbq_z_u8(x0, rest), above), s1 = vmladavaq_u8(s1, vldrbq_z_u8(x1, rest), above);
+            s2 = vmladavaq_u8(s2, vldrbq_z_u8(x2, rest), above), s3 = vmladavaq_u8(s3, vldrbq_z_u8(x3, rest), above);
+            w += n % LANES;
+        }
+        sums[0][f] = (int32_t)s0, sums[1][f] = (int32_t)s1, sums[2][f] = (int32_t)s2, sums[3][f] = (int32_t)s3;
+    }
+}
+
+#else
+
 #if defined(__ARM_FEATURE_DSP) && !defined(__aarch64__)
 
 /* Bytes 1 and 3 of four where 0 and 2 were. */
@@ -435,6 +481,7 @@ static void dense_products(const uint8_t *const x[TILE], const int8_t *weights, 
         dot_products(x, rows, n, sums, f);
     }
 }
+#endif
 
 /* Where a convolution's weights are. */
 static const int8_t *weights_of(const struct sqz_model *m, size_t number)
