@@ -33,8 +33,8 @@ INSTRUCTIONS = {
     "cortex-m4": ((0xFB20, 0x0000), (0xFFF0, 0x00F0)),  # SMLAD
     "cortex-m7": ((0xFB20, 0x0000), (0xFFF0, 0x00F0)),
     "cortex-m55": ((0xFEF0, 0x0F20), (0xFFF1, 0x1F31)),  # VMLADAVA.U8
-    "aarch64": ((0x6800, 0x4E60), (0xFC00, 0xFFFF)),  # SADALP
-    "aarch64-dotprod": ((0x9400, 0x4E80), (0xFC00, 0xFFE0)),  # SDOT
+    "aarch64": ((0x6800, 0x6E60), (0xFC00, 0xFFFF)),  # UADALP
+    "aarch64-dotprod": ((0x9400, 0x6E80), (0xFC00, 0xFFE0)),  # UDOT
     "aarch64-i8mm": ((0x9C00, 0x4E80), (0xFC00, 0xFFE0)),  # USDOT
 }
 needs_zig = pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="not installed; pip install 'squeezekit[c]'")

@@ -433,7 +433,7 @@ for these; elsewhere nothing is packed.
 | memory | bytes |
 |---|---|
 | flash: constants | {memory.constants:,} |
-| flash: code | some 5,000 with `-Os` on a Cortex-M |
+| flash: code | some {5_000 if memory.decoded else 3_000:,} with `-Os` on a Cortex-M |
 | RAM: variables | {memory.variables:,} |
 | of which activations | {memory.arena:,} |
 | RAM: packed weights, with vectors only | {_packed_bytes(layout):,} |
