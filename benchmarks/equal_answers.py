@@ -1,12 +1,13 @@
 """Does a model answer the same everywhere? Its accuracy in integers, and who differs from them.
 
     python benchmarks/equal_answers.py MODEL [--data IMAGES] [--emulated 200] [--node node]
+    python benchmarks/equal_answers.py MODEL [--data IMAGES] [--emulated 200] --processors cortex-m55 …
 
 All test pictures through Python's integers, the C of `export --format c` (gcc, -O3 -march=native; all weights, and without
 zeros), the WebAssembly of `export --format html` in Node, and the graph of `export --format onnx --int8` in ONNX Runtime; so many
 of them, spread evenly, through C on an emulated AArch64 and Cortex-M4. Prints one JSON line: `accuracy` is that of the integers;
 of each other the number of pictures, of those with other logits, and with other labels. ONNX rounds in another way: of it the
-largest difference of a logit.
+largest difference of a logit. With `--processors` only C on these emulated ones, with weights in every form.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from emulated import said
+from emulated import MACHINES, said
 from squeezekit.data.image_set import ImageSet
 from squeezekit.export.c.source import source_of
 from squeezekit.export.c.tables import StoreWeights
@@ -122,6 +123,20 @@ def row(name: str, images: ImageSet, data: str | None, emulated_pictures: int, n
     return found
 
 
+def processors_row(name: str, images: ImageSet, processors: list[str], emulated_pictures: int) -> dict[str, Any]:
+    """The line of a model on some emulated processors."""
+    model = load_model(model_path(name))
+    plan = integer_plan(model)
+    some = np.linspace(0, len(images) - 1, min(emulated_pictures, len(images))).astype(int)
+    pictures, found = images.images[some], dict[str, dict[str, int]]()
+    expected = in_python(IntegerNetwork(plan), pictures)
+    for stored in get_args(StoreWeights):
+        files = source_of(plan, model, store_weights=stored).files
+        for machine in processors:
+            found[f"{machine}, {stored}"] = compared(emulated(files, pictures, machine), expected)
+    return {"model": name, "others": found}
+
+
 def main() -> None:
     """Parse, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -129,8 +144,12 @@ def main() -> None:
     parser.add_argument("--data", help="where its images are")
     parser.add_argument("--emulated", type=int, default=200, help="pictures on emulated processors")
     parser.add_argument("--node", default="node", help="the interpreter of JavaScript")
+    parser.add_argument("--processors", nargs="+", choices=MACHINES, metavar="NAME", help="only these emulated ones")
     given = parser.parse_args()
     images = own_images(load_model(model_path(given.model)), given.data).test
+    if given.processors:
+        print(json.dumps(processors_row(given.model, images, given.processors, given.emulated)), flush=True)
+        return
     print(json.dumps(row(given.model, images, given.data, given.emulated, given.node)), flush=True)
 
 

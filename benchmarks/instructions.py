@@ -1,10 +1,16 @@
-"""How many instructions does a picture take on a Cortex-M, emulated?
+"""How many instructions does a picture take on small processors, emulated, and how many bytes?
 
-    python benchmarks/instructions.py [MODEL …] [--processors cortex-m4 cortex-m7]
+    python benchmarks/instructions.py [MODEL …] [--processors cortex-m4 …]
 
-Compiles the exported C by zig's compiler with -O2: with a processor's DSP instructions, without them (plain loops), and with
-weights without zeros. QEMU's clock advances a nanosecond an instruction: SysTick counts forties of instructions, not cycles, at
-25 MHz. Needs qemu-system-arm and `pip install 'squeezekit[c]'`. Prints one JSON line each; null where the timer has wrapped.
+Compiles the exported C by zig's compiler with -O2. A MODEL is a run, a `.sqz` file or a pretrained name; `resnet8` and `resnet20`
+are networks of their shapes with random weights, since a ResNet has no integer form: their shortcuts to more channels are 1×1
+convolutions. The weights are constants (dense), constants without zeros (sparse) or coded; `plain loops` are dense ones without a
+processor's own instructions, as the compiler makes vectors of them or, where it says `scalar`, does not. QEMU's clock advances a
+nanosecond an instruction. Needs qemu-system-arm, qemu-system-aarch64 and `pip install 'squeezekit[c]'`.
+
+Prints one JSON line each. `instructions` are those of a picture, those of `classifier_start` are `start`. Bytes: `code` and
+`constants` of flash, `variables` in all, among them `arena`; what feature maps would take layer by layer and row by row; coded
+weights that are decoded in parts have theirs in the arena.
 """
 
 from __future__ import annotations
@@ -16,48 +22,109 @@ from typing import Any
 
 import numpy as np
 
-from emulated import said
+from emulated import counted
 from squeezekit.export.c.source import source_of
 from squeezekit.export.c.tables import StoreWeights
 from squeezekit.inference.int8_model import integer_plan
 from squeezekit.inference.model import Model, load_model
-from squeezekit.integer.plan import IntegerPlan
+from squeezekit.integer.plan import FeatureMap, IntegerConvolution, IntegerHead, IntegerPlan, IntegerResidual, Step
+from squeezekit.networks import network_config
 from squeezekit.pretrained.files import model_path
 
-PROCESSORS = ("cortex-m4", "cortex-m7")
-# Instructions in a tick of SysTick.
-PER_TICK = 40
+MODELS = ("cifar10-pico", "cifar10-nano", "cifar10-tiny", "cifar10-small", "digits-nano", "resnet8", "resnet20")
+RESNETS = {"resnet8": 1, "resnet20": 3}  # Blocks of a stage.
+PROCESSORS = ("cortex-m4", "cortex-m7", "cortex-m55", "aarch64", "aarch64-dotprod", "aarch64-i8mm")
+PLAIN = ["-U__ARM_FEATURE_DSP", "-U__ARM_FEATURE_MVE", "-U__ARM_NEON"]
+SCALAR = ["-fno-vectorize", "-fno-slp-vectorize"]
 # Of each way the weights' form, and what the compiler is told.
 WAYS: dict[str, tuple[StoreWeights, list[str]]] = {
-    "plain loops": ("constants", ["-U__ARM_FEATURE_DSP"]),
-    "DSP": ("constants", []),
-    "without zeros": ("sparse", []),
+    "dense": ("constants", []),
+    "sparse": ("sparse", []),
+    "coded": ("coded", []),
+    "plain loops": ("constants", PLAIN),
+    "plain loops, scalar": ("constants", [*PLAIN, *SCALAR]),
 }
 
 
-def counted(plan: IntegerPlan, model: Model, machine: str, way: str) -> dict[str, Any]:
-    """One model's line."""
-    stored, flags = WAYS[way]
+def subject(name: str) -> tuple[Model, IntegerPlan]:
+    """A model and its plan."""
+    if name not in RESNETS:
+        model = load_model(model_path(name))
+        return model, integer_plan(model)
+    config = network_config(name)
+    classes = tuple(f"class {i}" for i in range(config.classes))
+    return Model(name, config.build(), config, classes, None, None, None), resnet_plan(RESNETS[name], config.classes)
+
+
+def resnet_plan(blocks: int, classes: int) -> IntegerPlan:
+    """The shapes of a ResNet for images of 32 × 32 (networks/resnet.py) with random weights of eight bits."""
+    random = np.random.default_rng(0)
+    maps, steps = [FeatureMap(32, 32, 3, 1.0)], list[Step]()
+
+    def weights(filters: int, kernel: int, channels: int) -> Any:
+        return random.integers(-127, 128, (filters, kernel, kernel, channels)).astype(np.int8)
+
+    def convolved(source: int, filters: int, kernel: int, stride: int = 1, residual: IntegerResidual | None = None) -> int:
+        here = maps[source]
+        maps.append(FeatureMap(here.height // stride, here.width // stride, filters, 1.0))
+        values = weights(filters, kernel, here.channels)
+        gain, border = np.full(filters, 9000), (128,) * here.channels
+        target, padding, bias = len(maps) - 1, kernel // 2, np.zeros(filters, np.int64)
+        steps.append(IntegerConvolution(source, target, values, bias, gain, 12, border, stride, padding, residual=residual))
+        return target
+
+    current = convolved(0, 16, 3)
+    for filters in (16, 32, 64):
+        for block in range(blocks):
+            stride = 2 if filters > 16 and block == 0 else 1
+            kept = convolved(current, filters, 1, stride) if stride > 1 else current
+            inside = convolved(current, filters, 3, stride)
+            current = convolved(inside, filters, 3, residual=IntegerResidual(kept, 1 << 14, 0, 15))
+    values = weights(classes, 1, 64).reshape(classes, 64)
+    steps.append(IntegerHead(current, values, np.zeros(classes, np.int64), np.full(classes, 1 << 20), 24, relu=False))
+    return IntegerPlan(tuple(maps), tuple(steps), 8, False)
+
+
+def line(name: str, machine: str, way: str) -> dict[str, Any]:
+    """What one way takes."""
+    (model, plan), (stored, flags) = subject(name), WAYS[way]
     source = source_of(plan, model, store_weights=stored)
     side, channels = model.config.image_size, model.config.channels
-    noise = np.random.default_rng(0).integers(0, 256, (1, side, side, channels), np.uint8)
-    (ticks, *_), *_ = said(source.files, noise, machine, ["-DCOUNTED", *flags], ["-icount", "shift=0"])
-    instructions = PER_TICK * ticks if ticks > 0 else None
-    return {"processor": machine, "way": way, "macs": source.macs, "instructions": instructions}
+    noise = np.random.default_rng(0).integers(0, 256, (side, side, channels), np.uint8)
+    memory = source.memory
+    return {
+        "model": Path(name).stem,
+        "weights_are": "random" if name in RESNETS else "trained",
+        "processor": machine,
+        "way": way,
+        "macs": source.macs,
+        **counted(source.files, noise, machine, flags),
+        "arena": memory.arena,
+        "arena_by_layer": memory.orders.by_layer,
+        "arena_by_row": memory.orders.by_row,
+        "decoded_in_parts": memory.decoded.in_parts < memory.decoded.at_start if memory.decoded else None,
+        "decoding_foretold": memory.decoded.instructions if memory.decoded else None,
+    }
+
+
+def ways_of(name: str, machine: str) -> list[str]:
+    """Of plain loops the compiler makes vectors for AArch64 alone; random weights are neither sparse nor coded."""
+    if machine in ("aarch64-dotprod", "aarch64-i8mm"):
+        return ["dense"]
+    ways = ["dense", "plain loops"] if name in RESNETS else ["dense", "sparse", "coded", "plain loops"]
+    return ways + ["plain loops, scalar"] * (machine == "aarch64")
 
 
 def main() -> None:
     """Parse, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", default=["digits-nano", "cifar10-nano"], metavar="MODEL")
+    parser.add_argument("models", nargs="*", default=MODELS, metavar="MODEL")
     parser.add_argument("--processors", nargs="+", choices=PROCESSORS, default=[*PROCESSORS], metavar="NAME")
     given = parser.parse_args()
     for name in given.models:
-        model = load_model(model_path(name))
-        plan = integer_plan(model)
         for machine in given.processors:
-            for way in WAYS:
-                print(json.dumps({"model": Path(name).stem, **counted(plan, model, machine, way)}), flush=True)
+            for way in ways_of(name, machine):
+                print(json.dumps(line(name, machine, way)), flush=True)
 
 
 if __name__ == "__main__":

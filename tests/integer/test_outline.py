@@ -10,7 +10,7 @@ from squeezekit.integer.outline import NoIntegerForm, outline_of, ram_of
 from squeezekit.networks import network_config
 from tests.fixtures.exported import NETWORKS, SMALL, STAGED, STAGES, small
 
-NUMBERS = {"weights", "bias", "gain", "shift", "border", "table", "zero", "residual", "drop"}
+NUMBERS = {"weights", "bias", "gain", "shift", "high", "border", "table", "zero", "residual", "drop"}
 
 
 def config_of(name):

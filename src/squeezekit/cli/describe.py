@@ -103,7 +103,7 @@ def _print_table(table: LayerTable) -> None:
 
 def _print_footprint(footprint: Footprint | None, unknown: str | None) -> None:
     """Flash, RAM and multiply-adds of a program in C, a row for each way to store weights, and RAM by the order of its steps."""
-    from squeezekit.export.c.tables import CODE_BYTES, STACK_BYTES
+    from squeezekit.export.c.tables import CODE_BYTES, CODE_BYTES_WITHOUT_DECODER, STACK_BYTES
 
     if footprint is None:
         show(f"flash and RAM as C: not known, because {unknown}")
@@ -111,7 +111,8 @@ def _print_footprint(footprint: Footprint | None, unknown: str | None) -> None:
     numbers = ("flash", "RAM", "multiply-adds done")
     rows = [[STORED[way], f"{each.flash:,}", f"{each.ram:,}", f"{each.macs:,}"] for way, each in footprint.stored.items()]
     show_table(["weights in C", *numbers], rows, numbers=numbers)
-    besides = f"some {CODE_BYTES:,} of code, {STACK_BYTES:,} of stack, and the picture, {footprint.picture:,}, wherever it lies"
+    code = f"some {CODE_BYTES_WITHOUT_DECODER:,} of code ({CODE_BYTES:,} if coded)"
+    besides = f"{code}, {STACK_BYTES:,} of stack, and the picture, {footprint.picture:,}, wherever it lies"
     show(f"in bytes, of constants and variables; besides: {besides}")
     ram = footprint.feature_maps
     show(f"RAM for feature maps: {ram.least:,} bytes; layer by layer {ram.by_layer:,}, all row by row {ram.by_row:,}")

@@ -34,8 +34,8 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--store-weights",
         choices=["constants", "sparse", "coded"],
-        help="c: weights as constants in flash, as constants without zeros (sparse), or entropy-coded and decoded into RAM at "
-        "start (default constants)",
+        help="c: weights as constants in flash, as constants without zeros (sparse), or entropy-coded and decoded into RAM "
+        "(default constants)",
     )
     parser.add_argument(
         "--max-ram",

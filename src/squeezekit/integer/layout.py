@@ -51,6 +51,7 @@ class LayerRecord:
     source_rows: int = 0
     out_rows: int = 0
     residual_rows: int = 0
+    until: int = 0
     row: int = 0
     source: int = 0
     target: int = 0
@@ -70,7 +71,8 @@ class LayerRecord:
 class Layout:
     """All tables of one network: what the runtime is given.
 
-    `runs` are the weights of layers that are `sparse`, `weights` those of all others. `macs` multiply-adds are done for an image.
+    `runs` are the weights of layers that are `sparse`, `weights` those of all others, `in_arena` if they are decoded there, those
+    of one segment of steps at a time. `macs` multiply-adds are done for an image.
     """
 
     layers: tuple[LayerRecord, ...]
@@ -85,6 +87,7 @@ class Layout:
     arena: Arena
     order: tuple[int, ...]
     counters: int
+    in_arena: bool
 
 
 def layout_of(plan: IntegerPlan, memory: Memory | None = None, *, sparse: bool = False) -> Layout:
@@ -102,7 +105,7 @@ def layout_of(plan: IntegerPlan, memory: Memory | None = None, *, sparse: bool =
     head, stem = plan.steps[-1], plan.steps[0]
     assert isinstance(head, IntegerHead) and isinstance(stem, IntegerConvolution)
     return Layout(
-        tuple(replace(layer, by_row=int(number in memory.by_row)) for number, layer in enumerate(tables.layers)),
+        tuple(replace(layer, **_turns(number, memory, len(plan.steps))) for number, layer in enumerate(tables.layers)),
         np.concatenate(tables.weights),
         bytes(tables.runs),
         tables.macs,
@@ -114,7 +117,14 @@ def layout_of(plan: IntegerPlan, memory: Memory | None = None, *, sparse: bool =
         memory.arena,
         memory.order if memory.by_row else (),
         memory.counters,
+        bool(memory.weights),
     )
+
+
+def _turns(number: int, memory: Memory, steps: int) -> dict[str, int]:
+    """Whether a layer goes row by row, and before which layer those end whose weights are decoded with its own."""
+    end = next((cut for cut in memory.cuts if cut > number), steps)
+    return {"by_row": int(number in memory.by_row), "until": end if memory.weights else 0}
 
 
 class _Tables:
@@ -139,14 +149,14 @@ class _Tables:
             self.layers.append(LayerRecord(GATING, zero=step.zero, weights=len(self.gates), **shapes))
             self.gates = np.append(self.gates, step.table)
         else:
-            indices = {**self._stored(step), "filter": self._first_filter, "scratch": self._memory.scratch.get(number, 0)}
+            indices = {**self._stored(number, step), "filter": self._first_filter, "scratch": self._memory.scratch.get(number, 0)}
             self.layers.append(_record(self._plan, step, self._memory, indices))
             self.biases.append(step.bias)
             self._first_filter += len(step.weights)
             if isinstance(step, IntegerConvolution):
                 self.gains.append(step.gain)
 
-    def _stored(self, step: IntegerConvolution | IntegerHead) -> dict[str, int]:
+    def _stored(self, number: int, step: IntegerConvolution | IntegerHead) -> dict[str, int]:
         """Where the weights of a step begin, in the form that takes fewer bytes."""
         rows, run = _rows(step), _runs(step) if self._sparse else None
         if run is not None and len(run) < rows.size:
@@ -154,7 +164,7 @@ class _Tables:
             self.runs += run
             self.macs -= self._plan.macs_of(step) * int((step.weights == 0).sum()) // step.weights.size
             return begin
-        begin = {"weights": self._first_weight}
+        begin = {"weights": self._memory.weights.get(number, self._first_weight)}
         self.weights.append(rows.ravel())
         self._first_weight += rows.size
         return begin

@@ -26,14 +26,18 @@ class Memory:
 
     order: numbers of steps; one of `by_row` makes its next row each time, another all its rows. rows: how many of each feature
     map are kept. offsets: of each feature map. scratch: by step, the room which it works in. counters: a byte for each step.
+    cuts: where segments begin. weights: by step, where its weights lie while its segment is computed; empty where all of them are
+    somewhere else all the time.
     """
 
+    cuts: tuple[int, ...]
     order: tuple[int, ...]
     by_row: frozenset[int]
     rows: tuple[int, ...]
     arena: Arena
     offsets: tuple[int, ...]
     scratch: dict[int, int]
+    weights: dict[int, int]
     counters: int
 
 
@@ -47,12 +51,15 @@ class MemoryOfOrders:
 
 
 class MemoryPlanner:
-    """Plans the memory of one network. The image stays where the caller has it."""
+    """Plans the memory of one network. The image stays where the caller has it.
+
+    With `decoded`, the weights of a segment's steps are in the arena too while it is computed, and those of no other.
+    """
 
     def __init__(self, plan: IntegerPlan) -> None:
         self._plan, self._flow = plan, DataFlow(plan)
         self._segments = dict[tuple[int, int], Segment]()
-        self._least: Memory | None = None
+        self._least = dict[bool, Memory]()
         # Of each feature map but the image, the step that makes it first, the one that reads it last, and its bytes.
         self._lives = [
             (self._flow.writers[number][0], self._flow.readers[number][-1], feature_map.bytes)
@@ -67,18 +74,19 @@ class MemoryPlanner:
         """All rows flow through the whole network; by layer where the runtime cannot count them."""
         return self.cut_at([0]) if self._flow.can_flow(0, self._flow.count) else self.by_layer()
 
-    def least(self) -> Memory:
+    def least(self, *, decoded: bool = False) -> Memory:
         """The mixture of fewest bytes; of several one that keeps most steps whole."""
-        self._least = self._least or self._found_least()
-        return self._least
+        if decoded not in self._least:
+            self._least[decoded] = self._found_least(decoded)
+        return self._least[decoded]
 
-    def _found_least(self) -> Memory:
-        found = self.cut_at(self._cuts(0))
+    def _found_least(self, decoded: bool) -> Memory:
+        found = self.cut_at(self._cuts(0, decoded), decoded=decoded)
         # Once more, since a segment need not be smaller than the largest.
-        calmer = self.cut_at(self._cuts(found.arena.least))
+        calmer = self.cut_at(self._cuts(found.arena.least, decoded), decoded=decoded)
         found = calmer if calmer.arena.bytes <= found.arena.bytes else found
         # Not all segments of a deep network are tried.
-        flowing = self.by_row()
+        flowing = self.cut_at(self.by_row().cuts, decoded=decoded)
         return flowing if flowing.arena.bytes < found.arena.bytes else found
 
     def fitting(self, max_ram: int) -> Memory:
@@ -97,7 +105,7 @@ class MemoryPlanner:
         """What each order needs."""
         return MemoryOfOrders(*(memory.arena.bytes for memory in (self.by_layer(), self.by_row(), self.least())))
 
-    def _cuts(self, allowed: int) -> list[int]:
+    def _cuts(self, allowed: int, decoded: bool = False) -> list[int]:
         """Where segments begin, so that they exceed the allowed bytes least; then the fewest steps go by row."""
         best: list[tuple[int, int, list[int]]] = [(0, 0, [])]
         heights = [self._flow.height(number) for number in range(self._flow.count)]
@@ -115,8 +123,8 @@ class MemoryPlanner:
                 rows_tried += sum(heights[begin:end]) if end - begin > 1 else 0
                 if rows_tried * self._flow.count > MOST_ROWS_TRIED:
                     break
-                size = sum(block.size_at(begin) for block in _Blocks(self._plan, self._flow, [self._segment(begin, end)]).all)
-                exact = max(size - allowed, excess, 0)
+                blocks = _Blocks(self._plan, self._flow, [self._segment(begin, end)], decoded)
+                exact = max(sum(block.size_at(begin) for block in blocks.all) - allowed, excess, 0)
                 if not found or (exact, streamed) < found[:2]:
                     found = exact, streamed, [*cuts, begin]
             assert found is not None
@@ -134,18 +142,20 @@ class MemoryPlanner:
         after = sum(size for first, last, size in self._lives if first < end <= last)
         return max(before, after)
 
-    def cut_at(self, cuts: Sequence[int], most: float = math.inf) -> Memory:
+    def cut_at(self, cuts: Sequence[int], most: float = math.inf, *, decoded: bool = False) -> Memory:
         """Segments that begin at these steps, the first of them 0; raises SqueezekitError where `most` bytes are too few."""
         segments = segments_of(self._flow, cuts)
-        blocks = _Blocks(self._plan, self._flow, segments)
+        blocks = _Blocks(self._plan, self._flow, segments, decoded)
         arena = place_blocks(blocks.all, most)
         return Memory(
+            cuts=tuple(cuts),
             order=tuple(number for segment in segments for number in segment.steps),
             by_row=frozenset(number for segment in segments if segment.by_row for number in segment.steps),
             rows=tuple(blocks.rows),
             arena=arena,
             offsets=(0, *(arena.offsets[blocks.of_map[number]] for number in range(1, len(self._plan.feature_maps)))),
             scratch={number: arena.offsets[block] for number, block in blocks.scratch.items()},
+            weights={number: arena.offsets[block] for number, block in blocks.weights.items()},
             counters=arena.offsets[blocks.counters] if blocks.counters is not None else 0,
         )
 
@@ -167,19 +177,31 @@ def row_bytes(step: IntegerConvolution | IntegerHead) -> int:
     return length
 
 
+def weight_bytes(step: Step) -> int:
+    """Of a step's weights in RAM, with the zeros behind its rows."""
+    if not isinstance(step, IntegerConvolution | IntegerHead):
+        return 0
+    if isinstance(step, IntegerConvolution) and step.depthwise:
+        return step.kernel**2 * row_bytes(step)
+    return len(step.weights) * row_bytes(step)
+
+
 class _Blocks:
     """The blocks of the arena while some segments are computed, each of which is one moment, that of its first step."""
 
-    def __init__(self, plan: IntegerPlan, flow: DataFlow, segments: Sequence[Segment]) -> None:
+    def __init__(self, plan: IntegerPlan, flow: DataFlow, segments: Sequence[Segment], decoded: bool) -> None:
         self._plan, self._flow, self._segments = plan, flow, segments
         self._first, self._last = segments[0].begin, segments[-1].begin
         self.all: list[ArenaBlock] = []
         self.of_map: dict[int, int] = {}
         self.scratch: dict[int, int] = {}
+        self.weights: dict[int, int] = {}
         self.rows = [each.height for each in plan.feature_maps]
         self._place_maps()
         for segment in segments:
             self._place_scratch(segment)
+            if decoded:
+                self._place_weights(segment)
         streamed = any(segment.by_row for segment in segments)
         self.counters = self._added(ArenaBlock.of(len(plan.steps), self._first, self._last)) if streamed else None
 
@@ -231,6 +253,12 @@ class _Blocks:
             if isinstance(step, IntegerHead) and not step.relu:
                 sums = SUM_BYTES * self._plan.feature_maps[step.source].channels
                 self.scratch[number] = self._added(ArenaBlock.of(sums, segment.begin, segment.begin))
+
+    def _place_weights(self, segment: Segment) -> None:
+        """Those of all steps of a segment, wherever there is room."""
+        for number in range(segment.begin, segment.end):
+            if size := weight_bytes(self._plan.steps[number]):
+                self.weights[number] = self._added(ArenaBlock.of(size, segment.begin, segment.begin))
 
     def _bytes_under_filters(self, step: Step) -> int:
         """What is gathered for a tile; nothing where it lies together already."""

@@ -69,18 +69,24 @@ def bytes_alive(blocks: Sequence[ArenaBlock]) -> int:
 def place_blocks(blocks: Sequence[ArenaBlock], most: float = math.inf) -> Arena:
     """A small arena for the blocks, mostly of `least` bytes; raises SqueezekitError where none of at most `most` is found.
 
-    Blocks are placed in the order of their time, each at an end of the arena or beside a block that is there; where one fits
-    nowhere, those before it move. The arena begins with `least` bytes and grows only when everything has been tried.
+    Blocks are placed in the order of their time, then in that of their size, then in that of how long they stay, each at an end
+    of the arena or beside a block that is there; where one fits nowhere, those before it move. The arena begins with `least`
+    bytes and grows only when everything has been tried, by a hundredth or more at a time.
     """
     least = bound = bytes_alive(blocks)
-    order = sorted(range(len(blocks)), key=lambda i: (blocks[i].begin, -max(blocks[i].sizes)))
+    by_size = sorted(range(len(blocks)), key=lambda i: -max(blocks[i].sizes))
+    by_time = sorted(by_size, key=lambda i: blocks[i].begin)
+    longest_first = sorted(by_size, key=lambda i: -len(blocks[i].sizes))
     while bound <= most:
-        search = _Search(blocks, order, bound)
-        if search.place():
-            return Arena(bound, least, tuple(search.offsets[i] for i in range(len(blocks))))
-        if search.next_bound is None:
+        larger = list[int]()
+        for order in (by_time, by_size, longest_first):
+            search = _Search(blocks, order, bound)
+            if search.place():
+                return Arena(bound, least, tuple(search.offsets[i] for i in range(len(blocks))))
+            larger += [search.next_bound] if search.next_bound is not None else []
+        if not larger:
             break
-        bound = search.next_bound
+        bound = max(min(larger), bound + least // 100)
     raise SqueezekitError("no placement of its feature maps in memory was found; choose another network")
 
 

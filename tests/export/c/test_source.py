@@ -88,6 +88,47 @@ def test_zeros_are_neither_stored_nor_multiplied(name, tmp_path):
 
 @needs_gcc
 @pytest.mark.slow
+@pytest.mark.parametrize("max_ram", [None, 20_000])
+@pytest.mark.parametrize("name", ["more than a block", "grown", "squeezed by strides"])
+def test_weights_are_decoded_a_part_at_a_time_where_that_takes_less_ram(name, max_ram, tmp_path):
+    model, plan = small(name)
+    source = source_of(plan, model, store_weights="coded", max_ram=max_ram)
+    memory, text = source.memory, source.files["classifier.c"]
+    assert memory.decoded.in_parts == memory.variables < memory.decoded.at_start
+    assert "int8_t weights[" not in text and ".decode = decode" in text
+    assert f"RAM: {memory.variables:,} bytes" in source.files["classifier.h"].replace("\n * ", " ")
+    pixels = pictures_like(model.config, 6)
+    program = built(tmp_path / "c", source.files, *SANITIZERS)
+    # Every picture decodes anew, over what the one before has left.
+    assert np.array_equal(answers(program, pixels)[1], reference(plan, pixels))
+
+
+@needs_gcc
+@pytest.mark.slow
+def test_weights_are_decoded_at_the_start_where_that_takes_less_ram():
+    model, plan = small("grey")
+    source = source_of(plan, model, store_weights="coded")
+    assert source.memory.decoded.at_start == source.memory.variables < source.memory.decoded.in_parts
+    assert "int8_t weights[" in source.files["classifier.c"] and ".decode = NULL" in source.files["classifier.c"]
+
+
+@needs_gcc
+@pytest.mark.slow
+def test_the_variables_are_as_many_as_the_export_says(tmp_path):
+    for name in ("grown", "grey"):
+        model, plan = small(name)
+        source = source_of(plan, model, store_weights="coded")
+        atomic_io.write_folder(tmp_path / name, source.files)
+        made = tmp_path / f"{name}.o"
+        subprocess.run(["gcc", *STRICT, "-c", str(tmp_path / name / "classifier.c"), "-o", str(made)], check=True)
+        listed = subprocess.run(["size", "-A", str(made)], capture_output=True, text=True, check=True).stdout
+        variables = sum(int(line.split()[1]) for line in listed.splitlines() if line.startswith((".bss", ".data ")))
+        # Pointers of the decoder are wider here.
+        assert 0 <= variables - source.memory.variables < 64
+
+
+@needs_gcc
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", INSTRUCTIONS)
 def test_instructions_for_products_give_the_same_bits(kind, tmp_path):
     if not processor_has(kind):
@@ -96,7 +137,7 @@ def test_instructions_for_products_give_the_same_bits(kind, tmp_path):
     for name, optimized in (("odd sides", "-O0"), ("more than a block", "-O0"), ("grey", "-O0"), ("grown", "-O3")):
         model, plan = small(name)
         pixels = pictures_like(model.config, 6)
-        source = source_of(plan, model, store_weights="coded" if name == "grey" else "constants")
+        source = source_of(plan, model, store_weights="coded" if name in ("grey", "odd sides") else "constants")
         program = built(tmp_path / name, source.files, *SANITIZERS, optimized, *INSTRUCTIONS[kind])
         assert b"\0packed\0" in program.read_bytes()
         assert np.array_equal(answers(program, pixels)[1], reference(plan, pixels))
@@ -129,7 +170,7 @@ def test_the_library_needs_nothing(tmp_path):
     assert included == {
         "<stddef.h>",
         "<stdint.h>",
-        *(f"<{name}.h>" for name in ("immintrin", "wasm_simd128", "arm_neon", "arm_acle")),
+        *(f"<{name}.h>" for name in ("immintrin", "wasm_simd128", "arm_neon", "arm_mve", "arm_acle")),
     }
     assert not {"malloc", "float", "double"} & set(text.replace("(", " ").replace("*", " ").split())
     undefined = subprocess.run(["nm", "-u", str(tmp_path / "classifier.o")], capture_output=True, text=True, check=True).stdout

@@ -20,18 +20,21 @@ M_BOARD = ["-nographic", "-monitor", "none", "-serial", "none", "-semihosting-co
 MACHINES = {
     "cortex-m4": (["thumb-freestanding-eabi", "-mcpu=cortex_m4"], ["qemu-system-arm", "-M", "mps2-an386", *M_BOARD]),
     "cortex-m7": (["thumb-freestanding-eabi", "-mcpu=cortex_m7"], ["qemu-system-arm", "-M", "mps2-an500", *M_BOARD]),
+    "cortex-m55": (["thumb-freestanding-eabi", "-mcpu=cortex_m55+mve"], ["qemu-system-arm", "-M", "mps3-an547", *M_BOARD]),
     "arm": (["arm-freestanding-eabi", "-mcpu=cortex_a15"], ["qemu-arm"]),
     "aarch64": (["aarch64-freestanding"], ["qemu-aarch64"]),
     "aarch64-dotprod": (["aarch64-freestanding", "-mcpu=generic+dotprod"], ["qemu-aarch64", "-cpu", "max"]),
     "aarch64-i8mm": (["aarch64-freestanding", "-mcpu=generic+dotprod+i8mm"], ["qemu-aarch64", "-cpu", "max"]),
     "riscv64": (["riscv64-freestanding"], ["qemu-riscv64"]),
 }
+SCRIPTS = {"cortex-m4": "cortex_m.ld", "cortex-m7": "cortex_m.ld", "cortex-m55": "cortex_m55.ld"}
 # Instructions of products.c's own ways, as two halves of a word, and which of their bits are fixed.
 INSTRUCTIONS = {
     "cortex-m4": ((0xFB20, 0x0000), (0xFFF0, 0x00F0)),  # SMLAD
     "cortex-m7": ((0xFB20, 0x0000), (0xFFF0, 0x00F0)),
-    "aarch64": ((0x6800, 0x4E60), (0xFC00, 0xFFFF)),  # SADALP
-    "aarch64-dotprod": ((0x9400, 0x4E80), (0xFC00, 0xFFE0)),  # SDOT
+    "cortex-m55": ((0xFEF0, 0x0F20), (0xFFF1, 0x1F31)),  # VMLADAVA.U8
+    "aarch64": ((0x6800, 0x6E60), (0xFC00, 0xFFFF)),  # UADALP
+    "aarch64-dotprod": ((0x9400, 0x6E80), (0xFC00, 0xFFE0)),  # UDOT
     "aarch64-i8mm": ((0x9C00, 0x4E80), (0xFC00, 0xFFE0)),  # USDOT
 }
 needs_zig = pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="not installed; pip install 'squeezekit[c]'")
@@ -75,7 +78,7 @@ def test_another_machine_gives_the_same_bits(machine, subjects):
         objects = compiled(folder, [BOARD / "main.c", folder / "classifier.c"], target, "-ffreestanding", "-fno-sanitize=all")
         if machine in INSTRUCTIONS and ".sparse = 1" not in (folder / "classifier.c").read_text():
             assert contains(objects[1].read_bytes(), *INSTRUCTIONS[machine])
-        script = ["-T", BOARD / "cortex_m.ld"] if machine.startswith("cortex-m") else []
+        script = ["-T", BOARD / SCRIPTS[machine]] if machine in SCRIPTS else []
         program = folder / f"{machine}.elf"
         subprocess.run(list(map(str, [*ZIG, "ld.lld", *script, *objects, "-o", program])), check=True)
         # Emulators write what programs say to one or the other.
@@ -83,6 +86,18 @@ def test_another_machine_gives_the_same_bits(machine, subjects):
         done = subprocess.run([*emulator, str(program)], **streams, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stdout
         assert np.array_equal([list(map(int, line.split())) for line in done.stdout.splitlines()], expected)
+
+
+@pytest.mark.parametrize(("stored", "most"), [("constants", 5_000), ("sparse", 5_000), ("coded", 8_000)])
+def test_the_code_for_a_cortex_m4_is_small(stored, most, tmp_path):
+    spec = importlib.util.spec_from_file_location("emulated", Path(__file__).parents[3] / "benchmarks" / "emulated.py")
+    emulated = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(emulated)
+    model, plan = small("grown")
+    atomic_io.write_folder(tmp_path / "c", source_of(plan, model, store_weights=stored).files)
+    (made,) = compiled(tmp_path / "c", [tmp_path / "c" / "classifier.c"], MACHINES["cortex-m4"][0], "-Os", "-ffreestanding")
+    found = emulated.section_bytes(made.read_bytes())
+    assert 2_000 < found["code"] <= most and found["constants"] > plan.weights / 4
 
 
 def contains(program, halves, fixed):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from squeezekit.export.c.source import source_of
-from squeezekit.export.c.tables import StoreWeights
+from squeezekit.export.c.tables import DecodedWeights, StoreWeights
 from squeezekit.inference.int8_model import accuracy_in_integers, integer_plan
 from squeezekit.inference.model import load_model
 from squeezekit.system import atomic_io
@@ -23,7 +23,8 @@ class CExport(Presented):
     `constants` stand in flash, `variables` in RAM (and, with vectors, packed weights, which the exported README counts); of the
     variables, `activations` are the feature maps, and no placement of them takes less than `least_activations` in their order;
     `activations_by_layer` is what one after the other would take, `activations_by_row` rows that flow through the whole network.
-    `validation` is the accuracy 0…1 `before` and `after`, empty where no images are at hand.
+    `decoded` compares the ways to decode coded weights, None for others; where that is done in parts, `activations` have those
+    of one part among them. `validation` is the accuracy 0…1 `before` and `after`, empty where no images are at hand.
     """
 
     folder: str
@@ -35,6 +36,7 @@ class CExport(Presented):
     least_activations: int
     activations_by_layer: int
     activations_by_row: int
+    decoded: DecodedWeights | None
     validation: dict[str, float]
 
     def as_json(self) -> dict[str, Any]:
@@ -45,10 +47,12 @@ class CExport(Presented):
         """The result in sentences for a reader."""
         least = "the least" if self.activations == self.least_activations else f"at least {self.least_activations:,}"
         sizes = f"{self.constants:,} bytes of constants, {self.variables:,} of variables"
+        decoded = [self.decoded.in_words()] if self.decoded else []
         return [
             f"{self.folder}: {sizes}, {self.macs:,} MACs a picture",
             f"activations: {self.activations:,} bytes; possible in this order of steps: {least}",
             f"layer by layer they would take {self.activations_by_layer:,}, all row by row {self.activations_by_row:,}",
+            *decoded,
         ]
 
 
@@ -64,7 +68,8 @@ def export_c(
 
     All computing is in integers: feature maps and weights of eight bits, scales calibrated on training images, or as a `.sqz`
     file states them. `store_weights="sparse"` leaves out weights that are zero, and their products, where that takes fewer bytes;
-    "coded" embeds weights entropy-coded, for `classifier_start` to decode into RAM. Feature
+    "coded" embeds weights entropy-coded, to be decoded into RAM: all of them once at the start or, where that takes less RAM in
+    all, those of one part of the network after the other, anew for each picture. Feature
     maps are computed in the order that needs the least RAM, partly row by row; with `max_ram` bytes for them, in the one that
     keeps most layers whole. Where the images are at hand (a run's own, or `data`), the accuracy on the validation images is
     measured before and after. An earlier export in `out` is replaced whole. Raises SqueezekitError, also when anything else is
@@ -80,7 +85,7 @@ def export_c(
     validation = accuracy_in_integers(loaded, plan, data)
     memory = source.memory
     sizes = (memory.constants, memory.variables, memory.arena, memory.least_arena, memory.orders.by_layer, memory.orders.by_row)
-    return CExport(str(out), store_weights, source.macs, *sizes, validation)
+    return CExport(str(out), store_weights, source.macs, *sizes, memory.decoded, validation)
 
 
 def _check_replaceable(out: Path) -> None:

@@ -29,7 +29,7 @@ class StoredFootprint:
 class Footprint:
     """What `export_c` would write: `feature_maps` in bytes of RAM, and by the way in which weights are stored the whole.
 
-    Code, some 5,000 bytes, stack, some 1,500, and the bytes of a `picture`, which the caller has, are left out. Without a trained
+    Code, some 3,000 bytes, stack, some 1,500, and the bytes of a `picture`, which the caller has, are left out. Without a trained
     file only "constants" is known.
     """
 

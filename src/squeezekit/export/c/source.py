@@ -5,19 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
+from textwrap import fill, wrap
 
 from squeezekit.codec.range_coder import SQUASH
-from squeezekit.export.c.tables import CODE_BYTES, STACK_BYTES, UNIT, MemoryUse, StoreWeights, largest, packed_bytes, tables_of
+from squeezekit.export.c.tables import (
+    CODE_BYTES,
+    CODE_BYTES_WITHOUT_DECODER,
+    STACK_BYTES,
+    UNIT,
+    MemoryUse,
+    StoreWeights,
+    largest,
+    packed_bytes,
+    tables_of,
+)
 from squeezekit.inference.model import Model
 from squeezekit.integer.layout import Layout
 from squeezekit.integer.plan import IntegerPlan
 from squeezekit.system.version import version
 
 NUMBERS_PER_LINE = 24
+NARROW = 120  # Letters in a line of text.
 STORED: dict[StoreWeights, str] = {
     "constants": "The weights are constants.",
     "sparse": "The weights are constants, most of them without those that are zero, which are not multiplied either.",
-    "coded": "The weights are entropy-coded; `classifier_start` decodes them into RAM, once.",
+    "coded": "The weights are entropy-coded.",
 }
 
 
@@ -31,10 +43,11 @@ class CSource:
 
 
 def source_of(plan: IntegerPlan, model: Model, *, store_weights: StoreWeights, max_ram: int | None = None) -> CSource:
-    """The network in C, with weights as constants, `sparse` ones without zeros, or coded and decoded at start into RAM.
+    """The network in C, with weights as constants, `sparse` ones without zeros, or coded and decoded into RAM.
 
     Its feature maps take the fewest bytes that they can, or with `max_ram` at most these and most layers whole; raises
-    SqueezekitError where none fits.
+    SqueezekitError where none fits. Coded weights are decoded all at the start, or those of one part of the network at a time,
+    whichever takes less RAM.
     """
     tables = tables_of(plan, store_weights=store_weights, max_ram=max_ram)
     layout, stream, use = tables.layout, tables.stream, tables.memory
@@ -60,6 +73,8 @@ def _header(plan: IntegerPlan, model: Model, memory: MemoryUse) -> str:
  * A picture is {_shape(plan)}, row by row. Logits are integers: divide them by
  * 2^CLASSIFIER_FRACTION and by CLASSIFIER_TEMPERATURE, then softmax gives probabilities; an answer less probable than
  * CLASSIFIER_THRESHOLD is unsure. Whether a picture is of any of the classes at all, classifier_answer says.
+ *
+ * {memory.constants:,} bytes of constants, {memory.variables:,} of variables.{_decoding_in_a_comment(memory)}
  */
 #ifndef CLASSIFIER_H
 #define CLASSIFIER_H
@@ -103,6 +118,12 @@ int32_t classifier_answer(const int32_t *logits);
 """
 
 
+def _decoding_in_a_comment(memory: MemoryUse) -> str:
+    if memory.decoded is None:
+        return ""
+    return "".join(f"\n * {line}" for line in wrap(memory.decoded.in_words() + ".", NARROW))
+
+
 def _shape(plan: IntegerPlan) -> str:
     image = plan.feature_maps[0]
     return f"{image.height} x {image.width} pixels of {image.channels} byte{'s' if image.channels > 1 else ''}"
@@ -129,9 +150,7 @@ def _classifier(plan: IntegerPlan, model: Model, layout: Layout, stream: bytes) 
             _table("uint16_t", "sqz_squash", SQUASH[2048:]),
             _part("decoder.c"),
             _table("uint8_t", "coded", stream),
-            f"static int8_t weights[{len(layout.weights)}];",
-            "/* The decoder has done its work before the first feature map is written. */\n"
-            f"static union {{\n    uint8_t arena[{layout.arena.bytes}];\n    struct sqz_decoder decoder;\n}} memory;",
+            _decoding_memory(layout),
         ]
     else:
         parts += [
@@ -139,8 +158,7 @@ def _classifier(plan: IntegerPlan, model: Model, layout: Layout, stream: bytes) 
             *([_table("uint8_t", "runs", layout.runs)] if layout.runs else []),
             f"static union {{\n    uint8_t arena[{layout.arena.bytes}];\n}} memory;",
         ]
-    decode = "    sqz_decode(&model, &memory.decoder, coded, sizeof coded, weights);\n"
-    start = decode if stream else ""
+    weights = "(const int8_t *)memory.arena" if layout.in_arena else "weights"
     names = "".join(f"    {_quoted(name)},\n" for name in model.classes)
     parts += [
         _table("int32_t", "biases", layout.biases),
@@ -159,14 +177,16 @@ static int8_t packed[{max(packed_bytes(layout), 1)}];
 #define PACKED NULL
 #endif""",
         f"""static const struct sqz_model model = {{
-    .layers = layers, .weights = weights, .packed = PACKED, .runs = {"runs" if layout.runs else "NULL"},
+    .layers = layers, .weights = {weights}, .packed = PACKED, .runs = {"runs" if layout.runs else "NULL"},
     .biases = biases, .gains = gains, .head_gains = head_gains,
     .gates = {"gates" if len(layout.gates) else "NULL"}, .border = {{{", ".join(map(str, layout.border))}}},
     .order = {"order" if layout.order else "NULL"}, .order_count = {len(layout.order)}, .counters = {layout.counters},
     .layer_count = {len(layout.layers)}, .classes = CLASSIFIER_CLASSES, .mirrored = {int(plan.mirrored)},
+    .decode = {"decode" if layout.in_arena else "NULL"},
 }};""",
+        *([_DECODING_OF_PARTS] if layout.in_arena else []),
         f"const char *const classifier_names[CLASSIFIER_CLASSES] = {{\n{names}}};",
-        f"void classifier_start(void)\n{{\n{start}#ifdef SQZ_UNIT\n    pack_weights(&model, packed);\n#endif\n}}",
+        _start(decodes=bool(stream), in_parts=layout.in_arena),
         "void classifier_run(const uint8_t *picture, int32_t *logits)\n{\n    sqz_run(&model, picture, memory.arena, logits);\n}",
         """size_t classifier_best(const int32_t *logits)
 {
@@ -179,6 +199,43 @@ static int8_t packed[{max(packed_bytes(layout), 1)}];
         _answer(plan, model),
     ]
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
+
+
+def _decoding_memory(layout: Layout) -> str:
+    """What the decoder fills, and where it works."""
+    arena = f"    uint8_t arena[{layout.arena.bytes}];\n    struct sqz_decoder decoder;\n}} memory;"
+    if layout.in_arena:
+        return (
+            "/* The arena holds feature maps, and weights of the layers that are computed. */\n"
+            f"static struct {{\n{arena}\n\nstatic void decode(size_t begin, size_t end);"
+        )
+    return (
+        f"static int8_t weights[{len(layout.weights)}];\n\n"
+        f"/* The decoder has done its work before the first feature map is written. */\nstatic union {{\n{arena}"
+    )
+
+
+_DECODING_OF_PARTS = """/* The weights of some layers, in place of those that were there. */
+static void decode(size_t begin, size_t end)
+{
+    if (begin == 0)
+        sqz_decoder_start(&memory.decoder, coded, sizeof coded);
+    sqz_decode(&model, &memory.decoder, begin, end, (int8_t *)memory.arena);
+#ifdef SQZ_UNIT
+    pack_weights(&model, begin, end, packed);
+#endif
+}"""
+
+
+def _start(*, decodes: bool, in_parts: bool) -> str:
+    """`classifier_start`; there is nothing to do for weights that are decoded later."""
+    if in_parts:
+        return "void classifier_start(void)\n{\n}"
+    decoding = """    sqz_decoder_start(&memory.decoder, coded, sizeof coded);
+    sqz_decode(&model, &memory.decoder, 0, model.layer_count, weights);
+"""
+    packing = "#ifdef SQZ_UNIT\n    pack_weights(&model, 0, model.layer_count, packed);\n#endif\n"
+    return f"void classifier_start(void)\n{{\n{decoding if decodes else ''}{packing}}}"
 
 
 def _answer(plan: IntegerPlan, model: Model) -> str:
@@ -251,6 +308,8 @@ def _quoted(text: str) -> str:
 def _readme(plan: IntegerPlan, model: Model, memory: MemoryUse, layout: Layout, store_weights: StoreWeights) -> str:
     image = plan.feature_maps[0]
     weights = STORED[store_weights]
+    if memory.decoded:
+        weights += f"\n{fill(memory.decoded.in_words() + '.', NARROW)}"
     smallest = (
         "the most that is alive at one step, so no placement is smaller"
         if memory.arena == memory.least_arena
@@ -269,13 +328,13 @@ make
 intrinsics too), no allocation, no recursion, no floating point. A compiler may still want the C library's `memcpy` and `memset`.
 `main.c` reads files of raw bytes, or .pgm and .ppm, of {_shape(plan)}.
 
-{weights} Where the compiler may use AVX2 or WebAssembly's vectors (`-march=native`, `-msimd128`), `classifier_start` packs them
+{weights} Where the compiler may use AVX2, AArch64's or WebAssembly's vectors (`-march=native`, `-msimd128`), they are then packed
 for these; elsewhere nothing is packed.
 
 | memory | bytes |
 |---|---|
 | flash: constants | {memory.constants:,} |
-| flash: code | some {CODE_BYTES:,} with `-Os` on a Cortex-M |
+| flash: code | some {CODE_BYTES if memory.decoded else CODE_BYTES_WITHOUT_DECODER:,} with `-Os` on a Cortex-M |
 | RAM: variables | {memory.variables:,} |
 | of which activations | {memory.arena:,} |
 | RAM: packed weights, with vectors only | {packed_bytes(layout):,} |

@@ -25,7 +25,7 @@ from squeezekit.system.paths import expanded
 from squeezekit.system.presentation import Presented
 
 # `struct sqz_layer` of runtime.h and `struct block` of page.c, as WebAssembly lays them out.
-LAYER, BLOCK = struct.Struct("<16B13H2x9I"), struct.Struct("<9I4B")
+LAYER, BLOCK = struct.Struct("<16B14H9I"), struct.Struct("<9I4B")
 # The averages of so many channels fit the buffer of page.c.
 MAX_CHANNELS = 4096
 

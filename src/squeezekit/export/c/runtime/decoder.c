@@ -24,14 +24,14 @@ struct sqz_decoder {
 };
 
 /* Rounds down, whatever the sign. */
-static int64_t shifted(int64_t x, unsigned shift)
+static int32_t shifted(int32_t x, unsigned shift)
 {
     return x >= 0 ? x >> shift : -1 - ((-1 - x) >> shift);
 }
 
-static int32_t between(int64_t x, int32_t least, int32_t most)
+static int32_t between(int32_t x, int32_t least, int32_t most)
 {
-    return x < least ? least : x > most ? most : (int32_t)x;
+    return x < least ? least : x > most ? most : x;
 }
 
 /* 65536 / (1 + exp(-d / 256)), for d from -2047 to 2047. */
@@ -86,11 +86,13 @@ static int mixed_bit(struct sqz_decoder *s, const size_t *slots, int step)
         inputs[i] = s->stretch[s->probabilities[slots[i]] >> 4];
         total += (int64_t)weights[i] * inputs[i];
     }
-    const int32_t probability = between(squash(between(shifted(total, 16), -2047, 2047)), SURE, 65536 - SURE);
+    const int64_t most = (int64_t)2047 << 16;
+    const int32_t mixed = shifted((int32_t)(total < -most ? -most : total > most ? most : total), 16);
+    const int32_t probability = between(squash(mixed), SURE, 65536 - SURE);
     const int bit = read_bit(s, (uint32_t)probability);
     const int32_t error = bit * 65536 - probability;
     for (int i = 0; i < INPUTS; i++) {
-        weights[i] += (int32_t)shifted((int64_t)inputs[i] * error, 16);
+        weights[i] += (int32_t)shifted(inputs[i] * error, 16); /* 2047 * 65536 at most */
         learn(s, slots[i], bit);
     }
     return bit;
@@ -200,8 +202,8 @@ static void fill_stretch(int16_t *stretch)
     }
 }
 
-/* All weights of a model from its coded bytes. */
-SQZ_API void sqz_decode(const struct sqz_model *model, struct sqz_decoder *s, const uint8_t *coded, size_t length, int8_t *weights)
+/* Begin with the first of some coded bytes. */
+SQZ_API void sqz_decoder_start(struct sqz_decoder *s, const uint8_t *coded, size_t length)
 {
     s->next = coded, s->end = coded + length;
     s->low = 0, s->high = 0xFFFFFFFF, s->code = 0;
@@ -213,7 +215,12 @@ SQZ_API void sqz_decode(const struct sqz_model *model, struct sqz_decoder *s, co
         for (int j = 0; j < INPUTS; j++)
             s->mix[i][j] = FIRST_WEIGHT;
     fill_stretch(s->stretch);
-    for (size_t i = 0; i < model->layer_count; i++)
+}
+
+/* The weights of the next layers of a model, from `begin` to before `end`. */
+SQZ_API void sqz_decode(const struct sqz_model *model, struct sqz_decoder *s, size_t begin, size_t end, int8_t *weights)
+{
+    for (size_t i = begin; i < end; i++)
         if (model->layers[i].kind == SQZ_CONVOLUTION || model->layers[i].kind == SQZ_HEAD)
             decode_layer(s, &model->layers[i], weights + model->layers[i].weights);
 }

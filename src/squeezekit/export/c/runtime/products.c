@@ -1,5 +1,5 @@
 /* Sums are computed for TILE positions and, along rows of weights, many filters at once. Where instructions for that are at hand,
- * weights are packed at the start: those of SQZ_UNIT filters for four bytes lie together, and each four bytes of a position meet
+ * weights are packed before: those of SQZ_UNIT filters for four bytes lie together, and each four bytes of a position meet
  * them all. Elsewhere they stay as they are, in rows, and loops are such as compilers turn into dot products. All give the same
  * sums. */
 #define TILE 4
@@ -15,6 +15,8 @@ typedef int32_t sums_of_tile[TILE][BLOCK];
 #elif defined(__aarch64__) && defined(__ARM_NEON)
 #include <arm_neon.h>
 #define SQZ_FOUR_BYTES
+#elif defined(__ARM_FEATURE_MVE)
+#include <arm_mve.h>
 #elif defined(__ARM_FEATURE_DSP) && !defined(__aarch64__)
 #include <arm_acle.h>
 #define SQZ_FOUR_BYTES
@@ -163,81 +165,73 @@ static void store_sums(unit_sums sums, int32_t *to)
 
 #elif defined(__aarch64__) && defined(__ARM_NEON) && defined(__ARM_FEATURE_DOTPROD)
 #define SQZ_UNIT 4
-#define UNITS 1
+#define UNITS 2
+/* These products are of bytes without a sign: 128 is added to each weight, and 128 times the bytes are taken from each sum. */
+#define SQZ_ADDED 128
 
-/* These products are of signed bytes: a byte is twice its upper seven bits, and its last one. */
-typedef struct {
-    int32x4_t upper, last;
-} unit_sums;
-typedef int8x16_t unit_weights;
-typedef struct {
-    int8x16_t upper, last;
-} unit_bytes;
+typedef uint32x4_t unit_sums;
+typedef uint8x16_t unit_weights, unit_bytes;
 
 static unit_sums no_sums(void)
 {
-    return (unit_sums){vdupq_n_s32(0), vdupq_n_s32(0)};
+    return vdupq_n_u32(0);
 }
 
 static unit_weights weights_at(const int8_t *weights)
 {
-    return vld1q_s8(weights);
+    return vreinterpretq_u8_s8(vld1q_s8(weights));
 }
 
 static unit_bytes bytes_at(const uint8_t *bytes)
 {
-    const uint8x16_t all = vreinterpretq_u8_s32(vdupq_n_s32(four_bytes(bytes)));
-    return (unit_bytes){vreinterpretq_s8_u8(vshrq_n_u8(all, 1)), vreinterpretq_s8_u8(vandq_u8(all, vdupq_n_u8(1)))};
+    return vreinterpretq_u8_s32(vdupq_n_s32(four_bytes(bytes)));
 }
 
 static unit_sums added(unit_sums sums, unit_bytes bytes, unit_weights weights)
 {
-    return (unit_sums){vdotq_s32(sums.upper, bytes.upper, weights), vdotq_s32(sums.last, bytes.last, weights)};
+    return vdotq_u32(sums, bytes, weights);
 }
 
 static void store_sums(unit_sums sums, int32_t *to)
 {
-    vst1q_s32(to, vaddq_s32(vaddq_s32(sums.upper, sums.upper), sums.last));
+    vst1q_s32(to, vreinterpretq_s32_u32(sums));
 }
 
 #elif defined(__aarch64__) && defined(__ARM_NEON)
 #define SQZ_UNIT 4
-#define UNITS 1
+#define UNITS 2
+#define SQZ_ADDED 128 /* as above */
 
-/* A weight times a byte fits sixteen bits; of each filter the sums of two products stand beside each other. */
+/* Of each filter the sums of two products stand beside each other. */
 typedef struct {
-    int32x4_t low, high;
+    uint32x4_t low, high;
 } unit_sums;
-typedef struct {
-    int16x8_t low, high;
-} unit_weights;
-typedef int16x8_t unit_bytes;
+typedef uint8x16_t unit_weights, unit_bytes;
 
 static unit_sums no_sums(void)
 {
-    return (unit_sums){vdupq_n_s32(0), vdupq_n_s32(0)};
+    return (unit_sums){vdupq_n_u32(0), vdupq_n_u32(0)};
 }
 
 static unit_weights weights_at(const int8_t *weights)
 {
-    const int8x16_t all = vld1q_s8(weights);
-    return (unit_weights){vmovl_s8(vget_low_s8(all)), vmovl_s8(vget_high_s8(all))};
+    return vreinterpretq_u8_s8(vld1q_s8(weights));
 }
 
 static unit_bytes bytes_at(const uint8_t *bytes)
 {
-    return vreinterpretq_s16_u16(vmovl_u8(vreinterpret_u8_s32(vdup_n_s32(four_bytes(bytes)))));
+    return vreinterpretq_u8_s32(vdupq_n_s32(four_bytes(bytes)));
 }
 
 static unit_sums added(unit_sums sums, unit_bytes bytes, unit_weights weights)
 {
-    return (unit_sums){vpadalq_s16(sums.low, vmulq_s16(bytes, weights.low)),
-                       vpadalq_s16(sums.high, vmulq_s16(bytes, weights.high))};
+    return (unit_sums){vpadalq_u16(sums.low, vmull_u8(vget_low_u8(bytes), vget_low_u8(weights))),
+                       vpadalq_u16(sums.high, vmull_high_u8(bytes, weights))};
 }
 
 static void store_sums(unit_sums sums, int32_t *to)
 {
-    vst1q_s32(to, vpaddq_s32(sums.low, sums.high));
+    vst1q_s32(to, vreinterpretq_s32_u32(vpaddq_u32(sums.low, sums.high)));
 }
 
 #elif defined(__wasm_simd128__)
@@ -245,7 +239,7 @@ static void store_sums(unit_sums sums, int32_t *to)
 #define SQZ_UNIT 4
 #define UNITS 1
 
-/* As above, with half as many filters. */
+/* As with AVX2, with half as many filters. */
 typedef struct {
     v128_t low, high;
 } unit_sums, unit_weights;
@@ -287,15 +281,26 @@ static size_t packed_bytes(const struct sqz_layer *l)
     return l->kind == SQZ_CONVOLUTION && !l->depthwise && !l->sparse ? units * fours * SQZ_UNIT * 4 : 0;
 }
 
-/* Weights of all dense convolutions, one after the other, as [filters / SQZ_UNIT][row / 4][SQZ_UNIT][4], with zeros behind. */
-static void pack_weights(const struct sqz_model *m, int8_t *to)
+/* A weight as the products take it. */
+static int8_t packed_weight(int8_t weight)
 {
-    for (size_t i = 0; i < m->layer_count; i++) {
+#ifdef SQZ_ADDED
+    return (int8_t)(weight < 0 ? weight + SQZ_ADDED : weight - SQZ_ADDED); /* the same eight bits as their sum without a sign */
+#else
+    return weight;
+#endif
+}
+
+/* Weights of the dense convolutions among some layers, one after the other, as [filters / SQZ_UNIT][row / 4][SQZ_UNIT][4], with
+ * zeros behind. */
+static void pack_weights(const struct sqz_model *m, size_t begin, size_t end, int8_t *to)
+{
+    for (size_t i = begin; i < end; i++) {
         const struct sqz_layer *l = &m->layers[i];
         const size_t row = l->row, unit = (row + 3) / 4 * 4 * SQZ_UNIT, bytes = packed_bytes(l);
         for (size_t place = 0; place < bytes; place++) {
             const size_t f = place / unit * SQZ_UNIT + place / 4 % SQZ_UNIT, k = place % unit / (4 * SQZ_UNIT) * 4 + place % 4;
-            *to++ = f < l->filters && k < row ? m->weights[l->weights + f * row + k] : 0;
+            *to++ = f < l->filters && k < row ? packed_weight(m->weights[l->weights + f * row + k]) : 0;
         }
     }
 }
@@ -341,6 +346,15 @@ static void dense_products(const uint8_t *const x[TILE], const int8_t *weights, 
         unit_products(x, weights + (first + f) * row, n, 1, sums, f);
     for (; f < count; f += SQZ_UNIT)
         unit_products(x, weights + (first + f) * row, n, 0, sums, f);
+#ifdef SQZ_ADDED
+    for (size_t p = 0; p < TILE; p++) {
+        uint32_t sum = 0;
+        for (size_t k = 0; k < n; k++)
+            sum += x[p][k];
+        for (size_t i = 0; i < count; i++)
+            sums[p][i] = (int32_t)((uint32_t)sums[p][i] - SQZ_ADDED * sum);
+    }
+#endif
 }
 
 /* Where a convolution's weights are, dense ones at `packed`, which moves on. */
@@ -350,8 +364,53 @@ static const int8_t *weights_of(const struct sqz_model *m, size_t number)
     if (m->layers[number].depthwise)
         return m->weights + m->layers[number].weights;
     for (size_t i = 0; i < number; i++)
-        packed += packed_bytes(&m->layers[i]);
+        if (m->layers[i].until == m->layers[number].until) /* of layers whose weights are there together */
+            packed += packed_bytes(&m->layers[i]);
     return packed;
+}
+
+#else
+
+#if defined(__ARM_FEATURE_MVE)
+#define LANES 16
+
+/* 128 times the sum of some bytes. */
+static uint32_t bytes_times_128(const uint8_t *bytes, size_t n)
+{
+    uint32_t sum = 0;
+    for (size_t k = 0; k < n; k += LANES)
+        sum = vaddvaq_u8(sum, vldrbq_z_u8(bytes + k, vctp8q((uint32_t)(n - k))));
+    return 128 * sum;
+}
+
+/* The sums of `count` filters from `first` on, under which lie four rows of `n` bytes. Products are of bytes without a sign: 128 is
+ * added to each weight, and 128 times the bytes are taken from each sum. */
+static void dense_products(const uint8_t *const x[TILE], const int8_t *weights, size_t n, size_t first, size_t count,
+                           sums_of_tile sums)
+{
+    const uint8x16_t middle = vdupq_n_u8(128);
+    const uint8_t *w = (const uint8_t *)weights + first * n;
+    const mve_pred16_t rest = vctp8q((uint32_t)(n % LANES));
+    uint32_t begin[TILE];
+    for (size_t p = 0; p < TILE; p++)
+        begin[p] = 0 - bytes_times_128(x[p], n);
+    for (size_t f = 0; f < count; f++) {
+        const uint8_t *x0 = x[0], *x1 = x[1], *x2 = x[2], *x3 = x[3];
+        uint32_t s0 = begin[0], s1 = begin[1], s2 = begin[2], s3 = begin[3];
+        for (size_t k = n / LANES; k > 0; k--) {
+            const uint8x16_t above = veorq_u8(vldrbq_u8(w), middle);
+            s0 = vmladavaq_u8(s0, vldrbq_u8(x0), above), s1 = vmladavaq_u8(s1, vldrbq_u8(x1), above);
+            s2 = vmladavaq_u8(s2, vldrbq_u8(x2), above), s3 = vmladavaq_u8(s3, vldrbq_u8(x3), above);
+            w += LANES, x0 += LANES, x1 += LANES, x2 += LANES, x3 += LANES;
+        }
+        if (n % LANES) {
+            const uint8x16_t above = veorq_u8(vldrbq_z_u8(w, rest), middle);
+            s0 = vmladavaq_u8(s0, vldrbq_z_u8(x0, rest), above), s1 = vmladavaq_u8(s1, vldrbq_z_u8(x1, rest), above);
+            s2 = vmladavaq_u8(s2, vldrbq_z_u8(x2, rest), above), s3 = vmladavaq_u8(s3, vldrbq_z_u8(x3, rest), above);
+            w += n % LANES;
+        }
+        sums[0][f] = (int32_t)s0, sums[1][f] = (int32_t)s1, sums[2][f] = (int32_t)s2, sums[3][f] = (int32_t)s3;
+    }
 }
 
 #else
@@ -433,6 +492,7 @@ static void dense_products(const uint8_t *const x[TILE], const int8_t *weights, 
         dot_products(x, rows, n, sums, f);
     }
 }
+#endif
 
 /* Where a convolution's weights are. */
 static const int8_t *weights_of(const struct sqz_model *m, size_t number)

@@ -337,12 +337,17 @@ SQZ_API void sqz_run(const struct sqz_model *model, const uint8_t *picture, uint
         logits[k] = 0;
     for (int mirrored = 0; mirrored <= model->mirrored; mirrored++) {
         uint8_t *made = arena + model->counters;
+        size_t decoded = 0;
         const size_t turns = model->order ? model->order_count : model->layer_count;
         if (model->order)
             set_bytes(made, 0, model->layer_count);
         for (size_t i = 0; i < turns; i++) {
             const size_t number = model->order ? model->order[i] : i;
             const struct sqz_layer *l = &model->layers[number];
+            if (l->until > decoded) {
+                model->decode(decoded, l->until);
+                decoded = l->until;
+            }
             if (l->by_row) {
                 run_rows(model, number, picture, mirrored, made[number], made[number] + 1u, arena, logits);
                 made[number]++;

@@ -34,6 +34,7 @@ struct sqz_layer {
     uint16_t out_channels, first;         /* of the target, and the first that is written */
     uint16_t filters;                     /* that is, channels written; head: classes */
     uint16_t source_rows, out_rows, residual_rows; /* that are kept of them: row y lies at place y % rows */
+    uint16_t until;                       /* weights of all layers before this one are decoded first; 0: they are there */
     uint32_t row;                         /* from one filter's weights to the next; depthwise: one tap's */
     uint32_t source, target, residual;    /* feature maps */
     uint32_t scratch;                     /* room for the bytes under a filter, four times; head: for sums of channels */
@@ -56,6 +57,7 @@ struct sqz_model {
     uint32_t counters;          /* room in the arena for a byte for each layer that goes row by row */
     uint16_t layer_count, classes;
     uint8_t mirrored;           /* logits of the mirror image are added */
+    void (*decode)(size_t begin, size_t end); /* brings the weights of these layers, which are asked for in their order, or NULL */
 };
 
 #ifndef SQZ_API

@@ -74,14 +74,15 @@ int EXPORT(start)(const uint8_t *bytes)
     model.classes = (uint16_t)block->classes;
     model.mirrored = (uint8_t)block->mirrored;
     copy_bytes(model.border, block->border, 4);
-    sqz_decode(&model, &decoder, next, block->coded, weights);
+    sqz_decoder_start(&decoder, next, block->coded);
+    sqz_decode(&model, &decoder, 0, model.layer_count, weights);
     size_t all = 0;
     for (size_t i = 0; i < model.layer_count; i++)
         all += packed_bytes(&model.layers[i]);
     int8_t *packed = room(all);
     if (!packed)
         return 0;
-    pack_weights(&model, packed);
+    pack_weights(&model, 0, model.layer_count, packed);
     model.packed = packed;
     return 1;
 }
