@@ -65,7 +65,7 @@ def counted(
 def section_bytes(elf: bytes) -> dict[str, int]:
     """Bytes of `code`, `constants` and `variables` of an object file; tables of unwinding, which no C needs, do not count."""
     wide = elf[4] == 2
-    table, names = struct.unpack_from("<Q", elf, 40)[0] if wide else struct.unpack_from("<I", elf, 32)[0], 0
+    (table,) = struct.unpack_from("<Q", elf, 40) if wide else struct.unpack_from("<I", elf, 32)
     size, count, names = struct.unpack_from("<3H", elf, 58 if wide else 46)
     headers = [struct.unpack_from("<2I4Q" if wide else "<6I", elf, table + i * size) for i in range(count)]
     found = {"code": 0, "constants": 0, "variables": 0}
