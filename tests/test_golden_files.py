@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from squeezekit.codec.coder_tables import FINE
 from squeezekit.codec.encodings import Quantized
-from squeezekit.codec.log_scales import FINE, from_log_steps, to_log_steps
+from squeezekit.codec.log_scales import from_log_steps, to_log_steps
 from squeezekit.codec.tensors import decode_tensors, encode_tensors
-from squeezekit.modelfile.container import encode_text
+from squeezekit.modelfile.coded_text import encode_text
 from squeezekit.modelfile.delta import apply_delta, delta_between
 from squeezekit.modelfile.inspection import inspect
 from squeezekit.modelfile.probability_calibration import ProbabilityCalibration

@@ -23,8 +23,8 @@ from squeezekit.codec.range_coder import (
     new_bit_models,
     new_mixer,
 )
+from squeezekit.codec.tensor_list import MAX_BIT_LENGTH
 
-MAX_BIT_LENGTH = 24  # Of a magnitude.
 LEVELS = 20  # Classes of average magnitudes.
 INITIAL_AVERAGE = 128  # Half a step; averages have eight fractional bits.
 INPUTS = 6

@@ -17,6 +17,7 @@ from squeezekit.codec.encodings import Array, Quantized
 from squeezekit.codec.tensors import decode_stored_tensors, encode_tensors
 from squeezekit.modelfile.activation_ranges import ActivationRanges
 from squeezekit.modelfile.class_names import check_class_names
+from squeezekit.modelfile.coded_text import decode_json, encode_json
 from squeezekit.modelfile.container import (
     ACTIVATION_RANGES,
     NETWORK,
@@ -26,8 +27,6 @@ from squeezekit.modelfile.container import (
     SELF_CHECK,
     STAGES,
     WEIGHTS,
-    decode_json,
-    encode_json,
     join_sections,
     split_sections,
 )

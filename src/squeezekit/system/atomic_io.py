@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from squeezekit.system.errors import RunFailed
+from .errors import RunFailed
 
 
 class NotWritten(RunFailed):

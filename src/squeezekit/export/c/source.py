@@ -13,7 +13,8 @@ import numpy as np
 from squeezekit.codec.integer_model import code_integers, new_integer_model
 from squeezekit.codec.range_coder import SQUASH, encoder, finish
 from squeezekit.inference.model import Model
-from squeezekit.integer.layout import CONVOLUTION, Layout, layout_of
+from squeezekit.integer.layer_records import CONVOLUTION
+from squeezekit.integer.layout import Layout, layout_of
 from squeezekit.integer.memory import MemoryOfOrders, MemoryPlanner
 from squeezekit.integer.plan import IntegerConvolution, IntegerHead, IntegerPlan
 from squeezekit.system.version import version
