@@ -1,11 +1,29 @@
-"""The tables of the coder and the scales of weights, in integer arithmetic: the same on every machine, and part of the format."""
+"""The numbers and tables of the coder, and the scales of weights, in integer arithmetic: the same on every machine.
+
+Every number here is part of the format (docs/reference/sqz-format.md): changing one makes files unreadable.
+"""
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_left
 
+from .tensor_list import MAX_BIT_LENGTH
+
+# Registers of a coder, whose bounds have 32 bits.
+LOW, HIGH, CODE, POSITION, BUDGET = range(5)
+MASK = (1 << 32) - 1
+HALF = 1 << 15  # The first probability of a bit, of 65,536.
+INITIAL_WEIGHT = 19_661  # 0.3 of 65,536.
 MAX_COUNT = 255  # Bits after which a probability adapts at a constant rate.
+
+# The model of bytes: contexts are the 0 to 3 bytes before, those of 2 and 3 share slots by a hash.
+ORDERS, SLOTS = 4, 1 << 16
+# The model of integers: contexts of each input, and slots of one context, one for each bit of the unary length.
+INPUTS, CONTEXTS, LENGTHS = 6, 512, 32
+LOWER_BITS = 1 << 12  # Slots for the lower bits of each length, found by the leading ones.
+SIGNS = (MAX_BIT_LENGTH + 1) * LOWER_BITS  # Where the slots for signs begin.
+SIGN_SLOTS = 9
 # How many scales of weights lie between one power of two and the next.
 COARSE, FINE = 16, 64
 # Scales go from 2**-64 to 2**63.

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from squeezekit.codec.coder_tables import BUDGET
 from squeezekit.codec.compiled import inlined, loop
 from squeezekit.codec.integer_model import LEVELS, average_level, sign_index
 from squeezekit.codec.range_coder import (
-    BUDGET,
     BitModels,
     Coder,
     Integers,

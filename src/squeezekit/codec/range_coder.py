@@ -14,20 +14,26 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from squeezekit.codec.coder_tables import MAX_COUNT, rate_table, squash_table, stretch_table
+from squeezekit.codec.coder_tables import (
+    BUDGET,
+    CODE,
+    HALF,
+    HIGH,
+    INITIAL_WEIGHT,
+    LOW,
+    MASK,
+    MAX_COUNT,
+    POSITION,
+    rate_table,
+    squash_table,
+    stretch_table,
+)
 from squeezekit.codec.compiled import inlined, share_tables
 
 Integers = NDArray[np.int64]
 
-HALF = 1 << 15
 MIN_PROBABILITY = 32  # Of 65,536, for a one as for a zero.
-INITIAL_WEIGHT = 19_661  # 0.3 of 65,536.
 LEARNING_SHIFT = 16  # The learning rate of a mixer is 2 to the power of minus this.
-
-# Registers of a coder.
-LOW, HIGH, CODE, POSITION, BUDGET = range(5)
-MASK = (1 << 32) - 1
-
 
 SQUASH: Integers = np.array(squash_table(), np.int64)
 # The inverse of SQUASH, for probabilities of 12 bits.

@@ -15,8 +15,9 @@ from math import prod
 import numpy as np
 
 from squeezekit.codec.byte_model import MAX_CODED_BYTES, code_bytes
+from squeezekit.codec.coder_tables import BUDGET, POSITION
 from squeezekit.codec.encodings import DTYPES, ENCODINGS, Array, ContextModels, Encoding, Quantized, encoding_of
-from squeezekit.codec.range_coder import BUDGET, POSITION, Coder, decoder, encoder, exhausted, finish
+from squeezekit.codec.range_coder import Coder, decoder, encoder, exhausted, finish
 from squeezekit.codec.tensor_list import (
     BITS_PER_BYTE,
     FLOAT32,

@@ -18,7 +18,7 @@ TAKEN = "give uint8 [h, w] or [h, w, 3], or floating-point numbers 0…1"
 CHANNELS = (1, 3, 4)
 
 
-def is_array(source: object) -> TypeIs[NDArray[Any]]:
+def is_array(source: object) -> TypeIs[NDArray[np.generic]]:
     """Whether something is an array of NumPy, also where there is no NumPy."""
     return any(each.__module__ == "numpy" and each.__name__ == "ndarray" for each in type(source).__mro__)
 

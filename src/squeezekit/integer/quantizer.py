@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
 from squeezekit.codec.encodings import Quantized
-from squeezekit.integer.plan import IntegerPlan
+from squeezekit.integer.plan import IntegerHead, IntegerPlan
 from squeezekit.integer.plan_builder import MAX_WEIGHT, Rounded, build_plan
 from squeezekit.integer.structure import structure_of
 from squeezekit.modelfile.activation_ranges import ActivationRanges
@@ -35,7 +36,10 @@ def plan_of(network: Planned, ranges: ActivationRanges, grids: Mapping[str, Quan
     spans = {name: span for name, *span in zip(names, ranges.low, ranges.high, strict=True)}
     parameters = {name: parameter.detach().numpy() for name, parameter in network.named_parameters()}
     structure = structure_of(network.config.model_dump(mode="json"), {name: each.shape for name, each in parameters.items()})
-    return build_plan(structure, _NumpyArrays(parameters, grids or {}), spans)
+    plan = build_plan(structure, _NumpyArrays(parameters, grids or {}), spans)
+    *steps, head = plan.steps
+    assert isinstance(head, IntegerHead)
+    return replace(plan, steps=(*steps, replace(head, weights=head.weights.reshape(len(head.weights), -1))))
 
 
 def no_integer_form(network: nn.Module) -> str | None:

@@ -28,6 +28,8 @@ MAX_TEXT = 1 << 21
 NETWORK, WEIGHTS = "Netw", "Wght"
 STAGES, PROVENANCE, PROBABILITY_CALIBRATION, SELF_CHECK, ACTIVATION_RANGES = "stag", "orig", "conf", "chck", "rang"
 NONE_OF_THESE = "none"
+# The one way to resize pictures, that of data/image_file.py.
+RESIZE = "centre square, antialiased bilinear"
 
 
 def join_sections(sections: Mapping[str, bytes]) -> bytes:

@@ -24,6 +24,7 @@ from squeezekit.modelfile.container import (
     NONE_OF_THESE,
     PROBABILITY_CALIBRATION,
     PROVENANCE,
+    RESIZE,
     SELF_CHECK,
     STAGES,
     WEIGHTS,
@@ -46,8 +47,6 @@ from squeezekit.system.outside_files import read_outside_bytes
 # Five a parameter, of as many as a network may have: no file of ours is larger.
 MAX_BYTES = 5 * MAX_PARAMETERS
 MAX_STAGES = 1000
-# The one way to resize pictures, that of data/image_file.py.
-RESIZE = "centre square, antialiased bilinear"
 
 
 class Stage(JsonSection):
