@@ -25,9 +25,10 @@ from squeezekit.codec.varint import ByteWriter
 from squeezekit.data.sources import load_images
 from squeezekit.modelfile import coded_text, container, sqz
 from squeezekit.modelfile.activation_ranges import ActivationRanges
+from squeezekit.modelfile.check_image import TOLERANCE
 from squeezekit.modelfile.probability_calibration import ProbabilityCalibration
 from squeezekit.modelfile.provenance import Provenance
-from squeezekit.modelfile.self_check import TOLERANCE, SelfCheck
+from squeezekit.modelfile.self_check import SelfCheck
 from squeezekit.modelfile.sqz import RESIZE, Sqz, Stage, from_bytes, read_sqz
 from squeezekit.networks import network_config
 from squeezekit.training.run_folder import Run

@@ -59,7 +59,10 @@ class KnownRule:
 
 @dataclass(frozen=True)
 class DeviceModel:
-    """What a file holds; `seeds` and `expected` are those of its self-check, the logits in floats, one row a seed."""
+    """What a file holds; `seeds` and `expected` are those of its self-check, the logits in floats, one row a seed.
+
+    `tensors` are the weights in floats.
+    """
 
     classes: tuple[str, ...]
     structure: Structure
@@ -69,6 +72,7 @@ class DeviceModel:
     known_rule: KnownRule | None
     seeds: tuple[int, ...]
     expected: tuple[tuple[float, ...], ...]
+    tensors: Mapping[str, Tensor]
 
 
 def read_model(path: Path) -> DeviceModel:
@@ -94,7 +98,7 @@ def _of_bytes(data: bytes) -> DeviceModel:
     temperature, threshold = _confidence(_json(sections, PROBABILITY_CALIBRATION))
     rule = _known_rule(_json(sections, NONE_OF_THESE), structure.classes)
     seeds, expected = _self_check(_json(sections, SELF_CHECK), structure.classes)
-    return DeviceModel(tuple(classes), structure, plan, temperature, threshold, rule, seeds, expected)
+    return DeviceModel(tuple(classes), structure, plan, temperature, threshold, rule, seeds, expected, tensors)
 
 
 def _json(sections: Mapping[str, bytes], tag: str) -> Any:

@@ -66,7 +66,7 @@ def run_self_check(model: Path, seconds: float = TIMEOUT_SECONDS) -> Verdict:
 
 def self_check_problem(sqz: Sqz) -> str | None:
     """Why the network of a file fails the self-check in it, in half a sentence; None if it passes."""
-    from squeezekit.modelfile.self_check import TOLERANCE
+    from squeezekit.modelfile.check_image import TOLERANCE
 
     if sqz.self_check is None:
         return "it carries no self-check"

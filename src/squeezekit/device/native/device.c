@@ -118,6 +118,66 @@ API void rounded_weights(const struct filters *w, const double *steps, int8_t *r
     }
 }
 
+/* The self-check: layers in floats, maps are [channels][height][width] */
+
+struct float_layer {
+    size_t channels, height, width;      /* of the source */
+    size_t filters, out_height, out_width; /* of the target */
+    size_t kernel, stride, padding;
+    int depthwise, rectified;
+};
+
+/* Adds to a row of sums what one row under the filters contributes by one row of a filter. */
+static void add_row(const struct float_layer *l, const float *restrict pixels, const float *weights, float *restrict sums)
+{
+    for (size_t j = 0; j < l->kernel; j++) {
+        const float weight = weights[j];
+        const size_t begin = j < l->padding ? (l->padding - j + l->stride - 1) / l->stride : 0;
+        for (size_t x = begin; x < l->out_width && x * l->stride + j < l->width + l->padding; x++)
+            sums[x] += weight * pixels[x * l->stride + j - l->padding];
+    }
+}
+
+API void float_convolution(const struct float_layer *l, const float *source, const float *weights, const float *bias, float *target)
+{
+    const size_t channels = l->depthwise ? 1 : l->channels;
+    for (size_t f = 0; f < l->filters; f++)
+        for (size_t y = 0; y < l->out_height; y++, target += l->out_width) {
+            for (size_t x = 0; x < l->out_width; x++)
+                target[x] = bias[f];
+            for (size_t c = 0; c < channels; c++)
+                for (size_t i = 0; i < l->kernel; i++) {
+                    const size_t row = y * l->stride + i, channel = l->depthwise ? f : c;
+                    if (row < l->padding || row >= l->height + l->padding)
+                        continue;
+                    const float *pixels = source + (channel * l->height + row - l->padding) * l->width;
+                    add_row(l, pixels, weights + ((f * channels + c) * l->kernel + i) * l->kernel, target);
+                }
+            for (size_t x = 0; l->rectified && x < l->out_width; x++)
+                target[x] = target[x] > 0 ? target[x] : 0;
+        }
+}
+
+/* Windows of stride 2, cut off at the edges. */
+API void float_pooling(const struct float_layer *l, const float *source, float *target)
+{
+    for (size_t c = 0; c < l->channels; c++)
+        for (size_t y = 0; y < l->out_height; y++)
+            for (size_t x = 0; x < l->out_width; x++, target++) {
+                const float *pixels = source + c * l->height * l->width;
+                *target = pixels[2 * y * l->width + 2 * x];
+                for (size_t i = 2 * y; i < 2 * y + l->kernel && i < l->height; i++)
+                    for (size_t j = 2 * x; j < 2 * x + l->kernel && j < l->width; j++)
+                        *target = pixels[i * l->width + j] > *target ? pixels[i * l->width + j] : *target;
+            }
+}
+
+API void float_sum(const float *one, const float *other, size_t count, float *sums)
+{
+    for (size_t i = 0; i < count; i++)
+        sums[i] = one[i] + other[i];
+}
+
 /* Inference */
 
 /* What the packed weights of a model take; 0 where they stay as they are. */
