@@ -36,6 +36,7 @@ ROOMS = (
     "export",
     "serving",
     "updates",
+    "device",
     "reporting",
     "workflows",
     "squeezekit",

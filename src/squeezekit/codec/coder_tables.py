@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from functools import cache
 
 from .tensor_list import MAX_BIT_LENGTH
 
@@ -55,11 +56,12 @@ def rate_table() -> list[int]:
     return [2 * 65536 // (2 * n + 3) for n in range(MAX_COUNT + 1)]
 
 
-def log_scales(resolution: int) -> list[float]:
+@cache
+def log_scales(resolution: int) -> tuple[float, ...]:
     """The scales 2**(exponent ÷ resolution - 64), exact in float32, for exponents from 0 to 127 · resolution."""
     mantissas = _mantissas(resolution)
     places = (divmod(exponent, resolution) for exponent in range(DOUBLINGS * resolution + 1))
-    return [math.ldexp(mantissas[place], power + LOWEST_POWER - 23) for power, place in places]
+    return tuple(math.ldexp(mantissas[place], power + LOWEST_POWER - 23) for power, place in places)
 
 
 def _mantissas(resolution: int) -> list[int]:

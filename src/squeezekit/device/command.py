@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,16 @@ def _parser() -> argparse.ArgumentParser:
     check = command(*("check", "run the self-check of a model", _check), *("check model.sqz", "check model.sqz --json"))
     check.add_argument("model", metavar="MODEL", help=MODEL)
     check.add_argument("--json", action="store_true", help="print the result as JSON")
+    update = command(
+        *("update", "fetch, verify and install the newest version of a model", _update),
+        *("update --repo https://models.example.org --trust root.json -o device", "update --back -o device"),
+    )
+    update.add_argument("--repo", metavar="URL", help="the update repository: an http or https address, or a folder")
+    update.add_argument("-o", "--out", metavar="FOLDER", required=True, help="folder to install the model in, as model.sqz")
+    update.add_argument("--trust", metavar="root.json", help="the root.json of the repository; needed the first time")
+    update.add_argument("--channel", metavar="NAME", default="stable", help="channel to follow (default stable)")
+    update.add_argument("--back", action="store_true", help="return to the version before, and never install this one again")
+    update.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser
 
 
@@ -135,6 +146,29 @@ def _check(options: Options) -> int:
     else:
         print(shown(f"{options['model']}: {problem or 'passes its self-check'}"))
     return 1 if problem else 0
+
+
+def _update(options: Options) -> int:
+    """Update, or return to the version before."""
+    if missing := [name for name in ("tuf", "securesystemslib", "cryptography") if find_spec(name) is None]:
+        raise SqueezekitError(f"update needs {', '.join(missing)}; pip install 'squeezekit-device[updates]'")
+    from ..updates.update import go_back, update
+
+    repo, out, back, as_data = (options[name] for name in ("repo", "out", "back", "json"))
+    if back == (repo is not None):
+        raise SqueezekitError("update needs --repo URL, or else --back; see squeezekit-device update --help")
+    if back:
+        go_back(out)
+        print(as_json({"back": True}) if as_data else shown(f"{out}: the version before is installed again"))
+        return 0
+    # So that a service that ends can stop it in good order.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    result = update(repo, out, trust=options["trust"], channel=options["channel"])
+    done = "installed" if result.changed else "is the newest"
+    print(
+        as_json(vars(result)) if as_data else shown(f"{result.channel} {result.version} {done}; {result.fetched:,} bytes fetched")
+    )
+    return 0
 
 
 def _say(message: str) -> None:
