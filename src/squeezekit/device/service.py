@@ -136,6 +136,11 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *arguments: Any) -> None:
         """Nothing: whoever asks must not fill the disk of a device."""
 
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """What the standard library refuses by itself, such as a method that there is none of."""
+        status = HTTPStatus(code)
+        self._refuse(status, message or status.phrase)
+
     def _refuse(self, status: HTTPStatus, detail: str) -> None:
         self._answer(status, {"detail": detail})
 
