@@ -1,12 +1,17 @@
 """`squeezekit-device` as it is installed: no PyTorch, no NumPy, and the same bits."""
 
+import http.client
 import json
 import os
+import re
+import shlex
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from squeezekit.device.library import library_path
 from squeezekit.inference.int8_model import integer_plan
@@ -31,11 +36,11 @@ assert not {"numpy", "torch", "pydantic"} & set(sys.modules)
 """
 
 
-def run(environment, *command, code=0):
+def run(environment, *command, code=0, folder=None):
     """What a program of the environment prints, started where no source of squeezekit is found."""
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     command = [environment / "bin" / command[0], *command[1:]]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=variables, cwd=environment)
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=variables, cwd=folder or environment)
     assert done.returncode == code, done.stderr
     return done.stdout
 
@@ -70,6 +75,30 @@ def test_predict_and_check(device_environment):
     assert (answer["label"], answer["known"], len(answer["top"])) == ("3", True, 2)
     said = run(device_environment, "python", "-m", "squeezekit_device", "check", model_path("digits-nano"))
     assert said.endswith("digits-nano.sqz: passes its self-check\n")
+
+
+def test_the_guide_does_what_it_says(device_environment, tmp_path):
+    """Its commands of the device and its Python, as they stand; only the service listens at a port that is free."""
+    text = (ROOT / "docs" / "guides" / "device.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^squeezekit-device .*$", text, flags=re.MULTILINE)
+    [program] = re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    shutil.copy(model_path("digits-nano"), tmp_path / "model.sqz")
+    Image.open(ROOT / "examples" / "three.png").save(tmp_path / "photo.jpg")
+    said = [
+        run(device_environment, *shlex.split(line), folder=tmp_path)
+        for line in lines
+        if not line.startswith("squeezekit-device serve")
+    ]
+    assert json.loads(said[0])["label"] == "3" and said[1] == "model.sqz: passes its self-check\n" and len(said) == len(lines) - 1
+    assert run(device_environment, "python", "-c", program, folder=tmp_path).startswith("('3', ")
+    command = [device_environment / "bin" / "squeezekit-device", *shlex.split(lines[-1])[1:], "--port", "0"]
+    with subprocess.Popen(list(map(str, command)), cwd=tmp_path, stderr=subprocess.PIPE, text=True) as service:
+        port = int(re.search(r":(\d+)$", service.stderr.readline().strip()).group(1))
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection.request("POST", "/v1/classify", (tmp_path / "photo.jpg").read_bytes())
+        assert json.loads(connection.getresponse().read())["results"][0]["label"] == "3"
+        service.terminate()
+        assert service.wait(20) == 0
 
 
 def test_an_update_is_installed_and_an_unfit_one_is_not(device_environment, two, versions, tmp_path):
