@@ -84,11 +84,8 @@ def test_the_guide_does_what_it_says(device_environment, tmp_path):
     [program] = re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
     shutil.copy(model_path("digits-nano"), tmp_path / "model.sqz")
     Image.open(ROOT / "examples" / "three.png").save(tmp_path / "photo.jpg")
-    said = [
-        run(device_environment, *shlex.split(line), folder=tmp_path)
-        for line in lines
-        if not line.startswith("squeezekit-device serve")
-    ]
+    calls = [shlex.split(line) for line in lines if not line.startswith("squeezekit-device serve")]
+    said = [run(device_environment, *call, folder=tmp_path) for call in calls]
     assert json.loads(said[0])["label"] == "3" and said[1] == "model.sqz: passes its self-check\n" and len(said) == len(lines) - 1
     assert run(device_environment, "python", "-c", program, folder=tmp_path).startswith("('3', ")
     command = [device_environment / "bin" / "squeezekit-device", *shlex.split(lines[-1])[1:], "--port", "0"]

@@ -45,6 +45,8 @@ from .library import library
 
 Words = tuple[int, ...]
 BITS_OF_BYTE = 8
+# Each takes twelve bytes while it is decoded.
+MOST_VALUES = 1 << 23
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,10 @@ def decode_tensors(data: bytes) -> dict[str, Tensor]:
     text = coder.text(coded.header_bytes, _ByteModel())
     coder.check()
     raw, tensors = ByteReader(data, coded.raw), dict[str, Tensor]()
-    for stored in read_list(text, FREE_VALUES + VALUES_PER_BYTE * len(data)):
+    found = read_list(text, FREE_VALUES + VALUES_PER_BYTE * len(data))
+    if (count := sum(prod(stored.shape) for stored in found)) > MOST_VALUES:
+        raise SqueezekitError(f"holds {count:,} weights, and a device takes at most {MOST_VALUES:,}; make the network smaller")
+    for stored in found:
         tensors[stored.name] = _decoded(stored, coder, models, raw)
         coder.check()
     if data[raw.position :].strip(b"\0"):

@@ -43,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         drop_unwritable_output()
         if not isinstance(error, BrokenPipeError):
-            _say(f"squeezekit-device: {error.filename or ''}: {error.strerror or error}; check path, permissions and free space")
+            place = f"{error.filename}: " if error.filename else ""
+            _say(f"squeezekit-device: {place}{error.strerror or error}; check path, permissions and free space")
         return 1
 
 
@@ -66,10 +67,11 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("model", metavar="MODEL", help=MODEL)
     predict.add_argument("pictures", metavar="PICTURE", nargs="+", help="picture files")
     predict.add_argument("--top", metavar="N", type=int, default=1, help="show the N most probable classes (default 1)")
+    predict.add_argument("--max-pixels", metavar="N", type=int, help="pixels that a picture may have (default 100 million)")
     predict.add_argument("--json", action="store_true", help="print one JSON object a picture, each on a line")
     serve = command(
         *("serve", "answer over HTTP", _serve),
-        *("serve model.sqz", "serve model.sqz --host 0.0.0.0 --port 8000"),
+        *("serve model.sqz", "serve model.sqz --port 8080 --max-bytes 1000000"),
     )
     serve.add_argument("model", metavar="MODEL", help=MODEL)
     serve.add_argument("--host", metavar="ADDRESS", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
@@ -77,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--max-bytes", metavar="N", type=int, help="bytes of a picture (default 16 MiB)")
     serve.add_argument("--max-pixels", metavar="N", type=int, help="pixels of a picture (default 25 million)")
     serve.add_argument("--seconds", metavar="N", type=float, help="seconds that a request may take (default 10)")
-    serve.add_argument("--max-connections", metavar="N", type=int, help="connections at once (default 16)")
+    serve.add_argument("--max-connections", metavar="N", type=int, help="connections at once (default 8)")
     check = command(*("check", "run the self-check of a model", _check), *("check model.sqz", "check model.sqz --json"))
     check.add_argument("model", metavar="MODEL", help=MODEL)
     check.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -90,21 +92,27 @@ def _parser() -> argparse.ArgumentParser:
     update.add_argument("--trust", metavar="root.json", help="the root.json of the repository; needed the first time")
     update.add_argument("--channel", metavar="NAME", default="stable", help="channel to follow (default stable)")
     update.add_argument("--back", action="store_true", help="return to the version before, and never install this one again")
+    update.add_argument("--max-bytes", metavar="N", type=int, help="refuse a larger model (default 16 MiB)")
+    update.add_argument("--retry-refused", action="store_true", help="try versions again that this device has refused")
+    update.add_argument("--slowest", metavar="N", type=float, help="give up below N bytes/s, on average over 30 s (default 100)")
     update.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser
 
 
 def _predict(options: Options) -> int:
     """Every picture that can be read; 1 when some cannot."""
+    from ..data.image_file import MOST_PIXELS
     from .answers import answer_as_json
     from .classifier import DeviceClassifier
 
-    if options["top"] < 1:
-        raise SqueezekitError(f"--top {options['top']}: must be at least 1")
+    max_pixels = MOST_PIXELS if options["max_pixels"] is None else options["max_pixels"]
+    for flag, number in (("--top", options["top"]), ("--max-pixels", max_pixels)):
+        if number < 1:
+            raise SqueezekitError(f"{flag} {number}: must be at least 1")
     classifier, failed = DeviceClassifier(options["model"]), False
     for path in options["pictures"]:
         try:
-            answer = classifier.answer(path)
+            answer = classifier.answer(path, max_pixels=max_pixels)
         except SqueezekitError as error:
             _say(str(error))
             failed = True
@@ -152,9 +160,10 @@ def _update(options: Options) -> int:
     """Update, or return to the version before."""
     if missing := [name for name in ("tuf", "securesystemslib", "cryptography") if find_spec(name) is None]:
         raise SqueezekitError(f"update needs {', '.join(missing)}; pip install 'squeezekit-device[updates]'")
+    from ..updates.fetcher import FetchLimits
     from ..updates.update import go_back, update
 
-    repo, out, back, as_data = (options[name] for name in ("repo", "out", "back", "json"))
+    repo, out, back, as_data, slowest = (options.pop(name) for name in ("repo", "out", "back", "json", "slowest"))
     if back == (repo is not None):
         raise SqueezekitError("update needs --repo URL, or else --back; see squeezekit-device update --help")
     if back:
@@ -163,7 +172,8 @@ def _update(options: Options) -> int:
         return 0
     # So that a service that ends can stop it in good order.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    result = update(repo, out, trust=options["trust"], channel=options["channel"])
+    limits = FetchLimits() if slowest is None else FetchLimits(min_rate=slowest)
+    result = update(repo, out, limits=limits, **{name: value for name, value in options.items() if value is not None})
     done = "installed" if result.changed else "is the newest"
     print(
         as_json(vars(result)) if as_data else shown(f"{result.channel} {result.version} {done}; {result.fetched:,} bytes fetched")

@@ -27,8 +27,8 @@ from ..system.outside_files import read_outside_bytes
 from .coded_numbers import Tensor, decode_tensors, decode_text
 from .weights import DeviceArrays
 
-# A device has little memory for a larger one; the largest that squeezekit makes for one has half a megabyte.
-MAX_BYTES = 1 << 26
+# As an update takes them; what squeezekit makes for a device has half a megabyte at most.
+MAX_BYTES = 1 << 24
 MAX_OUTPUT, MAX_NUMBER, MAX_FLOAT = 1e9, 1 << 31, 3.5e38
 FRACTION = 6  # Of the biases and the least logit of a rule for none of these.
 

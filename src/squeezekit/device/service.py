@@ -33,7 +33,7 @@ class ServiceLimits:
     max_bytes: int = 16 << 20
     max_pixels: int = 25_000_000
     seconds: float = 10.0
-    max_connections: int = 16
+    max_connections: int = 8
 
     def __post_init__(self) -> None:
         for name, number, most in (
@@ -73,7 +73,12 @@ class DeviceService(ThreadingHTTPServer):
                 request.send(b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n")
             self.shutdown_request(request)
             return
-        super().process_request(request, client_address)
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:
+            # The system has no thread left.
+            self._free.release()
+            self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """The whole of a connection, which is ended when its time is over."""

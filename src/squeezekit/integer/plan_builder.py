@@ -180,6 +180,8 @@ class _PlanBuilder:
     def _gate(self, source: int) -> int:
         """A sigmoid brings values of either sign closer to 0, so that the scale stays."""
         here = self._feature_maps[source]
+        if here.channels % 2:
+            raise _unfit("a gate")
         table = [round(255 * _sigmoid(here.scale * (byte - here.zero))) for byte in range(256)]
         self._feature_maps.append(replace(here, channels=here.channels // 2))
         self._steps.append(IntegerGating(source, len(self._feature_maps) - 1, here.zero, self._arrays.bytes(table)))
@@ -187,15 +189,12 @@ class _PlanBuilder:
 
     def _output_map(self, layer: ConvolutionLayer, source: int, *, low: float = 0.0, pooled: bool = False) -> int:
         """A new feature map for a convolution's output, from `low` to the largest value seen."""
-        here = self._feature_maps[source]
-        height, width = ((side + 2 * layer.padding - layer.kernel) // layer.stride + 1 for side in (here.height, here.width))
-        return self._add_map(height, width, layer.filters, low, self._spans[layer.name][1], pooled)
+        sides = _sides_after(layer, self._feature_maps[source], pooled)
+        return self._add_map(*sides, layer.filters, low, self._spans[layer.name][1])
 
-    def _add_map(self, height: int, width: int, channels: int, low: float, high: float, pooled: bool) -> int:
+    def _add_map(self, height: int, width: int, channels: int, low: float, high: float) -> int:
         if height < 1:
             raise SqueezekitError("its images are too small for its layers; get the file again")
-        if pooled:
-            height, width = -(-height // 2), -(-width // 2)
         low, high = min(low, 0.0), max(high, 0.0)
         scale = (high - low) / 255
         scale = scale if scale >= MIN_SCALE else 1.0
@@ -207,13 +206,14 @@ class _PlanBuilder:
     ) -> tuple[int, IntegerResidual | None]:
         """The feature map of a module's output: its last layer's, from `low` to `high`, and that of a residual added."""
         here = self._feature_maps[squeezed]
+        sides = _halved(here.height, here.width) if pooled else (here.height, here.width)
         if residual is None:
-            return self._add_map(here.height, here.width, channels, 0, high, pooled), None
+            return self._add_map(*sides, channels, 0, high), None
         other = self._feature_maps[residual]
         if (other.height, other.width, other.channels) != (here.height, here.width, channels):
             raise _unfit("a bypass")
         low, least, most = min(low, 0.0), -other.zero * other.scale, (255 - other.zero) * other.scale
-        target = self._add_map(here.height, here.width, channels, low + least, high + most, pooled)
+        target = self._add_map(*sides, channels, low + least, high + most)
         total = self._feature_maps[target]
         ratio = other.scale / total.scale
         shift = min(int(math.log2(MAX_GAIN / ratio)), 16)
@@ -262,6 +262,8 @@ class _PlanBuilder:
         low: float = 0.0,
     ) -> None:
         here, output, of_bytes = self._feature_maps[source], self._feature_maps[target], self._layer(layer, source)
+        if _sides_after(layer, here, pooled) != (output.height, output.width):
+            raise _unfit(layer.name)
         steps = of_bytes.steps(here.scale * MAX_SUM / 4)
         rounded = of_bytes.rounded(steps)
         ratio = [here.scale * step / output.scale for step in steps]
@@ -333,6 +335,17 @@ class _PlanBuilder:
         gain = self._arrays.integers([min(round(each * 2.0**shift), 2**31 - 1) for each in value])
         bias = self._arrays.integers([round(each / 2**drop) for each in exact])
         return IntegerHead(source, rounded.weights, bias, gain, shift, relu, drop), fraction
+
+
+def _sides_after(layer: ConvolutionLayer, source: FeatureMap, pooled: bool) -> tuple[int, int]:
+    """Height and width of what a convolution makes, with `pooled` after its 2 × 2 max-pooling."""
+    height, width = ((side + 2 * layer.padding - layer.kernel) // layer.stride + 1 for side in (source.height, source.width))
+    return _halved(height, width) if pooled else (height, width)
+
+
+def _halved(height: int, width: int) -> tuple[int, int]:
+    """Sides after 2 × 2 max-pooling, windows cut off at the edges."""
+    return -(-height // 2), -(-width // 2)
 
 
 def _steps_below_zero(low: float, target: FeatureMap) -> int:
