@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from squeezekit import SqueezekitError
+from squeezekit.device import coded_numbers, model
 from squeezekit.device.library import library_path
 from squeezekit.device.model import KnownRule, read_model
 from squeezekit.modelfile.coded_text import decode_json, encode_json
@@ -74,6 +75,14 @@ def test_a_file_without_what_is_optional_is_read(tmp_path):
 )
 def test_what_cannot_be_is_a_sentence(tag, change, said, tmp_path):
     assert said in refusal(with_content(tag, change), tmp_path)
+
+
+@pytest.mark.parametrize("limit", ["MAX_MACS", "MAX_VALUES"])
+def test_what_a_device_has_no_memory_or_time_for_is_refused(limit, tmp_path, monkeypatch):
+    monkeypatch.setattr(model, limit, 1000)
+    assert "takes more memory or time than a device has" in refusal(MODEL.read_bytes(), tmp_path)
+    monkeypatch.setattr(coded_numbers, "MOST_VALUES", 1000)
+    assert "weights, and a device takes at most 1,000" in refusal(MODEL.read_bytes(), tmp_path)
 
 
 def test_a_damaged_file_is_named(tmp_path):

@@ -12,9 +12,6 @@ from ..integer.plan import IntegerConvolution, IntegerGating, IntegerHead, Integ
 from ..system.errors import SqueezekitError
 from .library import library
 
-# Bytes that feature maps may take at once, and multiply-adds that an image may take: a minute of a slow core.
-MAX_ARENA, MAX_MACS = 1 << 27, 1 << 36
-
 
 class _Model(ctypes.Structure):
     """`struct sqz_model` of runtime.h."""
@@ -32,13 +29,11 @@ class _Model(ctypes.Structure):
 
 
 class DeviceNetwork:
-    """A network of a plan; raises SqueezekitError for one that needs more memory or time than any of ours."""
+    """A network of a plan; raises SqueezekitError where it does not fit the runtime's tables."""
 
     def __init__(self, plan: IntegerPlan) -> None:
         self.plan, self._lock = plan, threading.Lock()
         memory = MemoryPlanner(plan).by_layer()
-        if plan.macs > MAX_MACS or memory.arena.bytes > MAX_ARENA:
-            raise SqueezekitError("its network takes more memory or time than any that squeezekit makes; get the file again")
         self._weights = bytearray()
         layers = b"".join(record.packed() for record in records_of(plan, memory, self._add))
         head, convolutions = plan.steps[-1], [step for step in plan.steps if isinstance(step, IntegerConvolution)]
