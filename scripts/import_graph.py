@@ -36,6 +36,7 @@ ROOMS = (
     "export",
     "serving",
     "updates",
+    "device",
     "reporting",
     "workflows",
     "squeezekit",
@@ -46,9 +47,8 @@ Graph = dict[str, set[str]]
 
 def imports_of(source: Path) -> Graph:
     """Which modules of the package each of its modules imports; `source` is the package's folder."""
-    package = source.name
     paths = {_module(path, source): path for path in sorted(source.rglob("*.py"))}
-    return {name: {found for found in _named(path, package, set(paths)) if found != name} for name, path in paths.items()}
+    return {name: {found for found in _named(path, source, set(paths)) if found != name} for name, path in paths.items()}
 
 
 def _module(path: Path, source: Path) -> str:
@@ -56,15 +56,19 @@ def _module(path: Path, source: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def _named(path: Path, package: str, modules: set[str]) -> Iterator[str]:
+def _named(path: Path, source: Path, modules: set[str]) -> Iterator[str]:
+    folders = path.relative_to(source.parent).parts[:-1]
     for node in _run_nodes(ast.parse(path.read_text(encoding="utf-8"))):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            # A point is the folder of the file, each further one the folder around it.
+            around = folders[: len(folders) + 1 - node.level] if node.level else ()
+            origin = ".".join([*around, *([node.module] if node.module else [])])
+            names = [f"{origin}.{alias.name}" for alias in node.names]
         for name in names:
-            if name.split(".")[0] == package:
+            if name.split(".")[0] == source.name:
                 yield name if name in modules else name.rpartition(".")[0]
 
 

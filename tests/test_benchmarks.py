@@ -455,3 +455,11 @@ def test_photos_of_imagenette_are_named(tmp_path):
     assert (line["photos"], line["bytes"]) == (1, (tmp_path / "x.sqz").stat().st_size)
     assert line["top1"] in (0, 1) and line["top1_of_ten"] in (0, 1) and set(line["with_border"]) <= set(line)
     assert line["top1_interval"][1] - line["top1_interval"][0] > 0.7
+
+
+@pytest.mark.slow
+def test_a_device_stays_within_its_megabytes_and_gives_the_same_bits():
+    [line] = benchmark("device_size", "--runs", "2")
+    assert 5 < line["installed_mb"] < 30 and line["installed_mb"] < line["with_updates_mb"] < 60
+    assert 10 < line["predict_mb"] < 60 and line["same_bits"] is True
+    assert 0 < line["predict_least_seconds"] <= line["predict_seconds"] and 0 < line["predict_processor_seconds"] < 2

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import torch
 
+from squeezekit.codec.coder_tables import COARSE, FINE
 from squeezekit.codec.encodings import Quantized
-from squeezekit.codec.log_scales import COARSE, FINE, from_log_steps
+from squeezekit.codec.log_scales import from_log_steps
 from squeezekit.codec.tensors import encode_tensors
 from squeezekit.modelfile import container
 from squeezekit.modelfile.activation_ranges import ActivationRanges

@@ -9,14 +9,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from squeezekit.codec.coder_tables import FINE
 from squeezekit.codec.encodings import Quantized
-from squeezekit.codec.log_scales import FINE, from_log_steps, to_log_steps
+from squeezekit.codec.log_scales import from_log_steps, to_log_steps
 from squeezekit.codec.tensors import decode_tensors, encode_tensors
-from squeezekit.modelfile.container import encode_text
+from squeezekit.modelfile.check_image import TOLERANCE
+from squeezekit.modelfile.coded_text import encode_text
 from squeezekit.modelfile.delta import apply_delta, delta_between
 from squeezekit.modelfile.inspection import inspect
 from squeezekit.modelfile.probability_calibration import ProbabilityCalibration
-from squeezekit.modelfile.self_check import TOLERANCE, SelfCheck
+from squeezekit.modelfile.self_check import SelfCheck
 from squeezekit.modelfile.sqz import Sqz, Stage, read_sqz
 from squeezekit.networks import network_config
 from squeezekit.quantization.qat import QuantizedWeight

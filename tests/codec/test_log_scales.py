@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from squeezekit.codec.log_scales import COARSE, FINE, from_log_steps, nearest_log_scale, resolution_of, to_log_steps
+from squeezekit.codec.coder_tables import COARSE, FINE
+from squeezekit.codec.log_scales import from_log_steps, nearest_log_scale, resolution_of, to_log_steps
 
 
 @pytest.mark.parametrize("resolution", [COARSE, FINE])

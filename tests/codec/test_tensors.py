@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from squeezekit.codec.byte_model import MAX_CODED_BYTES, code_bytes
+from squeezekit.codec.coder_tables import COARSE, FINE
 from squeezekit.codec.encodings import (
     ENCODINGS,
     BytePlaneEncoding,
@@ -20,7 +21,7 @@ from squeezekit.codec.encodings import (
     QuantizedEncoding,
     encoding_of,
 )
-from squeezekit.codec.log_scales import COARSE, FINE, nearest_log_scale, resolution_of
+from squeezekit.codec.log_scales import nearest_log_scale, resolution_of
 from squeezekit.codec.range_coder import encoder, finish
 from squeezekit.codec.tensors import VERSION, decode_stored_tensors, decode_tensors, encode_tensors
 from squeezekit.codec.varint import ByteWriter

@@ -15,7 +15,7 @@ from squeezekit.compression.target import Target
 from squeezekit.inference.evaluation import evaluate
 from squeezekit.inference.int8_model import accuracy_in_integers, integer_plan
 from squeezekit.inference.model import load_model
-from squeezekit.modelfile.container import encode_json
+from squeezekit.modelfile.coded_text import encode_json
 from squeezekit.modelfile.sqz import read_sqz
 from squeezekit.quantization.qat import QAT_RECIPE, QatOptimizer
 from squeezekit.training.interruption import Interrupted

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import pytest
 
 from squeezekit import train
+from squeezekit.codec.coder_tables import FINE
 from squeezekit.codec.encodings import Quantized
-from squeezekit.codec.log_scales import FINE, resolution_of
+from squeezekit.codec.log_scales import resolution_of
 from squeezekit.compression.candidate import Candidate
 from squeezekit.compression.context import CompressionContext
 from squeezekit.compression.rate_distortion_method import RateDistortionMethod

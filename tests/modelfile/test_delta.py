@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from squeezekit.codec.coder_tables import FINE
 from squeezekit.codec.delta_model import code_delta, new_delta_model
 from squeezekit.codec.encodings import Quantized
-from squeezekit.codec.log_scales import FINE, from_log_steps, to_log_steps
+from squeezekit.codec.log_scales import from_log_steps, to_log_steps
 from squeezekit.codec.range_coder import decoder, encoder, exhausted, finish
 from squeezekit.modelfile.delta import apply_delta, delta_between
 from squeezekit.modelfile.sqz import from_bytes

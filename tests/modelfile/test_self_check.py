@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from squeezekit.modelfile.self_check import TOLERANCE, SelfCheck, check_image
+from squeezekit.modelfile.check_image import TOLERANCE
+from squeezekit.modelfile.self_check import SelfCheck, check_image
 from squeezekit.networks import network_config
 from squeezekit.system.errors import RunFailed
 

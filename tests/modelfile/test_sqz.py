@@ -17,16 +17,18 @@ from hypothesis import strategies as st
 
 from squeezekit import Classifier, SqueezekitError, evaluate
 from squeezekit.acceleration.folding import folded
+from squeezekit.codec.coder_tables import COARSE, FINE
 from squeezekit.codec.encodings import Quantized
-from squeezekit.codec.log_scales import COARSE, FINE, from_log_steps
+from squeezekit.codec.log_scales import from_log_steps
 from squeezekit.codec.tensors import encode_tensors
 from squeezekit.codec.varint import ByteWriter
 from squeezekit.data.sources import load_images
-from squeezekit.modelfile import container, sqz
+from squeezekit.modelfile import coded_text, container, sqz
 from squeezekit.modelfile.activation_ranges import ActivationRanges
+from squeezekit.modelfile.check_image import TOLERANCE
 from squeezekit.modelfile.probability_calibration import ProbabilityCalibration
 from squeezekit.modelfile.provenance import Provenance
-from squeezekit.modelfile.self_check import TOLERANCE, SelfCheck
+from squeezekit.modelfile.self_check import SelfCheck
 from squeezekit.modelfile.sqz import RESIZE, Sqz, Stage, from_bytes, read_sqz
 from squeezekit.networks import network_config
 from squeezekit.training.run_folder import Run
@@ -148,7 +150,7 @@ def test_a_file_of_something_else_is_named(tmp_path):
     ],
 )
 def test_a_network_that_does_not_fit_is_refused(small, about):
-    data = with_section(small[1].to_bytes(), container.NETWORK, container.encode_json(about))
+    data = with_section(small[1].to_bytes(), container.NETWORK, coded_text.encode_json(about))
     # What is imported with the first file is not what this one costs.
     from_bytes(small[1].to_bytes())
     begin = time.process_time()
@@ -179,7 +181,7 @@ DEEP = {"base_e": 64, "incr_e": 0, "stem_width": 64, "depth": 64, "pool_before":
     ],
 )
 def test_what_a_network_takes_is_bounded_before_anything_is_allocated(small, content, said):
-    data = with_section(small[1].to_bytes(), container.NETWORK, container.encode_json(content))
+    data = with_section(small[1].to_bytes(), container.NETWORK, coded_text.encode_json(content))
     begin = time.process_time()
     with pytest.raises(SqueezekitError, match=said):
         from_bytes(data)
@@ -229,7 +231,7 @@ def test_names_of_classes_are_checked_when_written_and_when_read(small, name):
     fields = small[1].network.model_dump(mode="json")
     text = json.dumps({"network": {**fields, "name": "report"}, "classes": [name, *small[1].classes[1:]], "resize": RESIZE})
     with pytest.raises(SqueezekitError) as found:
-        from_bytes(with_section(small[1].to_bytes(), container.NETWORK, container.encode_text(text.encode())))
+        from_bytes(with_section(small[1].to_bytes(), container.NETWORK, coded_text.encode_text(text.encode())))
     assert str(found.value).isprintable() and len(str(found.value)) < 200
 
 
@@ -258,7 +260,7 @@ def test_control_characters_in_names_survive(small):
 def test_numbers_that_would_break_their_use_are_refused(small, tag, content):
     assert len(small[1].weights) // 2 >= 16
     with pytest.raises(SqueezekitError, match=r"damaged: .*get the file again"):
-        from_bytes(with_section(small[1].to_bytes(), tag, container.encode_json(content)))
+        from_bytes(with_section(small[1].to_bytes(), tag, coded_text.encode_json(content)))
 
 
 @pytest.mark.parametrize("change", [{"seed": -1}, {"limit": -5}, {"validation_share": 1.5}])
@@ -266,7 +268,7 @@ def test_a_split_that_nobody_can_make_is_refused(small, change):
     provenance = whole(small).provenance.model_dump(mode="json")
     content = {**provenance, "split": {**provenance["split"], **change}}
     with pytest.raises(SqueezekitError, match="damaged: its provenance"):
-        from_bytes(with_section(small[1].to_bytes(), container.PROVENANCE, container.encode_json(content)))
+        from_bytes(with_section(small[1].to_bytes(), container.PROVENANCE, coded_text.encode_json(content)))
 
 
 @pytest.mark.parametrize(
@@ -282,7 +284,7 @@ def test_json_that_is_none_is_refused(small, text):
         container.ACTIVATION_RANGES,
     ):
         with pytest.raises(SqueezekitError):
-            from_bytes(with_section(small[1].to_bytes(), tag, container.encode_text(text)))
+            from_bytes(with_section(small[1].to_bytes(), tag, coded_text.encode_text(text)))
 
 
 @pytest.mark.parametrize(
@@ -312,7 +314,7 @@ def test_json_that_is_none_is_refused(small, text):
     ],
 )
 def test_a_known_section_with_other_content_is_refused(small, tag, content):
-    data = with_section(small[1].to_bytes(), tag, container.encode_json(content))
+    data = with_section(small[1].to_bytes(), tag, coded_text.encode_json(content))
     if (tag, content) == (container.STAGES, []):
         assert from_bytes(data).stages == ()
         return

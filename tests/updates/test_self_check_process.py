@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
-import squeezekit.updates.self_check_process as module
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.updates import model_reader
 from squeezekit.updates.self_check_process import POSTPONED, UNFIT, Verdict, _main, run_self_check
 
 
@@ -49,7 +49,7 @@ def raising(error, cause=None):
 )
 def test_what_says_nothing_of_the_model(versions, monkeypatch, capsys, error, cause):
     """The disk is full, memory is short: the next check may end otherwise."""
-    monkeypatch.setattr(module, "self_check_problem", raising(error, cause))
+    monkeypatch.setattr(model_reader, "problem_of_file", raising(error, cause))
     monkeypatch.setattr(signal, "alarm", lambda _seconds: None)
     assert _main(str(versions.second), "100") == POSTPONED
     assert str(error) in capsys.readouterr().out
@@ -63,7 +63,7 @@ def test_what_says_something_of_the_model(versions, monkeypatch, capsys):
         (SqueezekitError("its network asks for much memory"), None),
         (SqueezekitError("damaged"), ValueError("x")),
     ):
-        monkeypatch.setattr(module, "self_check_problem", raising(error, cause))
+        monkeypatch.setattr(model_reader, "problem_of_file", raising(error, cause))
         assert _main(str(versions.second), "100") == UNFIT
         assert str(error) in capsys.readouterr().out
 

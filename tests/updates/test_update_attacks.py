@@ -11,10 +11,11 @@ from tuf.api.metadata import DelegatedRole, Delegations, Metadata, MetaFile, Tar
 from tuf.api.serialization.json import JSONSerializer
 
 from squeezekit.system.errors import RunFailed
+from squeezekit.updates.channels import delta_name
 from squeezekit.updates.device_folder import DeviceFolder
 from squeezekit.updates.fetcher import FetchLimits
 from squeezekit.updates.keys import KeyRing
-from squeezekit.updates.repository import Quorum, Repository, delta_name
+from squeezekit.updates.repository import Quorum, Repository
 from squeezekit.updates.update import update
 from tests.fixtures.changed_files import changed
 from tests.fixtures.repositories import PASSPHRASE, newest, published, root_of

@@ -94,7 +94,7 @@ def test_what_cannot_be_is_one_sentence_before_any_work(photos, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "thesis.pdf").write_text("")
     for data, out, given, message in (
-        (photos, "out", {"platform": "toaster"}, "--for toaster: is unknown; choose browser, arduino, server, onnx"),
+        (photos, "out", {"platform": "toaster"}, "--for toaster: is unknown; choose browser, arduino, pi, server, onnx"),
         (photos, "out", {"minutes": 0}, "--minutes 0: give more than 0"),
         (photos, "out", {"max_bytes": 0}, "--max-bytes 0: give a number of bytes"),
         (photos, "file", {}, "file is not a folder to write in"),

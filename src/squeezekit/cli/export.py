@@ -18,17 +18,18 @@ def add_arguments(parser: Parser) -> None:
     parser.explain(
         "export digits-nano --format c -o digits-c",
         "export cifar10-tiny --format html -o cifar10.html",
-        usage="MODEL --format onnx|c|tflite|html -o OUT [settings]",
+        usage="MODEL --format onnx|c|tflite|html|pi -o OUT [settings]",
     )
     parser.add_model("a run folder, a .sqz file, or a pretrained model (squeezekit models lists them)")
     parser.add_argument(
         "--format",
-        choices=["onnx", "c", "tflite", "html"],
+        choices=["onnx", "c", "tflite", "html", "pi"],
         required=True,
         help="onnx: for ONNX Runtime and other programs that read ONNX; c: C99 in integers, for any chip; tflite: an int8 "
-        "file for tools of microcontrollers and phones; html: one page that classifies in any browser",
+        "file for tools of microcontrollers and phones; html: one page that classifies in any browser; pi: a folder for a small "
+        "computer with Linux, without PyTorch",
     )
-    parser.add_out("OUT", "file to write; for c, the folder")
+    parser.add_out("OUT", "file to write; for c and pi, the folder")
     parser.add_argument("--int8", action="store_true", help="onnx: 8-bit weights and activations, calibrated on training images")
     parser.add_argument("--opset", type=int, metavar="N", help="onnx: version of the operators, 18 to 23 (default 18)")
     parser.add_argument(

@@ -28,8 +28,9 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--for",
         dest="platform",
-        choices=["browser", "arduino", "server", "onnx"],
-        help="browser: a page; arduino: C; server: the .sqz file alone; onnx: an .onnx file (default browser)",
+        choices=["browser", "arduino", "pi", "server", "onnx"],
+        help="browser: a page; arduino: C; pi: a folder for a Raspberry Pi; server: the .sqz file alone; onnx: an .onnx file "
+        "(default browser)",
     )
     parser.add_argument("--labels", metavar="FILE", help="CSV or JSON-lines file with the labels, as for train")
     parser.add_argument("--group-by", metavar="NAME", help="what belongs together, as for train")

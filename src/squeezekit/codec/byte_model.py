@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from squeezekit.codec.coder_tables import BUDGET, ORDERS, SLOTS
 from squeezekit.codec.compiled import loop
 from squeezekit.codec.range_coder import (
-    BUDGET,
     BitModels,
     Coder,
     Mixer,
@@ -19,8 +19,6 @@ from squeezekit.codec.range_coder import (
     new_mixer,
 )
 
-ORDERS = 4  # Contexts are the 0 to 3 bytes before.
-SLOTS = 1 << 16  # Of each order; contexts of 2 and 3 bytes share them by a hash.
 HASH = 0x2F0B4C47
 MAX_CODED_BYTES = 12  # The most that one byte can cost, where it is the least likely one.
 

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from squeezekit.codec.coder_tables import BUDGET
 from squeezekit.codec.compiled import inlined, loop
-from squeezekit.codec.integer_model import LEVELS, MAX_BIT_LENGTH, average_level, sign_index
+from squeezekit.codec.integer_model import LEVELS, average_level, sign_index
 from squeezekit.codec.range_coder import (
-    BUDGET,
     BitModels,
     Coder,
     Integers,
@@ -23,6 +23,7 @@ from squeezekit.codec.range_coder import (
     new_bit_models,
     new_mixer,
 )
+from squeezekit.codec.tensor_list import MAX_BIT_LENGTH
 
 INPUTS = 6
 CONTEXTS = 1024  # Of each input.

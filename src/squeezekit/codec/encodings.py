@@ -13,19 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from squeezekit.codec.byte_model import MAX_CODED_BYTES, ByteModel, code_byte_plane, new_byte_model
-from squeezekit.codec.integer_model import MAX_BIT_LENGTH, IntegerModel, code_integers, new_integer_model
-from squeezekit.codec.log_scales import COARSE, FINE, from_log_steps, resolution_of, to_log_steps
+from squeezekit.codec.coder_tables import COARSE, FINE
+from squeezekit.codec.integer_model import IntegerModel, code_integers, new_integer_model
+from squeezekit.codec.log_scales import from_log_steps, resolution_of, to_log_steps
 from squeezekit.codec.range_coder import Coder, Integers, new_bit_models
+from squeezekit.codec.tensor_list import ITEM_BYTES, MAX_BIT_LENGTH, MAX_ENTRIES, StoredTensor
 from squeezekit.codec.varint import ByteReader, ByteWriter
 from squeezekit.system.errors import SqueezekitError
 
-MAX_ENTRIES = 1 << 16
 # Byte planes of more bits a byte are nearly random: they are stored as they are.
 MAX_CODED_ENTROPY = 7.8
 # No byte of a coded plane costs less.
 MIN_BITS = 0.01
 Array = NDArray[Any]
 Shape = tuple[int, ...]
+DTYPES: tuple[np.dtype[Any], ...] = tuple(np.dtype(f"<f{size}") for size in ITEM_BYTES)
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,8 @@ class Encoding:
         raise NotImplementedError
 
     @classmethod
-    def read_header(cls, header: ByteReader, shape: Shape, dtype: np.dtype[Any]) -> Self:
-        """The encoding of a tensor that is still to be decoded; raises SqueezekitError for a header that makes no sense."""
+    def of_stored(cls, stored: StoredTensor) -> Self:
+        """The encoding of a tensor that is still to be decoded."""
         raise NotImplementedError
 
     def max_bytes(self) -> int:
@@ -110,8 +112,9 @@ class BytePlaneEncoding(Encoding):
         header.write_integer(self.coded)
 
     @classmethod
-    def read_header(cls, header: ByteReader, shape: Shape, dtype: np.dtype[Any]) -> Self:
-        return cls(np.empty((dtype.itemsize, prod(shape)), np.uint8), header.read_integer(), shape, dtype)
+    def of_stored(cls, stored: StoredTensor) -> Self:
+        dtype = DTYPES[stored.dtype]
+        return cls(np.empty((dtype.itemsize, prod(stored.shape)), np.uint8), stored.coded, stored.shape, dtype)
 
     def max_bytes(self) -> int:
         return MAX_CODED_BYTES * self.planes.size
@@ -129,8 +132,6 @@ class BytePlaneEncoding(Encoding):
                 raw += plane.tobytes()
 
     def decode(self, coder: Coder, models: ContextModels, raw: ByteReader) -> Array:
-        if self.coded >> len(self.planes):
-            raise SqueezekitError("tensors are damaged: too many planes; get the file again")
         for i, plane in enumerate(self.planes):
             if self.coded >> i & 1:
                 code_byte_plane(coder, new_bit_models(256), plane)
@@ -170,13 +171,9 @@ class CodebookEncoding(Encoding):
         header.write_bytes(self.entries.tobytes())
 
     @classmethod
-    def read_header(cls, header: ByteReader, shape: Shape, dtype: np.dtype[Any]) -> Self:
-        count, center = header.read_integer(), header.read_integer()
-        if not center < count <= MAX_ENTRIES:
-            raise SqueezekitError("tensors are damaged: a codebook makes no sense; get the file again")
-        entries = np.frombuffer(header.read_bytes(count * dtype.itemsize), dtype)
-        max_bits = max(center, count - 1 - center).bit_length()
-        return cls(entries, np.zeros(shape, np.int64), center, max_bits)
+    def of_stored(cls, stored: StoredTensor) -> Self:
+        entries = np.frombuffer(stored.entries, DTYPES[stored.dtype])
+        return cls(entries, np.zeros(stored.shape, np.int64), stored.center, stored.bits)
 
     def max_bytes(self) -> int:
         return _max_bytes(self.indices, self.max_bits)
@@ -237,9 +234,8 @@ class GridEncoding(Encoding):
         header.write_integer(self.max_bits)
 
     @classmethod
-    def read_header(cls, header: ByteReader, shape: Shape, dtype: np.dtype[Any]) -> Self:
-        step = np.frombuffer(header.read_bytes(4), np.float32)[0]
-        return cls(np.zeros(shape, np.int64), step, _read_max_bits(header))
+    def of_stored(cls, stored: StoredTensor) -> Self:
+        return cls(np.zeros(stored.shape, np.int64), np.frombuffer(stored.entries, np.float32)[0], stored.bits)
 
     def max_bytes(self) -> int:
         return _max_bytes(self.integers, self.max_bits)
@@ -288,12 +284,9 @@ class QuantizedEncoding(Encoding):
             header.write_integer(max_bits)
 
     @classmethod
-    def read_header(cls, header: ByteReader, shape: Shape, dtype: np.dtype[Any]) -> Self:
-        # Scales of empty rows would be numbers that nothing limits.
-        if dtype != np.float32 or not shape or not prod(shape):
-            raise SqueezekitError("tensors are damaged: quantised weights make no sense; get the file again")
-        tensor = Quantized(np.zeros(shape, np.int64), np.zeros(shape[0], np.float32))
-        return cls(tensor, header.read_integer(), (_read_max_bits(header), _read_max_bits(header)))
+    def of_stored(cls, stored: StoredTensor) -> Self:
+        tensor = Quantized(np.zeros(stored.shape, np.int64), np.zeros(stored.shape[0], np.float32))
+        return cls(tensor, stored.center, (stored.scale_bits, stored.bits))
 
     def max_bytes(self) -> int:
         return _max_bytes(self.tensor.scales, self.max_bits[0]) + _max_bytes(self.tensor.integers, self.max_bits[1])
@@ -318,7 +311,7 @@ class FineQuantizedEncoding(QuantizedEncoding):
     resolution = FINE
 
 
-# In the file each is known by its index.
+# In the file each is known by its index (`tensor_list.py`).
 ENCODINGS: tuple[type[Encoding], ...] = (
     BytePlaneEncoding,
     CodebookEncoding,
@@ -348,13 +341,6 @@ def _code_integers(coder: Coder, models: ContextModels, integers: Integers, max_
 def _bit_length(integers: Integers) -> int:
     # The least int64 has no absolute value among them.
     return max(-int(integers.min(initial=0)), int(integers.max(initial=0))).bit_length()
-
-
-def _read_max_bits(header: ByteReader) -> int:
-    max_bits = header.read_integer()
-    if max_bits > MAX_BIT_LENGTH:
-        raise SqueezekitError("tensors are damaged: an integer is too long; get the file again")
-    return max_bits
 
 
 def _max_bytes(integers: Array, max_bits: int) -> int:

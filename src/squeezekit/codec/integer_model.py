@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from squeezekit.codec.coder_tables import BUDGET, CONTEXTS, INPUTS, LENGTHS, LOWER_BITS, SIGN_SLOTS, SIGNS
 from squeezekit.codec.compiled import inlined, loop
 from squeezekit.codec.range_coder import (
-    BUDGET,
     BitModels,
     Coder,
     Integers,
@@ -24,14 +24,8 @@ from squeezekit.codec.range_coder import (
     new_mixer,
 )
 
-MAX_BIT_LENGTH = 24  # Of a magnitude.
 LEVELS = 20  # Classes of average magnitudes.
 INITIAL_AVERAGE = 128  # Half a step; averages have eight fractional bits.
-INPUTS = 6
-CONTEXTS = 512  # Of each input.
-LENGTHS = 32  # Slots of one context: one for each bit of the unary length.
-LOWER_BITS = 1 << 12  # Slots for the lower bits of each length, found by the leading ones.
-SIGNS = (MAX_BIT_LENGTH + 1) * LOWER_BITS  # Where the slots for signs begin.
 MAX_AVERAGED = 63  # A larger magnitude counts as this one in averages.
 
 
@@ -45,7 +39,9 @@ class IntegerModel(NamedTuple):
 
 def new_integer_model() -> IntegerModel:
     """A model that has seen nothing."""
-    return IntegerModel(new_bit_models(INPUTS * CONTEXTS * LENGTHS), new_mixer(LENGTHS, INPUTS), new_bit_models(SIGNS + 9))
+    return IntegerModel(
+        new_bit_models(INPUTS * CONTEXTS * LENGTHS), new_mixer(LENGTHS, INPUTS), new_bit_models(SIGNS + SIGN_SLOTS)
+    )
 
 
 @inlined

@@ -9,31 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from squeezekit.codec.coder_tables import COARSE, DOUBLINGS, FINE, LOWEST_POWER, log_scales
 from squeezekit.codec.range_coder import Integers
 
-COARSE, FINE = 16, 64
-# Scales go from 2**-64 to 2**63.
-DOUBLINGS, LOWEST_POWER = 127, -64
-
-
-def _mantissas(resolution: int) -> Integers:
-    """2**(i ÷ resolution) · 2**23 to the nearest integer, in integer arithmetic."""
-    found = []
-    for i in range(resolution):
-        power = 1 << (23 * resolution + i)
-        low = round(2 ** (i / resolution + 23)) - 2
-        # The two nearest integers enclose the root; (2m + 1)/2 to that power tells which is nearer.
-        found.append(next(m for m in range(low, low + 5) if (2 * m + 1) ** resolution > power << resolution))
-    return np.array(found, np.int64)
-
-
-def _all_scales(resolution: int) -> NDArray[np.float32]:
-    powers, places = np.divmod(np.arange(DOUBLINGS * resolution + 1), resolution)
-    scales: NDArray[np.float64] = np.ldexp(_mantissas(resolution)[places].astype(np.float64), powers + LOWEST_POWER - 23)
-    return scales.astype(np.float32)
-
-
-_SCALES = {resolution: _all_scales(resolution) for resolution in (COARSE, FINE)}
+_SCALES = {resolution: np.array(log_scales(resolution), np.float32) for resolution in (COARSE, FINE)}
 
 
 def from_log_steps(exponents: Integers, resolution: int = COARSE) -> NDArray[np.float32]:

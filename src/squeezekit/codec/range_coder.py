@@ -14,40 +14,31 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from squeezekit.codec.coder_tables import (
+    BUDGET,
+    CODE,
+    HALF,
+    HIGH,
+    INITIAL_WEIGHT,
+    LOW,
+    MASK,
+    MAX_COUNT,
+    POSITION,
+    rate_table,
+    squash_table,
+    stretch_table,
+)
 from squeezekit.codec.compiled import inlined, share_tables
 
 Integers = NDArray[np.int64]
 
-HALF = 1 << 15
 MIN_PROBABILITY = 32  # Of 65,536, for a one as for a zero.
-MAX_COUNT = 255  # Bits after which a probability adapts at a constant rate.
-INITIAL_WEIGHT = 19_661  # 0.3 of 65,536.
 LEARNING_SHIFT = 16  # The learning rate of a mixer is 2 to the power of minus this.
 
-# Registers of a coder.
-LOW, HIGH, CODE, POSITION, BUDGET = range(5)
-MASK = (1 << 32) - 1
-
-
-def _squash_table() -> Integers:
-    """65536 ÷ (1 + exp(-x ÷ 256)), to the nearest integer, for x from -2048 to 2047; in integer arithmetic."""
-    one = 1 << 128
-    step, term, n = one, one, 1
-    while term:
-        term //= 256 * n
-        step, n = step + term, n + 1
-    power, rising = one, []
-    for _ in range(2049):
-        rising.append((131072 * power + one + power) // (2 * (one + power)))
-        power = power * step >> 128
-    falling = [65536 - value for value in rising[:0:-1]]
-    return np.minimum(np.maximum(np.array(falling + rising[:-1], np.int64), 1), 65535)
-
-
-SQUASH = _squash_table()
+SQUASH: Integers = np.array(squash_table(), np.int64)
 # The inverse of SQUASH, for probabilities of 12 bits.
-STRETCH: Integers = np.clip(np.searchsorted(SQUASH, np.arange(4096) * 16 + 8) - 2048, -2047, 2047).astype(np.int64)
-RATE: Integers = np.array([2 * 65536 // (2 * n + 3) for n in range(MAX_COUNT + 1)], np.int64)
+STRETCH: Integers = np.array(stretch_table(SQUASH.tolist()), np.int64)
+RATE: Integers = np.array(rate_table(), np.int64)
 share_tables(SQUASH, STRETCH, RATE)
 
 

@@ -5,7 +5,7 @@ Integers are unsigned LEB128: seven bits a byte, low ones first; every byte but 
 
 from __future__ import annotations
 
-from squeezekit.system.errors import SqueezekitError
+from ..system.errors import SqueezekitError
 
 INTEGER_LIMIT = 1 << 48
 

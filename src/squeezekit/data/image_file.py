@@ -8,19 +8,23 @@ import os
 import stat
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
+from functools import cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Union
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import BmpImagePlugin, ExifTags, Image, ImageFile, ImageOps, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
-from squeezekit.data.decoding_effort import check_effort, webp_size
-from squeezekit.data.image_in_memory import checked_image, image_of_array
-from squeezekit.data.pixel_budget import PixelBudget
-from squeezekit.data.quiet_pillow import quiet_pillow
-from squeezekit.system.errors import RunFailed, SqueezekitError
-from squeezekit.system.outside_files import open_at_once
+from ..system.errors import RunFailed, SqueezekitError
+from ..system.outside_files import open_at_once
+from .decoding_effort import check_effort, webp_size
+from .image_in_memory import checked_image, image_of_array, is_array
+from .pixel_budget import PixelBudget
+from .quiet_pillow import quiet_pillow
+
+if TYPE_CHECKING:
+    # Imported where an array is given or asked for: a device has no NumPy.
+    import numpy as np
+    from numpy.typing import NDArray
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".webp")
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
@@ -51,7 +55,7 @@ PIXELS_OF_STRIP = 2**20
 # Room that one pixel takes in the decoder that needs the most, and pixels for which there is always room.
 BYTES_TO_DECODE_PIXEL, FEW_PIXELS = 24, 2**16
 
-ImageInput = str | Path | BinaryIO | Image.Image | NDArray[np.generic]
+ImageInput = Union[str, Path, BinaryIO, Image.Image, "NDArray[np.generic]"]
 
 _AT_ONCE = PixelBudget(PIXELS_AT_ONCE)
 
@@ -81,7 +85,15 @@ class ReadingFailedError(RunFailed):
 
 
 def read_image(source: ImageInput, image_size: int, channels: int, *, max_pixels: int = MOST_PIXELS) -> NDArray[np.uint8]:
-    """Read one image as uint8 [image_size, image_size, channels]; `channels` is 1 (grey) or 3 (RGB).
+    """Read one image as uint8 [image_size, image_size, channels]; for all else see `read_pixels`."""
+    import numpy as np
+
+    pixels = read_pixels(source, image_size, channels, max_pixels=max_pixels)
+    return np.frombuffer(pixels, np.uint8).reshape(image_size, image_size, channels).copy()
+
+
+def read_pixels(source: ImageInput, image_size: int, channels: int, *, max_pixels: int = MOST_PIXELS) -> bytes:
+    """Read one image as the bytes of its pixels, row by row; `channels` is 1 (grey) or 3 (RGB).
 
     The camera's orientation is applied, transparency is laid on white, 16-bit grey is scaled to 8 bits, the largest
     centred square is cut out and resized with an antialiased bilinear filter. An image that already has the size is
@@ -93,7 +105,7 @@ def read_image(source: ImageInput, image_size: int, channels: int, *, max_pixels
     """
     check_shape(image_size, channels)
     with quiet_pillow:
-        if isinstance(source, Image.Image | np.ndarray):
+        if isinstance(source, Image.Image) or is_array(source):
             return _of_image(source, image_size, channels)
         if not (isinstance(source, str | Path) or hasattr(source, "read")):
             raise SqueezekitError(f"a {type(source).__name__} is no picture: give a path, an open file, a PIL image, or an array")
@@ -132,15 +144,15 @@ def decoded_pixels(content: bytes, image_size: int, max_pixels: int = MOST_PIXEL
         return _opened(content, "the picture", image_size, max_pixels)[1]
 
 
-def _of_image(source: Image.Image | NDArray[np.generic], image_size: int, channels: int) -> NDArray[np.uint8]:
-    image = image_of_array(source) if isinstance(source, np.ndarray) else checked_image(source)
+def _of_image(source: Image.Image | NDArray[np.generic], image_size: int, channels: int) -> bytes:
+    image = checked_image(source) if isinstance(source, Image.Image) else image_of_array(source)
     try:
         return _pixels(image, image_size, channels)
     except Exception as error:
         raise _failure("the picture", error, image.width * image.height) from error
 
 
-def _of_file(source: str | Path | BinaryIO, image_size: int, channels: int, max_pixels: int) -> NDArray[np.uint8]:
+def _of_file(source: str | Path | BinaryIO, image_size: int, channels: int, max_pixels: int) -> bytes:
     name = os.fspath(source) if isinstance(source, str | Path) else str(getattr(source, "name", None) or "the picture")
     try:
         content = file_content(name) if isinstance(source, str | Path) else _read_all(source)
@@ -213,8 +225,9 @@ def _is_passing(error: Exception, pixels: int) -> bool:
 
 def _has_room(pixels: int) -> bool:
     try:
-        return pixels <= FEW_PIXELS or np.empty(BYTES_TO_DECODE_PIXEL * pixels, np.uint8).size > 0
-    except MemoryError:
+        # Zeros that the system gives only where they are looked at.
+        return pixels <= FEW_PIXELS or len(bytes(BYTES_TO_DECODE_PIXEL * pixels)) > 0
+    except (MemoryError, OverflowError):
         return False
 
 
@@ -228,14 +241,14 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _pixels(image: Image.Image, image_size: int, channels: int) -> NDArray[np.uint8]:
+def _pixels(image: Image.Image, image_size: int, channels: int) -> bytes:
     mode = "L" if channels == 1 else "RGB"
     image = _upright(image)
     if image.size == (image_size, image_size):
         image = _plain(image, mode)
     else:
         image = _square(image, mode).resize((image_size, image_size), Image.Resampling.BILINEAR)
-    return np.array(image, dtype=np.uint8).reshape(image_size, image_size, channels)
+    return image.tobytes()
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -276,5 +289,10 @@ def _flat(image: Image.Image) -> Image.Image:
 def _eight_bits(image: Image.Image) -> Image.Image:
     if not image.mode.startswith("I"):
         return image
-    deep = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
-    return Image.fromarray(((deep + 128) // 257).astype(np.uint8))
+    # What is below 0 or above 65,535 is looked up as these.
+    return image.convert("I").point(_eight_of_sixteen_bits(), "L")
+
+
+@cache
+def _eight_of_sixteen_bits() -> list[int]:
+    return [(value + 128) // 257 for value in range(1 << 16)]

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from squeezekit.system.errors import SqueezekitError
+from ..system.errors import SqueezekitError
+
+if TYPE_CHECKING:
+    # Imported where there is an array: a device has no NumPy.
+    import numpy as np
+    from numpy.typing import NDArray
+    from typing_extensions import TypeIs
 
 TAKEN = "give uint8 [h, w] or [h, w, 3], or floating-point numbers 0…1"
 CHANNELS = (1, 3, 4)
+
+
+def is_array(source: object) -> TypeIs[NDArray[np.generic]]:
+    """Whether something is an array of NumPy, also where there is no NumPy."""
+    return any(each.__module__ == "numpy" and each.__name__ == "ndarray" for each in type(source).__mro__)
 
 
 def image_of_array(array: NDArray[Any]) -> Image.Image:
@@ -25,6 +34,8 @@ def checked_array(array: NDArray[Any]) -> NDArray[np.uint8] | NDArray[np.uint16]
     uint8 is 0…255, floating-point numbers are 0…1, uint16 is grey of 0…65535. Raises SqueezekitError for every other array: for
     values out of range or NaN, and for uint16 that would be black since it holds nothing above 255.
     """
+    import numpy as np
+
     given = f"an array of {array.dtype} {list(array.shape)}"
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
@@ -49,6 +60,8 @@ def checked_image(image: Image.Image) -> Image.Image:
     if not image.width or not image.height:
         raise SqueezekitError(f"{given} has no pixels")
     if image.mode == "F":
+        import numpy as np
+
         return Image.fromarray(_eight_bits(np.asarray(image), given))
     if image.mode == "I":
         lowest, highest = (int(extreme) for extreme in image.getextrema())  # type: ignore[arg-type]
@@ -59,6 +72,8 @@ def checked_image(image: Image.Image) -> Image.Image:
 
 
 def _eight_bits(array: NDArray[Any], given: str) -> NDArray[np.uint8]:
+    import numpy as np
+
     lowest, highest = array.min(), array.max()
     if not (lowest >= 0 and highest <= 1):
         raise SqueezekitError(f"{given} holds {lowest:g} to {highest:g}: give 0…1 before normalization, or uint8 0…255")

@@ -24,7 +24,6 @@ from squeezekit.integer.plan import (
     IntegerPlan,
     IntegerPooling,
     Integers,
-    sum_bounds,
 )
 from squeezekit.system.errors import SqueezekitError
 
@@ -303,7 +302,7 @@ def _finer(weights: NDArray[np.int8], bias: Floats) -> NDArray[np.int8]:
     of sums, the less that moves. Weights of a compressed file are often of few steps.
     """
     largest = np.abs(weights).max((1, 2, 3)).astype(np.int64)
-    bounds = sum_bounds(weights, np.ceil(bias).astype(np.int64))
+    bounds = 255 * _sums(np.abs(weights)) + np.abs(np.ceil(bias)).astype(np.int64)
     found = np.minimum(MAX_WEIGHT // np.maximum(largest, 1), MAX_FINER // np.maximum(bounds, 1))
     finer: NDArray[np.int8] = np.maximum(found, 1).astype(np.int8)
     return finer

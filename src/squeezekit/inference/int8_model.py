@@ -16,9 +16,8 @@ from squeezekit.inference.evaluation import evaluate_model, has_validation_image
 from squeezekit.inference.model import Model
 from squeezekit.inference.onnx_network import OnnxNetwork
 from squeezekit.integer.plan import IntegerPlan
-from squeezekit.integer.quantizer import plan_of
+from squeezekit.integer.quantizer import Planned, no_integer_form, plan_of
 from squeezekit.integer.reference import IntegerNetwork
-from squeezekit.integer.walk import Planned, no_integer_form
 from squeezekit.modelfile.activation_ranges import ActivationRanges
 from squeezekit.modelfile.sqz import read_sqz
 from squeezekit.system.errors import SqueezekitError

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from squeezekit.inference.int8_model import integer_plan
 from squeezekit.inference.model import Model
+from squeezekit.integer.quantizer import Planned
 from squeezekit.integer.reference import IntegerNetwork
-from squeezekit.integer.walk import Planned
 from squeezekit.modelfile.none_of_these import FLOAT_FRACTION, rounded
 from squeezekit.modelfile.sqz import read_sqz
 from squeezekit.training.measurement import images_at_once

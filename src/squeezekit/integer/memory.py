@@ -6,11 +6,12 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from math import prod
 
-from squeezekit.integer.plan import IntegerConvolution, IntegerHead, IntegerPlan, Step
-from squeezekit.integer.planner import Arena, ArenaBlock, place_blocks
-from squeezekit.integer.row_order import DataFlow, Segment, segments_of
-from squeezekit.system.errors import SqueezekitError
+from ..system.errors import SqueezekitError
+from .plan import IntegerConvolution, IntegerHead, IntegerPlan, Step
+from .planner import Arena, ArenaBlock, place_blocks
+from .row_order import DataFlow, Segment, segments_of
 
 TILE = 4  # Positions that the runtime computes together.
 SUM_BYTES = 4
@@ -166,8 +167,8 @@ def row_bytes(step: IntegerConvolution | IntegerHead) -> int:
     Of depthwise filters, which lie beside each other, from those of one tap to those of the next.
     """
     if isinstance(step, IntegerConvolution) and step.depthwise:
-        return len(step.weights)
-    length = int(step.weights[0].size)
+        return step.filters
+    length = prod(step.weights.shape[1:])
     if isinstance(step, IntegerHead):
         return length
     for unit, share in ((32, 8), (16, 4)):
@@ -183,7 +184,7 @@ def weight_bytes(step: Step) -> int:
         return 0
     if isinstance(step, IntegerConvolution) and step.depthwise:
         return step.kernel**2 * row_bytes(step)
-    return len(step.weights) * row_bytes(step)
+    return step.filters * row_bytes(step)
 
 
 class _Blocks:
@@ -266,4 +267,4 @@ class _Blocks:
             return 0
         if step.source and step.kernel == 1 and row_bytes(step) <= self._plan.feature_maps[step.source].channels:
             return 0
-        return TILE * (step.kernel**2 * len(step.weights) if step.depthwise else row_bytes(step))
+        return TILE * (step.kernel**2 * step.filters if step.depthwise else row_bytes(step))

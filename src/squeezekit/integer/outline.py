@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from math import prod
 
 import numpy as np
-from torch import nn
+from numpy.typing import NDArray
 
 from squeezekit.integer.memory import MemoryOfOrders, MemoryPlanner
-from squeezekit.integer.plan import IntegerHead, IntegerPlan, IntegerResidual, Integers
-from squeezekit.integer.walk import Numbers, Planned, Walk, no_integer_form
+from squeezekit.integer.plan import IntegerPlan
+from squeezekit.integer.plan_builder import Rounded, build_plan
+from squeezekit.integer.quantizer import flat_head, no_integer_form
+from squeezekit.integer.structure import Shape, structure_of
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.registry import NETWORKS, OURS
 from squeezekit.networks.without_memory import without_memory
@@ -30,8 +35,9 @@ def outline_of(config: NetworkConfig) -> IntegerPlan:
         network = config.folded().build()
     if problem := no_integer_form(network):
         raise NoIntegerForm(problem)
-    assert isinstance(network, Planned)
-    return _Outline(network).plan()
+    shapes = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
+    structure = structure_of(config.folded().model_dump(mode="json"), shapes)
+    return flat_head(build_plan(structure, _Outlines(shapes), defaultdict(lambda: (0.0, 1.0))))
 
 
 def ram_of(config: NetworkConfig) -> MemoryOfOrders:
@@ -39,24 +45,36 @@ def ram_of(config: NetworkConfig) -> MemoryOfOrders:
     return MemoryPlanner(outline_of(config)).orders()
 
 
-class _Outline(Walk):
-    """Gives steps zeros, which take no memory."""
+class _Outlines:
+    """Arrays of numbers that are made up, of weights zeros that take no memory; see `plan_builder.Arrays`."""
 
-    def _span(self, name: str) -> tuple[float, float]:
-        return 0.0, 1.0
+    def __init__(self, shapes: Mapping[str, Shape]) -> None:
+        self._shapes = shapes
 
-    def _numbers(
-        self, name: str, module: nn.Conv2d, source: int, target: int, residual: IntegerResidual | None, low: float
-    ) -> Numbers:
-        filters, channels, *kernel = module.weight.shape
-        weights, border = np.broadcast_to(np.int8(0), (filters, *kernel, channels)), (0,) * module.in_channels
-        return Numbers(weights, _zeros(filters), _zeros(filters), 1, border)
+    def filters(self, name: str) -> _OutlinedFilters:
+        return _OutlinedFilters(self._shapes[f"{name}.weight"])
 
-    def _head(self, source: int, name: str, layer: nn.Conv2d | nn.Linear, *, relu: bool = False) -> tuple[IntegerHead, int]:
-        classes, channels = layer.weight.shape[:2]
-        weights = np.broadcast_to(np.int8(0), (classes, channels))
-        return IntegerHead(source, weights, _zeros(classes), _zeros(classes), 1, relu), 0
+    def integers(self, numbers: Sequence[int]) -> NDArray[np.int64]:
+        return np.array(numbers, np.int64)
+
+    def bytes(self, numbers: Sequence[int]) -> NDArray[np.uint8]:
+        return np.array(numbers, np.uint8)
 
 
-def _zeros(count: int) -> Integers:
-    return np.broadcast_to(np.int64(0), count)
+class _OutlinedFilters:
+    """Filters of magnitude 1, which are rounded to zeros."""
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+        self.bias, self.grid = [0.0] * shape[0], [0.0] * shape[0]
+
+    def values(self) -> list[float]:
+        return [0.0] * prod(self._shape)
+
+    def largest(self, divisors: Sequence[float] | None) -> list[float]:
+        return [1.0] * self._shape[0]
+
+    def rounded(self, steps: Sequence[float], divisors: Sequence[float] | None) -> Rounded:
+        filters, channels, *kernel = (*self._shape, 1, 1)[:4]
+        none = [0] * filters
+        return Rounded(np.broadcast_to(np.int8(0), (filters, *kernel, channels)), none, none)

@@ -2,7 +2,8 @@
 
 Feature maps are uint8 [height, width, channels], each with one scale and a zero point (Jacob et al., 2018, arXiv 1712.05877,
 section 2.1); weights are int8, with a scale for each filter; sums are int32. This is the one definition of the arithmetic:
-`IntegerNetwork` computes it in Python, the C runtime in C, to the same bit.
+`IntegerNetwork` computes it in Python, the C runtime in C, to the same bit. Arrays are NumPy's, or on a device without NumPy any
+that have a shape.
 
 - **Sum**: weights times the bytes under the filter, plus a bias that covers the zero points of both feature maps; below 2**28.
 - **Rescaling**: with c the sum, at least 0, and g the filter's gain, `((c >> 12) · g + ((c & 4095) · g >> 12) + half) >> shift`,
@@ -18,11 +19,14 @@ section 2.1); weights are int8, with a scale for each filter; sums are int32. Th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-Integers = NDArray[np.int64]
+    Integers = NDArray[np.int64]
 
 LOW_BITS = 12  # A sum is multiplied in two parts: its bits from here on, and those below.
 MAX_SUM = 1 << 28
@@ -83,6 +87,11 @@ class IntegerConvolution:
         """Side of the filters."""
         return int(self.weights.shape[1])
 
+    @property
+    def filters(self) -> int:
+        """How many there are."""
+        return int(self.weights.shape[0])
+
 
 @dataclass(frozen=True)
 class IntegerPooling:
@@ -124,6 +133,11 @@ class IntegerHead:
     drop: int = 0
     high: float = 0.0
 
+    @property
+    def filters(self) -> int:
+        """Classes."""
+        return int(self.weights.shape[0])
+
 
 Step = IntegerConvolution | IntegerPooling | IntegerGating | IntegerHead
 
@@ -148,7 +162,7 @@ class IntegerPlan:
     @property
     def weights(self) -> int:
         """Number of weights."""
-        return sum(step.weights.size for step in self.steps if isinstance(step, IntegerConvolution | IntegerHead))
+        return sum(prod(step.weights.shape) for step in self.steps if isinstance(step, IntegerConvolution | IntegerHead))
 
     def sum_shape(self, step: IntegerConvolution) -> tuple[int, int]:
         """Height and width of a convolution's sums, before its pooling."""
@@ -165,13 +179,6 @@ class IntegerPlan:
             return 0
         if isinstance(step, IntegerHead):
             source = self.feature_maps[step.source]
-            return step.weights.size * (source.height * source.width if step.relu else 1)
+            return prod(step.weights.shape) * (source.height * source.width if step.relu else 1)
         height, width = self.sum_shape(step)
-        return step.weights.size * height * width
-
-
-def sum_bounds(weights: NDArray[np.int8], bias: Integers) -> Integers:
-    """The largest magnitude [filters] that a sum of weights [filters, ...] times bytes, plus bias [filters], can have."""
-    flat = np.abs(weights.reshape(len(weights), -1).astype(np.int64))
-    bounds: Integers = 255 * flat.sum(1) + np.abs(bias)
-    return bounds
+        return prod(step.weights.shape) * height * width

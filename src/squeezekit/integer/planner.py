@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from squeezekit.system.errors import SqueezekitError
+from ..system.errors import SqueezekitError
 
 MAX_TRIES = 5_000
 

@@ -14,7 +14,6 @@ from squeezekit.integer.plan import (
     IntegerHead,
     IntegerPlan,
     IntegerPooling,
-    sum_bounds,
 )
 
 # Integers below it are exact in float32.
@@ -87,7 +86,8 @@ def _sums(x: Tensor, step: IntegerConvolution) -> Tensor:
         padded = torch.tensor(step.border).view(1, -1, 1, 1).expand(n, channels, height + 2 * p, width + 2 * p).clone()
         padded[:, :, p:-p, p:-p] = x
         x = padded
-    kind = np.float32 if sum_bounds(step.weights, np.zeros(len(step.weights), np.int64)).max() < EXACT else np.float64
+    most = 255 * np.abs(step.weights.reshape(len(step.weights), -1).astype(np.int64)).sum(1).max()
+    kind = np.float32 if most < EXACT else np.float64
     weights = torch.from_numpy(step.weights.transpose(0, 3, 1, 2).astype(kind))
     groups = len(weights) if step.depthwise else 1
     return F.conv2d(x.to(weights.dtype), weights, stride=step.stride, groups=groups).long() + _column(step.bias)

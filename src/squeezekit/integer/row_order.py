@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
-from squeezekit.integer.plan import FeatureMap, IntegerConvolution, IntegerGating, IntegerHead, IntegerPlan, IntegerPooling, Step
+from .plan import FeatureMap, IntegerConvolution, IntegerGating, IntegerHead, IntegerPlan, IntegerPooling, Step
 
 # The runtime counts steps, and rows of a step, in a byte.
 MOST = 255

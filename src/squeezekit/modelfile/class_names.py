@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from squeezekit.system.errors import SqueezekitError
-from squeezekit.system.shown_text import shown
+from ..system.errors import SqueezekitError
+from ..system.shown_text import shown
 
 MAX_LENGTH = 1000
 

@@ -11,14 +11,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from squeezekit.codec.byte_model import MAX_CODED_BYTES, code_bytes, new_byte_model
-from squeezekit.codec.range_coder import decoder, encoder, exhausted, finish
-from squeezekit.codec.tensors import BITS_PER_BYTE, FREE_BITS
-from squeezekit.codec.varint import ByteReader, ByteWriter
-from squeezekit.system.errors import SqueezekitError
-from squeezekit.system.outside_files import finite
+from ..codec.tensor_list import BITS_PER_BYTE, FREE_BITS
+from ..codec.varint import ByteReader, ByteWriter
+from ..system.errors import SqueezekitError
+from ..system.outside_files import finite
 
 MAGIC = b"SQZ\x1a"
 VERSION = 1
@@ -32,6 +28,8 @@ MAX_TEXT = 1 << 21
 NETWORK, WEIGHTS = "Netw", "Wght"
 STAGES, PROVENANCE, PROBABILITY_CALIBRATION, SELF_CHECK, ACTIVATION_RANGES = "stag", "orig", "conf", "chck", "rang"
 NONE_OF_THESE = "none"
+# The one way to resize pictures, that of data/image_file.py.
+RESIZE = "centre square, antialiased bilinear"
 
 
 def join_sections(sections: Mapping[str, bytes]) -> bytes:
@@ -70,24 +68,6 @@ def split_sections(data: bytes) -> dict[str, bytes]:
     return sections
 
 
-def encode_json(content: Any) -> bytes:
-    """JSON, compact and with sorted keys, as a coded text; raises SqueezekitError for numbers and texts that it cannot hold."""
-    try:
-        text = json.dumps(content, separators=(",", ":"), sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
-    except ValueError as error:
-        raise SqueezekitError(f"a .sqz file cannot hold what is to be written ({error})") from None
-    if len(text) > MAX_TEXT:
-        raise SqueezekitError(
-            f"a .sqz file cannot hold names and notes of {len(text):,} bytes; at most {MAX_TEXT:,} are possible"
-        )
-    return encode_text(text)
-
-
-def decode_json(data: bytes) -> Any:
-    """What `encode_json` wrote; raises SqueezekitError."""
-    return parse_json(decode_text(data))
-
-
 def parse_json(text: bytes | str) -> Any:
     """JSON of finite numbers and of texts that can be written again, nested at most `MAX_DEPTH` deep; raises SqueezekitError."""
     try:
@@ -100,27 +80,13 @@ def parse_json(text: bytes | str) -> Any:
     return content
 
 
-def encode_text(text: bytes) -> bytes:
-    """UTF-8, coded by the byte model, after its length."""
-    coder = encoder(MAX_CODED_BYTES * len(text))
-    code_bytes(coder, new_byte_model(), np.frombuffer(text, np.uint8).copy())
-    writer = ByteWriter()
-    writer.write_integer(len(text))
-    writer.write_bytes(finish(coder))
-    return bytes(writer)
-
-
-def decode_text(data: bytes) -> bytes:
-    """What `encode_text` wrote; raises SqueezekitError."""
+def coded_text(data: bytes) -> tuple[int, bytes, int]:
+    """Of a coded text its length in bytes, its stream, and the bits that may be read of it; raises SqueezekitError."""
     reader = ByteReader(data)
     length, budget = reader.read_integer(), FREE_BITS + BITS_PER_BYTE * len(data)
     if 8 * length > budget or length > MAX_TEXT:
         raise SqueezekitError("damaged: a text in it is too long; get the file again")
-    text, coder = np.zeros(length, np.uint8), decoder(data[reader.position :], budget)
-    code_bytes(coder, new_byte_model(), text)
-    if exhausted(coder):
-        raise SqueezekitError("damaged: a text in it is cut short; get the file again")
-    return text.tobytes()
+    return length, data[reader.position :], budget
 
 
 def _check_depth(content: Any, levels: int) -> None:

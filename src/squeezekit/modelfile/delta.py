@@ -20,14 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from squeezekit.codec.byte_model import MAX_CODED_BYTES, code_bytes, new_byte_model
+from squeezekit.codec.coder_tables import COARSE, FINE
 from squeezekit.codec.delta_model import DeltaModel, code_delta, new_delta_model
 from squeezekit.codec.encodings import Array, GridEncoding, Quantized
-from squeezekit.codec.integer_model import MAX_BIT_LENGTH
-from squeezekit.codec.log_scales import COARSE, FINE, from_log_steps, resolution_of, to_log_steps
+from squeezekit.codec.log_scales import from_log_steps, resolution_of, to_log_steps
 from squeezekit.codec.range_coder import Coder, Integers, decoder, encoder, exhausted, finish
-from squeezekit.codec.tensors import BITS_PER_BYTE, FREE_BITS, decode_stored_tensors, encode_tensors
+from squeezekit.codec.tensor_list import BITS_PER_BYTE, FREE_BITS, MAX_BIT_LENGTH
+from squeezekit.codec.tensors import decode_stored_tensors, encode_tensors
 from squeezekit.codec.varint import ByteReader, ByteWriter
-from squeezekit.modelfile.container import MAX_SECTIONS, WEIGHTS, decode_text, encode_text, join_sections, split_sections
+from squeezekit.modelfile.coded_text import decode_text, encode_text
+from squeezekit.modelfile.container import MAX_SECTIONS, WEIGHTS, join_sections, split_sections
 from squeezekit.system.errors import SqueezekitError
 
 MAGIC = b"SQD\x1a"

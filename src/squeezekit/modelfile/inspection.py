@@ -11,11 +11,11 @@ import numpy as np
 
 from squeezekit.codec.encodings import Quantized, encoding_of
 from squeezekit.codec.tensors import coded_sizes
+from squeezekit.modelfile.check_image import TOLERANCE
 from squeezekit.modelfile.container import split_sections
 from squeezekit.modelfile.none_of_these import NoneOfThese
 from squeezekit.modelfile.probability_calibration import ProbabilityCalibration
 from squeezekit.modelfile.provenance import Provenance
-from squeezekit.modelfile.self_check import TOLERANCE
 from squeezekit.modelfile.sqz import Sqz, Stage, read_sqz
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.system.paths import expanded

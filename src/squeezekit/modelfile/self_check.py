@@ -11,15 +11,13 @@ from torch import nn
 
 from squeezekit.data.batches import Batches
 from squeezekit.data.image_set import ImageSet
+from squeezekit.modelfile.check_image import check_pixels
 from squeezekit.modelfile.section import JsonSection
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.system.errors import RunFailed, SqueezekitError
 from squeezekit.training.measurement import images_at_once, logits_of
 
 SEEDS = (1, 2, 3)
-CELL = 4
-# Of the largest logit: more than the order of additions changes in float32.
-TOLERANCE = 1e-3
 FLOAT32 = float(np.finfo(np.float32).max)
 
 
@@ -61,18 +59,8 @@ class SelfCheck(JsonSection):
 
 
 def check_image(seed: int, size: int, channels: int) -> NDArray[np.uint8]:
-    """An image of cells of 4 × 4 pixels, one color each: uint8 [size, size, channels].
-
-    Colors come row by row and channel by channel from x = 1664525·x + 1013904223 modulo 2**32, the highest byte of each x
-    after `seed` (Press et al., “Numerical Recipes”, section 7.1).
-    """
-    cells = -(-size // CELL)
-    # x after n steps is aⁿ · seed + c · (aⁿ⁻¹ + … + 1).
-    powers = np.cumprod(np.full(cells * cells * channels, 1664525, np.uint32), dtype=np.uint32)
-    sums = np.cumsum(np.concatenate(([1], powers[:-1])), dtype=np.uint32)
-    colors = ((powers * np.uint32(seed) + np.uint32(1013904223) * sums) >> np.uint32(24)).astype(np.uint8)
-    image = colors.reshape(cells, cells, channels).repeat(CELL, 0).repeat(CELL, 1)
-    return image[:size, :size]
+    """`check_pixels` as an array: uint8 [size, size, channels]."""
+    return np.frombuffer(check_pixels(seed, size, channels), np.uint8).reshape(size, size, channels)
 
 
 def _logits(network: nn.Module, config: NetworkConfig, seeds: tuple[int, ...]) -> NDArray[np.float32]:

@@ -17,17 +17,17 @@ from squeezekit.codec.encodings import Array, Quantized
 from squeezekit.codec.tensors import decode_stored_tensors, encode_tensors
 from squeezekit.modelfile.activation_ranges import ActivationRanges
 from squeezekit.modelfile.class_names import check_class_names
+from squeezekit.modelfile.coded_text import decode_json, encode_json
 from squeezekit.modelfile.container import (
     ACTIVATION_RANGES,
     NETWORK,
     NONE_OF_THESE,
     PROBABILITY_CALIBRATION,
     PROVENANCE,
+    RESIZE,
     SELF_CHECK,
     STAGES,
     WEIGHTS,
-    decode_json,
-    encode_json,
     join_sections,
     split_sections,
 )
@@ -47,8 +47,6 @@ from squeezekit.system.outside_files import read_outside_bytes
 # Five a parameter, of as many as a network may have: no file of ours is larger.
 MAX_BYTES = 5 * MAX_PARAMETERS
 MAX_STAGES = 1000
-# The one way to resize pictures, that of data/image_file.py.
-RESIZE = "centre square, antialiased bilinear"
 
 
 class Stage(JsonSection):

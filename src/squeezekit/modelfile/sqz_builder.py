@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from squeezekit.codec.encodings import Array, Quantized
 from squeezekit.data.batches import Batch, Batches
 from squeezekit.modelfile.activation_ranges import ActivationRanges
-from squeezekit.modelfile.container import encode_json
+from squeezekit.modelfile.coded_text import encode_json
 from squeezekit.modelfile.none_of_these import MAX_COMPARED, NoneOfThese
 from squeezekit.modelfile.probability_calibration import ProbabilityCalibration
 from squeezekit.modelfile.provenance import Provenance

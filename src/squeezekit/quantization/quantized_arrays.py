@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from squeezekit.acceleration.folding import folded, folded_layers
+from squeezekit.codec.coder_tables import FINE
 from squeezekit.codec.encodings import Array, Quantized
-from squeezekit.codec.log_scales import FINE, nearest_log_scale
+from squeezekit.codec.log_scales import nearest_log_scale
 from squeezekit.networks.named_layers import per_channel
 from squeezekit.quantization.qat import QuantizedWeight
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from squeezekit.inference.classifier import Classifier
-from squeezekit.modelfile.self_check import TOLERANCE, check_image
+from squeezekit.modelfile.check_image import TOLERANCE
+from squeezekit.modelfile.self_check import check_image
 from squeezekit.modelfile.sqz import read_sqz
 from squeezekit.serving.child_process import run_module
 from squeezekit.system.errors import SqueezekitError

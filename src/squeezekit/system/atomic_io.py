@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from squeezekit.system.errors import RunFailed
+from .errors import RunFailed
 
 
 class NotWritten(RunFailed):
@@ -72,8 +72,8 @@ def write_text(path: Path, content: str) -> None:
     write_bytes(path, content.encode())
 
 
-def write_folder(path: Path, files: Mapping[str, str]) -> None:
-    """Write a folder that holds `files`, texts by name, and nothing else, in the place of any that is there.
+def write_folder(path: Path, files: Mapping[str, str | bytes]) -> None:
+    """Write a folder that holds `files`, texts or bytes by name, and nothing else, in the place of any that is there.
 
     A reader sees the old folder or the new one; only where the system cannot exchange two names, for an instant neither.
     """
@@ -81,7 +81,7 @@ def write_folder(path: Path, files: Mapping[str, str]) -> None:
     try:
         aside.mkdir(parents=True)
         for name, content in files.items():
-            write_text(aside / name, content)
+            write_bytes(aside / name, content if isinstance(content, bytes) else content.encode())
         if path.exists() and not _exchanged(aside, path):
             os.replace(path, path.with_name(f"{aside.name}.old"))
         if aside.exists() and not path.exists():

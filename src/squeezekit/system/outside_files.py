@@ -12,7 +12,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, NoReturn
 
-from squeezekit.system.errors import SqueezekitError
+from .errors import SqueezekitError
 
 MOST_BYTES_OF_TEXT = 64 * 2**20
 PIECE = 2**22

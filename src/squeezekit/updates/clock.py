@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from squeezekit.system.console import say
-from squeezekit.system.errors import SqueezekitError
+from ..system.console import say
+from ..system.errors import SqueezekitError
 
 # The year of this release: no clock that is right shows an earlier one.
 RELEASED = datetime(2026, 1, 1, tzinfo=UTC)

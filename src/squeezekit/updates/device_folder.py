@@ -20,22 +20,22 @@ import os
 import re
 from collections.abc import Collection
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
-
-from squeezekit.system import atomic_io
-from squeezekit.system.console import say
-from squeezekit.system.errors import RunFailed, SqueezekitError
-from squeezekit.system.outside_files import read_outside_bytes
-from squeezekit.updates import clock
-from squeezekit.updates.self_check_process import TIMEOUT_SECONDS, run_self_check
+from ..system import atomic_io
+from ..system.console import say
+from ..system.errors import RunFailed, SqueezekitError
+from ..system.outside_files import read_outside_bytes
+from . import clock
+from .device_state import MAX_REFUSED, DeviceState, ModelVersion, RefusedModel, state_as_read, written_state
+from .self_check_process import TIMEOUT_SECONDS, run_self_check
 
 # Checks that crash, or that a power cut ends, before the model has to wait; that need not be its fault.
 MAX_TRIALS = 2
 WAIT = timedelta(days=1)
-MAX_REFUSED = 32
 # The model in use, the one before, and the one that both are replacing.
 MAX_KNOWN = 3
 # Of a model, and of what is noted about them.
@@ -46,42 +46,6 @@ FILES = ("model.sqz", "previous.sqz", "state.json", "trusted.json")
 # Names that only this program gives: downloads, models on trial, and files that replace others.
 INCOMING = re.compile(r"[0-9a-f]{64}\.(partial|sqz)|\.[0-9a-f]{64}\.sqz\..*\.partial")
 REPLACING = re.compile(rf"\.({'|'.join(map(re.escape, (*FILES, *KEPT_METADATA)))})\..*\.partial")
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ModelVersion(_Frozen):
-    """Number of a model in a channel; `root` is the version of the root metadata that verified it."""
-
-    channel: str
-    number: int
-    root: int
-
-
-class RefusedModel(_Frozen):
-    """A model that this device will not install: its SHA-256, its version, why, and until when if not for good."""
-
-    sha256: str
-    version: int
-    reason: str
-    until: AwareDatetime | None = None
-
-
-class DeviceState(_Frozen):
-    """What is known of the models here; digests are SHA-256 in hexadecimal digits.
-
-    `known` are versions by digest; `trying` is the digest of a model whose check has begun, `trials` how often it has; `origin`
-    is the digest of the root.json that this device was given; at the time `latest` the repository's metadata were current.
-    """
-
-    known: dict[str, ModelVersion] = {}
-    trying: str = ""
-    trials: int = 0
-    origin: str = ""
-    latest: AwareDatetime | None = None
-    refused: tuple[RefusedModel, ...] = Field((), max_length=MAX_REFUSED)
 
 
 class DeviceFolder:
@@ -169,10 +133,10 @@ class DeviceFolder:
         with suppress(OSError):
             self.incoming.rmdir()
 
-    def update_state(self, **fields: object) -> None:
+    def update_state(self, **fields: Any) -> None:
         """Change fields of the state, and write it if that changed anything."""
-        if (changed := self.state.model_copy(update=fields)) != self.state:
-            atomic_io.write_text(self.folder / "state.json", changed.model_dump_json(indent=1) + "\n")
+        if (changed := replace(self.state, **fields)) != self.state:
+            atomic_io.write_text(self.folder / "state.json", written_state(changed))
             self.state = changed
 
     def _refuse(self, sha256: str, version: ModelVersion, reason: str, *, until: datetime | None = None) -> None:
@@ -188,8 +152,8 @@ class DeviceFolder:
     def _read_state(self) -> DeviceState:
         path = self.folder / "state.json"
         try:
-            return DeviceState.model_validate_json(content) if (content := content_of(path)) else DeviceState()
-        except ValidationError:
+            return state_as_read(content) if (content := content_of(path)) else DeviceState()
+        except (ValueError, RecursionError):
             # Updates work without it: the model and the trusted root have files of their own.
             say(f"{path}: was damaged; which models this device has refused is forgotten")
             return DeviceState()

@@ -19,10 +19,10 @@ from urllib.parse import urlsplit
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, DownloadLengthMismatchError, SlowRetrievalError
 from tuf.ngclient import FetcherInterface
 
-from squeezekit.system.errors import SqueezekitError
-from squeezekit.system.http_get import http_get
-from squeezekit.system.outside_files import open_at_once
-from squeezekit.system.paths import expanded
+from ..system.errors import SqueezekitError
+from ..system.http_get import http_get
+from ..system.outside_files import open_at_once
+from ..system.paths import expanded
 
 # Offsets in a file and the bytes there.
 Chunks = Generator[tuple[int, bytes], None, None]

@@ -21,10 +21,11 @@ from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.outside_files import read_outside_bytes, read_outside_json
 from squeezekit.system.paths import expanded
 from squeezekit.updates import clock
+from squeezekit.updates.channels import channel_files, delta_name
 from squeezekit.updates.device_folder import MOST_BYTES
 from squeezekit.updates.keys import KeyRing
-from squeezekit.updates.repository import Repository, channel_files, delta_name
-from squeezekit.updates.self_check_process import self_check_problem
+from squeezekit.updates.model_reader import self_check_problem
+from squeezekit.updates.repository import Repository
 
 DEFAULT_DELTAS = 4
 # A delta that saves less is not worth its entry in the metadata, which every device fetches.

@@ -10,8 +10,6 @@ FOLDER/channels/NAME.json        for those who publish: what a channel has had; 
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,7 +39,6 @@ MOST_DAYS = 3650
 MOST_DAYS_LATE = 365
 MOST_METADATA_BYTES = 1 << 24
 LOCK = ".lock"
-CHANNEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
 
 @dataclass(frozen=True)
@@ -306,18 +303,6 @@ class Repository:
 
     def _write(self, name: str, metadata: Metadata[Any]) -> None:
         atomic_io.write_bytes(self.folder / "metadata" / name, self._serialized(metadata))
-
-
-def channel_files(channel: str) -> tuple[str, str]:
-    """The name of a channel's file, and the prefix of its deltas' names; raises SqueezekitError for a bad name."""
-    if not CHANNEL.fullmatch(channel):
-        raise SqueezekitError(f"channel '{channel}': give a name of up to 32 small letters, digits, - and _")
-    return f"{channel}.sqz", f"{channel}.from-"
-
-
-def delta_name(channel: str, old: bytes) -> str:
-    """The name of the delta from a file to the newest of a channel."""
-    return f"{channel_files(channel)[1]}{hashlib.sha256(old).hexdigest()[:16]}"
 
 
 def _in_days(days: int) -> datetime:

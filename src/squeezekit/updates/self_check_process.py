@@ -12,13 +12,8 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from squeezekit.system.errors import SqueezekitError
-
-if TYPE_CHECKING:
-    # Imported where a model is checked: an update itself does without torch, which takes seconds.
-    from squeezekit.modelfile.sqz import Sqz
+from ..system.errors import SqueezekitError
 
 TIMEOUT_SECONDS = 120.0
 UNFIT, POSTPONED = 3, 75
@@ -44,7 +39,7 @@ def run_self_check(model: Path, seconds: float = TIMEOUT_SECONDS) -> Verdict:
     """Check the model in a file, in a process of its own, for at most `seconds`."""
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-m", "squeezekit.updates.self_check_process", str(model), str(seconds)],
+            [sys.executable, "-P", "-m", f"{__package__}.self_check_process", str(model), str(seconds)],
             env={**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -64,25 +59,16 @@ def run_self_check(model: Path, seconds: float = TIMEOUT_SECONDS) -> Verdict:
     return Verdict(f"the process that checked it was ended by {name}", crashed=-done.returncode not in NOT_CRASHES)
 
 
-def self_check_problem(sqz: Sqz) -> str | None:
-    """Why the network of a file fails the self-check in it, in half a sentence; None if it passes."""
-    from squeezekit.modelfile.self_check import TOLERANCE
-
-    if sqz.self_check is None:
-        return "it carries no self-check"
-    found = sqz.self_check.difference(sqz.build(), sqz.network)
-    return None if found < TOLERANCE else f"it fails its self-check, its answers differ by {100 * found:.3g} % of the largest"
-
-
 def _main(model: str, seconds: str) -> int:
-    from squeezekit.modelfile.sqz import read_sqz
+    # Imported where a model is checked: an update itself does without PyTorch, which takes seconds.
+    from .model_reader import problem_of_file
 
     if hasattr(signal, "alarm"):
         # Also where the parent has been killed.
         signal.alarm(int(float(seconds)) + 1)
     code, reason = UNFIT, None
     try:
-        reason = self_check_problem(read_sqz(Path(model)))
+        reason = problem_of_file(Path(model))
     except SqueezekitError as error:
         code, reason = POSTPONED if _of_the_moment(error) else UNFIT, str(error)
     except Exception as error:

@@ -16,28 +16,28 @@ from tuf.api import exceptions
 from tuf.api.metadata import Metadata, Root, TargetFile
 from tuf.ngclient import Updater, UpdaterConfig
 
-from squeezekit.modelfile.delta import apply_delta
-from squeezekit.system import atomic_io
-from squeezekit.system.console import progress_bar, say
-from squeezekit.system.errors import RunFailed, SqueezekitError
-from squeezekit.system.file_lock import one_at_a_time
-from squeezekit.system.outside_files import read_outside_bytes
-from squeezekit.system.paths import expanded
-from squeezekit.system.shown_text import shown
-from squeezekit.updates import clock
-from squeezekit.updates.device_folder import (
+from ..system import atomic_io
+from ..system.console import progress_bar, say
+from ..system.errors import RunFailed, SqueezekitError
+from ..system.file_lock import one_at_a_time
+from ..system.outside_files import read_outside_bytes
+from ..system.paths import expanded
+from ..system.shown_text import shown
+from . import clock
+from .channels import channel_files, delta_name
+from .device_folder import (
     KEPT_METADATA,
     MOST_BYTES,
     DeviceFolder,
-    ModelVersion,
     content_of,
     digest,
     file_size,
     refusal,
     refuse_links,
 )
-from squeezekit.updates.fetcher import Fetcher, FetchLimits, base_address
-from squeezekit.updates.repository import channel_files, delta_name
+from .device_state import ModelVersion
+from .fetcher import Fetcher, FetchLimits, base_address
+from .model_reader import apply_delta
 
 # Bytes of metadata of each role; no delegations, which squeezekit publish never makes.
 METADATA_LIMITS = UpdaterConfig(
@@ -281,10 +281,10 @@ def _file(
     base: str, repository: Updater, fetcher: Fetcher, device: DeviceFolder, wanted: TargetFile, delta: str
 ) -> tuple[bytes, bool]:
     """The bytes of the wanted file, and whether a delta made them."""
-    shorter = repository.get_targetinfo(delta) if device.model.exists() else None
+    shorter = repository.get_targetinfo(delta) if apply_delta and device.model.exists() else None
     device.keep_incoming({_partial(device, each).name for each in (wanted, shorter) if each is not None})
     # Not where less of the whole file is left to fetch.
-    if shorter is not None and shorter.length < wanted.length - file_size(_partial(device, wanted)):
+    if apply_delta and shorter is not None and shorter.length < wanted.length - file_size(_partial(device, wanted)):
         try:
             data = apply_delta(device.data(), _fetched(base, fetcher, device, shorter))
             wanted.verify_length_and_hashes(data)

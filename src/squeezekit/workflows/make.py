@@ -62,6 +62,12 @@ EXPORTS: Mapping[str, _Export] = {
         "C99 in whole numbers, without a library: for an Arduino sketch, put classifier.h and classifier.c beside it.",
         "make -C c && c/classify < PIXELS",
     ),
+    "pi": _Export(
+        "pi",
+        "pi",
+        "For a Raspberry Pi, or another computer with 64-bit Linux, without PyTorch: copy the folder, read its README.md.",
+        "squeezekit-device predict model.sqz photo.jpg",
+    ),
     "onnx": _Export(
         "onnx", "model.onnx", "For ONNX Runtime, and other programs that read ONNX.", "squeezekit predict model.onnx photo.jpg"
     ),
@@ -108,7 +114,7 @@ def make(
 
     data: a folder with one folder of pictures for each class. max_bytes: what the `.sqz` file may have, by which a network for
     photos is chosen as well. minutes: all of it together, met within a tenth unless a step has nothing left to do or a single
-    epoch takes longer. platform: "browser" (a page), "arduino" (C), "onnx", or "server" (the `.sqz` file
+    epoch takes longer. platform: "browser" (a page), "arduino" (C), "pi", "onnx", or "server" (the `.sqz` file
     alone, for `serve`). labels, group_by, leave_out: as `train` takes them.
 
     Each step is kept when it is done: the same call goes on where it was stopped, and returns what is finished already. Raises

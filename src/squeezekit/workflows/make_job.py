@@ -15,7 +15,7 @@ from squeezekit.system.folder_claim import holds_files
 from squeezekit.system.outside_files import read_outside_json
 
 Step = Literal["check", "train", "compress", "export", "report"]
-Platform = Literal["browser", "arduino", "server", "onnx"]
+Platform = Literal["browser", "arduino", "pi", "server", "onnx"]
 
 
 class MakeSettings(BaseModel):

@@ -11,7 +11,8 @@ import numpy as np
 
 from squeezekit.codec.integer_model import code_integers, new_integer_model
 from squeezekit.codec.range_coder import encoder, finish
-from squeezekit.integer.layout import CONVOLUTION, Layout, layout_of
+from squeezekit.integer.layer_records import CONVOLUTION
+from squeezekit.integer.layout import Layout, layout_of
 from squeezekit.integer.memory import Memory, MemoryOfOrders, MemoryPlanner, weight_bytes
 from squeezekit.integer.plan import IntegerConvolution, IntegerHead, IntegerPlan
 

@@ -17,15 +17,15 @@ from squeezekit.codec.range_coder import SQUASH
 from squeezekit.export.c.tables import coded_weights
 from squeezekit.inference.int8_model import accuracy_in_integers, integer_plan
 from squeezekit.inference.model import Model, load_model
-from squeezekit.integer.layout import LayerRecord, Layout, layout_of
+from squeezekit.integer.layout import Layout, layout_of
 from squeezekit.integer.plan import IntegerPlan
 from squeezekit.system import atomic_io
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.paths import expanded
 from squeezekit.system.presentation import Presented
 
-# `struct sqz_layer` of runtime.h and `struct block` of page.c, as WebAssembly lays them out.
-LAYER, BLOCK = struct.Struct("<16B14H9I"), struct.Struct("<9I4B")
+# `struct block` of page.c.
+BLOCK = struct.Struct("<9I4B")
 # The averages of so many channels fit the buffer of page.c.
 MAX_CHANNELS = 4096
 
@@ -122,7 +122,7 @@ def model_block(plan: IntegerPlan) -> bytes:
     tables = [
         BLOCK.pack(len(layout.layers), len(layout.head_gains), plan.mirrored, layout.arena.bytes, *sizes, *border),
         np.asarray(SQUASH[2048:], "<u2").tobytes(),
-        b"".join(_packed(layer) for layer in layout.layers),
+        b"".join(layer.packed() for layer in layout.layers),
         layout.biases.astype("<i4").tobytes(),
         layout.head_gains.astype("<u4").tobytes(),
         layout.gains.astype("<u2").tobytes(),
@@ -130,10 +130,6 @@ def model_block(plan: IntegerPlan) -> bytes:
         coded,
     ]
     return b"".join(table + bytes(-len(table) % 4) for table in tables)
-
-
-def _packed(layer: LayerRecord) -> bytes:
-    return LAYER.pack(*layer.fields().values())
 
 
 def _check_room(layout: Layout) -> None:

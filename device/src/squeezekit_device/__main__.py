@@ -1,0 +1,7 @@
+"""`python -m squeezekit_device`."""
+
+import sys
+
+from .device.command import main
+
+sys.exit(main())

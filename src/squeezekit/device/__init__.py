@@ -1,0 +1,1 @@
+"""Classification without PyTorch and NumPy, for small computers: what the distribution `squeezekit-device` consists of."""

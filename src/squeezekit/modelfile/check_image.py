@@ -1,0 +1,26 @@
+"""The images of a file's self-check, which any machine can make."""
+
+from __future__ import annotations
+
+CELL = 4
+# Of the largest logit: more than the order of additions changes in float32.
+TOLERANCE = 1e-3
+
+
+def check_pixels(seed: int, size: int, channels: int) -> bytes:
+    """An image of cells of 4 × 4 pixels, one color each: uint8 [size, size, channels], row by row.
+
+    Colors come row by row and channel by channel from x = 1664525·x + 1013904223 modulo 2**32, the highest byte of each x
+    after `seed` (Press et al., “Numerical Recipes”, section 7.1).
+    """
+    cells, rows = -(-size // CELL), list[bytes]()
+    for _ in range(cells):
+        row = bytearray()
+        for _ in range(cells):
+            color = bytearray()
+            for _ in range(channels):
+                seed = (1664525 * seed + 1013904223) & 0xFFFFFFFF
+                color.append(seed >> 24)
+            row += color * CELL
+        rows += [bytes(row[: size * channels])] * CELL
+    return b"".join(rows[:size])
