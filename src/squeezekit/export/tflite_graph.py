@@ -23,7 +23,6 @@ from squeezekit.integer.plan import (
     IntegerHead,
     IntegerPlan,
     IntegerPooling,
-    Integers,
 )
 from squeezekit.system.errors import SqueezekitError
 
@@ -36,6 +35,7 @@ SCHEMA_VERSION = 3
 SAME, VALID = np.int8(0), np.int8(1)
 TYPES = {"float32": np.int8(0), "int32": np.int8(2), "int8": np.int8(9)}
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
 
 class Operator(Enum):
