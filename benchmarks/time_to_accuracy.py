@@ -63,7 +63,7 @@ def accuracies(run: Run) -> dict[str, float]:
     config, network = run.config, run.network()
     test = images_of(config).test
     batches = Batches(test, batch_size=250, mean=config.network.mean, std=config.network.std)
-    right = torch.zeros(2)
+    right = torch.zeros(2, dtype=torch.float64)
     for images, labels in batches.in_order():
         # The network as it is, and the mean over the views of its logits.
         each = [(weight, network(view)) for weight, view in views(images)]
