@@ -18,7 +18,7 @@ from squeezekit.codec.coder_tables import COARSE, FINE
 from squeezekit.codec.encodings import Quantized
 from squeezekit.codec.log_scales import from_log_steps
 from squeezekit.codec.tensors import encode_tensors
-from squeezekit.modelfile import container
+from squeezekit.modelfile import coded_text, container
 from squeezekit.modelfile.activation_ranges import ActivationRanges
 from squeezekit.modelfile.delta import apply_delta, delta_between
 from squeezekit.modelfile.probability_calibration import ProbabilityCalibration
@@ -87,7 +87,7 @@ def whole_file(seed=0):
 def sections_of(sqz):
     """Its sections one after another, their texts not coded, so that mutations meet what is in them."""
     sections = container.split_sections(sqz.to_bytes())
-    texts = {tag: data if tag in (container.WEIGHTS, "abcd") else container.decode_text(data) for tag, data in sections.items()}
+    texts = {tag: data if tag in (container.WEIGHTS, "abcd") else coded_text.decode_text(data) for tag, data in sections.items()}
     return SEPARATOR.join(tag.encode() + data for tag, data in texts.items())
 
 
@@ -111,7 +111,7 @@ def read_sections(content):
         tag, data = part[:4].decode("latin-1"), part[4:]
         if not tag.isascii():
             continue
-        coded[tag] = data if tag in (container.WEIGHTS, "abcd") else container.encode_text(data)
+        coded[tag] = data if tag in (container.WEIGHTS, "abcd") else coded_text.encode_text(data)
     _use(from_bytes(container.join_sections(coded)))
 
 

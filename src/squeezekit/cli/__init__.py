@@ -41,7 +41,7 @@ GROUPS = {
         "import": "convert a network that others have stored to a .sqz file",
     },
     "ship": {
-        "export": "write a trained network as ONNX, C, TensorFlow Lite or a web page",
+        "export": "write a trained network for other programs, chips and browsers",
         "serve": "answer over HTTP",
     },
     "update": {
