@@ -1,0 +1,113 @@
+// Sums of weights times words, FILTERS filters at once, LANES products each; sums leave one by one, in the filters' order.
+//
+// A word of the memory of weights holds those of a group of filters for one word of the stream: lane by lane, filter by filter.
+module multiply #(
+    parameter DATA = 8,
+    parameter LANES = 1,
+    parameter OUTPUTS = 1,
+    parameter FILTERS = 1,
+    parameter TAPS = 1,
+    parameter BITS = 8,
+    parameter SUM = 20,
+    parameter FILE = ""
+) (
+    input clock,
+    input reset,
+    input in_valid,
+    output in_ready,
+    input [LANES*DATA-1:0] in_data,
+    input in_last,
+    output out_valid,
+    input out_ready,
+    output signed [SUM-1:0] out_data
+);
+    localparam GROUPS = (OUTPUTS + FILTERS - 1) / FILTERS;
+    localparam REST = OUTPUTS - (GROUPS - 1) * FILTERS;
+    localparam WORD = FILTERS * LANES * BITS;
+    localparam SIZE = GROUPS * TAPS;
+    localparam A = SIZE > 1 ? $clog2(SIZE) : 1;
+
+    reg [WORD-1:0] weights [0:SIZE-1];
+    initial $readmemh(FILE, weights);
+
+    reg full;  // Sums are complete.
+    reg [$clog2(FILTERS+1)-1:0] left;  // Sums that have not left.
+    wire moves = !full || left == 0;
+    assign in_ready = moves;
+
+    // Stages: the memory's output, a register, products, their sum over the lanes, the sum.
+    reg [A-1:0] address;
+    reg begins;
+    reg [WORD-1:0] weight_0, weight_1;
+    reg [LANES*DATA-1:0] word_0, word_1;
+    reg [3:0] valid, first, last;
+    always @(posedge clock)
+        if (reset) begin
+            address <= 0;
+            begins <= 1;
+            valid <= 0;
+        end else if (moves) begin
+            valid <= {valid[2:0], in_valid};
+            if (in_valid) begin
+                address <= address == SIZE - 1 ? 0 : address + 1'b1;
+                begins <= in_last;
+            end
+        end
+    always @(posedge clock)
+        if (moves) begin
+            weight_0 <= weights[address];
+            weight_1 <= weight_0;
+            word_0 <= in_data;
+            word_1 <= word_0;
+            first <= {first[2:0], begins};
+            last <= {last[2:0], in_last};
+        end
+
+    wire [FILTERS*SUM-1:0] sums;
+    genvar f, l;
+    generate
+        for (f = 0; f < FILTERS; f = f + 1) begin : filter
+            wire [LANES*(DATA+BITS)-1:0] products;
+            for (l = 0; l < LANES; l = l + 1) begin : lane
+                reg signed [DATA+BITS-1:0] product;
+                wire signed [BITS-1:0] weight = weight_1[(f*LANES+l)*BITS +: BITS];
+                wire signed [DATA:0] value = {1'b0, word_1[l*DATA +: DATA]};
+                always @(posedge clock) if (moves) product <= weight * value;
+                assign products[l*(DATA+BITS) +: DATA+BITS] = product;
+            end
+            reg signed [SUM-1:0] total, added, sum;
+            integer i;
+            always @* begin
+                added = 0;
+                for (i = 0; i < LANES; i = i + 1) added = added + $signed(products[i*(DATA+BITS) +: DATA+BITS]);
+            end
+            always @(posedge clock)
+                if (moves) begin
+                    total <= added;
+                    if (valid[3]) sum <= first[3] ? total : sum + total;
+                end
+            assign sums[f*SUM +: SUM] = sum;
+        end
+    endgenerate
+
+    // Sums leave while the next ones are made.
+    reg [FILTERS*SUM-1:0] leaving;
+    reg [$clog2(GROUPS+1)-1:0] group;
+    assign out_valid = left != 0;
+    assign out_data = leaving[SUM-1:0];
+    always @(posedge clock)
+        if (reset) begin
+            full <= 0;
+            left <= 0;
+            group <= 0;
+        end else begin
+            if (moves) full <= valid[3] && last[3];
+            if (full && moves) begin
+                left <= group == GROUPS - 1 ? REST : FILTERS;
+                group <= group == GROUPS - 1 ? 0 : group + 1'b1;
+            end else if (out_valid && out_ready) left <= left - 1'b1;
+        end
+    always @(posedge clock)
+        if (full && moves) leaving <= sums;
+        else if (out_ready) leaving <= leaving >> SUM;
+endmodule
