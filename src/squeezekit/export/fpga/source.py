@@ -106,6 +106,9 @@ endmodule
         for number in maker.convolutions:
             step = self._circuit.convolution(number)
             made = self._convolution(number, step)
+            if len(maker.convolutions) > 1:
+                # So that a part goes on while channels of the other one pass.
+                made = self._instance("fifo", f"{made}_part", {"DEPTH": max(len(step.weights), 2)}, {"in": made})
             if current:
                 current = self._joined(f"{name}_joined_{number}", current, made, first, len(step.weights))
             else:
@@ -118,7 +121,9 @@ endmodule
             parameters = {"GAIN": residual.gain, "OFFSET": residual.offset, "SHIFT": residual.shift}
             other = self._input(residual.source, index, adds=True)
             current = self._instance("add", f"{name}_added", parameters, {"a": current, "b": other})
-        self._instance("fifo", name, {"DEPTH": 2}, {"in": current})
+        # Pooling makes a row while its last rows come: who reads it works on while it rests.
+        depth = shape.width * shape.channels if maker.size else 2
+        self._instance("fifo", name, {"DEPTH": max(depth, 2)}, {"in": current})
 
     def _convolution(self, number: int, step: IntegerConvolution) -> str:
         source, one, parallel = self._circuit.map(step.source), self._multiplications[number], self._parallel[number]
