@@ -8,25 +8,26 @@ from importlib import resources
 import numpy as np
 
 from squeezekit.export.fpga.circuit import Circuit, Multiplication, rescaling_shift
-from squeezekit.export.fpga.planner import Parallelism
+from squeezekit.export.fpga.memories import map_queue, part_queue
+from squeezekit.export.fpga.planner import CircuitPlan, Parallelism
 from squeezekit.integer.plan import IntegerConvolution, IntegerHead, Integers
 
 MODULES = (
     "add", "average", "concat", "convolution", "fifo", "fork_stream", "head", "logits", "multiply", "pool", "pool_axis",
-    "rescale", "window",
+    "product", "rescale", "window",
 )  # fmt: skip
 
 
-def verilog_of(circuit: Circuit, parallel: Mapping[int, Parallelism], banner: str) -> dict[str, str]:
+def verilog_of(circuit: Circuit, planned: CircuitPlan, banner: str) -> dict[str, str]:
     """Every file of the circuit by its name: the top module, the layers', the testbench, the memories."""
-    files = {"classifier.v": _Top(circuit, parallel, banner).text()}
+    files = {"classifier.v": _Top(circuit, planned, banner).text()}
     files |= {f"{name}.v": part(f"{name}.v") for name in MODULES}
     image = circuit.map(0).bytes
     files["testbench.v"] = part("testbench.v").replace("parameter BYTES = 1;", f"parameter BYTES = {image};")
     for one in circuit.multiplications:
         step = circuit.plan.steps[one.number]
         assert isinstance(step, IntegerConvolution | IntegerHead)
-        files[f"weights_{one.number}.hex"] = _hex(_words(step, one, parallel[one.number]))
+        files[f"weights_{one.number}.hex"] = _hex(_words(step, one, planned.parallel[one.number]))
         entries = [(int(bias) % 2**one.total_bits << one.gain_bits) | int(gain) for bias, gain in zip(step.bias, step.gain)]
         files[f"table_{one.number}.hex"] = _hex((entry, one.total_bits + one.gain_bits) for entry in entries)
     return files
@@ -56,8 +57,8 @@ def _hex(words: Iterable[tuple[int, int]]) -> str:
 class _Top:
     """Writes the top module, stream by stream."""
 
-    def __init__(self, circuit: Circuit, parallel: Mapping[int, Parallelism], banner: str) -> None:
-        self._circuit, self._parallel, self._banner = circuit, parallel, banner
+    def __init__(self, circuit: Circuit, planned: CircuitPlan, banner: str) -> None:
+        self._circuit, self._planned, self._parallel, self._banner = circuit, planned, planned.parallel, banner
         self._multiplications = {one.number: one for one in circuit.multiplications}
         self._lines: list[str] = []
 
@@ -98,7 +99,7 @@ endmodule
         self._forked(index, name)
 
     def _made(self, index: int, name: str) -> None:
-        maker, shape = self._circuit.makers[index], self._circuit.map(index)
+        maker = self._circuit.makers[index]
         current = ""
         if not maker.convolutions:
             current = self._input(maker.source, index)
@@ -107,8 +108,7 @@ endmodule
             step = self._circuit.convolution(number)
             made = self._convolution(number, step)
             if len(maker.convolutions) > 1:
-                # So that a part goes on while channels of the other one pass.
-                made = self._instance("fifo", f"{made}_part", {"DEPTH": max(len(step.weights), 2)}, {"in": made})
+                made = self._instance("fifo", f"{made}_part", {"DEPTH": part_queue(len(step.weights))}, {"in": made})
             if current:
                 current = self._joined(f"{name}_joined_{number}", current, made, first, len(step.weights))
             else:
@@ -119,11 +119,10 @@ endmodule
         if maker.residual:
             residual = maker.residual
             parameters = {"GAIN": residual.gain, "OFFSET": residual.offset, "SHIFT": residual.shift}
+            parameters["LOGIC"] = int(self._planned.rescaling_in_logic)
             other = self._input(residual.source, index, adds=True)
             current = self._instance("add", f"{name}_added", parameters, {"a": current, "b": other})
-        # Pooling makes a row while its last rows come: who reads it works on while it rests.
-        depth = shape.width * shape.channels if maker.size else 2
-        self._instance("fifo", name, {"DEPTH": max(depth, 2)}, {"in": current})
+        self._instance("fifo", name, {"DEPTH": map_queue(self._circuit, index)}, {"in": current})
 
     def _convolution(self, number: int, step: IntegerConvolution) -> str:
         source, one, parallel = self._circuit.map(step.source), self._multiplications[number], self._parallel[number]
@@ -144,6 +143,8 @@ endmodule
             "TOTAL": one.total_bits,
             "GAIN": one.gain_bits,
             "SHIFT": rescaling_shift(step),
+            "LOGIC": int(parallel.in_logic),
+            "RESCALE_LOGIC": int(self._planned.rescaling_in_logic),
             "WEIGHTS": f'"weights_{number}.hex"',
             "TABLE": f'"table_{number}.hex"',
         }
@@ -178,6 +179,7 @@ endmodule
             "TOTAL": one.total_bits,
             "WIDTH": max(one.total_bits + one.gain_bits + 1, head.shift + 2, 33),
             "SHIFT": head.shift,
+            "LOGIC": int(parallel.in_logic),
             "WEIGHTS": f'"weights_{number}.hex"',
             "TABLE": f'"table_{number}.hex"',
         }

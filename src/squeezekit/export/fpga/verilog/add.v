@@ -2,7 +2,8 @@
 module add #(
     parameter GAIN = 1,
     parameter OFFSET = 0,
-    parameter SHIFT = 0
+    parameter SHIFT = 0,
+    parameter LOGIC = 0
 ) (
     input clock,
     input reset,
@@ -16,10 +17,12 @@ module add #(
     input out_ready,
     output [7:0] out_data
 );
-    localparam [15:0] FACTOR = GAIN;
+    localparam [16:0] FACTOR = GAIN;
     reg [2:0] valid;
     reg [7:0] a_0, b_0, a_1, sum;
     reg [31:0] scaled;
+    wire [24:0] times;
+    product #(.DATA(8), .BITS(17), .LOGIC(LOGIC)) times_gain (.value(b_0), .weight(FACTOR), .result(times));
     wire moves = !valid[2] || out_ready;
     wire both = a_valid && b_valid;
     assign a_ready = b_valid && moves;
@@ -38,7 +41,7 @@ module add #(
             a_0 <= a_data;
             b_0 <= b_data;
             a_1 <= a_0;
-            scaled <= b_0 * FACTOR + OFFSET;
+            scaled <= times + OFFSET;
             sum <= total > 255 ? 8'd255 : total[7:0];
         end
 endmodule

@@ -15,6 +15,8 @@ module convolution #(
     parameter TOTAL = 20,
     parameter GAIN = 16,
     parameter SHIFT = 13,
+    parameter LOGIC = 0,
+    parameter RESCALE_LOGIC = 0,
     parameter WEIGHTS = "",
     parameter TABLE = ""
 ) (
@@ -38,10 +40,11 @@ module convolution #(
         .clock(clock), .reset(reset), .in_valid(in_valid), .in_ready(in_ready), .in_data(in_data),
         .out_valid(words_valid), .out_ready(words_ready), .out_data(words), .out_last(words_last));
     multiply #(.LANES(LANES), .OUTPUTS(OUTPUTS), .FILTERS(FILTERS), .TAPS(K * K * C / LANES), .BITS(BITS), .SUM(SUM),
-               .FILE(WEIGHTS)) filters (
+               .LOGIC(LOGIC), .FILE(WEIGHTS)) filters (
         .clock(clock), .reset(reset), .in_valid(words_valid), .in_ready(words_ready), .in_data(words), .in_last(words_last),
         .out_valid(sums_valid), .out_ready(sums_ready), .out_data(sums));
-    rescale #(.OUTPUTS(OUTPUTS), .SUM(SUM), .TOTAL(TOTAL), .GAIN(GAIN), .SHIFT(SHIFT), .FILE(TABLE)) to_bytes (
+    rescale #(.OUTPUTS(OUTPUTS), .SUM(SUM), .TOTAL(TOTAL), .GAIN(GAIN), .SHIFT(SHIFT),
+              .LOGIC(RESCALE_LOGIC), .FILE(TABLE)) to_bytes (
         .clock(clock), .reset(reset), .in_valid(sums_valid), .in_ready(sums_ready), .in_data(sums),
         .out_valid(out_valid), .out_ready(out_ready), .out_data(out_data));
 endmodule

@@ -12,6 +12,7 @@ module head #(
     parameter TOTAL = 20,
     parameter WIDTH = 64,
     parameter SHIFT = 24,
+    parameter LOGIC = 0,
     parameter WEIGHTS = "",
     parameter TABLE = ""
 ) (
@@ -39,7 +40,7 @@ module head #(
         .clock(clock), .reset(reset), .in_valid(means_valid), .in_ready(means_ready), .in_data(means),
         .out_valid(words_valid), .out_ready(words_ready), .out_data(words), .out_last(words_last));
     multiply #(.DATA(DATA), .LANES(LANES), .OUTPUTS(CLASSES), .FILTERS(FILTERS), .TAPS(C / LANES), .BITS(BITS), .SUM(SUM),
-               .FILE(WEIGHTS)) filters (
+               .LOGIC(LOGIC), .FILE(WEIGHTS)) filters (
         .clock(clock), .reset(reset), .in_valid(words_valid), .in_ready(words_ready), .in_data(words), .in_last(words_last),
         .out_valid(sums_valid), .out_ready(sums_ready), .out_data(sums));
     logits #(.CLASSES(CLASSES), .SUM(SUM), .TOTAL(TOTAL), .WIDTH(WIDTH), .SHIFT(SHIFT), .FILE(TABLE)) to_logits (

@@ -9,6 +9,7 @@ module multiply #(
     parameter TAPS = 1,
     parameter BITS = 8,
     parameter SUM = 20,
+    parameter LOGIC = 0,
     parameter FILE = ""
 ) (
     input clock,
@@ -69,11 +70,12 @@ module multiply #(
         for (f = 0; f < FILTERS; f = f + 1) begin : filter
             wire [LANES*(DATA+BITS)-1:0] products;
             for (l = 0; l < LANES; l = l + 1) begin : lane
-                reg signed [DATA+BITS-1:0] product;
-                wire signed [BITS-1:0] weight = weight_1[(f*LANES+l)*BITS +: BITS];
-                wire signed [DATA:0] value = {1'b0, word_1[l*DATA +: DATA]};
-                always @(posedge clock) if (moves) product <= weight * value;
-                assign products[l*(DATA+BITS) +: DATA+BITS] = product;
+                wire signed [DATA+BITS-1:0] result;
+                product #(.DATA(DATA), .BITS(BITS), .LOGIC(LOGIC)) times (
+                    .value(word_1[l*DATA +: DATA]), .weight(weight_1[(f*LANES+l)*BITS +: BITS]), .result(result));
+                reg signed [DATA+BITS-1:0] kept;
+                always @(posedge clock) if (moves) kept <= result;
+                assign products[l*(DATA+BITS) +: DATA+BITS] = kept;
             end
             reg signed [SUM-1:0] total, added, sum;
             integer i;

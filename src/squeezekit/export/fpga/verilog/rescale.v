@@ -7,6 +7,7 @@ module rescale #(
     parameter TOTAL = 20,
     parameter GAIN = 16,
     parameter SHIFT = 13,
+    parameter LOGIC = 0,
     parameter FILE = ""
 ) (
     input clock,
@@ -34,10 +35,13 @@ module rescale #(
     reg signed [TOTAL-1:0] total;
     reg [TOTAL-2:0] positive;
     reg [GAIN-1:0] gain_0, gain_1;
-    reg [PRODUCT-1:0] product;
+    wire [TOTAL+GAIN-1:0] times;
+    reg [PRODUCT-1:0] scaled;
     reg [7:0] result;
-    wire [PRODUCT-1:0] rounded = (product + HALF) >> SHIFT;
+    wire [PRODUCT-1:0] rounded = (scaled + HALF) >> SHIFT;
     assign out_data = result;
+    product #(.DATA(TOTAL - 1), .BITS(GAIN + 1), .LOGIC(LOGIC)) times_gain (
+        .value(positive), .weight({1'b0, gain_1}), .result(times));
 
     always @(posedge clock)
         if (reset) begin
@@ -55,7 +59,7 @@ module rescale #(
             gain_0 <= entry[GAIN-1:0];
             positive <= total[TOTAL-1] ? 0 : total[TOTAL-2:0];
             gain_1 <= gain_0;
-            product <= positive * gain_1;
+            scaled <= times;
             result <= rounded > 255 ? 8'd255 : rounded[7:0];
         end
 endmodule
