@@ -10,7 +10,7 @@ from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.standard_output import show, show_json
 
 # Flags of one format only.
-OWNERS = {"int8": "onnx", "opset": "onnx", "store_weights": "c", "max_ram": "c"}
+OWNERS = {"int8": "onnx", "opset": "onnx", "store_weights": "c", "max_ram": "c", "target": "fpga", "parallel": "fpga", "clock": "fpga"}
 
 
 def add_arguments(parser: Parser) -> None:
@@ -18,17 +18,17 @@ def add_arguments(parser: Parser) -> None:
     parser.explain(
         "export digits-nano --format c -o digits-c",
         "export cifar10-tiny --format html -o cifar10.html",
-        usage="MODEL --format onnx|c|html -o OUT [settings]",
+        usage="MODEL --format onnx|c|html|fpga -o OUT [settings]",
     )
     parser.add_model("a run folder, a .sqz file, or a pretrained model (squeezekit models lists them)")
     parser.add_argument(
         "--format",
-        choices=["onnx", "c", "html"],
+        choices=["onnx", "c", "html", "fpga"],
         required=True,
         help="onnx: for ONNX Runtime and other programs that read ONNX; c: C99 in integers, for any chip; html: one page that "
-        "classifies in any browser",
+        "classifies in any browser; fpga: Verilog in integers",
     )
-    parser.add_out("OUT", "file to write; for c, the folder")
+    parser.add_out("OUT", "file to write; for c and fpga, the folder")
     parser.add_argument("--int8", action="store_true", help="onnx: 8-bit weights and activations, calibrated on training images")
     parser.add_argument("--opset", type=int, metavar="N", help="onnx: version of the operators, 18 to 23 (default 18)")
     parser.add_argument(
@@ -43,6 +43,15 @@ def add_arguments(parser: Parser) -> None:
         metavar="N",
         help="c: N bytes for feature maps at most, as many layers whole as fit (default: the order of fewest bytes)",
     )
+    parser.add_argument(
+        "--target",
+        choices=["ecp5-85k", "ecp5-45k", "ecp5-25k", "ice40-up5k", "generic"],
+        help="fpga: the chip, whose DSPs and memory bound the circuit (default generic)",
+    )
+    parser.add_argument(
+        "--parallel", type=int, metavar="N", help="fpga: N multipliers of weights in all (default: by the target)"
+    )
+    parser.add_argument("--clock", type=float, metavar="MHz", help="fpga: the clock to ask the tools for (default 50)")
     parser.add_argument(
         "--data", metavar="DATA", help="images to calibrate and measure on (default: those of the run; a file may need it)"
     )

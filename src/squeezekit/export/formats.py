@@ -15,6 +15,7 @@ FORMATS = {
     "onnx": ("squeezekit.export.onnx", "export_onnx"),
     "c": ("squeezekit.export.c.export", "export_c"),
     "html": ("squeezekit.export.html.export", "export_html"),
+    "fpga": ("squeezekit.export.fpga.export", "export_fpga"),
 }
 
 
@@ -43,10 +44,10 @@ def exporter(format: str) -> Callable[..., Export]:
 def export(model: str | PathLike[str], out: str | PathLike[str], *, format: str = "onnx", **options: Any) -> Export:
     """Write a trained network for other programs and machines; returns what was written, with its size.
 
-    model: a run folder, a `.sqz` file or a pretrained name. out: the file to write; for C, the folder.
+    model: a run folder, a `.sqz` file or a pretrained name. out: the file to write; for C and FPGAs, the folder.
     format: "onnx" for ONNX Runtime and whatever reads ONNX; "c" for C99 in integers, for any chip; "html" for a page that
-    classifies in any browser. `options` are those of `export_onnx` (int8, opset), `export_c` (store_weights, max_ram) and
-    `export_html`; all take `data`, the images to calibrate and measure on, which a `.sqz` file does not name.
+    classifies in any browser; "fpga" for Verilog. `options` are those of `export_onnx` (int8, opset), `export_c` (store_weights,
+    max_ram), `export_html` and `export_fpga` (target, parallel, clock); all take `data`, the images to calibrate and measure on, which a `.sqz` file does not name.
 
     Raises SqueezekitError for an unknown format, an option that the format does not have, or a network that it cannot hold.
     """

@@ -56,9 +56,10 @@ class Multiplication:
 class Maker:
     """How a feature map is made: convolutions, whose channels are joined in this order, then pooled, then added to a bypass.
 
-    A pooling alone has no convolutions. `size` is the side of the pooling's windows, 0 without.
+    `number` is its first step. A pooling alone has no convolutions. `size` is the side of the pooling's windows, 0 without.
     """
 
+    number: int
     convolutions: tuple[int, ...]
     source: int
     size: int
@@ -103,6 +104,13 @@ class Circuit:
         assert isinstance(step, IntegerConvolution)
         return step
 
+    def before_pooling(self, index: int) -> tuple[int, int]:
+        """Height and width of what a feature map's pooling reads."""
+        maker = self.makers[index]
+        if maker.convolutions:
+            return self.plan.sum_shape(self.convolution(maker.convolutions[0]))
+        return self.map(maker.source).height, self.map(maker.source).width
+
     @cached_property
     def multiplications(self) -> tuple[Multiplication, ...]:
         """Those of all steps that multiply, in the plan's order."""
@@ -116,20 +124,20 @@ class Circuit:
             found[step.source].append(Reader(number, None if isinstance(step, IntegerHead) else step.target, False))
         for target, maker in self.makers.items():
             if maker.residual:
-                found[maker.residual.source].append(Reader(maker.convolutions[0], target, True))
+                found[maker.residual.source].append(Reader(maker.number, target, True))
         return {index: self._queued(index, tuple(readers)) for index, readers in found.items()}
 
     def _maker(self, target: int) -> Maker:
         steps = [(number, step) for number, step in enumerate(self.plan.steps) if getattr(step, "target", None) == target]
         if isinstance(steps[0][1], IntegerPooling):
-            return Maker((), steps[0][1].source, steps[0][1].size, None)
+            return Maker(steps[0][0], (), steps[0][1].source, steps[0][1].size, None)
         parts = sorted(((step.first, number) for number, step in steps if isinstance(step, IntegerConvolution)))
         numbers = tuple(number for _first, number in parts)
         convolutions = [self.convolution(number) for number in numbers]
         first = convolutions[0]
         if any((one.pooled, one.residual) != (first.pooled, first.residual) for one in convolutions):
             raise SqueezekitError(f"{_named(numbers[1], first)}: is not completed as the step beside it; use --format c")
-        return Maker(numbers, first.source, 2 if first.pooled else 0, first.residual)
+        return Maker(numbers[0], numbers, first.source, 2 if first.pooled else 0, first.residual)
 
     def _multiplications(self) -> Iterator[Multiplication]:
         for number, step in enumerate(self.plan.steps):
@@ -194,7 +202,7 @@ class Circuit:
         @lru_cache(maxsize=None)
         def rows(target: int, y: int) -> int:
             maker = self.makers[target]
-            last = y if not maker.size else min(2 * y + maker.size, self._height_before(target)) - 1
+            last = y if not maker.size else min(2 * y + maker.size, self.before_pooling(target)[0]) - 1
             wanted = []
             if not maker.convolutions:
                 wanted.append((maker.source, last, reader.target == target and not reader.adds))
@@ -213,13 +221,6 @@ class Circuit:
             return max(counts)
 
         return rows(target, y)
-
-    def _height_before(self, target: int) -> int:
-        """Rows that a pooling reads."""
-        maker = self.makers[target]
-        if maker.convolutions:
-            return self.plan.sum_shape(self.convolution(maker.convolutions[0]))[0]
-        return self.map(maker.source).height
 
 
 def rescaling_shift(step: IntegerConvolution) -> int:

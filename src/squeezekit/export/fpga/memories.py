@@ -47,10 +47,15 @@ def part_queue(filters: int) -> int:
 
 
 def map_queue(circuit: Circuit, index: int) -> int:
-    """Bytes in the queue behind a feature map: a pooling makes a row while its last rows come, and its reader works on while
-    it rests."""
-    shape = circuit.map(index)
-    return max(shape.width * shape.channels if circuit.makers[index].size else 2, 2)
+    """Bytes in the queue behind a feature map, 0 for none.
+
+    A pooling makes a row while its last rows come: its reader works on while it rests. Where streams are joined or forked, a
+    short queue ends the chain of gates from one side's ready to the other's.
+    """
+    maker, shape = circuit.makers[index], circuit.map(index)
+    if maker.size:
+        return max(shape.width * shape.channels, 2)
+    return 2 if len(maker.convolutions) > 1 or maker.residual or len(circuit.readers[index]) > 1 else 0
 
 
 def memories_of(circuit: Circuit, sharing: Mapping[int, tuple[int, int]]) -> Iterator[Memory]:
@@ -82,7 +87,8 @@ def _of_step(circuit: Circuit, one: Multiplication, filters: int, lanes: int) ->
 
 def _of_map(circuit: Circuit, index: int) -> Iterator[Memory]:
     maker, shape = circuit.makers[index], circuit.map(index)
-    yield Memory(map_queue(circuit, index), 8)
+    if depth := map_queue(circuit, index):
+        yield Memory(depth, 8)
     if len(maker.convolutions) > 1:
         yield from (Memory(part_queue(len(circuit.convolution(number).weights)), 8) for number in maker.convolutions)
     if maker.size:

@@ -9,6 +9,7 @@ from math import ceil
 
 from squeezekit.export.fpga.circuit import Circuit, Multiplication
 from squeezekit.export.fpga.memories import Memory, memories_of
+from squeezekit.export.fpga.registers import registers_of
 from squeezekit.export.fpga.timing import latency_of
 from squeezekit.system.errors import SqueezekitError
 
@@ -110,6 +111,12 @@ class CircuitPlan:
     def memories(self) -> tuple[Memory, ...]:
         """All memories."""
         return tuple(memories_of(self.circuit, {number: (one.filters, one.lanes) for number, one in self.parallel.items()}))
+
+    @property
+    def registers(self) -> int:
+        """Bits of registers, about."""
+        sharing = {number: (one.filters, one.lanes) for number, one in self.parallel.items()}
+        return registers_of(self.circuit, sharing, self.target.shapes)
 
     @property
     def memory_bits(self) -> int:

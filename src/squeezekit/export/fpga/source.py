@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 
 import numpy as np
@@ -10,12 +11,13 @@ import numpy as np
 from squeezekit.export.fpga.circuit import Circuit, Multiplication, rescaling_shift
 from squeezekit.export.fpga.memories import map_queue, part_queue
 from squeezekit.export.fpga.planner import CircuitPlan, Parallelism
-from squeezekit.integer.plan import IntegerConvolution, IntegerHead, Integers
+from squeezekit.integer.plan import IntegerConvolution, IntegerHead
 
 MODULES = (
-    "add", "average", "concat", "convolution", "fifo", "fork_stream", "head", "logits", "multiply", "pool", "pool_axis",
-    "product", "rescale", "window",
+    "add", "average", "concat", "convolution", "fifo", "fork_stream", "head", "logits", "multiply", "pool", "pool_axis", "product",
+    "rescale", "window",
 )  # fmt: skip
+LINE = 118  # Characters of a line of Verilog.
 
 
 def verilog_of(circuit: Circuit, planned: CircuitPlan, banner: str) -> dict[str, str]:
@@ -55,16 +57,19 @@ def _hex(words: Iterable[tuple[int, int]]) -> str:
 
 
 class _Top:
-    """Writes the top module, stream by stream."""
+    """Writes the top module, feature map by feature map; a stream is known by its name, that of its three wires' beginning."""
 
     def __init__(self, circuit: Circuit, planned: CircuitPlan, banner: str) -> None:
-        self._circuit, self._planned, self._parallel, self._banner = circuit, planned, planned.parallel, banner
+        self._circuit, self._planned, self._banner = circuit, planned, banner
         self._multiplications = {one.number: one for one in circuit.multiplications}
         self._lines: list[str] = []
+        # By feature map and reader (step, whether it adds a bypass).
+        self._streams: dict[tuple[int, int, bool], str] = {}
 
     def text(self) -> str:
         """The whole file."""
-        for index in range(len(self._circuit.plan.feature_maps)):
+        self._fork(0, "picture")
+        for index in range(1, len(self._circuit.plan.feature_maps)):
             self._map(index)
         self._head()
         body = "\n".join(self._lines)
@@ -87,45 +92,40 @@ endmodule
 """
 
     def _map(self, index: int) -> None:
-        shape = self._circuit.map(index)
+        """How a feature map is made, and who reads it."""
+        maker, shape, name = self._circuit.makers[index], self._circuit.map(index), f"map_{index}"
         self._lines.append(f"\n    // Feature map {index}: {shape.height} x {shape.width}, {shape.channels} channels.")
-        name = f"map_{index}"
-        if index:
-            self._made(index, name)
-        else:
-            self._stream(name)
-            self._lines += [f"    assign {name}_valid = picture_valid;", f"    assign {name}_data = picture_data;"]
-            self._lines.append(f"    assign picture_ready = {name}_ready;")
-        self._forked(index, name)
-
-    def _made(self, index: int, name: str) -> None:
-        maker = self._circuit.makers[index]
-        current = ""
-        if not maker.convolutions:
-            current = self._input(maker.source, index)
-        first = 0
-        for number in maker.convolutions:
-            step = self._circuit.convolution(number)
-            made = self._convolution(number, step)
-            if len(maker.convolutions) > 1:
-                made = self._instance("fifo", f"{made}_part", {"DEPTH": part_queue(len(step.weights))}, {"in": made})
-            if current:
-                current = self._joined(f"{name}_joined_{number}", current, made, first, len(step.weights))
-            else:
-                current = made
-            first += len(step.weights)
+        current = self._joined(name, maker.convolutions) if maker.convolutions else self._streams[maker.source, maker.number, False]
         if maker.size:
             current = self._pooled(f"{name}_pooled", current, index)
         if maker.residual:
             residual = maker.residual
             parameters = {"GAIN": residual.gain, "OFFSET": residual.offset, "SHIFT": residual.shift}
             parameters["LOGIC"] = int(self._planned.rescaling_in_logic)
-            other = self._input(residual.source, index, adds=True)
+            other = self._streams[residual.source, maker.number, True]
             current = self._instance("add", f"{name}_added", parameters, {"a": current, "b": other})
-        self._instance("fifo", name, {"DEPTH": map_queue(self._circuit, index)}, {"in": current})
+        if depth := map_queue(self._circuit, index):
+            current = self._instance("fifo", name, {"DEPTH": depth}, {"in": current})
+        self._fork(index, current)
+
+    def _joined(self, name: str, numbers: Sequence[int]) -> str:
+        """The channels of convolutions side by side."""
+        current, channels = "", 0
+        for number in numbers:
+            step = self._circuit.convolution(number)
+            part, filters = self._convolution(number, step), len(step.weights)
+            if len(numbers) > 1:
+                part = self._instance("fifo", f"{part}_part", {"DEPTH": part_queue(filters)}, {"in": part})
+            if current:
+                joining = {"A": channels, "B": filters}
+                current = self._instance("concat", f"{name}_joined_{number}", joining, {"a": current, "b": part})
+            else:
+                current = part
+            channels += filters
+        return current
 
     def _convolution(self, number: int, step: IntegerConvolution) -> str:
-        source, one, parallel = self._circuit.map(step.source), self._multiplications[number], self._parallel[number]
+        source = self._circuit.map(step.source)
         border = "".join(f"{byte:02x}" for byte in reversed(step.border))
         parameters = {
             "H": source.height,
@@ -135,36 +135,36 @@ endmodule
             "STRIDE": step.stride,
             "PAD": step.padding,
             "BORDER": f"{8 * source.channels}'h{border}" if step.padding and any(step.border) else 0,
-            "OUTPUTS": one.outputs,
+            "OUTPUTS": len(step.weights),
+            "SHIFT": rescaling_shift(step),
+            "GAIN": self._multiplications[number].gain_bits,
+            "RESCALE_LOGIC": int(self._planned.rescaling_in_logic),
+            **self._multiplying(number),
+        }
+        return self._instance("convolution", f"step_{number}", parameters, {"in": self._streams[step.source, number, False]})
+
+    def _multiplying(self, number: int) -> dict[str, object]:
+        """Parameters of what multiplies weights."""
+        one, parallel = self._multiplications[number], self._planned.parallel[number]
+        return {
             "FILTERS": parallel.filters,
             "LANES": parallel.lanes,
             "BITS": one.bits,
             "SUM": one.sum_bits,
             "TOTAL": one.total_bits,
-            "GAIN": one.gain_bits,
-            "SHIFT": rescaling_shift(step),
             "LOGIC": int(parallel.in_logic),
-            "RESCALE_LOGIC": int(self._planned.rescaling_in_logic),
             "WEIGHTS": f'"weights_{number}.hex"',
             "TABLE": f'"table_{number}.hex"',
         }
-        return self._instance("convolution", f"step_{number}", parameters, {"in": self._input(step.source, step.target, number)})
 
     def _pooled(self, name: str, current: str, index: int) -> str:
-        maker, circuit = self._circuit.makers[index], self._circuit
-        if maker.convolutions:
-            height, width = circuit.plan.sum_shape(circuit.convolution(maker.convolutions[0]))
-        else:
-            height, width = circuit.map(maker.source).height, circuit.map(maker.source).width
-        parameters = {"H": height, "W": width, "C": circuit.map(index).channels, "SIZE": maker.size}
+        height, width = self._circuit.before_pooling(index)
+        parameters = {"H": height, "W": width, "C": self._circuit.map(index).channels, "SIZE": self._circuit.makers[index].size}
         return self._instance("pool", name, parameters, {"in": current})
-
-    def _joined(self, name: str, one: str, other: str, first: int, channels: int) -> str:
-        return self._instance("concat", name, {"A": first, "B": channels}, {"a": one, "b": other})
 
     def _head(self) -> None:
         head, number = self._circuit.head, len(self._circuit.plan.steps) - 1
-        source, one, parallel = self._circuit.map(head.source), self._multiplications[number], self._parallel[number]
+        source, one = self._circuit.map(head.source), self._multiplications[number]
         positions = source.height * source.width
         parameters = {
             "POSITIONS": positions,
@@ -172,55 +172,32 @@ endmodule
             "AVERAGE": (255 * positions).bit_length(),
             "DROP": head.drop,
             "CLASSES": one.outputs,
-            "FILTERS": parallel.filters,
-            "LANES": parallel.lanes,
-            "BITS": one.bits,
-            "SUM": one.sum_bits,
-            "TOTAL": one.total_bits,
             "WIDTH": max(one.total_bits + one.gain_bits + 1, head.shift + 2, 33),
             "SHIFT": head.shift,
-            "LOGIC": int(parallel.in_logic),
-            "WEIGHTS": f'"weights_{number}.hex"',
-            "TABLE": f'"table_{number}.hex"',
+            **self._multiplying(number),
         }
         self._lines.append("\n    // The head.")
         outputs = [(port, f"logit_{port[4:]}") for port in ("out_valid", "out_ready", "out_data", "out_last")]
-        self._module("head", f"step_{number}", parameters, {"in": self._input(head.source, None, number)}, outputs)
+        self._module("head", f"head_step_{number}", parameters, {"in": self._streams[head.source, number, False]}, outputs)
 
-    def _forked(self, index: int, name: str) -> None:
+    def _fork(self, index: int, name: str) -> None:
         """The stream of a feature map for each of its readers, behind a queue where it has one."""
-        readers = self._circuit.readers[index]
-        ways = [name]
+        readers, ways = self._circuit.readers[index], [name]
         if len(readers) > 1:
-            ways = [f"{name}_way_{i}" for i in range(len(readers))]
+            ways = [f"map_{index}_for_{'add_' if reader.adds else 'step_'}{reader.number}" for reader in readers]
+            self._lines.append(f"    wire [7:0] map_{index}_forked;")
             for way in ways:
                 self._stream(way)
+                self._lines.append(f"    assign {way}_data = map_{index}_forked;")
             valid, ready = (f"{{{', '.join(f'{way}_{port}' for way in reversed(ways))}}}" for port in ("valid", "ready"))
-            self._lines.append(f"    wire [7:0] {name}_forked;")
-            self._lines += [f"    assign {way}_data = {name}_forked;" for way in ways]
-            outputs = [("out_valid", valid), ("out_ready", ready), ("out_data", f"{name}_forked")]
-            self._module("fork_stream", f"{name}_fork", {"COUNT": len(readers)}, {"in": name}, outputs)
+            outputs = [("out_valid", valid), ("out_ready", ready), ("out_data", f"map_{index}_forked")]
+            self._module("fork_stream", f"fork_map_{index}", {"COUNT": len(readers)}, {"in": name}, outputs)
         for reader, way in zip(readers, ways, strict=True):
-            end = self._way(index, reader.number, reader.adds)
-            if reader.queue:
-                self._instance("fifo", end, {"DEPTH": reader.queue}, {"in": way})
-            else:
-                self._stream(end)
-                self._lines += [f"    assign {end}_valid = {way}_valid;", f"    assign {end}_data = {way}_data;"]
-                self._lines.append(f"    assign {way}_ready = {end}_ready;")
+            end = self._instance("fifo", f"{way}_queue", {"DEPTH": reader.queue}, {"in": way}) if reader.queue else way
+            self._streams[index, reader.number, reader.adds] = end
 
-    def _way(self, index: int, number: int, adds: bool) -> str:
-        return f"map_{index}_to_{'add_' if adds else 'step_'}{number}"
-
-    def _input(self, source: int, target: int | None, number: int | None = None, *, adds: bool = False) -> str:
-        """The stream by which a feature map reaches what reads it."""
-        for reader in self._circuit.readers[source]:
-            if reader.target == target and reader.adds == adds and number in (None, reader.number):
-                return self._way(source, reader.number, adds)
-        raise AssertionError("every stream has its reader")
-
-    def _stream(self, name: str, bits: int = 8) -> None:
-        self._lines += [f"    wire {name}_valid, {name}_ready;", f"    wire [{bits - 1}:0] {name}_data;"]
+    def _stream(self, name: str) -> None:
+        self._lines += [f"    wire {name}_valid, {name}_ready;", f"    wire [7:0] {name}_data;"]
 
     def _instance(self, module: str, name: str, parameters: Mapping[str, object], inputs: Mapping[str, str]) -> str:
         """A module that gives one stream, which has its name."""
@@ -232,8 +209,15 @@ endmodule
     def _module(
         self, module: str, name: str, parameters: Mapping[str, object], inputs: Mapping[str, str], outputs: list[tuple[str, str]]
     ) -> None:
-        set_to = ", ".join(f".{key}({value})" for key, value in parameters.items())
         wired = [(f"{key}_{port}", f"{stream}_{port}") for key, stream in inputs.items() for port in ("valid", "ready", "data")]
-        ports = [f".{port}({wire})" for port, wire in [("clock", "clock"), ("reset", "reset"), *wired, *outputs]]
-        self._lines.append(f"    {module} #({set_to}) {name} (")
-        self._lines.append(f"        {', '.join(ports)});")
+        ports = [("clock", "clock"), ("reset", "reset"), *wired, *outputs]
+        set_to, connected = ([f".{key}({value})" for key, value in pairs] for pairs in (parameters.items(), ports))
+        self._lines.append(_wrapped(f"    {module} #(", set_to, f") {name} ("))
+        self._lines.append(_wrapped("        ", connected, ");"))
+
+
+def _wrapped(before: str, words: Sequence[str], after: str) -> str:
+    """Words with commas between them, in lines of at most LINE characters."""
+    text = ", ".join(words[:-1]) + (", " if len(words) > 1 else "") + words[-1] + after.replace(" ", "\0")
+    indent = " " * max(len(before) - len(before.lstrip()) + 8, 8) if before.strip() else before
+    return "\n".join(textwrap.wrap(text, LINE, initial_indent=before, subsequent_indent=indent, break_long_words=False)).replace("\0", " ")
