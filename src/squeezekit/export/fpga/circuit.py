@@ -174,7 +174,7 @@ class Circuit:
                     for y in range(self.map(target).height)
                 )
                 if ahead > 0:
-                    depths[i] = max(depths[i], (ahead + 2) * row)
+                    depths[i] = max(depths[i], (ahead + 1) * row)
         return tuple(replace(reader, queue=depth) for reader, depth in zip(readers, depths, strict=True))
 
     def _meeting(self, one: Reader, other: Reader) -> int | None:
