@@ -15,7 +15,7 @@ from tests.fixtures.exported import pictures_like, reference, small
 
 @needs_icarus
 @pytest.mark.slow
-@pytest.mark.parametrize("fields", [{}, {"bypass": "complex", "pool_size": 3, "stem_stride": 2, "image_size": 19}], ids=str)
+@pytest.mark.parametrize("fields", [{"brighter": 200}, {"bypass": "complex", "pool_size": 3, "stem_stride": 2, "image_size": 19}], ids=str)
 def test_a_fire_network_gives_the_bits_of_the_reference(fields, tmp_path):
     model, plan = fire_plan(**fields)
     written(tmp_path / "fire", plan, parallel=30)
@@ -46,7 +46,7 @@ def test_products_in_logic_and_in_dsps_are_the_same(tmp_path):
     ids=["rounding", "largest byte"],
 )
 def test_a_wrong_circuit_is_noticed(file, old, new, tmp_path):
-    model, plan = fire_plan()
+    model, plan = fire_plan(brighter=200)
     written(tmp_path / "wrong", plan, parallel=20, changed={file: (old, new)})
     pictures = pictures_like(model.config, 4, seed=2)[2:]
     assert not np.array_equal(simulated(tmp_path / "wrong", pictures, "sim-icarus").logits, reference(plan, pictures))
