@@ -24,8 +24,7 @@ def verilog_of(circuit: Circuit, planned: CircuitPlan, banner: str) -> dict[str,
     """Every file of the circuit by its name: the top module, the layers', the testbench, the memories."""
     files = {"classifier.v": _Top(circuit, planned, banner).text()}
     files |= {f"{name}.v": part(f"{name}.v") for name in MODULES}
-    image = circuit.map(0).bytes
-    files["testbench.v"] = part("testbench.v").replace("parameter BYTES = 1;", f"parameter BYTES = {image};")
+    files["testbench.v"] = _testbench(circuit)
     for one in circuit.multiplications:
         step = circuit.plan.steps[one.number]
         assert isinstance(step, IntegerConvolution | IntegerHead)
@@ -38,6 +37,28 @@ def verilog_of(circuit: Circuit, planned: CircuitPlan, banner: str) -> dict[str,
 def part(name: str) -> str:
     """A file that goes with every circuit."""
     return (resources.files("squeezekit.export.fpga") / "verilog" / name).read_text(encoding="utf-8")
+
+
+def _testbench(circuit: Circuit) -> str:
+    """With the picture's size, and with counters of the cycles in which steps multiply."""
+    numbers = [one.number for one in circuit.multiplications]
+    last, indent = "// The steps' multipliers.\n", " " * 8
+    counted = [
+        f"{indent}if (dut.{module}.words_valid && dut.{module}.words_ready) busy_{number} = busy_{number} + 1;\n"
+        for number in numbers
+        for module in [f"{'head' if number == numbers[-1] else 'convolution'}_step_{number}"]
+    ]
+    every = [f'{indent}    $write(" %0d", busy_{number});\n{indent}    busy_{number} = 0;\n' for number in numbers]
+    probes = [
+        *(f"    integer busy_{number} = 0;\n" for number in numbers),
+        "    always @(posedge clock) if (every != 0 && !reset) begin\n",
+        *counted,
+        f'{indent}if (cycle % every == 0) begin\n{indent}    $write("busy %0d", cycle);\n',
+        *every,
+        f'{indent}    $write("\\n");\n{indent}end\n    end\n',
+    ]
+    text = part("testbench.v").replace("parameter BYTES = 1;", f"parameter BYTES = {circuit.map(0).bytes};")
+    return text.replace(last, last + "".join(probes))
 
 
 def _words(step: IntegerConvolution | IntegerHead, one: Multiplication, parallel: Parallelism) -> Iterable[tuple[int, int]]:

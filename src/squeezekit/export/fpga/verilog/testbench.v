@@ -1,8 +1,8 @@
 // Gives pictures to the classifier, with pauses on both sides, and prints logits and cycles.
 //
 // pictures.hex holds the bytes of the pictures, two digits each. Arguments: +pictures=FILE, +stall=P (each side pauses in P of
-// 256 cycles), +seed=N, +limit=N (cycles after which it gives up). A line for each picture: its logits, then the cycles at which
-// its first byte was taken and its last logit left.
+// 256 cycles), +seed=N, +limit=N (cycles after which it gives up), +busy=N (a line every N cycles: in how many of them each step
+// multiplied). A line for each picture: its logits, then the cycles at which its first byte was taken and its last logit left.
 module testbench;
     parameter BYTES = 1;
     localparam MOST = 4096;  // Pictures that are under way at once, at most.
@@ -15,7 +15,7 @@ module testbench;
     reg [63:0] began [0:MOST-1];
     reg [63:0] cycle = 0, limit = 0;
     reg [31:0] noise = 1;  // A linear congruential generator, whose upper bits serve.
-    integer file, found, stall = 0, sent = 0, taken = 0, answered = 0;
+    integer file, found, every = 0, stall = 0, sent = 0, taken = 0, answered = 0;
 
     classifier dut (
         .clock(clock), .reset(reset),
@@ -30,6 +30,7 @@ module testbench;
         found = $value$plusargs("stall=%d", stall);
         found = $value$plusargs("seed=%d", noise);
         found = $value$plusargs("limit=%d", limit);
+        found = $value$plusargs("busy=%d", every);
         file = $fopen(name, "r");
         if (file == 0) begin
             $display("pictures.hex cannot be opened");
@@ -71,4 +72,6 @@ module testbench;
             end
         end
     end
+
+    // The steps' multipliers.
 endmodule
