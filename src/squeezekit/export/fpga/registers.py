@@ -85,12 +85,12 @@ class _Counter:
         groups, products = ceil(one.outputs / filters), filters * lanes
         words = groups * one.taps * one.channels // lanes
         weights = self._read(Memory(words, products * one.bits, constant=True)) + products * one.bits
-        stages = 2 * lanes * one.data + products * (one.data + one.bits) + 3 * filters * one.sum_bits
-        return weights + stages + 12 + _bits(words) + _bits(filters + 1) + _bits(groups + 1) + 2
+        stages = 2 * lanes * one.data + 2 * products * (one.data + one.bits) + 3 * filters * one.sum_bits
+        return weights + stages + 15 + _bits(words) + _bits(filters + 1) + _bits(groups + 1) + 2
 
     def _rescale(self, one: Multiplication) -> int:
         table = self._read(Memory(one.outputs, one.total_bits + one.gain_bits, constant=True))
-        return 5 + _bits(one.outputs + 1) + table + one.sum_bits + 3 * one.total_bits + 3 * one.gain_bits + 8
+        return 6 + _bits(one.outputs + 1) + table + one.sum_bits + 4 * one.total_bits + 4 * one.gain_bits + 8
 
     def _read(self, memory: Memory) -> int:
         """The register behind a memory's words, where no block of memory has it."""

@@ -8,9 +8,9 @@ from squeezekit.export.fpga.circuit import Circuit
 from squeezekit.integer.plan import IntegerConvolution
 
 # Cycles of the registers between a convolution's first word and its byte, and of a logit's multiplication bit by bit.
-PIPELINE, LOGIT = 14, 36
+PIPELINE, LOGIT = 16, 36
 # Cycles in which a window finds out which rows its next line needs.
-LINE = 3
+LINE = 4
 Rows = list[tuple[int, int]]
 
 

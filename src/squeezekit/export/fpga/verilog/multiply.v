@@ -33,22 +33,23 @@ module multiply #(
 
     reg full;  // Sums are complete.
     reg [$clog2(FILTERS+1)-1:0] left;  // Sums that have not left.
-    wire moves = !full || left == 0;
+    reg drained;  // None are left.
+    wire moves = !full || drained;
     assign in_ready = moves;
 
-    // Stages: the memory's output, a register, products, their sum over the lanes, the sum.
+    // Stages: the memory's output, a register, another one, products, their sum over the lanes, the sum.
     reg [A-1:0] address;
     reg begins;
     reg [WORD-1:0] weight_0, weight_1;
     reg [LANES*DATA-1:0] word_0, word_1;
-    reg [3:0] valid, first, last;
+    reg [4:0] valid, first, last;
     always @(posedge clock)
         if (reset) begin
             address <= 0;
             begins <= 1;
             valid <= 0;
         end else if (moves) begin
-            valid <= {valid[2:0], in_valid};
+            valid <= {valid[3:0], in_valid};
             if (in_valid) begin
                 address <= address == SIZE - 1 ? 0 : address + 1'b1;
                 begins <= in_last;
@@ -60,8 +61,8 @@ module multiply #(
             weight_1 <= weight_0;
             word_0 <= in_data;
             word_1 <= word_0;
-            first <= {first[2:0], begins};
-            last <= {last[2:0], in_last};
+            first <= {first[3:0], begins};
+            last <= {last[3:0], in_last};
         end
 
     wire [FILTERS*SUM-1:0] sums;
@@ -70,11 +71,17 @@ module multiply #(
         for (f = 0; f < FILTERS; f = f + 1) begin : filter
             wire [LANES*(DATA+BITS)-1:0] products;
             for (l = 0; l < LANES; l = l + 1) begin : lane
-                wire signed [DATA+BITS-1:0] result;
-                product #(.DATA(DATA), .BITS(BITS), .LOGIC(LOGIC)) times (
-                    .value(word_1[l*DATA +: DATA]), .weight(weight_1[(f*LANES+l)*BITS +: BITS]), .result(result));
+                reg [DATA-1:0] value;
+                reg signed [BITS-1:0] weight;
                 reg signed [DATA+BITS-1:0] kept;
-                always @(posedge clock) if (moves) kept <= result;
+                wire signed [DATA+BITS-1:0] result;
+                product #(.DATA(DATA), .BITS(BITS), .LOGIC(LOGIC)) times (.value(value), .weight(weight), .result(result));
+                always @(posedge clock)
+                    if (moves) begin
+                        value <= word_1[l*DATA +: DATA];
+                        weight <= weight_1[(f*LANES+l)*BITS +: BITS];
+                        kept <= result;
+                    end
                 assign products[l*(DATA+BITS) +: DATA+BITS] = kept;
             end
             reg signed [SUM-1:0] total, added, sum;
@@ -86,7 +93,7 @@ module multiply #(
             always @(posedge clock)
                 if (moves) begin
                     total <= added;
-                    if (valid[3]) sum <= first[3] ? total : sum + total;
+                    if (valid[4]) sum <= first[4] ? total : sum + total;
                 end
             assign sums[f*SUM +: SUM] = sum;
         end
@@ -95,19 +102,24 @@ module multiply #(
     // Sums leave while the next ones are made.
     reg [FILTERS*SUM-1:0] leaving;
     reg [$clog2(GROUPS+1)-1:0] group;
-    assign out_valid = left != 0;
+    assign out_valid = !drained;
     assign out_data = leaving[SUM-1:0];
     always @(posedge clock)
         if (reset) begin
             full <= 0;
             left <= 0;
+            drained <= 1;
             group <= 0;
         end else begin
-            if (moves) full <= valid[3] && last[3];
+            if (moves) full <= valid[4] && last[4];
             if (full && moves) begin
                 left <= group == GROUPS - 1 ? REST : FILTERS;
+                drained <= 0;
                 group <= group == GROUPS - 1 ? 0 : group + 1'b1;
-            end else if (out_valid && out_ready) left <= left - 1'b1;
+            end else if (out_valid && out_ready) begin
+                left <= left - 1'b1;
+                drained <= left == 1;
+            end
         end
     always @(posedge clock)
         if (full && moves) leaving <= sums;

@@ -14,8 +14,9 @@ module product #(
             reg signed [DATA+BITS-1:0] sum;
             integer i;
             always @* begin
-                sum = weight[BITS-1] ? -(wide <<< (BITS - 1)) : 0;
-                for (i = 0; i < BITS - 1; i = i + 1) if (weight[i]) sum = sum + (wide <<< i);
+                sum = 0;
+                for (i = 0; i < BITS - 1; i = i + 1) sum = sum + ((wide & {DATA+BITS{weight[i]}}) <<< i);
+                sum = sum - ((wide & {DATA+BITS{weight[BITS-1]}}) <<< (BITS - 1));
             end
             assign result = sum;
         end else begin : as_one

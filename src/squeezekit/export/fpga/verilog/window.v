@@ -78,27 +78,28 @@ module window #(
     wire reads = running && moves;
 
     // Rows that a line needs, and those that no line needs after it.
-    wire signed [SIGNED-1:0] first = top < 0 ? 0 : top;
-    wire signed [SIGNED-1:0] following = top + STRIDE < 0 ? 0 : top + STRIDE;
-    wire signed [SIGNED-1:0] end_row = y == OUT_H - 1 || top + K > H ? H : top + K;
+    reg signed [SIGNED-1:0] first, following, end_row;
     reg [HELD-1:0] needed, released;
     reg [1:0] settling;
     always @(posedge clock) begin
+        first <= top < 0 ? 0 : top;
+        following <= y == OUT_H - 1 ? H : top < -STRIDE ? 0 : top + STRIDE;
+        end_row <= y == OUT_H - 1 || top > H - K ? H : top + K;
         needed <= BY_ROW ? 1 : end_row - first;
-        released <= BY_ROW ? 1 : (y == OUT_H - 1 ? H : following) - first;
+        released <= BY_ROW ? 1 : following - first;
     end
 
     always @(posedge clock)
         if (reset) begin
             held <= 0;
             running <= 0;
-            settling <= 2;
+            settling <= 3;
         end else begin
             held <= held + row_done - (reads && line_ends ? released : {HELD{1'b0}});
             if (settling != 0) settling <= settling - 1'b1;
             if (reads && line_ends) begin
                 running <= BY_ROW && held > 1;
-                settling <= BY_ROW ? 0 : 2;
+                settling <= BY_ROW ? 0 : 3;
             end else if (!running && settling == 0) running <= held >= needed;
         end
 
