@@ -1,4 +1,4 @@
-"""A network on an FPGA, by the tools: one JSON line with LUTs, registers, DSPs, blocks of memory, clock, cycles, pictures a second.
+"""A network on an FPGA, by the tools: a JSON line of LUTs, registers, DSPs, blocks of memory, clock, cycles, pictures a second.
 
     python benchmarks/fpga.py cifar10-nano --target ecp5-85k >> docs/runs/fpga/measured.jsonl
 
@@ -50,7 +50,10 @@ def main(arguments: list[str] | None = None) -> int:
             line |= _built(folder, given)
         if line.get("clock_mhz"):
             line["pictures_a_second"] = round(line["clock_mhz"] * 1e6 / line["cycles"], 1)
-        line |= {"command": " ".join(["python", "benchmarks/fpga.py", *(arguments or sys.argv[1:])]), "date": time.strftime("%Y-%m-%d")}
+        line |= {
+            "command": " ".join(["python", "benchmarks/fpga.py", *(arguments or sys.argv[1:])]),
+            "date": time.strftime("%Y-%m-%d"),
+        }
         line["machine"] = platform.processor() or platform.machine()
     print(json.dumps(line))
     return 0
@@ -76,7 +79,7 @@ def _planned(said: dict[str, Any]) -> dict[str, Any]:
 
 
 def _simulated(folder: Path, name: str) -> dict[str, Any]:
-    """Cycles from one answer to the next, and until the first one; raises AssertionError for an answer that is not the reference's."""
+    """Cycles from one answer to the next, and until the first one; AssertionError for an answer that is not the reference's."""
     if not shutil.which("verilator"):
         return {"cycles": None, "latency": None}
     plan = integer_plan(load_model(name))
@@ -100,6 +103,7 @@ def _built(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     began = time.perf_counter()
     subprocess.run(["make", "-C", folder, f"build/{family}.json", *tools], check=True, stdout=sys.stderr)
     found: dict[str, Any] = _cells((folder / "build" / f"{family}.txt").read_text(encoding="utf-8"), CELLS[family])
+    found["yosys"] = _first_line(given.yosys, "-V")
     found["synthesis_s"] = round(time.perf_counter() - began)
     if not given.nextpnr:
         return found
@@ -112,7 +116,14 @@ def _built(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
         return found | {"clock_mhz": None}
     report = json.loads((folder / "build" / f"{family}-report.json").read_text(encoding="utf-8"))
     (clock,) = (clock["achieved"] for clock in report["fmax"].values())
+    found["nextpnr"] = _first_line(f"{given.nextpnr}-{family}", "--version")
     return found | {"clock_mhz": round(clock, 2), "place_and_route_s": round(time.perf_counter() - began), "seed": given.seed}
+
+
+def _first_line(*command: str) -> str:
+    """What a program says of itself, without the times of its build."""
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return (done.stdout + done.stderr).strip().partition("\n")[0].partition(" (git")[0].partition(", ")[0]
 
 
 def _cells(statistics: str, names: dict[str, str]) -> dict[str, Any]:

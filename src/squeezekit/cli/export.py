@@ -10,7 +10,15 @@ from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.standard_output import show, show_json
 
 # Flags of one format only.
-OWNERS = {"int8": "onnx", "opset": "onnx", "store_weights": "c", "max_ram": "c", "target": "fpga", "parallel": "fpga", "clock": "fpga"}
+OWNERS = {
+    "int8": "onnx",
+    "opset": "onnx",
+    "store_weights": "c",
+    "max_ram": "c",
+    "target": "fpga",
+    "parallel": "fpga",
+    "clock": "fpga",
+}
 
 
 def add_arguments(parser: Parser) -> None:

@@ -47,7 +47,8 @@ def export(model: str | PathLike[str], out: str | PathLike[str], *, format: str 
     model: a run folder, a `.sqz` file or a pretrained name. out: the file to write; for C and FPGAs, the folder.
     format: "onnx" for ONNX Runtime and whatever reads ONNX; "c" for C99 in integers, for any chip; "html" for a page that
     classifies in any browser; "fpga" for Verilog. `options` are those of `export_onnx` (int8, opset), `export_c` (store_weights,
-    max_ram), `export_html` and `export_fpga` (target, parallel, clock); all take `data`, the images to calibrate and measure on, which a `.sqz` file does not name.
+    max_ram), `export_html` and `export_fpga` (target, parallel, clock); all take `data`, the images to calibrate and measure on,
+    which a `.sqz` file does not name.
 
     Raises SqueezekitError for an unknown format, an option that the format does not have, or a network that it cannot hold.
     """

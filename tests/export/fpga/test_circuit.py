@@ -35,7 +35,9 @@ def test_queues_hold_the_rows_that_filters_wait_for():
     for index, readers in circuit.readers.items():
         row = plan.feature_maps[index].width * plan.feature_maps[index].channels
         for reader in readers:
-            waits = reader.adds or (len(readers) > 1 and plan.steps[reader.number].weights.shape[1] == 1 and _beside(plan, reader))
+            waits = reader.adds or (
+                len(readers) > 1 and plan.steps[reader.number].weights.shape[1] == 1 and _beside(plan, reader)
+            )
             # Filters of three rows begin when the second row is there: two rows pass by on the other way.
             assert reader.queue == (2 * row if waits else 0)
 

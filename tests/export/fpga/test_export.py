@@ -45,6 +45,10 @@ def test_settings_that_cannot_be(options, told, tmp_path):
 
 
 def test_flags_of_other_formats_are_refused(tmp_path, capsys):
-    for flags in (["--format", "c", "--target", "generic"], ["--format", "fpga", "--int8"], ["--format", "onnx", "--parallel", "9"]):
+    for flags in (
+        ["--format", "c", "--target", "generic"],
+        ["--format", "fpga", "--int8"],
+        ["--format", "onnx", "--parallel", "9"],
+    ):
         assert main(["export", "digits-nano", "-o", str(tmp_path / "x"), *flags]) == 2
         assert "leave it out" in capsys.readouterr().err

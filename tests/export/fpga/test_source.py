@@ -15,7 +15,9 @@ from tests.fixtures.exported import pictures_like, reference, small
 
 @needs_icarus
 @pytest.mark.slow
-@pytest.mark.parametrize("fields", [{"brighter": 200}, {"bypass": "complex", "pool_size": 3, "stem_stride": 2, "image_size": 19}], ids=str)
+@pytest.mark.parametrize(
+    "fields", [{"brighter": 200}, {"bypass": "complex", "pool_size": 3, "stem_stride": 2, "image_size": 19}], ids=str
+)
 def test_a_fire_network_gives_the_bits_of_the_reference(fields, tmp_path):
     model, plan = fire_plan(**fields)
     written(tmp_path / "fire", plan, parallel=30)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -199,7 +199,7 @@ class Circuit:
     def _rows(self, target: int, y: int, origin: int, reader: Reader) -> int:
         """How many rows of `origin` have to come, by way of one reader, before row y of `target` can begin; 0 for none."""
 
-        @lru_cache(maxsize=None)
+        @cache
         def rows(target: int, y: int) -> int:
             maker = self.makers[target]
             last = y if not maker.size else min(2 * y + maker.size, self.before_pooling(target)[0]) - 1
@@ -230,7 +230,9 @@ def rescaling_shift(step: IntegerConvolution) -> int:
 
 def _check(plan: IntegerPlan) -> None:
     if plan.mirrored:
-        raise SqueezekitError("the network looks at each picture's mirror image too, which --format fpga does not; use --format c")
+        raise SqueezekitError(
+            "the network looks at each picture's mirror image too, which --format fpga does not; use --format c"
+        )
     for number, step in enumerate(plan.steps):
         problem = None
         if isinstance(step, IntegerGating):

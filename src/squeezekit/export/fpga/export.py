@@ -26,8 +26,8 @@ BUILT = {"build", "pictures.hex", "classifier.json", "classifier.config", "class
 
 @dataclass(frozen=True)
 class FpgaExport(Presented):
-    """What was written, and what is planned: `cycles` from one picture to the next, `latency` cycles from a picture's first byte to
-    its last logit, both where nothing outside waits.
+    """What was written and planned: `cycles` from one picture to the next, `latency` cycles from a picture's first byte to its
+    last logit, both where nothing outside waits.
 
     multipliers: of weights, `multipliers_in_logic` of them without a DSP; dsps: with those that rescale. memory_bits are those of
     all memories, `ram_blocks` the blocks that they take, 0 where the target is generic; registers: bits, estimated.

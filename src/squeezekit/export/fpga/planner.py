@@ -22,7 +22,7 @@ DSP_BITS = 17
 
 @dataclass(frozen=True)
 class Target:
-    """A chip: its DSPs, blocks of memory (each of `shapes`, words by bits), the name that nextpnr has for it, multipliers by default."""
+    """A chip: nextpnr's name for it, its DSPs, blocks of memory (each of `shapes`, words by bits), multipliers by default."""
 
     name: str
     device: str

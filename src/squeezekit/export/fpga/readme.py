@@ -14,6 +14,7 @@ def readme_of(circuit: Circuit, planned: CircuitPlan, classes: Sequence[str], ba
     """In Markdown: ports, commands, a table of layers and one of resources."""
     image, target, plan = circuit.map(0), planned.target, circuit.plan
     pixels = f"{image.height} x {image.width} pixels of {image.channels} byte{'s' if image.channels > 1 else ''}"
+    units = f"its logits, signed, 32 bits, in units of 2^-{plan.fraction}, in the order of the classes"
     rows = "\n".join(_row(circuit, planned, one) for one in circuit.multiplications)
     names = "\n".join(f"{number}. {name}" for number, name in enumerate(classes))
     blocks = f"{planned.ram_blocks} of {target.ram_blocks}" if target.ram_blocks else "the target is generic"
@@ -32,14 +33,14 @@ make ecp5 DEVICE={target.device if target.name.startswith("ecp5") else "85k"}   
 
 The simulation prints a line for each picture: its logits, then the cycles at which its first byte came and its last logit left.
 
-`classifier.v` wires the layers; each kind of layer is a module in a file of its own, `wiring.svg` shows who feeds whom. Memories are
-read with `$readmemh` from the folder in which the tools run.
+`classifier.v` wires the layers; each kind of layer is a module in a file of its own; `wiring.svg` shows who feeds whom.
+Memories are read with `$readmemh` from the folder in which the tools run.
 
 | port | |
 |---|---|
 | `clock`, `reset` | one clock; reset, high for a cycle at least, is synchronous |
 | `picture_valid`, `picture_ready`, `picture_data` | a picture, {pixels}: a byte a beat, row by row, channels innermost |
-| `logit_valid`, `logit_ready`, `logit_data`, `logit_last` | its logits, signed, 32 bits, in units of 2^-{plan.fraction}, in the order of the classes; `last` with the last one |
+| `logit_valid`, `logit_ready`, `logit_data`, `logit_last` | {units}; `last` with the last one |
 
 A byte passes in each cycle in which valid and ready are high, as in AXI-Stream. The next picture may follow at once.
 

@@ -12,7 +12,8 @@ from squeezekit.integer.plan import IntegerConvolution, IntegerHead
 
 def registers_of(circuit: Circuit, sharing: Mapping[int, tuple[int, int]], shapes: tuple[tuple[int, int], ...]) -> int:
     """Bits of all registers; `sharing` are filters and lanes by step, `shapes` those of blocks of memory, which have a register
-    behind their words."""
+    behind their words.
+    """
     count = _Counter(shapes)
     found = sum(count.step(circuit, one, *sharing[one.number]) for one in circuit.multiplications)
     found += sum(count.made(circuit, index) for index in range(1, len(circuit.plan.feature_maps)))
@@ -74,7 +75,9 @@ class _Counter:
     ) -> int:
         words, out_h, out_w = c // lanes, (h + 2 * pad - k) // stride + 1, (w + 2 * pad - k) // stride + 1
         size, held = rows * w * words, _bits(rows + 1)
-        counters = _bits(lanes + 1) + _bits(words + 1) + 2 * _bits(k + 1) + _bits(repeat + 1) + _bits(out_w + 1) + _bits(out_h + 1)
+        counters = (
+            _bits(lanes + 1) + _bits(words + 1) + 2 * _bits(k + 1) + _bits(repeat + 1) + _bits(out_w + 1) + _bits(out_h + 1)
+        )
         signed = _bits(max(h, w) + 2 * pad + k + stride) + 1
         places = signed * (4 if pad else 1 if k > 1 or stride > 1 else 0)
         addresses = 6 * _bits(size) + 2 * _bits(2 * rows)

@@ -14,8 +14,8 @@ from squeezekit.export.fpga.planner import CircuitPlan, Parallelism
 from squeezekit.integer.plan import IntegerConvolution, IntegerHead
 
 MODULES = (
-    "add", "average", "concat", "convolution", "fifo", "fork_stream", "head", "logits", "multiply", "pool", "pool_axis", "product",
-    "rescale", "window",
+    "add", "average", "concat", "convolution", "fifo", "fork_stream", "head", "logits", "multiply", "pool", "pool_axis",
+    "product", "rescale", "window",
 )  # fmt: skip
 LINE = 118  # Characters of a line of Verilog.
 
@@ -29,7 +29,8 @@ def verilog_of(circuit: Circuit, planned: CircuitPlan, banner: str) -> dict[str,
         step = circuit.plan.steps[one.number]
         assert isinstance(step, IntegerConvolution | IntegerHead)
         files[f"weights_{one.number}.hex"] = _hex(_words(step, one, planned.parallel[one.number]))
-        entries = [(int(bias) % 2**one.total_bits << one.gain_bits) | int(gain) for bias, gain in zip(step.bias, step.gain)]
+        pairs = zip(step.bias.tolist(), step.gain.tolist(), strict=True)
+        entries = [(bias % 2**one.total_bits << one.gain_bits) | gain for bias, gain in pairs]
         files[f"table_{one.number}.hex"] = _hex((entry, one.total_bits + one.gain_bits) for entry in entries)
     return files
 
@@ -93,10 +94,10 @@ class _Top:
         for index in range(1, len(self._circuit.plan.feature_maps)):
             self._map(index)
         self._head()
-        body = "\n".join(self._lines)
+        body, fraction = "\n".join(self._lines), self._circuit.plan.fraction
         return f"""// {self._banner}
 //
-// A picture comes byte by byte, row by row, channels innermost; its logits leave one by one, in units of 2**-{self._circuit.plan.fraction}.
+// A picture comes byte by byte, row by row, channels innermost; its logits leave one by one, in units of 2**-{fraction}.
 module classifier (
     input clock,
     input reset,
@@ -116,7 +117,9 @@ endmodule
         """How a feature map is made, and who reads it."""
         maker, shape, name = self._circuit.makers[index], self._circuit.map(index), f"map_{index}"
         self._lines.append(f"\n    // Feature map {index}: {shape.height} x {shape.width}, {shape.channels} channels.")
-        current = self._joined(name, maker.convolutions) if maker.convolutions else self._streams[maker.source, maker.number, False]
+        current = (
+            self._joined(name, maker.convolutions) if maker.convolutions else self._streams[maker.source, maker.number, False]
+        )
         if maker.size:
             current = self._pooled(f"{name}_pooled", current, index)
         if maker.residual:
@@ -241,4 +244,6 @@ def _wrapped(before: str, words: Sequence[str], after: str) -> str:
     """Words with commas between them, in lines of at most LINE characters."""
     text = ", ".join(words[:-1]) + (", " if len(words) > 1 else "") + words[-1] + after.replace(" ", "\0")
     indent = " " * max(len(before) - len(before.lstrip()) + 8, 8) if before.strip() else before
-    return "\n".join(textwrap.wrap(text, LINE, initial_indent=before, subsequent_indent=indent, break_long_words=False)).replace("\0", " ")
+    return "\n".join(textwrap.wrap(text, LINE, initial_indent=before, subsequent_indent=indent, break_long_words=False)).replace(
+        "\0", " "
+    )

@@ -33,7 +33,8 @@ def wiring_svg(circuit: Circuit, planned: CircuitPlan) -> str:
 <title>The modules of the circuit and the streams between them</title>
 <style>{STYLE}
 </style>
-<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0 8 4 0 8z"/></marker></defs>
+<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">
+<path d="M0 0 8 4 0 8z"/></marker></defs>
 {body}
 </svg>
 """
