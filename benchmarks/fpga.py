@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _planned(said: dict[str, Any]) -> dict[str, Any]:
-    kept = ("cycles", "latency", "multipliers", "multipliers_in_logic", "dsps", "memory_bits", "ram_blocks", "registers")
+    kept = ("cycles", "latency", "multipliers", "multipliers_in_logic", "dsps", "memory_bits", "ram_blocks", "luts", "registers")
     return {name: said[name] for name in kept}
 
 

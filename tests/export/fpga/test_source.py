@@ -1,11 +1,13 @@
 """Circuits answer with the bits of the integer reference, at the pace that is planned."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from squeezekit.data.sources import load_images
+from squeezekit.export.fpga.planner import TARGETS
 from squeezekit.inference.int8_model import integer_plan
 from squeezekit.inference.model import load_model
 from squeezekit.pretrained.files import pretrained_names
@@ -34,9 +36,9 @@ def test_a_fire_network_gives_the_bits_of_the_reference(fields, tmp_path):
 def test_products_in_logic_and_in_dsps_are_the_same(tmp_path):
     model, plan = fire_plan()
     pictures = pictures_like(model.config, 4, seed=2)[2:]
-    # Of the 8 DSPs of a UP5K nothing is left for rescaling.
-    found = written(tmp_path / "logic", plan, parallel=20, target="ice40-up5k")
-    assert found.rescaling_in_logic and 0 < found.multipliers_in_logic < found.multipliers and found.dsps <= 8
+    found = written(tmp_path / "logic", plan, parallel=20, target=replace(TARGETS["ecp5-25k"], dsps=4))
+    assert found.dsps == len(found.rescaled_by_dsps) == 4 and not found.added_by_dsps
+    assert found.multipliers_in_logic == found.multipliers > 0
     assert np.array_equal(simulated(tmp_path / "logic", pictures, "sim-icarus").logits, reference(plan, pictures))
 
 
@@ -73,7 +75,7 @@ def test_a_wrong_weight_is_noticed(tmp_path):
 def test_pretrained_networks_give_the_bits_of_the_reference(name, data, parallel, tmp_path):
     model = load_model(name)
     plan = integer_plan(model)
-    found = written(tmp_path / name, plan, parallel, target="ecp5-85k")
+    found = written(tmp_path / name, plan, parallel, target=TARGETS["ecp5-85k"])
     pictures = load_images(data, image_size=32, channels=1).test.images[:5] if data else pictures_like(model.config, 5)
     steady, stalled = (simulated(tmp_path / name, pictures, stall=stall) for stall in (0, 60))
     assert np.array_equal(steady.logits, reference(plan, pictures)) and np.array_equal(stalled.logits, steady.logits)

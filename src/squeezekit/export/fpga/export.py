@@ -30,7 +30,7 @@ class FpgaExport(Presented):
     last logit, both where nothing outside waits.
 
     multipliers: of weights, `multipliers_in_logic` of them without a DSP; dsps: with those that rescale. memory_bits are those of
-    all memories, `ram_blocks` the blocks that they take, 0 where the target is generic; registers: bits, estimated.
+    all memories, `ram_blocks` the blocks that they take, 0 where the target is generic; luts and registers are estimates.
     `validation` is the accuracy 0…1 `before` and `after`, empty where no images are at hand.
     """
 
@@ -46,6 +46,7 @@ class FpgaExport(Presented):
     dsps: int
     memory_bits: int
     ram_blocks: int
+    luts: int
     registers: int
     validation: dict[str, float]
 
@@ -60,7 +61,7 @@ class FpgaExport(Presented):
             f"{self.folder}: {self.cycles:,} cycles a picture, {self.latency:,} until its answer; at {self.clock_mhz:g} MHz "
             f"{self.pictures_a_second:,.0f} pictures a second",
             f"{self.multipliers} multipliers, {self.multipliers_in_logic} of them in logic; {self.dsps} DSPs; "
-            f"{self.memory_bits:,} bits of memory{blocks}; about {self.registers:,} registers",
+            f"{self.memory_bits:,} bits of memory{blocks}; about {self.luts:,} LUTs, {self.registers:,} registers",
         ]
 
 
@@ -112,6 +113,7 @@ def _described(out: Path, circuit: Circuit, planned: CircuitPlan, clock: float, 
         planned.dsps,
         planned.memory_bits,
         planned.ram_blocks,
+        planned.luts,
         planned.registers,
         validation,
     )

@@ -14,18 +14,19 @@ from squeezekit.export.fpga.timing import latency_of
 from squeezekit.system.errors import SqueezekitError
 
 MOST_LANES = 16
-# Products of weights of at most so many bits are made in logic where a target's DSPs are few: fewer LUTs than the routing costs.
-NARROW = 4
+# What Yosys makes of these circuits for ECP5: LUTs between registers, and of a bypass's constant product.
+LUTS_A_REGISTER, LUTS_A_BYPASS = 1.25, 150
 # A DSP multiplies 18 bits with 18, signed.
 DSP_BITS = 17
 
 
 @dataclass(frozen=True)
 class Target:
-    """A chip: nextpnr's name for it, its DSPs, blocks of memory (each of `shapes`, words by bits), multipliers by default."""
+    """A chip: nextpnr's name for it, its LUTs, DSPs, blocks of memory (each of `shapes`, words by bits), multipliers by default."""
 
     name: str
     device: str
+    luts: int
     dsps: int
     ram_blocks: int
     shapes: tuple[tuple[int, int], ...]
@@ -37,11 +38,11 @@ _EBR_4K = ((256, 16), (512, 8), (1024, 4), (2048, 2))
 TARGETS = {
     one.name: one
     for one in (
-        Target("ecp5-85k", "85k", 156, 208, _EBR_18K, 192),
-        Target("ecp5-45k", "45k", 72, 108, _EBR_18K, 96),
-        Target("ecp5-25k", "25k", 28, 56, _EBR_18K, 48),
-        Target("ice40-up5k", "up5k", 8, 30, _EBR_4K, 12),
-        Target("generic", "85k", 0, 0, (), 96),
+        Target("ecp5-85k", "85k", 83640, 156, 208, _EBR_18K, 192),
+        Target("ecp5-45k", "45k", 43848, 72, 108, _EBR_18K, 96),
+        Target("ecp5-25k", "25k", 24288, 28, 56, _EBR_18K, 48),
+        Target("ice40-up5k", "up5k", 5280, 8, 30, _EBR_4K, 12),
+        Target("generic", "85k", 0, 0, 0, (), 96),
     )
 }
 
@@ -68,12 +69,14 @@ def cycles_of(one: Multiplication, parallel: Parallelism) -> int:
 
 @dataclass(frozen=True)
 class CircuitPlan:
-    """A circuit for a target: by step, its multipliers; whether rescaling and bypasses are multiplied in logic, too."""
+    """A circuit for a target: by step, its multipliers; the convolutions and the feature maps whose rescaling and whose bypass
+    DSPs multiply."""
 
     circuit: Circuit
     target: Target
     parallel: Mapping[int, Parallelism]
-    rescaling_in_logic: bool
+    rescaled_by_dsps: frozenset[int]
+    added_by_dsps: frozenset[int]
 
     @cached_property
     def cycles_by_step(self) -> dict[int, int]:
@@ -104,8 +107,21 @@ class CircuitPlan:
     @property
     def dsps(self) -> int:
         """All of them."""
-        others = 0 if self.rescaling_in_logic else _other_products(self.circuit)
-        return self.multipliers - self.multipliers_in_logic + others
+        rescaling = sum(count for number, count in _rescaling(self.circuit).items() if number in self.rescaled_by_dsps)
+        return self.multipliers - self.multipliers_in_logic + rescaling + len(self.added_by_dsps)
+
+    @property
+    def luts(self) -> int:
+        """Of four inputs, about: those between registers, and products in logic, a row of adders for each bit."""
+        found = LUTS_A_REGISTER * self.registers
+        for one in self.circuit.multiplications:
+            parallel = self.parallel[one.number]
+            if parallel.in_logic:
+                found += parallel.multipliers * one.bits * (one.data + one.bits)
+            if one.number in _rescaling(self.circuit) and one.number not in self.rescaled_by_dsps:
+                found += 2 * one.gain_bits * one.total_bits
+        bypasses = sum(maker.residual is not None for maker in self.circuit.makers.values())
+        return round(found + LUTS_A_BYPASS * (bypasses - len(self.added_by_dsps)))
 
     @cached_property
     def memories(self) -> tuple[Memory, ...]:
@@ -141,28 +157,50 @@ def plan_circuit(circuit: Circuit, target: Target, multipliers: int | None = Non
             raise SqueezekitError(f"--parallel {count}: each of {needed} layers needs a multiplier; give at least {needed}")
         count = needed
     planned = _with_dsps(circuit, target, spread(circuit, count))
-    if target.ram_blocks and planned.ram_blocks > target.ram_blocks:
-        over = planned.ram_blocks - target.ram_blocks
-        raise SqueezekitError(
-            f"--target {target.name}: the network needs {planned.ram_blocks} blocks of memory, {over} more than there are; "
-            f"try --parallel {needed}, a larger target, or another network"
-        )
+    for what, wanted, there in (
+        ("blocks of memory", planned.ram_blocks, target.ram_blocks),
+        ("LUTs, about,", planned.luts, target.luts),
+    ):
+        if there and wanted > there:
+            raise SqueezekitError(
+                f"--target {target.name}: with {count} multipliers the network needs {wanted:,} {what} of which there are {there:,}, "
+                f"{wanted - there:,} too few; {_way_on(circuit, target, count)}"
+            )
     return planned
 
 
+def _way_on(circuit: Circuit, target: Target, count: int) -> str:
+    """What would fit: fewer multipliers, or a target that takes these."""
+    least = len(circuit.multiplications)
+    fewer = _with_dsps(circuit, target, spread(circuit, least))
+    if count > least and fewer.ram_blocks <= target.ram_blocks and fewer.luts <= target.luts:
+        return f"it fits with --parallel {least}"
+    for name, other in sorted(TARGETS.items(), key=lambda pair: pair[1].luts):
+        planned = _with_dsps(circuit, other, spread(circuit, least))
+        if name.startswith("ecp5") and planned.ram_blocks <= other.ram_blocks and planned.luts <= other.luts:
+            return f"--target {name} takes it, or choose another network"
+    return "no target takes it; choose another network"
+
+
 def _with_dsps(circuit: Circuit, target: Target, parallel: dict[int, Parallelism]) -> CircuitPlan:
-    """DSPs for rescaling first, then for the widest weights; what is left is multiplied in logic."""
-    others = _other_products(circuit)
-    if not target.dsps:
-        return CircuitPlan(circuit, target, parallel, rescaling_in_logic=False)
-    rescaling_in_logic = others > target.dsps
-    left = target.dsps - (0 if rescaling_in_logic else others)
+    """DSPs for what takes the most logic without: rescaling, then bypasses, then the widest weights."""
+    left = target.dsps if target.dsps else sum(one.multipliers for one in parallel.values()) + sum(_rescaling(circuit).values())
+    left += 0 if target.dsps else len(circuit.makers)
+    rescaled, added = set(), set()
+    for number, count in _rescaling(circuit).items():
+        if count <= left:
+            rescaled.add(number)
+            left -= count
+    for index, maker in circuit.makers.items():
+        if maker.residual and left:
+            added.add(index)
+            left -= 1
     for one in sorted(circuit.multiplications, key=lambda one: (-one.bits * one.data, one.number)):
         wanted = parallel[one.number]
         in_logic = wanted.multipliers > left
         left -= 0 if in_logic else wanted.multipliers
         parallel[one.number] = Parallelism(wanted.filters, wanted.lanes, in_logic)
-    return CircuitPlan(circuit, target, parallel, rescaling_in_logic)
+    return CircuitPlan(circuit, target, parallel, frozenset(rescaled), frozenset(added))
 
 
 def spread(circuit: Circuit, multipliers: int) -> dict[int, Parallelism]:
@@ -213,7 +251,6 @@ def _stream_bytes(circuit: Circuit) -> list[int]:
     return maps + before_pooling
 
 
-def _other_products(circuit: Circuit) -> int:
-    """DSPs of rescaling and of bypasses."""
-    rescaling = sum(ceil((one.total_bits - 1) / DSP_BITS) for one in circuit.multiplications[:-1])
-    return rescaling + sum(maker.residual is not None for maker in circuit.makers.values())
+def _rescaling(circuit: Circuit) -> dict[int, int]:
+    """By convolution, the DSPs that its rescaling takes."""
+    return {one.number: ceil((one.total_bits - 1) / DSP_BITS) for one in circuit.multiplications[:-1]}

@@ -55,6 +55,7 @@ A byte passes in each cycle in which valid and ready are high, as in AXI-Stream.
 | DSPs, with those that rescale | {dsps} |
 | bits of memory | {planned.memory_bits:,} |
 | blocks of memory | {blocks} |
+| LUTs, about | {planned.luts:,}{f" of {target.luts:,}" if target.luts else ""} |
 | registers, about | {planned.registers:,} |
 
 These are estimates from before anything is built: the tools' reports say what it is.

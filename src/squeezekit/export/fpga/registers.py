@@ -88,7 +88,8 @@ class _Counter:
         groups, products = ceil(one.outputs / filters), filters * lanes
         words = groups * one.taps * one.channels // lanes
         weights = self._read(Memory(words, products * one.bits, constant=True)) + products * one.bits
-        stages = 2 * lanes * one.data + 2 * products * (one.data + one.bits) + 3 * filters * one.sum_bits
+        # Synthesis keeps one register of a value for all filters.
+        stages = 3 * lanes * one.data + products * (one.data + 2 * one.bits) + 3 * filters * one.sum_bits
         return weights + stages + 15 + _bits(words) + _bits(filters + 1) + _bits(groups + 1) + 2
 
     def _rescale(self, one: Multiplication) -> int:

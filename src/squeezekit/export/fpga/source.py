@@ -125,7 +125,7 @@ endmodule
         if maker.residual:
             residual = maker.residual
             parameters = {"GAIN": residual.gain, "OFFSET": residual.offset, "SHIFT": residual.shift}
-            parameters["LOGIC"] = int(self._planned.rescaling_in_logic)
+            parameters["LOGIC"] = int(index not in self._planned.added_by_dsps)
             other = self._streams[residual.source, maker.number, True]
             current = self._instance("add", f"{name}_added", parameters, {"a": current, "b": other})
         if depth := map_queue(self._circuit, index):
@@ -162,7 +162,7 @@ endmodule
             "OUTPUTS": len(step.weights),
             "SHIFT": rescaling_shift(step),
             "GAIN": self._multiplications[number].gain_bits,
-            "RESCALE_LOGIC": int(self._planned.rescaling_in_logic),
+            "RESCALE_LOGIC": int(number not in self._planned.rescaled_by_dsps),
             **self._multiplying(number),
         }
         return self._instance("convolution", f"step_{number}", parameters, {"in": self._streams[step.source, number, False]})
