@@ -38,8 +38,8 @@ def test_queues_hold_the_rows_that_filters_wait_for():
             waits = reader.adds or (
                 len(readers) > 1 and plan.steps[reader.number].weights.shape[1] == 1 and _beside(plan, reader)
             )
-            # Filters of three rows begin when the second row is there: two rows pass by on the other way.
-            assert reader.queue == (2 * row if waits else 0)
+            # Filters of three rows begin when the second one is there: two pass by on the other way. There is room for a third.
+            assert reader.queue == (3 * row if waits else 0)
 
 
 def _beside(plan, reader):

@@ -161,7 +161,7 @@ class Circuit:
             yield Multiplication(number, outputs, positions, taps, channels, *widths)
 
     def _queued(self, index: int, readers: tuple[Reader, ...]) -> tuple[Reader, ...]:
-        """Readers with queues: what has to wait for another one's rows holds these, and one row more, so that both work on."""
+        """Readers with queues: what has to wait for another one's rows holds these."""
         row = self.map(index).width * self.map(index).channels
         depths = [0] * len(readers)
         for i, one in enumerate(readers):
@@ -174,7 +174,7 @@ class Circuit:
                     for y in range(self.map(target).height)
                 )
                 if ahead > 0:
-                    depths[i] = max(depths[i], (ahead + 1) * row)
+                    depths[i] = max(depths[i], _rows_queued(ahead + 1, row) * row)
         return tuple(replace(reader, queue=depth) for reader, depth in zip(readers, depths, strict=True))
 
     def _meeting(self, one: Reader, other: Reader) -> int | None:
@@ -221,6 +221,11 @@ class Circuit:
             return max(counts)
 
         return rows(target, y)
+
+
+def _rows_queued(least: int, row: int) -> int:
+    """So many rows of `row` bytes, or one more where that takes no more blocks of 2,048 bytes."""
+    return least + (-(-least * row // 2048) == -(-(least + 1) * row // 2048))
 
 
 def rescaling_shift(step: IntegerConvolution) -> int:

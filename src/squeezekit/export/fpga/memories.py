@@ -9,6 +9,9 @@ from math import ceil
 from squeezekit.export.fpga.circuit import Circuit, Multiplication
 from squeezekit.integer.plan import IntegerConvolution, IntegerHead
 
+# Bytes of a block of memory of an ECP5.
+BLOCK = 2048
+
 
 @dataclass(frozen=True)
 class Memory:
@@ -36,9 +39,19 @@ class Memory:
         return ceil(self.depth / 16) * ceil(self.width / 4) <= 20
 
 
-def rows_kept(kernel: int, stride: int) -> int:
-    """Rows in a window: those under the filters, and those that come in meanwhile."""
-    return kernel + stride
+def is_by_pixel(step: IntegerConvolution) -> bool:
+    """Whether a filter sees one pixel, so that a picture may be taken for one column."""
+    return step.kernel == 1 and step.stride == 1 and step.padding == 0
+
+
+def rows_kept(step: IntegerConvolution, row: int) -> int:
+    """Rows in a window: those under the filters and those that come in meanwhile, and more, as far as the block of memory that
+    is taken for them has room; of `row` words each.
+    """
+    least = step.kernel + step.stride
+    if is_by_pixel(step):
+        return least
+    return max(least, min(least + step.kernel, ceil(least * row / BLOCK) * BLOCK // row))
 
 
 def part_queue(filters: int) -> int:
@@ -79,8 +92,8 @@ def _of_step(circuit: Circuit, one: Multiplication, filters: int, lanes: int) ->
         yield Memory(one.channels, (255 * source.height * source.width).bit_length())
         rows = 2
     else:
-        points = step.kernel == 1 and step.stride == 1 and step.padding == 0
-        rows = rows_kept(step.kernel, step.stride) * (1 if points else circuit.map(step.source).width)
+        width = 1 if is_by_pixel(step) else circuit.map(step.source).width
+        rows = rows_kept(step, width * words) * width
     for _lane in range(lanes):
         yield Memory(rows * words, one.data)
 

@@ -22,7 +22,7 @@ DSP_BITS = 17
 
 @dataclass(frozen=True)
 class Target:
-    """A chip: nextpnr's name for it, its LUTs, DSPs, blocks of memory (each of `shapes`, words by bits), multipliers by default."""
+    """A chip: nextpnr's name for it, LUTs, DSPs, blocks of memory (each of `shapes`, words by bits), multipliers by default."""
 
     name: str
     device: str
@@ -70,7 +70,8 @@ def cycles_of(one: Multiplication, parallel: Parallelism) -> int:
 @dataclass(frozen=True)
 class CircuitPlan:
     """A circuit for a target: by step, its multipliers; the convolutions and the feature maps whose rescaling and whose bypass
-    DSPs multiply."""
+    DSPs multiply.
+    """
 
     circuit: Circuit
     target: Target
@@ -163,8 +164,8 @@ def plan_circuit(circuit: Circuit, target: Target, multipliers: int | None = Non
     ):
         if there and wanted > there:
             raise SqueezekitError(
-                f"--target {target.name}: with {count} multipliers the network needs {wanted:,} {what} of which there are {there:,}, "
-                f"{wanted - there:,} too few; {_way_on(circuit, target, count)}"
+                f"--target {target.name}: with {count} multipliers the network needs {wanted:,} {what} of which there are "
+                f"{there:,}, {wanted - there:,} too few; {_way_on(circuit, target, count)}"
             )
     return planned
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import ceil
 
 from squeezekit.export.fpga.circuit import Circuit, Multiplication
-from squeezekit.export.fpga.memories import Memory, map_queue, part_queue, rows_kept
+from squeezekit.export.fpga.memories import Memory, is_by_pixel, map_queue, part_queue, rows_kept
 from squeezekit.integer.plan import IntegerConvolution, IntegerHead
 
 
@@ -44,9 +44,9 @@ class _Counter:
             window = self._window(1, 1, one.channels, 1, 1, 0, lanes, 2, groups, one.data, False)
             return average + window + self._multiply(one, filters, lanes) + logits
         assert isinstance(step, IntegerConvolution)
-        source, rows = circuit.map(step.source), rows_kept(step.kernel, step.stride)
-        points = step.kernel == 1 and step.stride == 1 and step.padding == 0
-        height, width = (source.height * source.width, 1) if points else (source.height, source.width)
+        source = circuit.map(step.source)
+        height, width = (source.height * source.width, 1) if is_by_pixel(step) else (source.height, source.width)
+        rows = rows_kept(step, width * one.channels // lanes)
         shape = (height, width, one.channels, step.kernel, step.stride, step.padding)
         bordered = step.padding > 0 and len(set(step.border)) > 1
         window = self._window(*shape, lanes, rows, groups, one.data, bordered)

@@ -9,7 +9,7 @@ from importlib import resources
 import numpy as np
 
 from squeezekit.export.fpga.circuit import Circuit, Multiplication, rescaling_shift
-from squeezekit.export.fpga.memories import map_queue, part_queue
+from squeezekit.export.fpga.memories import is_by_pixel, map_queue, part_queue, rows_kept
 from squeezekit.export.fpga.planner import CircuitPlan, Parallelism
 from squeezekit.integer.plan import IntegerConvolution, IntegerHead
 
@@ -150,6 +150,7 @@ endmodule
 
     def _convolution(self, number: int, step: IntegerConvolution) -> str:
         source = self._circuit.map(step.source)
+        width = 1 if is_by_pixel(step) else source.width
         border = "".join(f"{byte:02x}" for byte in reversed(step.border))
         parameters = {
             "H": source.height,
@@ -160,6 +161,7 @@ endmodule
             "PAD": step.padding,
             "BORDER": f"{8 * source.channels}'h{border}" if step.padding and any(step.border) else 0,
             "OUTPUTS": len(step.weights),
+            "ROWS": rows_kept(step, width * source.channels // self._planned.parallel[number].lanes),
             "SHIFT": rescaling_shift(step),
             "GAIN": self._multiplications[number].gain_bits,
             "RESCALE_LOGIC": int(number not in self._planned.rescaled_by_dsps),

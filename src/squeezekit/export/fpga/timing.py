@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from squeezekit.export.fpga.circuit import Circuit
-from squeezekit.integer.plan import IntegerConvolution
+from squeezekit.export.fpga.memories import is_by_pixel
 
 # Cycles of the registers between a convolution's first word and its byte, and of a logit's multiplication bit by bit.
 PIPELINE, LOGIT = 16, 36
@@ -53,14 +53,9 @@ class _Rows:
         took, free, made = self._cycles[number] // height, 0, Rows()
         for y in range(height):
             last = source[min(y * step.stride - step.padding + step.kernel, len(source)) - 1]
-            begin = max(free, last[0] if _by_pixel(step) else last[1] + LINE)
-            free = begin + took + (0 if _by_pixel(step) else LINE)
-            if _by_pixel(step):
+            begin = max(free, last[0] if is_by_pixel(step) else last[1] + LINE)
+            free = begin + took + (0 if is_by_pixel(step) else LINE)
+            if is_by_pixel(step):
                 free = max(free, last[1])
             made.append((begin + PIPELINE, free + PIPELINE))
         return made
-
-
-def _by_pixel(step: IntegerConvolution) -> bool:
-    """Whether a pixel's sums are made as soon as it is there."""
-    return step.kernel == 1 and step.stride == 1 and step.padding == 0

@@ -8,6 +8,7 @@ module convolution #(
     parameter PAD = 1,
     parameter [C*8-1:0] BORDER = 0,
     parameter OUTPUTS = 1,
+    parameter ROWS = 4,
     parameter FILTERS = 1,
     parameter LANES = 1,
     parameter BITS = 8,
@@ -36,7 +37,7 @@ module convolution #(
     wire signed [SUM-1:0] sums;
 
     window #(.H(POINTS ? H * W : H), .W(POINTS ? 1 : W), .C(C), .K(K), .STRIDE(STRIDE), .PAD(PAD), .LANES(LANES),
-             .ROWS(K + STRIDE), .REPEAT((OUTPUTS + FILTERS - 1) / FILTERS), .BORDER(BORDER)) under_filter (
+             .ROWS(ROWS), .REPEAT((OUTPUTS + FILTERS - 1) / FILTERS), .BORDER(BORDER)) under_filter (
         .clock(clock), .reset(reset), .in_valid(in_valid), .in_ready(in_ready), .in_data(in_data),
         .out_valid(words_valid), .out_ready(words_ready), .out_data(words), .out_last(words_last));
     multiply #(.LANES(LANES), .OUTPUTS(OUTPUTS), .FILTERS(FILTERS), .TAPS(K * K * C / LANES), .BITS(BITS), .SUM(SUM),
