@@ -46,8 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         said = export_fpga(given.model, folder, target=given.target, parallel=given.parallel, clock=given.clock)
         line: dict[str, Any] = {"model": given.model, "target": given.target, "planned": _planned(said.as_json())}
         line |= _simulated(folder, given.model)
-        if given.target != "generic":
-            line |= _built(folder, given)
+        line |= _gates(folder, given) if given.target == "generic" else _built(folder, given)
         if line.get("clock_mhz"):
             line["pictures_a_second"] = round(line["clock_mhz"] * 1e6 / line["cycles"], 1)
         line |= {
@@ -92,6 +91,15 @@ def _simulated(folder: Path, name: str) -> dict[str, Any]:
     assert np.array_equal([list(map(int, logits.split())) for logits, _ in lines], expected), "other logits than the reference's"
     cycles = [[int(word) for word in at.split()] for _, at in lines]
     return {"cycles": cycles[-1][1] - cycles[-2][1], "latency": cycles[0][1] - cycles[0][0]}
+
+
+def _gates(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
+    """Cells of Yosys's own library, after its generic synthesis, memories in registers and gates as well."""
+    done = subprocess.run(
+        ["make", "-s", "-C", folder, "gates", f"YOSYS={given.yosys}"], capture_output=True, text=True, check=True
+    )
+    counts = re.findall(r"Number of cells: +(\d+)|^ +(\d+) +cells$|^ +(\d+) +\S+ +cells$", done.stdout, re.MULTILINE)
+    return {"gates": max(int(next(filter(None, found))) for found in counts), "yosys": _first_line(given.yosys, "-V")}
 
 
 def _built(folder: Path, given: argparse.Namespace) -> dict[str, Any]:

@@ -14,7 +14,7 @@ BLOCK = 2048
 
 
 @dataclass(frozen=True)
-class Memory:
+class CircuitMemory:
     """`depth` words of `width` bits; `constant` for weights and tables."""
 
     depth: int
@@ -71,38 +71,38 @@ def map_queue(circuit: Circuit, index: int) -> int:
     return 2 if len(maker.convolutions) > 1 or maker.residual or len(circuit.readers[index]) > 1 else 0
 
 
-def memories_of(circuit: Circuit, sharing: Mapping[int, tuple[int, int]]) -> Iterator[Memory]:
+def memories_of(circuit: Circuit, sharing: Mapping[int, tuple[int, int]]) -> Iterator[CircuitMemory]:
     """Every memory; `sharing` are filters and lanes by step."""
     for one in circuit.multiplications:
         yield from _of_step(circuit, one, *sharing[one.number])
     for index in range(1, len(circuit.plan.feature_maps)):
         yield from _of_map(circuit, index)
     for readers in circuit.readers.values():
-        yield from (Memory(reader.queue, 8) for reader in readers if reader.queue)
+        yield from (CircuitMemory(reader.queue, 8) for reader in readers if reader.queue)
 
 
-def _of_step(circuit: Circuit, one: Multiplication, filters: int, lanes: int) -> Iterator[Memory]:
+def _of_step(circuit: Circuit, one: Multiplication, filters: int, lanes: int) -> Iterator[CircuitMemory]:
     step = circuit.plan.steps[one.number]
     assert isinstance(step, IntegerConvolution | IntegerHead)
     groups, words = ceil(one.outputs / filters), one.channels // lanes
-    yield Memory(groups * one.taps * words, filters * lanes * one.bits, constant=True)
-    yield Memory(one.outputs, one.total_bits + one.gain_bits, constant=True)
+    yield CircuitMemory(groups * one.taps * words, filters * lanes * one.bits, constant=True)
+    yield CircuitMemory(one.outputs, one.total_bits + one.gain_bits, constant=True)
     if isinstance(step, IntegerHead):
         source = circuit.map(step.source)
-        yield Memory(one.channels, (255 * source.height * source.width).bit_length())
+        yield CircuitMemory(one.channels, (255 * source.height * source.width).bit_length())
         rows = 2
     else:
         width = 1 if is_by_pixel(step) else circuit.map(step.source).width
         rows = rows_kept(step, width * words) * width
     for _lane in range(lanes):
-        yield Memory(rows * words, one.data)
+        yield CircuitMemory(rows * words, one.data)
 
 
-def _of_map(circuit: Circuit, index: int) -> Iterator[Memory]:
+def _of_map(circuit: Circuit, index: int) -> Iterator[CircuitMemory]:
     maker, shape = circuit.makers[index], circuit.map(index)
     if depth := map_queue(circuit, index):
-        yield Memory(depth, 8)
+        yield CircuitMemory(depth, 8)
     if len(maker.convolutions) > 1:
-        yield from (Memory(part_queue(len(circuit.convolution(number).weights)), 8) for number in maker.convolutions)
+        yield from (CircuitMemory(part_queue(len(circuit.convolution(number).weights)), 8) for number in maker.convolutions)
     if maker.size:
-        yield from (Memory(shape.channels, 8), Memory(shape.width * shape.channels, 8))
+        yield from (CircuitMemory(shape.channels, 8), CircuitMemory(shape.width * shape.channels, 8))

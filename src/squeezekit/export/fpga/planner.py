@@ -8,7 +8,7 @@ from functools import cached_property
 from math import ceil
 
 from squeezekit.export.fpga.circuit import Circuit, Multiplication
-from squeezekit.export.fpga.memories import Memory, memories_of
+from squeezekit.export.fpga.memories import CircuitMemory, memories_of
 from squeezekit.export.fpga.registers import registers_of
 from squeezekit.export.fpga.timing import latency_of
 from squeezekit.system.errors import SqueezekitError
@@ -21,7 +21,7 @@ DSP_BITS = 17
 
 
 @dataclass(frozen=True)
-class Target:
+class FpgaTarget:
     """A chip: nextpnr's name for it, LUTs, DSPs, blocks of memory (each of `shapes`, words by bits), multipliers by default."""
 
     name: str
@@ -38,11 +38,11 @@ _EBR_4K = ((256, 16), (512, 8), (1024, 4), (2048, 2))
 TARGETS = {
     one.name: one
     for one in (
-        Target("ecp5-85k", "85k", 83640, 156, 208, _EBR_18K, 192),
-        Target("ecp5-45k", "45k", 43848, 72, 108, _EBR_18K, 96),
-        Target("ecp5-25k", "25k", 24288, 28, 56, _EBR_18K, 48),
-        Target("ice40-up5k", "up5k", 5280, 8, 30, _EBR_4K, 12),
-        Target("generic", "85k", 0, 0, 0, (), 96),
+        FpgaTarget("ecp5-85k", "85k", 83640, 156, 208, _EBR_18K, 192),
+        FpgaTarget("ecp5-45k", "45k", 43848, 72, 108, _EBR_18K, 96),
+        FpgaTarget("ecp5-25k", "25k", 24288, 28, 56, _EBR_18K, 48),
+        FpgaTarget("ice40-up5k", "up5k", 5280, 8, 30, _EBR_4K, 12),
+        FpgaTarget("generic", "85k", 0, 0, 0, (), 96),
     )
 }
 
@@ -74,7 +74,7 @@ class CircuitPlan:
     """
 
     circuit: Circuit
-    target: Target
+    target: FpgaTarget
     parallel: Mapping[int, Parallelism]
     rescaled_by_dsps: frozenset[int]
     added_by_dsps: frozenset[int]
@@ -125,7 +125,7 @@ class CircuitPlan:
         return round(found + LUTS_A_BYPASS * (bypasses - len(self.added_by_dsps)))
 
     @cached_property
-    def memories(self) -> tuple[Memory, ...]:
+    def memories(self) -> tuple[CircuitMemory, ...]:
         """All memories."""
         return tuple(memories_of(self.circuit, {number: (one.filters, one.lanes) for number, one in self.parallel.items()}))
 
@@ -146,7 +146,7 @@ class CircuitPlan:
         return sum(one.blocks(self.target.shapes) for one in self.memories)
 
 
-def plan_circuit(circuit: Circuit, target: Target, multipliers: int | None = None) -> CircuitPlan:
+def plan_circuit(circuit: Circuit, target: FpgaTarget, multipliers: int | None = None) -> CircuitPlan:
     """The circuit with so many multipliers of weights, by default as many as the target has room for.
 
     Raises SqueezekitError where there are fewer multipliers than steps, or where the circuit does not fit the target.
@@ -170,7 +170,7 @@ def plan_circuit(circuit: Circuit, target: Target, multipliers: int | None = Non
     return planned
 
 
-def _way_on(circuit: Circuit, target: Target, count: int) -> str:
+def _way_on(circuit: Circuit, target: FpgaTarget, count: int) -> str:
     """What would fit: fewer multipliers, or a target that takes these."""
     least = len(circuit.multiplications)
     fewer = _with_dsps(circuit, target, spread(circuit, least))
@@ -183,7 +183,7 @@ def _way_on(circuit: Circuit, target: Target, count: int) -> str:
     return "no target takes it; choose another network"
 
 
-def _with_dsps(circuit: Circuit, target: Target, parallel: dict[int, Parallelism]) -> CircuitPlan:
+def _with_dsps(circuit: Circuit, target: FpgaTarget, parallel: dict[int, Parallelism]) -> CircuitPlan:
     """DSPs for what takes the most logic without: rescaling, then bypasses, then the widest weights."""
     left = target.dsps if target.dsps else sum(one.multipliers for one in parallel.values()) + sum(_rescaling(circuit).values())
     left += 0 if target.dsps else len(circuit.makers)

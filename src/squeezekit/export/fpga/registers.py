@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import ceil
 
 from squeezekit.export.fpga.circuit import Circuit, Multiplication
-from squeezekit.export.fpga.memories import Memory, is_by_pixel, map_queue, part_queue, rows_kept
+from squeezekit.export.fpga.memories import CircuitMemory, is_by_pixel, map_queue, part_queue, rows_kept
 from squeezekit.integer.plan import IntegerConvolution, IntegerHead
 
 
@@ -39,7 +39,9 @@ class _Counter:
         if isinstance(step, IntegerHead):
             source = circuit.map(step.source)
             mean, channels = (255 * source.height * source.width).bit_length(), _bits(one.channels)
-            average = self._read(Memory(one.channels, mean)) + mean + 3 * channels + 22 + _bits(source.height * source.width + 1)
+            average = (
+                self._read(CircuitMemory(one.channels, mean)) + mean + 3 * channels + 22 + _bits(source.height * source.width + 1)
+            )
             logits = 3 * one.total_bits + 5 * one.gain_bits + 10
             window = self._window(1, 1, one.channels, 1, 1, 0, lanes, 2, groups, one.data, False)
             return average + window + self._multiply(one, filters, lanes) + logits
@@ -65,10 +67,10 @@ class _Counter:
         return found + (60 if maker.residual else 0)
 
     def fifo(self, depth: int) -> int:
-        return 3 * _bits(depth) + 2 + self._read(Memory(depth, 8))
+        return 3 * _bits(depth) + 2 + self._read(CircuitMemory(depth, 8))
 
     def _pool(self, inner: int, places: int) -> int:
-        return 3 * _bits(inner) + _bits(places + 1) + 8 + 16 + 8 + self._read(Memory(inner, 8))
+        return 3 * _bits(inner) + _bits(places + 1) + 8 + 16 + 8 + self._read(CircuitMemory(inner, 8))
 
     def _window(
         self, h: int, w: int, c: int, k: int, stride: int, pad: int, lanes: int, rows: int, repeat: int, data: int, bordered: bool
@@ -81,21 +83,21 @@ class _Counter:
         signed = _bits(max(h, w) + 2 * pad + k + stride) + 1
         places = signed * (4 if pad else 1 if k > 1 or stride > 1 else 0)
         addresses = 6 * _bits(size) + 2 * _bits(2 * rows)
-        words_read = lanes * (self._read(Memory(rows * w * words, data)) + (data if bordered else 0))
+        words_read = lanes * (self._read(CircuitMemory(rows * w * words, data)) + (data if bordered else 0))
         return counters + places + addresses + 3 * held + 6 + words_read
 
     def _multiply(self, one: Multiplication, filters: int, lanes: int) -> int:
         groups, products = ceil(one.outputs / filters), filters * lanes
         words = groups * one.taps * one.channels // lanes
-        weights = self._read(Memory(words, products * one.bits, constant=True)) + products * one.bits
+        weights = self._read(CircuitMemory(words, products * one.bits, constant=True)) + products * one.bits
         # Synthesis keeps one register of a value for all filters.
         stages = 3 * lanes * one.data + products * (one.data + 2 * one.bits) + 3 * filters * one.sum_bits
         return weights + stages + 15 + _bits(words) + _bits(filters + 1) + _bits(groups + 1) + 2
 
     def _rescale(self, one: Multiplication) -> int:
-        table = self._read(Memory(one.outputs, one.total_bits + one.gain_bits, constant=True))
+        table = self._read(CircuitMemory(one.outputs, one.total_bits + one.gain_bits, constant=True))
         return 6 + _bits(one.outputs + 1) + table + one.sum_bits + 4 * one.total_bits + 4 * one.gain_bits + 8
 
-    def _read(self, memory: Memory) -> int:
+    def _read(self, memory: CircuitMemory) -> int:
         """The register behind a memory's words, where no block of memory has it."""
         return 0 if memory.blocks(self._shapes) else memory.width
