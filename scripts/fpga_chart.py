@@ -65,7 +65,15 @@ def draw(out: str, names: list[str], shares: NDArray[np.float64], every: int, an
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(10, 0.32 * len(names) + 1.4), dpi=110, layout="constrained")
-    axes.imshow(shares, aspect="auto", cmap="Blues", vmin=0, vmax=1, extent=(0, shares.shape[1] * every, len(names) - 0.5, -0.5))
+    axes.imshow(
+        shares,
+        aspect="auto",
+        interpolation="nearest",
+        cmap="Blues",
+        vmin=0,
+        vmax=1,
+        extent=(0, shares.shape[1] * every, len(names) - 0.5, -0.5),
+    )
     axes.set_yticks(range(len(names)), names, fontsize=8)
     for number, cycle in enumerate(answered):
         axes.axvline(cycle, color="tab:orange", linewidth=1.2, label="a picture's answer" if number == 0 else None)

@@ -20,9 +20,11 @@ def test_a_pretrained_network_becomes_a_folder(tmp_path, capsys):
     assert f"| cycles from one picture to the next | {said['cycles']:,} |" in readme and "at 80 MHz" in readme
     svg = (out / "wiring.svg").read_text()
     assert len(re.findall("<rect", svg)) > 40 and "prefers-color-scheme: dark" in svg
+    (out / "pictures.hex").write_text("00 ff")
     # Anew over the old one, but not over a file of somebody's own.
     assert main(flags) == 0
     assert f"{out}: " in capsys.readouterr().out
+    assert (out / "pictures.hex").read_text() == "00 ff"
     (out / "mine.v").write_text("module mine; endmodule")
     assert main(flags) == 2
     assert "other things than an export" in capsys.readouterr().err and (out / "mine.v").exists()

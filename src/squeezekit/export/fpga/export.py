@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ from squeezekit.system.paths import expanded
 from squeezekit.system.presentation import Presented
 from squeezekit.system.version import version
 
+PICTURES = "pictures.hex"  # What the simulation reads; whoever exports anew keeps it.
 # Beside memories: what an export holds, and what make builds in it.
 OWN = {"classifier.v", "testbench.v", "README.md", "Makefile", "wiring.svg", *(f"{name}.v" for name in MODULES)}
-BUILT = {"build", "pictures.hex", "classifier.json", "classifier.config", "classifier.asc"}
+OTHERS = {"build", PICTURES}
+MEMORY = re.compile(r"(weights|table)_\d+\.hex")
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def export_fpga(
     Each layer is a module with its own multipliers and weights in memory; all work at the same time. `parallel` multipliers of
     weights, by default as many as `target` has room for, are spread so that the slowest layer is as fast as possible. `clock`,
     in MHz, is what the tools are asked for. The logits are those of the integer reference, to the bit. An earlier export in `out`
-    is replaced whole. Raises SqueezekitError, also for a network that does not fit the target, and when anything else is there.
+    is replaced whole, but for the pictures to simulate. Raises SqueezekitError, also for a network that does not fit the target, and when anything else is there.
     """
     if target not in TARGETS:
         raise SqueezekitError(f"--target {target}: is unknown; choose {', '.join(TARGETS)}")
@@ -95,6 +98,8 @@ def export_fpga(
     files["README.md"] = readme_of(circuit, planned, loaded.classes, banner, clock)
     files["Makefile"] = part("Makefile").replace("@CLOCK@", f"{clock:g}").replace("@DEVICE@", planned.target.device)
     files["wiring.svg"] = wiring_svg(circuit, planned)
+    if (out / PICTURES).is_file():
+        files[PICTURES] = (out / PICTURES).read_text(encoding="utf-8", errors="replace")
     atomic_io.write_folder(out, files)
     return _described(out, circuit, planned, clock, accuracy_in_integers(loaded, plan, data))
 
@@ -124,6 +129,6 @@ def _check_replaceable(out: Path) -> None:
     if not out.exists():
         return
     names = {path.name for path in out.iterdir()} if out.is_dir() else {"."}
-    foreign = {name for name in names - OWN - BUILT if not name.endswith(".hex")}
+    foreign = {name for name in names - OWN - OTHERS if not MEMORY.fullmatch(name)}
     if foreign or (names and "classifier.v" not in names):
         raise SqueezekitError(f"-o {out}: is there and holds other things than an export; name a new folder")
