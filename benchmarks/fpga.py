@@ -94,7 +94,7 @@ def _simulated(folder: Path, name: str) -> dict[str, Any]:
 
 
 def _gates(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
-    """Cells of Yosys's own library, after its generic synthesis, memories in registers and gates as well."""
+    """Cells of Yosys's own library, after its generic synthesis; a memory counts as one."""
     done = subprocess.run(
         ["make", "-s", "-C", folder, "gates", f"YOSYS={given.yosys}"], capture_output=True, text=True, check=True
     )

@@ -82,7 +82,8 @@ def export_fpga(
     Each layer is a module with its own multipliers and weights in memory; all work at the same time. `parallel` multipliers of
     weights, by default as many as `target` has room for, are spread so that the slowest layer is as fast as possible. `clock`,
     in MHz, is what the tools are asked for. The logits are those of the integer reference, to the bit. An earlier export in `out`
-    is replaced whole, but for the pictures to simulate. Raises SqueezekitError, also for a network that does not fit the target, and when anything else is there.
+    is replaced whole, but for the pictures to simulate. Raises SqueezekitError, also for a network that does not fit the target,
+    and when anything else is there.
     """
     if target not in TARGETS:
         raise SqueezekitError(f"--target {target}: is unknown; choose {', '.join(TARGETS)}")
