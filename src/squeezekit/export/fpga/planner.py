@@ -15,7 +15,7 @@ from squeezekit.system.errors import SqueezekitError
 
 MOST_LANES = 16
 # What Yosys makes of these circuits for ECP5: LUTs between registers, and of a bypass's constant product.
-LUTS_A_REGISTER, LUTS_A_BYPASS = 1.25, 150
+LUTS_A_REGISTER, LUTS_A_BYPASS = 1.35, 150
 # A DSP multiplies 18 bits with 18, signed.
 DSP_BITS = 17
 
