@@ -187,6 +187,18 @@ def test_the_python_of_compression_runs(commands):
         commands.block(language, text)
 
 
+def test_the_page_of_fpgas_does_what_it_says(commands, length):
+    """Its circuits are written always, and simulated before a release: compiling them takes most of a minute."""
+    if length == "whole" and not shutil.which("verilator"):
+        pytest.skip("Verilator is not installed")
+    lines = [line for _language, text in blocks(DOCS / "fpga.md", "sh") for line in text.strip().splitlines()]
+    outputs = {line: commands.line(line) for line in lines if length == "whole" or not line.startswith("make")}
+    assert [said.partition(":")[0] for line, said in outputs.items() if "export" in line] == ["digits-fpga", "cifar10-fpga"]
+    simulated = [said.splitlines() for line, said in outputs.items() if line.startswith("make")]
+    logits = [[line.split(" @ ")[0] for line in said if " @ " in line] for said in simulated]
+    assert all(len(found) == 2 and found == logits[0] for found in logits)
+
+
 @pytest.mark.slow
 def test_export_and_serve_do_what_they_say(commands, length, monkeypatch):
     """Every command of the two guides, as it stands, in their order."""

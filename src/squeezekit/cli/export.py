@@ -10,7 +10,15 @@ from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.standard_output import show, show_json
 
 # Flags of one format only.
-OWNERS = {"int8": "onnx", "opset": "onnx", "store_weights": "c", "max_ram": "c"}
+OWNERS = {
+    "int8": "onnx",
+    "opset": "onnx",
+    "store_weights": "c",
+    "max_ram": "c",
+    "target": "fpga",
+    "parallel": "fpga",
+    "clock": "fpga",
+}
 
 
 def add_arguments(parser: Parser) -> None:
@@ -18,18 +26,18 @@ def add_arguments(parser: Parser) -> None:
     parser.explain(
         "export digits-nano --format c -o digits-c",
         "export cifar10-tiny --format html -o cifar10.html",
-        usage="MODEL --format onnx|c|tflite|html|pi -o OUT [settings]",
+        usage="MODEL --format NAME -o OUT [settings]",
     )
     parser.add_model("a run folder, a .sqz file, or a pretrained model (squeezekit models lists them)")
     parser.add_argument(
         "--format",
-        choices=["onnx", "c", "tflite", "html", "pi"],
+        choices=["onnx", "c", "tflite", "html", "pi", "fpga"],
         required=True,
         help="onnx: for ONNX Runtime and other programs that read ONNX; c: C99 in integers, for any chip; tflite: an int8 "
         "file for tools of microcontrollers and phones; html: one page that classifies in any browser; pi: a folder for a small "
-        "computer with Linux, without PyTorch",
+        "computer with Linux, without PyTorch; fpga: Verilog in integers",
     )
-    parser.add_out("OUT", "file to write; for c and pi, the folder")
+    parser.add_out("OUT", "file to write; for c, pi and fpga, the folder")
     parser.add_argument("--int8", action="store_true", help="onnx: 8-bit weights and activations, calibrated on training images")
     parser.add_argument("--opset", type=int, metavar="N", help="onnx: version of the operators, 18 to 23 (default 18)")
     parser.add_argument(
@@ -44,6 +52,15 @@ def add_arguments(parser: Parser) -> None:
         metavar="N",
         help="c: N bytes for feature maps at most, as many layers whole as fit (default: the order of fewest bytes)",
     )
+    parser.add_argument(
+        "--target",
+        choices=["ecp5-85k", "ecp5-45k", "ecp5-25k", "ice40-up5k", "generic"],
+        help="fpga: the chip, whose DSPs and memory bound the circuit (default generic)",
+    )
+    parser.add_argument(
+        "--parallel", type=int, metavar="N", help="fpga: N multipliers of weights in all (default: by the target)"
+    )
+    parser.add_argument("--clock", type=float, metavar="MHz", help="fpga: the clock to ask the tools for (default 50)")
     parser.add_argument(
         "--data", metavar="DATA", help="images to calibrate and measure on (default: those of the run; a file may need it)"
     )

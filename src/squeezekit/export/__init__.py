@@ -1,4 +1,4 @@
-"""Trained networks for other programs and machines: ONNX, C, TensorFlow Lite, a page for browsers."""
+"""Trained networks for other programs and machines: ONNX, C, TensorFlow Lite, a page for browsers, Verilog."""
 
 from squeezekit.system.callable_package import make_callable
 

@@ -17,6 +17,7 @@ FORMATS = {
     "tflite": ("squeezekit.export.tflite", "export_tflite"),
     "html": ("squeezekit.export.html.export", "export_html"),
     "pi": ("squeezekit.export.pi", "export_pi"),
+    "fpga": ("squeezekit.export.fpga.export", "export_fpga"),
 }
 
 
@@ -45,11 +46,12 @@ def exporter(format: str) -> Callable[..., Export]:
 def export(model: str | PathLike[str], out: str | PathLike[str], *, format: str = "onnx", **options: Any) -> Export:
     """Write a trained network for other programs and machines; returns what was written, with its size.
 
-    model: a run folder, a `.sqz` file or a pretrained name. out: the file to write; for C and a Pi, the folder.
+    model: a run folder, a `.sqz` file or a pretrained name. out: the file to write; for C, a Pi and FPGAs, the folder.
     format: "onnx" for ONNX Runtime and whatever reads ONNX; "c" for C99 in integers, for any chip; "tflite" for TensorFlow
-    Lite in int8; "html" for a page that classifies in any browser; "pi" for a small computer with Linux, without PyTorch.
-    `options` are those of `export_onnx` (int8, opset), `export_c` (store_weights, max_ram), `export_tflite` and `export_html`;
-    these take `data`, the images to calibrate and measure on, which a `.sqz` file does not name.
+    Lite in int8; "html" for a page that classifies in any browser; "pi" for a small computer with Linux, without PyTorch;
+    "fpga" for Verilog. `options` are those of `export_onnx` (int8, opset), `export_c` (store_weights, max_ram), `export_tflite`,
+    `export_html` and `export_fpga` (target, parallel, clock); these take `data`, the images to calibrate and measure on, which
+    a `.sqz` file does not name.
 
     Raises SqueezekitError for an unknown format, an option that the format does not have, or a network that it cannot hold.
     """

@@ -1,0 +1,1 @@
+"""Verilog in integers, for FPGAs."""

@@ -1,0 +1,77 @@
+// Gives pictures to the classifier, with pauses on both sides, and prints logits and cycles.
+//
+// pictures.hex holds the bytes of the pictures, two digits each. Arguments: +pictures=FILE, +stall=P (each side pauses in P of
+// 256 cycles), +seed=N, +limit=N (cycles after which it gives up), +busy=N (a line every N cycles: in how many of them each step
+// multiplied). A line for each picture: its logits, then the cycles at which its first byte was taken and its last logit left.
+module testbench;
+    parameter BYTES = 1;
+    localparam MOST = 4096;  // Pictures that are under way at once, at most.
+    reg clock = 0, reset = 1, over = 0;
+    reg picture_valid = 0, logit_ready = 0;
+    reg [7:0] picture_data = 0, value = 0;
+    wire picture_ready, logit_valid, logit_last;
+    wire signed [31:0] logit_data;
+    reg [8*256-1:0] name;
+    reg [63:0] began [0:MOST-1];
+    reg [63:0] cycle = 0, limit = 0;
+    reg [31:0] noise = 1;  // A linear congruential generator, whose upper bits serve.
+    integer file, found, every = 0, stall = 0, sent = 0, taken = 0, answered = 0;
+
+    classifier dut (
+        .clock(clock), .reset(reset),
+        .picture_valid(picture_valid), .picture_ready(picture_ready), .picture_data(picture_data),
+        .logit_valid(logit_valid), .logit_ready(logit_ready), .logit_data(logit_data), .logit_last(logit_last));
+
+    always #5 clock = !clock;
+
+    initial begin
+        name = "pictures.hex";
+        found = $value$plusargs("pictures=%s", name);
+        found = $value$plusargs("stall=%d", stall);
+        found = $value$plusargs("seed=%d", noise);
+        found = $value$plusargs("limit=%d", limit);
+        found = $value$plusargs("busy=%d", every);
+        file = $fopen(name, "r");
+        if (file == 0) begin
+            $display("pictures.hex cannot be opened");
+            $finish;
+        end
+    end
+
+    always @(posedge clock) begin
+        cycle <= cycle + 1;
+        reset <= cycle < 4;
+        if (!reset) begin
+            noise = noise * 1664525 + 1013904223;
+            if (picture_valid && picture_ready) begin
+                if (taken % BYTES == 0) began[(taken / BYTES) % MOST] <= cycle;
+                taken = taken + 1;
+            end
+            if (!picture_valid || picture_ready) begin
+                picture_valid <= 0;
+                if (!over && noise[31:24] >= stall) begin
+                    found = $fscanf(file, "%h", value);
+                    over = found != 1;
+                    picture_valid <= !over;
+                    picture_data <= value;
+                    if (!over) sent = sent + 1;
+                end
+            end
+            if (logit_valid && logit_ready) begin
+                $write("%0d ", logit_data);
+                if (logit_last) begin
+                    $write("@ %0d %0d\n", began[answered % MOST], cycle);
+                    answered = answered + 1;
+                end
+            end
+            logit_ready <= noise[23:16] >= stall;
+            if (over && answered >= sent / BYTES) $finish;
+            if (limit != 0 && cycle > limit) begin
+                $display("no answer after %0d cycles", cycle);
+                $finish;
+            end
+        end
+    end
+
+    // The steps' multipliers.
+endmodule

@@ -1,0 +1,45 @@
+"""Multipliers go where they are needed; what does not fit a chip is said."""
+
+import pytest
+
+from squeezekit import SqueezekitError
+from squeezekit.export.fpga.circuit import Circuit
+from squeezekit.export.fpga.planner import TARGETS, plan_circuit
+from squeezekit.inference.int8_model import integer_plan
+from squeezekit.inference.model import load_model
+
+
+@pytest.fixture(scope="module")
+def nano():
+    return Circuit(integer_plan(load_model("cifar10-nano")))
+
+
+def test_more_multipliers_never_make_it_slower(nano):
+    found = [plan_circuit(nano, TARGETS["generic"], count) for count in (12, 20, 40, 80, 160, 320, 640)]
+    assert all(one.multipliers <= count for one, count in zip(found, (12, 20, 40, 80, 160, 320, 640), strict=True))
+    cycles = [one.cycles for one in found]
+    assert cycles == sorted(cycles, reverse=True) and cycles[0] > 10 * cycles[-1]
+    # No picture comes faster than a byte a cycle of its largest feature map.
+    most = max(one.bytes for one in nano.plan.feature_maps)
+    assert most <= cycles[-1] < 1.05 * most
+
+
+def test_no_spread_is_faster(nano):
+    """With one multiplier less than what the plan has, the slowest step is slower."""
+    found = plan_circuit(nano, TARGETS["generic"], 130)
+    fewer = plan_circuit(nano, TARGETS["generic"], found.multipliers - 1)
+    assert fewer.cycles > found.cycles
+
+
+@pytest.mark.parametrize("target", ["ecp5-85k", "ecp5-45k", "ecp5-25k"])
+def test_a_plan_stays_within_its_chip(nano, target):
+    found = plan_circuit(nano, TARGETS[target])
+    assert 0.8 * TARGETS[target].dsps <= found.dsps <= TARGETS[target].dsps
+    assert found.ram_blocks <= TARGETS[target].ram_blocks
+
+
+def test_what_does_not_fit_says_by_how_much(nano):
+    with pytest.raises(SqueezekitError, match=r"needs \d+ blocks of memory of which there are 56, \d+ too few; "):
+        plan_circuit(Circuit(integer_plan(load_model("cifar10-small"))), TARGETS["ecp5-25k"])
+    with pytest.raises(SqueezekitError, match="--parallel 3: each of 12 layers needs a multiplier; give at least 12"):
+        plan_circuit(nano, TARGETS["generic"], 3)

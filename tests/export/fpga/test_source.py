@@ -1,0 +1,120 @@
+"""Circuits answer with the bits of the integer reference, at the pace that is planned."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from squeezekit.data.sources import load_images
+from squeezekit.export.fpga.planner import TARGETS
+from squeezekit.inference.int8_model import integer_plan
+from squeezekit.inference.model import load_model
+from squeezekit.pretrained.files import pretrained_names
+from tests.fixtures.circuits import fire_plan, needs_icarus, needs_verilator, simulated, written
+from tests.fixtures.exported import pictures_like, reference, small
+
+
+@needs_icarus
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "fields", [{"brighter": 200}, {"bypass": "complex", "pool_size": 3, "stem_stride": 2, "image_size": 19}], ids=str
+)
+def test_a_fire_network_gives_the_bits_of_the_reference(fields, tmp_path):
+    model, plan = fire_plan(**fields)
+    written(tmp_path / "fire", plan, parallel=30)
+    pictures = pictures_like(model.config, 4, seed=2)[1:]
+    steady, stalled = (simulated(tmp_path / "fire", pictures, "sim-icarus", stall=stall) for stall in (0, 120))
+    expected = reference(plan, pictures)
+    assert len(np.unique(expected)) > len(expected)
+    assert np.array_equal(steady.logits, expected) and np.array_equal(stalled.logits, expected)
+    assert stalled.answered[-1] > steady.answered[-1]
+
+
+@needs_icarus
+@pytest.mark.slow
+def test_products_in_logic_and_in_dsps_are_the_same(tmp_path):
+    model, plan = fire_plan()
+    pictures = pictures_like(model.config, 4, seed=2)[2:]
+    found = written(tmp_path / "logic", plan, parallel=20, target=replace(TARGETS["ecp5-25k"], dsps=4, luts=0))
+    # The stem's rescaling takes two.
+    assert found.dsps == 4 and len(found.rescaled_by_dsps) == 3 and not found.added_by_dsps
+    assert found.multipliers_in_logic == found.multipliers > 0
+    assert np.array_equal(simulated(tmp_path / "logic", pictures, "sim-icarus").logits, reference(plan, pictures))
+
+
+@needs_icarus
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "file, old, new",
+    [("rescale.v", " + low + HALF", " + low"), ("add.v", "255 ? 8'd255", "255 ? 8'd254")],
+    ids=["rounding", "largest byte"],
+)
+def test_a_wrong_circuit_is_noticed(file, old, new, tmp_path):
+    model, plan = fire_plan(brighter=200)
+    written(tmp_path / "wrong", plan, parallel=20, changed={file: (old, new)})
+    pictures = pictures_like(model.config, 4, seed=2)[2:]
+    assert not np.array_equal(simulated(tmp_path / "wrong", pictures, "sim-icarus").logits, reference(plan, pictures))
+
+
+@needs_icarus
+@pytest.mark.slow
+def test_a_wrong_weight_is_noticed(tmp_path):
+    model, plan = fire_plan()
+    written(tmp_path / "wrong", plan, parallel=20)
+    # The last bit but two of one weight.
+    weights = tmp_path / "wrong" / "weights_2.hex"
+    first, *rest = weights.read_text().splitlines()
+    weights.write_text("\n".join([f"{int(first, 16) ^ 4:0{len(first)}x}", *rest]))
+    pictures = pictures_like(model.config, 4, seed=2)[2:]
+    assert not np.array_equal(simulated(tmp_path / "wrong", pictures, "sim-icarus").logits, reference(plan, pictures))
+
+
+@needs_verilator
+@pytest.mark.slow
+@pytest.mark.parametrize("name, data, parallel", [("digits-nano", "digits", 160), ("cifar10-nano", None, 300)])
+def test_pretrained_networks_give_the_bits_of_the_reference(name, data, parallel, tmp_path):
+    model = load_model(name)
+    plan = integer_plan(model)
+    found = written(tmp_path / name, plan, parallel, target=TARGETS["ecp5-85k"])
+    pictures = load_images(data, image_size=32, channels=1).test.images[:5] if data else pictures_like(model.config, 5)
+    steady, stalled = (simulated(tmp_path / name, pictures, stall=stall) for stall in (0, 60))
+    assert np.array_equal(steady.logits, reference(plan, pictures)) and np.array_equal(stalled.logits, steady.logits)
+    assert abs(steady.interval / found.cycles - 1) < 0.1
+    assert abs((steady.answered[0] - steady.began[0]) / found.latency - 1) < 0.1
+
+
+@needs_verilator
+@pytest.mark.long
+@pytest.mark.parametrize("name", [name for name in pretrained_names() if not name.startswith("photo")])
+def test_200_pictures_of_each_pretrained_network(name, tmp_path):
+    model = load_model(name)
+    plan = integer_plan(model)
+    found = written(tmp_path / name, plan, parallel=400)
+    pictures = pictures_like(model.config, 200)
+    answers = simulated(tmp_path / name, pictures, stall=10, limit=2_000_000_000)
+    assert np.array_equal(answers.logits, reference(plan, pictures))
+    assert answers.interval > found.cycles
+
+
+@needs_verilator
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["three wide pooling", "odd sides", "grey", "whitened", "squeezed by strides"])
+def test_networks_of_other_shapes_give_the_bits_of_the_reference(name, tmp_path):
+    model, plan = small(name)
+    found = written(tmp_path / "x", plan, parallel=60)
+    pictures = pictures_like(model.config, 6, seed=3)
+    steady, stalled = (simulated(tmp_path / "x", pictures, stall=stall) for stall in (0, 60))
+    assert np.array_equal(steady.logits, reference(plan, pictures)) and np.array_equal(stalled.logits, steady.logits)
+    assert abs(steady.interval / found.cycles - 1) < 0.1
+
+
+def test_verilog_has_no_vendors_modules(tmp_path):
+    _model, plan = fire_plan()
+    written(tmp_path / "fire", plan, parallel=20)
+    texts = {path.name: path.read_text() for path in (tmp_path / "fire").glob("*.v")}
+    known = {name.removesuffix(".v") for name in texts}
+    for text in texts.values():
+        code = re.sub(r"//.*", "", text)
+        assert set(re.findall(r"^\s*(\w+) #\(", code, re.MULTILINE)) - {"module"} <= known
+        assert max(map(len, text.splitlines())) <= 130
