@@ -99,7 +99,7 @@ def _gates(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
         ["make", "-s", "-C", folder, "gates", f"YOSYS={given.yosys}"], capture_output=True, text=True, check=True
     )
     counts = re.findall(r"Number of cells: +(\d+)|^ +(\d+) +cells$|^ +(\d+) +\S+ +cells$", done.stdout, re.MULTILINE)
-    return {"gates": max(int(next(filter(None, found))) for found in counts), "yosys": _first_line(given.yosys, "-V")}
+    return {"gates": max(int(next(filter(None, found))) for found in counts), "yosys": _version(given.yosys, "-V")}
 
 
 def _built(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def _built(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     began = time.perf_counter()
     subprocess.run(["make", "-C", folder, f"build/{family}.json", *tools], check=True, stdout=sys.stderr)
     found: dict[str, Any] = _cells((folder / "build" / f"{family}.txt").read_text(encoding="utf-8"), CELLS[family])
-    found["yosys"] = _first_line(given.yosys, "-V")
+    found["yosys"] = _version(given.yosys, "-V")
     found["synthesis_s"] = round(time.perf_counter() - began)
     if not given.nextpnr:
         return found
@@ -124,14 +124,15 @@ def _built(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
         return found | {"clock_mhz": None}
     report = json.loads((folder / "build" / f"{family}-report.json").read_text(encoding="utf-8"))
     (clock,) = (clock["achieved"] for clock in report["fmax"].values())
-    found["nextpnr"] = _first_line(f"{given.nextpnr}-{family}", "--version")
+    found["nextpnr"] = _version(f"{given.nextpnr}-{family}", "--version")
     return found | {"clock_mhz": round(clock, 2), "place_and_route_s": round(time.perf_counter() - began), "seed": given.seed}
 
 
-def _first_line(*command: str) -> str:
-    """What a program says of itself, without the times of its build."""
+def _version(*command: str) -> str:
+    """What a program says of itself, in two words."""
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return (done.stdout + done.stderr).strip().partition("\n")[0].partition(" (git")[0].partition(", ")[0]
+    found = re.search(r"(Yosys |nextpnr-)[\d.]+", done.stdout + done.stderr)
+    return found[0] if found else "unknown"
 
 
 def _cells(statistics: str, names: dict[str, str]) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def test_200_pictures_of_each_pretrained_network(name, tmp_path):
     pictures = pictures_like(model.config, 200)
     answers = simulated(tmp_path / name, pictures, stall=10, limit=2_000_000_000)
     assert np.array_equal(answers.logits, reference(plan, pictures))
-    assert answers.interval > found.cycles
+    assert abs(answers.interval / found.cycles - 1) < 0.1
 
 
 @needs_verilator
