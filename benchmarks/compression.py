@@ -241,8 +241,13 @@ def _quantise_torchao(network: nn.Module, images: list[Tensor], path: Path) -> n
     with torch.no_grad():
         for each in images:
             prepared(each)
-        quantised: nn.Module = convert_pt2e(prepared)
-        torch.export.save(torch.export.export(quantised, (images[0],), dynamic_shapes=batch), path)
+        quantised: Any = convert_pt2e(prepared)
+        # The floating-point weights are still there, which nothing reads any more.
+        used = {str(node.target) for node in quantised.graph.nodes if node.op == "get_attr"}
+        for name in quantised.state_dict().keys() - used:
+            owner, _, attribute = name.rpartition(".")
+            delattr(quantised.get_submodule(owner), attribute)
+        torch.export.save(torch.export.export(quantised, (images[0][:2],), dynamic_shapes=batch), path)
     return quantised
 
 
