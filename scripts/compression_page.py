@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
 from squeezekit.system import atomic_io
@@ -21,7 +22,9 @@ from squeezekit.system.figures import NotebookFigure
 DOCS = Path(__file__).parent.parent / "docs"
 RUNS, CODING = DOCS / "runs" / "compression", DOCS / "runs" / "coding"
 PAGE, PICTURE = DOCS / "results" / "compression.md", DOCS / "compression.png"
+# The smallest first.
 NETWORKS = ("fire-nano", "fire-tiny", "fast")
+OURS = "squeezekit, PTQ"
 # What the table calls the methods, and whose lines are one program's.
 TABLE = {
     "float32": ("float32",),
@@ -30,11 +33,11 @@ TABLE = {
     "float16 in zstd": ("float16 in zstd",),
     "ONNX Runtime int8": ("ONNX Runtime int8",),
     "TorchAO int8": ("TorchAO int8",),
-    "Deep Compression": ("deep-compression",),
     "NNCodec 2": ("nncodec", "nncodec, folded"),
-    "**squeezekit, PTQ**": ("squeezekit, PTQ",),
+    OURS: ("squeezekit, PTQ",),
 }
-CURVES = {"NNCodec 2": "C1", "Deep Compression": "C2", "squeezekit, PTQ": "C0"}
+# Lines of the picture: method, color, style, what it is called; and markers of those that have one file.
+CURVES = (("nncodec", "C1", ".-", "NNCodec 2"), ("nncodec, folded", "C1", ".:", "NNCodec 2, folded"), (OURS, "C0", ".-", OURS))
 POINTS = {"ONNX Runtime int8": "s", "TorchAO int8": "D", "float16 in zstd": "^"}
 # Points of accuracy of the images that judge, which a chosen file may lose.
 MAX_DROP = 0.5
@@ -44,6 +47,11 @@ Row = dict[str, Any]
 def lines(path: Path) -> list[Row]:
     """Of a file of JSON lines."""
     return [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()]
+
+
+def measured() -> list[str]:
+    """The networks of which there are lines."""
+    return [network for network in NETWORKS if (RUNS / f"{network}-peers.jsonl").exists()]
 
 
 def rows_of(network: str) -> list[Row]:
@@ -72,22 +80,18 @@ def peers_table(network: str) -> str:
         row = chosen(rows, methods)
         if row is None:
             continue
-        size = f"**{row['bytes']:,}**" if "squeezekit" in name else f"{row['bytes']:,}"
+        mark = "**" if name == OURS else ""
+        size = f"{mark}{row['bytes']:,}{mark}"
         graph = f" ({row['weights']:,} without the graph)" if "weights" in row else ""
         ratio = rows[0]["bytes"] / row["bytes"]
         losses = f"{lost(row, rows):.2f} | {row['test']:.2%} | {lost(row, rows, 'test'):.2f}"
-        found.append(f"| {name} | {setting(row)} | {size}{graph} | {ratio:.1f} | {losses} |")
+        found.append(f"| {mark}{name}{mark} | {setting(row)} | {size}{graph} | {ratio:.1f} | {losses} |")
     return "\n".join(found)
 
 
 def setting(row: Row) -> str:
     """In the words of the page."""
-    said = (
-        str(row["setting"])
-        .replace("PTQ at rate weight", "λ =")
-        .replace("codebooks of ", "")
-        .replace(" at a density of", ", density")
-    )
+    said = str(row["setting"]).replace("PTQ at rate weight", "λ =")
     return f"{said}, normalisation folded" if row["method"].endswith(", folded") else said
 
 
@@ -95,9 +99,9 @@ def aims_table() -> str:
     """Bytes beside those of NNCodec."""
     head = ["network", "NNCodec 2", "squeezekit", "fewer", ""]
     found = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for network in NETWORKS:
+    for network in measured():
         rows = rows_of(network)
-        theirs, ours = (chosen(rows, TABLE[name]) for name in ("NNCodec 2", "**squeezekit, PTQ**"))
+        theirs, ours = (chosen(rows, TABLE[name]) for name in ("NNCodec 2", OURS))
         assert theirs and ours
         fewer = 1 - ours["bytes"] / theirs["bytes"]
         found.append(
@@ -107,14 +111,14 @@ def aims_table() -> str:
 
 
 def coder_table() -> str:
-    """The coder alone."""
-    head = ["network", "step", "order-0 entropy", "Huffman", "xz", "brotli", "zstd", "nncodec", "squeezekit", "of the entropy"]
+    """The coder alone, beside those that were installed."""
+    rows = lines(CODING / "coding.jsonl")
+    others = [name for name in ("huffman", "xz", "brotli", "zstd", "nncodec") if name in rows[0]]
+    head = ["network", "step", "order-0 entropy", *others, "squeezekit", "of the entropy"]
     found = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for row in lines(CODING / "coding.jsonl"):
-        sizes = [f"{row[name]:,}" for name in ("entropy", "huffman", "xz", "brotli", "zstd", "nncodec")]
-        found.append(
-            f"| `{row['run']}` | {row['step']} | {' | '.join(sizes)} | **{row['squeezekit']:,}** | {row['of_entropy']} |"
-        )
+    for row in rows:
+        sizes = " | ".join(f"{row[name]:,}" for name in ("entropy", *others))
+        found.append(f"| `{row['run']}` | {row['step']} | {sizes} | **{row['squeezekit']:,}** | {row['of_entropy']} |")
     return "\n".join(found)
 
 
@@ -134,38 +138,40 @@ def times_table() -> str:
 
 def page(text: str) -> str:
     """The whole page, in Markdown: the tables stand in `text` where it names them in braces."""
-    tables = {f"peers {network}": peers_table(network) for network in NETWORKS}
-    for name, table in {**tables, "aims": aims_table(), "coder": coder_table(), "times": times_table()}.items():
+    peers = "\n\n".join(f"### `{network}`\n\n{peers_table(network)}" for network in measured())
+    for name, table in {"peers": peers, "aims": aims_table(), "coder": coder_table(), "times": times_table()}.items():
         text = text.replace(f"{{{name}}}", table)
     return text
 
 
+def plot(axis: Axes, network: str) -> None:
+    """Points of test accuracy lost against bytes."""
+    rows = [row for row in rows_of(network) if "test" in row]
+    for method, color, style, name in CURVES:
+        own = sorted((row for row in rows if row["method"] == method), key=lambda row: int(row["bytes"]))
+        axis.plot([row["bytes"] for row in own], [lost(row, rows, "test") for row in own], style, color=color, label=name)
+    for row in rows:
+        if row["method"] in POINTS:
+            place = row.get("weights", row["bytes"]), lost(row, rows, "test")
+            axis.plot(*place, POINTS[row["method"]], color="0.45", label=row["method"])
+    axis.axhline(MAX_DROP, color="0.7", linewidth=0.8)
+    axis.set(xscale="log", xlabel="bytes", title=network)
+    # Further down nobody would use them.
+    axis.set_ylim(3.3, -0.4)
+    axis.grid(alpha=0.3)
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+
+
 def draw() -> None:
-    """Points of test accuracy lost against bytes, a panel for each network: curves, and peers that have one point."""
-    figure = NotebookFigure(figsize=(12, 4.4), layout="constrained")
-    for axis, network in zip(figure.subplots(1, 3, sharey=True), NETWORKS, strict=True):
-        rows = [row for row in rows_of(network) if "test" in row]
-        for name, color in CURVES.items():
-            methods = TABLE.get(name) or TABLE[f"**{name}**"]
-            for method in methods:
-                own = sorted((row for row in rows if row["method"] == method), key=lambda row: int(row["bytes"]))
-                label = f"{name}, folded" if method.endswith(", folded") else name
-                style = ":" if method.endswith(", folded") else "-"
-                places, losses = [row["bytes"] for row in own], [lost(row, rows, "test") for row in own]
-                axis.plot(places, losses, f".{style}", color=color, label=label)
-        for name, marker in POINTS.items():
-            for row in rows:
-                if row["method"] == name:
-                    axis.plot(row.get("weights", row["bytes"]), lost(row, rows, "test"), marker, color="0.45", label=name)
-        axis.axhline(MAX_DROP, color="0.7", linewidth=0.8)
-        axis.set(xscale="log", xlabel="bytes", title=network)
-        axis.set_ylim(5.2, -0.6)
-        axis.grid(alpha=0.3)
-        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.xaxis.set_minor_locator(NullLocator())
-        axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+    """A panel for each network."""
+    networks = measured()
+    figure = NotebookFigure(figsize=(5 + 3.5 * len(networks), 4.8), layout="constrained")
+    for axis, network in zip(figure.subplots(1, len(networks), sharey=True, squeeze=False).flat, networks, strict=True):
+        plot(axis, network)
     figure.axes[0].set_ylabel("points of test accuracy lost")
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=7)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     figure.savefig(PICTURE, dpi=100)
 
 
