@@ -1,8 +1,9 @@
-"""Cards, their table and the frontier are what their numbers make."""
+"""Cards, their table, the frontier and the page of compression are what their numbers make."""
 
 import json
 from pathlib import Path
 
+import compression_page
 import frontier
 import model_cards
 import pytest
@@ -46,6 +47,25 @@ def test_what_is_dominated_is_said():
     rows = [first, second, third]
     assert [frontier.dominating(row, rows, "bytes") for row in rows] == [[], ["a"], ["a", "b"]]
     assert [frontier.dominating(row, rows, "macs") for row in rows[:2]] == [["b"], []]
+
+
+def test_the_page_of_compression_is_what_its_lines_make():
+    page = compression_page.page((compression_page.RUNS / "page.md").read_text(encoding="utf-8"))
+    assert page == compression_page.PAGE.read_text(encoding="utf-8"), AGAIN.format("compression_page.py")
+    assert compression_page.PICTURE.exists()
+
+
+def test_the_smallest_file_that_loses_little_is_chosen_by_the_images_that_judge():
+    rows = [
+        {"method": "float32", "bytes": 400, "validation": 0.9, "test": 0.9},
+        {"method": "a", "bytes": 40, "validation": 0.895, "test": 0.8},
+        {"method": "a", "bytes": 30, "validation": 0.894, "test": 0.9},
+        {"method": "a, folded", "bytes": 35, "validation": 0.896, "test": 0.89},
+    ]
+    assert compression_page.chosen(rows, ["a"]) is rows[1]
+    assert compression_page.chosen(rows, ["a", "a, folded"]) is rows[3]
+    assert compression_page.chosen(rows, ["a"], max_drop=0.1) is None
+    assert compression_page.lost(rows[1], rows, "test") == 10
 
 
 def test_what_the_guide_says_of_imagenet_is_what_was_measured():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from squeezekit.inference.evaluation import Evaluation
 from squeezekit.system import atomic_io
 from squeezekit.system.errors import SqueezekitError
-from squeezekit.system.figures import drawn_names, folded_name, rates_figure, sizes_figure
+from squeezekit.system.figures import drawn_names, folded_name, rates_figure
 from squeezekit.system.outside_files import read_outside_bytes
 from squeezekit.training.run_folder import Run
 
@@ -51,11 +51,6 @@ def draw_mistakes(evaluation: Evaluation, path: Path, count: int = 24) -> Path:
         axis.imshow(images.images[i].squeeze(), cmap="gray", vmin=0, vmax=255)
         axis.set_title(title, fontsize=8, parse_math=False)
     return _save(figure, path)
-
-
-def draw_sizes(points: Mapping[str, Sequence[tuple[int, float]]], path: Path) -> Path:
-    """Bytes (logarithmic) against test accuracy, a line for each method; returns `path`."""
-    return _save(sizes_figure(points), path)
 
 
 def draw_rates(rates: Sequence[float], losses: Sequence[float], suggested: float, path: Path) -> Path:
