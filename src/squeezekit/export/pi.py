@@ -18,8 +18,8 @@ from squeezekit.system.presentation import Presented
 MODEL, MOST_BYTES = "model.sqz", 1 << 26
 README = """# A classifier for a Raspberry Pi
 
-On the Pi, in this folder, with 64-bit Linux and Python 3.11 or newer (`squeezekit-device` is not on PyPI yet: install the wheel that
-`pip wheel --no-deps ./device` makes in a clone of squeezekit):
+On the Pi, in this folder, with 64-bit Linux and Python 3.11 or newer (`squeezekit-device` is not on PyPI yet: install the
+wheel that `pip wheel --no-deps ./device` makes in a clone of squeezekit):
 
 ```sh
 python3 -m venv .venv && .venv/bin/pip install -r requirements.txt
