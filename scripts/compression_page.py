@@ -34,7 +34,7 @@ TABLE = {
     "ONNX Runtime int8": ("ONNX Runtime int8",),
     "TorchAO int8": ("TorchAO int8",),
     "NNCodec 2": ("nncodec", "nncodec, folded"),
-    OURS: ("squeezekit, PTQ",),
+    OURS: (OURS,),
 }
 # Lines of the picture: method, color, style, what it is called; and markers of those that have one file.
 CURVES = (("nncodec", "C1", ".-", "NNCodec 2"), ("nncodec, folded", "C1", ".:", "NNCodec 2, folded"), (OURS, "C0", ".-", OURS))
