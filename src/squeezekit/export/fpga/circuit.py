@@ -253,4 +253,4 @@ def _check(plan: IntegerPlan) -> None:
 
 
 def _named(number: int) -> str:
-    return f"step {number + 1}"
+    return f"step {number}"
