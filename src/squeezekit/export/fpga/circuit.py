@@ -135,7 +135,7 @@ class Circuit:
         convolutions = [self.convolution(number) for number in numbers]
         first = convolutions[0]
         if any((one.pooled, one.residual) != (first.pooled, first.residual) for one in convolutions):
-            raise SqueezekitError(f"{_named(numbers[1], first)}: is not completed as the step beside it; use --format c")
+            raise SqueezekitError(f"{_named(numbers[1])}: is not completed as the step beside it; use --format c")
         return Maker(numbers[0], numbers, first.source, 2 if first.pooled else 0, first.residual)
 
     def _multiplications(self) -> Iterator[Multiplication]:
@@ -248,8 +248,8 @@ def _check(plan: IntegerPlan) -> None:
         elif isinstance(step, IntegerConvolution) and step.stride > 2:
             problem = f"a convolution of stride {step.stride}"
         if problem:
-            raise SqueezekitError(f"{_named(number, step)} is {problem}, for which --format fpga has no module; use --format c")
+            raise SqueezekitError(f"{_named(number)} is {problem}, for which --format fpga has no module; use --format c")
 
 
-def _named(number: int, step: IntegerConvolution | IntegerGating | IntegerHead | IntegerPooling) -> str:
-    return f"step {number + 1}"
+def _named(number: int) -> str:
+    return f"step {number}"
