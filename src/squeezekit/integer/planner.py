@@ -77,10 +77,11 @@ def place_blocks(blocks: Sequence[ArenaBlock], most: float = math.inf) -> Arena:
     by_size = sorted(range(len(blocks)), key=lambda i: -max(blocks[i].sizes))
     by_time = sorted(by_size, key=lambda i: blocks[i].begin)
     longest_first = sorted(by_size, key=lambda i: -len(blocks[i].sizes))
+    pairs = _pairs(blocks)
     while bound <= most:
         larger = list[int]()
         for order in (by_time, by_size, longest_first):
-            search = _Search(blocks, order, bound)
+            search = _Search(blocks, pairs, order, bound)
             if search.place():
                 return Arena(bound, least, tuple(search.offsets[i] for i in range(len(blocks))))
             larger += [search.next_bound] if search.next_bound is not None else []
@@ -90,23 +91,29 @@ def place_blocks(blocks: Sequence[ArenaBlock], most: float = math.inf) -> Arena:
     raise SqueezekitError("no placement of its feature maps in memory was found; choose another network")
 
 
+Pairs = list[list[tuple[int, tuple[int, int]]]]
+
+
+def _pairs(blocks: Sequence[ArenaBlock]) -> Pairs:
+    """By block: the numbers of those that are alive together with it, and the sizes of both then."""
+    ends = [block.end for block in blocks]
+    return [
+        [
+            (number, pair)
+            for number, (other, end) in enumerate(zip(blocks, ends, strict=True))
+            if block.begin < end and other.begin < block_end
+            for pair in block.shared_steps(other)
+        ]
+        for block, block_end in zip(blocks, ends, strict=True)
+    ]
+
+
 class _Search:
     """Depth-first, with at most MAX_TRIES placements of a block."""
 
-    def __init__(self, blocks: Sequence[ArenaBlock], order: Sequence[int], bound: int) -> None:
+    def __init__(self, blocks: Sequence[ArenaBlock], pairs: Pairs, order: Sequence[int], bound: int) -> None:
         self._sizes = [max(block.sizes) for block in blocks]
-        ends = [block.end for block in blocks]
-        # Of each two that are alive together, their sizes then.
-        self._pairs = [
-            [
-                (number, pair)
-                for number, (other, end) in enumerate(zip(blocks, ends, strict=True))
-                if block.begin < end and other.begin < block_end
-                for pair in block.shared_steps(other)
-            ]
-            for block, block_end in zip(blocks, ends, strict=True)
-        ]
-        self._order, self._bound = order, bound
+        self._pairs, self._order, self._bound = pairs, order, bound
         self._tries = 0
         self.offsets: dict[int, int] = {}
         # The smallest arena that would have allowed an offset that was too far out.
