@@ -58,7 +58,7 @@ def add_arguments(parser: Parser) -> None:
         help="fpga: the chip, whose DSPs and memory bound the circuit (default generic)",
     )
     parser.add_argument(
-        "--parallel", type=int, metavar="N", help="fpga: N multipliers of weights in all (default: by the target)"
+        "--parallel", type=int, metavar="N", help="fpga: at most N multipliers of weights in all (default: by the target)"
     )
     parser.add_argument("--clock", type=float, metavar="MHz", help="fpga: the clock to ask the tools for (default 50)")
     parser.add_argument(

@@ -1,5 +1,7 @@
 """Multipliers go where they are needed; what does not fit a chip is said."""
 
+import re
+
 import pytest
 
 from squeezekit import SqueezekitError
@@ -43,3 +45,16 @@ def test_what_does_not_fit_says_by_how_much(nano):
         plan_circuit(Circuit(integer_plan(load_model("cifar10-small"))), TARGETS["ecp5-25k"])
     with pytest.raises(SqueezekitError, match="--parallel 3: each of 12 layers needs a multiplier; give at least 12"):
         plan_circuit(nano, TARGETS["generic"], 3)
+
+
+@pytest.mark.parametrize("target", ["ecp5-25k", "ice40-up5k"])
+def test_the_way_on_that_is_told_is_one(nano, target):
+    """What is named fits, and the chip that takes it names the same."""
+    with pytest.raises(SqueezekitError) as refused:
+        plan_circuit(nano, TARGETS[target], 10_000)
+    named = re.search(r"--target (\S+) --parallel", str(refused.value).partition(";")[2])
+    most = int(re.findall(r"--parallel (\d+)", str(refused.value))[-1])
+    chip = TARGETS[named[1]] if named else TARGETS[target]
+    assert plan_circuit(nano, chip, most).multipliers <= most
+    with pytest.raises(SqueezekitError, match=f"it fits with --parallel {most}$"):
+        plan_circuit(nano, chip, 10_000)

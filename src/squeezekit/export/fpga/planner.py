@@ -171,16 +171,25 @@ def plan_circuit(circuit: Circuit, target: FpgaTarget, multipliers: int | None =
 
 
 def _way_on(circuit: Circuit, target: FpgaTarget, count: int) -> str:
-    """What would fit: fewer multipliers, or a target that takes these."""
-    least = len(circuit.multiplications)
-    fewer = _with_dsps(circuit, target, spread(circuit, least))
-    if count > least and fewer.ram_blocks <= target.ram_blocks and fewer.luts <= target.luts:
-        return f"it fits with --parallel {least}"
-    for name, other in sorted(TARGETS.items(), key=lambda pair: pair[1].luts):
-        planned = _with_dsps(circuit, other, spread(circuit, least))
-        if name.startswith("ecp5") and planned.ram_blocks <= other.ram_blocks and planned.luts <= other.luts:
-            return f"--target {name} takes it, or choose another network"
+    """What would fit: fewer multipliers, or a larger target."""
+    if most := _most_that_fit(circuit, target, count):
+        return f"it fits with --parallel {most}"
+    for other in sorted(TARGETS.values(), key=lambda one: one.luts):
+        if other.luts > target.luts and (most := _most_that_fit(circuit, other, count)):
+            fewer = "" if most == count else f" --parallel {most}"
+            return f"--target {other.name}{fewer} takes it, or choose another network"
     return "no target takes it; choose another network"
+
+
+def _most_that_fit(circuit: Circuit, target: FpgaTarget, count: int) -> int:
+    """The most multipliers, `count` at most, with which a circuit fits; 0 where it never does."""
+    low, high = len(circuit.multiplications) - 1, count
+    while low < high:
+        middle = (low + high + 1) // 2
+        planned = _with_dsps(circuit, target, spread(circuit, middle))
+        fits = planned.ram_blocks <= target.ram_blocks and planned.luts <= target.luts
+        low, high = (middle, high) if fits else (low, middle - 1)
+    return low if low >= len(circuit.multiplications) else 0
 
 
 def _with_dsps(circuit: Circuit, target: FpgaTarget, parallel: dict[int, Parallelism]) -> CircuitPlan:
