@@ -57,6 +57,33 @@ def test_a_picture_is_answered(classifier):
         assert asked(port, "DELETE", "/v1/model")[0] == 501
 
 
+def test_who_waits_for_leave_to_send_a_picture_gets_it(classifier):
+    """As curl does, for a second, with a photo of a megabyte or more."""
+    with serving(classifier) as port, socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        head = f"POST /v1/classify HTTP/1.1\r\nContent-Length: {len(PICTURE)}\r\nExpect: 100-continue\r\n\r\n"
+        client.sendall(head.encode())
+        assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.sendall(PICTURE)
+        assert client.makefile("rb").readline().split()[1] == b"200"
+
+
+def test_who_has_waited_too_long_is_not_classified_any_more(classifier, monkeypatch):
+    asked_for = []
+    monkeypatch.setattr(classifier, "answer", lambda *_arguments, **_options: asked_for.append(1))
+    with DeviceService(("127.0.0.1", 0), classifier, ServiceLimits(seconds=0.2, max_connections=1)) as service:
+        thread = threading.Thread(target=service.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            with service.one_at_a_time, pytest.raises((http.client.HTTPException, OSError)):
+                asked(service.server_port, "POST", "/v1/classify", PICTURE)
+            time.sleep(0.1)
+            # The only place is free again.
+            assert asked(service.server_port, "GET", "/healthz")[0] == 200 and not asked_for
+        finally:
+            service.shutdown()
+            thread.join()
+
+
 def test_what_is_no_picture_or_too_large_is_refused_and_the_service_goes_on(classifier):
     with serving(classifier, max_bytes=10_000, max_pixels=100) as port:
         status, found = asked(port, "POST", "/v1/classify", b"dust")

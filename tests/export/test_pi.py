@@ -10,7 +10,7 @@ from squeezekit.pretrained.files import model_path
 def test_a_folder_for_a_pi(tmp_path):
     exported = sk.export("digits-nano", tmp_path / "pi", format="pi")
     assert (tmp_path / "pi" / "model.sqz").read_bytes() == model_path("digits-nano").read_bytes()
-    assert (tmp_path / "pi" / "requirements.txt").read_text() == "squeezekit-device\n"
+    assert (tmp_path / "pi" / "requirements.txt").read_text() == f"./squeezekit_device-{sk.__version__}-py3-none-any.whl\n"
     assert exported.bytes == 7810 and "model.sqz of 7,810 bytes" in exported.lines()[0]
     sk.export("cifar10-pico", tmp_path / "pi", format="pi")
     assert (tmp_path / "pi" / "model.sqz").read_bytes() == model_path("cifar10-pico").read_bytes()

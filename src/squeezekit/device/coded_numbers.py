@@ -45,7 +45,7 @@ from .library import library
 
 Words = tuple[int, ...]
 BITS_OF_BYTE = 8
-# Each takes twelve bytes while it is decoded.
+# Each takes 28 bytes at most while it is decoded.
 MOST_VALUES = 1 << 23
 
 

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from ..integer.plan import IntegerPlan
 from ..integer.plan_builder import build_plan
 from ..integer.structure import Structure, structure_of
+from ..modelfile.check_image import MOST_SEEDS
 from ..modelfile.class_names import check_class_names
 from ..modelfile.container import (
     ACTIVATION_RANGES,
@@ -100,7 +101,7 @@ def _of_bytes(data: bytes) -> DeviceModel:
     if plan.macs > MAX_MACS or max(each.bytes for each in plan.feature_maps) > MAX_VALUES:
         raise SqueezekitError("its network takes more memory or time than a device has; make it or its images smaller")
     temperature, threshold = _confidence(_json(sections, PROBABILITY_CALIBRATION))
-    rule = _known_rule(_json(sections, NONE_OF_THESE), structure.classes)
+    rule = _known_rule(_json(sections, NONE_OF_THESE), structure.classes) if NONE_OF_THESE in sections else None
     seeds, expected = _self_check(_json(sections, SELF_CHECK), structure.classes)
     return DeviceModel(tuple(classes), structure, plan, temperature, threshold, rule, seeds, expected, tensors)
 
@@ -131,9 +132,7 @@ def _confidence(content: Any) -> tuple[float, float]:
     return temperature, threshold
 
 
-def _known_rule(content: Any, classes: int) -> KnownRule | None:
-    if not content:
-        return None
+def _known_rule(content: Any, classes: int) -> KnownRule:
     title = "its rule for none of these"
     table = _table(content, title)
     biases = _numbers(table.get("biases"), -MAX_NUMBER, MAX_NUMBER, title, whole=True)
@@ -148,6 +147,8 @@ def _self_check(content: Any, classes: int) -> tuple[tuple[int, ...], tuple[tupl
     title = "its self-check"
     table = _table(content, title)
     seeds = _numbers(table.get("seeds", []), 0, 2**32 - 1, title, whole=True)
+    if len(seeds) > MOST_SEEDS:
+        _refuse(title)
     return seeds, _rows(table.get("logits", []), len(seeds), classes, MAX_FLOAT, title)
 
 

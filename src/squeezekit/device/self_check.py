@@ -155,4 +155,5 @@ def _gated(source: _FloatMap) -> _FloatMap:
 
 
 def _means(source: _FloatMap) -> list[float]:
-    return [math.fsum(source.channel(number)) / source.side**2 for number in range(source.channels)]
+    # Not math.fsum, which raises an error where both infinities are added.
+    return [sum(source.channel(number)) / source.side**2 for number in range(source.channels)]

@@ -9,6 +9,7 @@ import io
 import json
 import socket
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -60,7 +61,7 @@ class DeviceService(ThreadingHTTPServer):
         self._free = threading.BoundedSemaphore(limits.max_connections)
         try:
             super().__init__(address, _Handler)
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, TypeError, UnicodeError) as error:
             host, port = address
             raise SqueezekitError(f"{host}:{port}: cannot be listened at ({error}); choose another --host or --port") from None
 
@@ -84,9 +85,12 @@ class DeviceService(ThreadingHTTPServer):
         """The whole of a connection, which is ended when its time is over."""
         ends = threading.Timer(self.limits.seconds, _end, [request])
         ends.daemon = True
-        ends.start()
         try:
+            ends.start()
             super().process_request_thread(request, client_address)
+        except RuntimeError:
+            # The system has no thread left to end it.
+            self.shutdown_request(request)
         finally:
             ends.cancel()
             self._free.release()
@@ -106,6 +110,10 @@ class _Handler(BaseHTTPRequestHandler):
     server: DeviceService
     server_version, sys_version = "squeezekit-device", ""
 
+    def setup(self) -> None:
+        self.until = time.monotonic() + self.server.limits.seconds
+        super().setup()
+
     def do_GET(self) -> None:
         model = self.server.classifier.model
         if self.path == HEALTH:
@@ -124,18 +132,26 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(HTTPStatus.LENGTH_REQUIRED, "send Content-Length")
         if int(length) > limits.max_bytes:
             return self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"more than {limits.max_bytes:,} bytes")
+        if self.headers.get("Expect", "").lower() == "100-continue":
+            # curl waits a second for it before it sends a photo of a megabyte or more.
+            self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         picture = self.rfile.read(int(length))
         if len(picture) < int(length):
             return self._refuse(HTTPStatus.BAD_REQUEST, "the picture broke off")
+        turn = self.server.one_at_a_time
+        if not turn.acquire(timeout=max(self.until - time.monotonic(), 0)):
+            # Nobody is there any more to answer.
+            return None
         try:
-            with self.server.one_at_a_time:
-                answer = self.server.classifier.answer(io.BytesIO(picture), max_pixels=limits.max_pixels)
+            answer = self.server.classifier.answer(io.BytesIO(picture), max_pixels=limits.max_pixels)
         except TooManyPixelsError as error:
             return self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error))
         except SqueezekitError as error:
             of_the_moment = error.exit_code == RunFailed.exit_code
             status = HTTPStatus.SERVICE_UNAVAILABLE if of_the_moment else HTTPStatus.UNPROCESSABLE_ENTITY
             return self._refuse(status, str(error))
+        finally:
+            turn.release()
         return self._answer(HTTPStatus.OK, {"results": [answer_as_json(answer)]})
 
     def log_message(self, format: str, *arguments: Any) -> None:

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from squeezekit.inference.int8_model import integer_plan
+from squeezekit.inference.model import load_model
 from squeezekit.integer.quantizer import no_integer_form
 from squeezekit.modelfile.sqz import read_sqz
 from squeezekit.pretrained.files import model_path
@@ -14,12 +16,14 @@ from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.outside_files import read_outside_bytes
 from squeezekit.system.paths import expanded
 from squeezekit.system.presentation import Presented
+from squeezekit.system.version import version
 
-MODEL, MOST_BYTES = "model.sqz", 1 << 26
+# As a device reads at most.
+MODEL, MOST_BYTES = "model.sqz", 1 << 24
 README = """# A classifier for a Raspberry Pi
 
-On the Pi, in this folder, with 64-bit Linux and Python 3.11 or newer (`squeezekit-device` is not on PyPI yet: install the
-wheel that `pip wheel --no-deps ./device` makes in a clone of squeezekit):
+`pip wheel --no-deps -w dist ./device`, in a clone of squeezekit, makes the wheel that requirements.txt names: copy it from `dist`
+into this folder. Then on the Pi, in this folder, with 64-bit Linux and Python 3.11 or newer:
 
 ```sh
 python3 -m venv .venv && .venv/bin/pip install -r requirements.txt
@@ -30,7 +34,8 @@ python3 -m venv .venv && .venv/bin/pip install -r requirements.txt
 `classifier.service` keeps the service running: put this folder at /opt/classifier and the file into /etc/systemd/system, then
 `systemctl enable --now classifier`.
 """
-REQUIREMENTS = "squeezekit-device\n"
+# A file, since the name belongs to nobody on PyPI yet: whoever took it would run code on the device.
+WHEEL = "./squeezekit_device-{version}-py3-none-any.whl\n"
 SERVICE = """[Unit]
 Description=Classifies pictures that are posted to http://127.0.0.1:8000/v1/classify
 
@@ -70,12 +75,13 @@ def export_pi(model: str | Path, out: str | Path) -> PiExport:
     path, out = model_path(model), expanded(out)
     if path.is_dir():
         raise SqueezekitError(f"{model}: is a run; compress it to a .sqz file first, and give that")
-    sqz = read_sqz(path)
-    if problem := no_integer_form(sqz.build()):
-        raise SqueezekitError(f"{model}: {problem}")
-    if sqz.activation_ranges is None:
+    loaded = load_model(path)
+    if no_integer_form(loaded.network) is None and read_sqz(path).activation_ranges is None:
         raise SqueezekitError(f"{model}: has no activation ranges, which integers need; compress its run again")
-    files = {"requirements.txt": REQUIREMENTS, "classifier.service": SERVICE, "README.md": README}
+    # What cannot be computed in integers is found out here, not on the device.
+    integer_plan(loaded)
+    wheel = WHEEL.format(version=version())
+    files = {"requirements.txt": wheel, "classifier.service": SERVICE, "README.md": README}
     if out.exists() and (not out.is_dir() or {each.name for each in out.iterdir()} - {MODEL, *files}):
         raise SqueezekitError(f"-o {out}: is there and holds other things than an export; name a new folder")
     data = read_outside_bytes(path, MOST_BYTES)

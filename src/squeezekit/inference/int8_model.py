@@ -38,11 +38,16 @@ def integer_plan(model: Model, data: str | Path | None = None) -> IntegerPlan:
     if problem := no_integer_form(model.network):
         raise SqueezekitError(f"{model.name}: {problem}; export to ONNX instead")
     assert isinstance(model.network, Planned)
-    network, ranges, grids = folded(model.network), None, {}
-    if Path(model.name).is_file():
-        sqz = read_sqz(Path(model.name))
-        ranges, grids = sqz.activation_ranges, {name: part for name, part in sqz.weights.items() if isinstance(part, Quantized)}
-    return plan_of(network, ranges or _measured_ranges(model, network, data), grids)
+    network = folded(model.network)
+    if not Path(model.name).is_file():
+        return plan_of(network, _measured_ranges(model, network, data))
+    sqz = read_sqz(Path(model.name))
+    grids = {name: part for name, part in sqz.weights.items() if isinstance(part, Quantized)}
+    if sqz.activation_ranges is None:
+        return plan_of(network, _measured_ranges(model, network, data), grids)
+    # Ranges stand in the order of the file's convolutions, whatever that is.
+    names = [name.removesuffix(".weight") for name, part in sqz.weights.items() if len(part.shape) == 4]
+    return plan_of(network, sqz.activation_ranges, grids, names)
 
 
 def in_int8(model: Model, plan: IntegerPlan) -> Model:

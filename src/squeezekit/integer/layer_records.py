@@ -9,9 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from ..system.errors import SqueezekitError
 from .memory import Memory, row_bytes
 from .plan import IntegerConvolution, IntegerGating, IntegerHead, IntegerPlan, IntegerPooling, Step
+from .structure import MAX_CHANNELS
 
-# What 16 bits of `struct sqz_layer` count.
-MAX_CHANNELS = (1 << 16) - 1
 CONVOLUTION, POOLING, HEAD, GATING = range(4)
 GATE_BYTES = 256
 # `struct sqz_layer` of runtime.h, as compilers lay it out where words have their own size as alignment.

@@ -205,7 +205,7 @@ class _PlanBuilder:
         self, squeezed: int, channels: int, high: float, residual: int | None, pooled: bool, low: float = 0.0
     ) -> tuple[int, IntegerResidual | None]:
         """The feature map of a module's output: its last layer's, from `low` to `high`, and that of a residual added."""
-        here = self._feature_maps[squeezed]
+        here, high = self._feature_maps[squeezed], max(high, 0.0)
         sides = _halved(here.height, here.width) if pooled else (here.height, here.width)
         if residual is None:
             return self._add_map(*sides, channels, 0, high), None

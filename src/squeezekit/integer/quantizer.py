@@ -26,13 +26,19 @@ Planned = SqueezeNet | Staged
 Floats = NDArray[np.float64]
 
 
-def plan_of(network: Planned, ranges: ActivationRanges, grids: Mapping[str, Quantized] | None = None) -> IntegerPlan:
+def plan_of(
+    network: Planned,
+    ranges: ActivationRanges,
+    grids: Mapping[str, Quantized] | None = None,
+    names: Sequence[str] | None = None,
+) -> IntegerPlan:
     """The plan of a network whose batch normalization is folded.
 
-    `ranges` are those of its convolutions' outputs on images; `grids`, by parameter name, are the quantized weights of a file.
+    `ranges` are those of its convolutions' outputs on images, in the order of `names`, by default the network's own; `grids`, by
+    parameter name, are the quantized weights of a file.
     Raises SqueezekitError for a network whose sums may not fit 32 bits, or a mean that no byte stands for.
     """
-    names = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)]
+    names = names or [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)]
     spans = {name: span for name, *span in zip(names, ranges.low, ranges.high, strict=True)}
     parameters = {name: parameter.detach().numpy() for name, parameter in network.named_parameters()}
     structure = structure_of(network.config.model_dump(mode="json"), {name: each.shape for name, each in parameters.items()})

@@ -13,6 +13,8 @@ from ..system.errors import SqueezekitError
 
 Shape = tuple[int, ...]
 MAX_KERNEL = 7
+# What 16 bits of `struct sqz_layer` count.
+MAX_CHANNELS = (1 << 16) - 1
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,11 @@ class ConvolutionLayer:
     stride: int = 1
     padding: int = 0
     depthwise: bool = False
+
+    def __post_init__(self) -> None:
+        # Neither the runtime nor a circuit leaves out pixels.
+        if self.stride > self.kernel:
+            raise _others()
 
     @property
     def filters(self) -> int:
@@ -148,7 +155,7 @@ def _staged(fields: _Fields, weights: _Weights) -> Structure:
         if halved and pooled and kind != "inverted":
             parts.append(PoolingLayer(3))
     largest = fields.word("last", "mean") == "max"
-    return Structure(*fields.image(), parts=tuple(parts), classifier=weights.take("classifier"), largest=largest)
+    return Structure(*fields.image(), parts=tuple(parts), classifier=weights.take("classifier", linear=True), largest=largest)
 
 
 def _block(weights: _Weights, name: str, kind: str, stride: int, halved: bool) -> NetworkPart:
@@ -182,12 +189,14 @@ class _Weights:
     def has(self, name: str) -> bool:
         return f"{name}.weight" in self.shapes
 
-    def take(self, name: str) -> ConvolutionLayer:
-        """A layer with a bias, that of a linear layer as one of 1 × 1 filters."""
+    def take(self, name: str, *, linear: bool = False) -> ConvolutionLayer:
+        """A layer with a bias, a `linear` one as one of 1 × 1 filters."""
         shape, bias = self.shapes.get(f"{name}.weight", ()), self.shapes.get(f"{name}.bias", ())
-        shape = (*shape, 1, 1) if len(shape) == 2 else shape
+        shape = (*shape, 1, 1) if linear and len(shape) == 2 else shape
         if len(shape) != 4 or not all(shape) or shape[2] != shape[3] or shape[2] > MAX_KERNEL or bias != shape[:1]:
             raise _others()
+        if max(shape) > MAX_CHANNELS:
+            raise SqueezekitError(f"a layer of {max(shape):,} channels is too wide; train a network of at most {MAX_CHANNELS:,}")
         self.left -= {f"{name}.weight", f"{name}.bias"}
         return ConvolutionLayer(name, shape)
 

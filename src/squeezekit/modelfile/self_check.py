@@ -11,7 +11,7 @@ from torch import nn
 
 from squeezekit.data.batches import Batches
 from squeezekit.data.image_set import ImageSet
-from squeezekit.modelfile.check_image import check_pixels
+from squeezekit.modelfile.check_image import MOST_SEEDS, check_pixels
 from squeezekit.modelfile.section import JsonSection
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.system.errors import RunFailed, SqueezekitError
@@ -26,7 +26,7 @@ class SelfCheck(JsonSection):
 
     title = "its self-check"
 
-    seeds: tuple[Annotated[int, Field(ge=0, lt=1 << 32)], ...] = Field(min_length=1, max_length=8)
+    seeds: tuple[Annotated[int, Field(ge=0, lt=1 << 32)], ...] = Field(min_length=1, max_length=MOST_SEEDS)
     logits: tuple[tuple[Annotated[float, Field(ge=-FLOAT32, le=FLOAT32)], ...], ...]
 
     @classmethod

@@ -12,6 +12,9 @@
 #include "../../export/c/runtime/products.c"
 #include "../../export/c/runtime/runtime.c"
 
+/* As integer/layer_records.py packs it. */
+_Static_assert(sizeof(struct sqz_layer) == 80, "the layer record has another size");
+
 #define API __attribute__((visibility("default")))
 
 /* codec/encodings.py: numbers of a file as float32 */

@@ -11,13 +11,12 @@ import numpy as np
 
 from squeezekit.codec.integer_model import code_integers, new_integer_model
 from squeezekit.codec.range_coder import encoder, finish
-from squeezekit.integer.layer_records import CONVOLUTION
+from squeezekit.integer.layer_records import CONVOLUTION, LAYER
 from squeezekit.integer.layout import Layout, layout_of
 from squeezekit.integer.memory import Memory, MemoryOfOrders, MemoryPlanner, weight_bytes
 from squeezekit.integer.plan import IntegerConvolution, IntegerHead, IntegerPlan
 
 StoreWeights = Literal["constants", "sparse", "coded"]
-LAYER_BYTES = 80  # sizeof(struct sqz_layer)
 UNIT = 16  # Filters that products.c packs together, at most.
 MAX_BIT_COST = 11  # In bits of the stream: what the least likely bit of a weight costs.
 # About what the runtime takes on a Cortex-M with `-Os`, where weights are coded, and where they are constants.
@@ -128,7 +127,7 @@ def _decoding_instructions(plan: IntegerPlan) -> int:
 
 def _memory(layout: Layout, stream: bytes, orders: MemoryOfOrders, decoded: DecodedWeights | None) -> MemoryUse:
     tables = 4 * len(layout.biases) + 2 * len(layout.gains) + 4 * len(layout.head_gains) + len(layout.gates)
-    tables += LAYER_BYTES * len(layout.layers) + len(layout.order)
+    tables += LAYER.size * len(layout.layers) + len(layout.order)
     arena, least = layout.arena.bytes, layout.arena.least
     if decoded is None:
         return MemoryUse(tables + len(layout.weights) + len(layout.runs), arena, arena, least, orders, None)

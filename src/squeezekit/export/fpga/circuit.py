@@ -245,7 +245,7 @@ def _check(plan: IntegerPlan) -> None:
             problem = "a depthwise convolution"
         elif isinstance(step, IntegerHead) and step.relu:
             problem = "a head with ReLU"
-        elif isinstance(step, IntegerConvolution) and step.stride > 2:
+        elif isinstance(step, IntegerConvolution) and step.stride > min(step.kernel, 2):
             problem = f"a convolution of stride {step.stride}"
         if problem:
             raise SqueezekitError(f"{_named(number)} is {problem}, for which --format fpga has no module; use --format c")

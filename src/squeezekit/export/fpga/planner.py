@@ -163,10 +163,10 @@ def plan_circuit(circuit: Circuit, target: FpgaTarget, multipliers: int | None =
         ("LUTs, about,", planned.luts, target.luts),
     ):
         if there and wanted > there:
-            raise SqueezekitError(
-                f"--target {target.name}: with {count} multipliers the network needs {wanted:,} {what} of which there are "
-                f"{there:,}, {wanted - there:,} too few; {_way_on(circuit, target, count)}"
-            )
+            few = f"{wanted:,} {what} of which there are {there:,}, {wanted - there:,} too few"
+            way = _way_on(circuit, target, count)
+            with_these = f"--target {target.name}: with {planned.multipliers} multipliers the network needs"
+            raise SqueezekitError(f"{with_these} {few}; {way}")
     return planned
 
 
@@ -176,20 +176,19 @@ def _way_on(circuit: Circuit, target: FpgaTarget, count: int) -> str:
         return f"it fits with --parallel {most}"
     for other in sorted(TARGETS.values(), key=lambda one: one.luts):
         if other.luts > target.luts and (most := _most_that_fit(circuit, other, count)):
-            fewer = "" if most == count else f" --parallel {most}"
-            return f"--target {other.name}{fewer} takes it, or choose another network"
-    return "no target takes it; choose another network"
+            return f"--target {other.name} --parallel {most} takes it, or choose another network"
+    return "no chip here takes it, and --target generic bounds nothing; or choose another network"
 
 
 def _most_that_fit(circuit: Circuit, target: FpgaTarget, count: int) -> int:
     """The most multipliers, `count` at most, with which a circuit fits; 0 where it never does."""
-    low, high = len(circuit.multiplications) - 1, count
-    while low < high:
-        middle = (low + high + 1) // 2
-        planned = _with_dsps(circuit, target, spread(circuit, middle))
-        fits = planned.ram_blocks <= target.ram_blocks and planned.luts <= target.luts
-        low, high = (middle, high) if fits else (low, middle - 1)
-    return low if low >= len(circuit.multiplications) else 0
+    while count >= len(circuit.multiplications):
+        planned = _with_dsps(circuit, target, spread(circuit, count))
+        if planned.ram_blocks <= target.ram_blocks and planned.luts <= target.luts:
+            return planned.multipliers
+        # All numbers between make the same circuit; a smaller one need not be smaller in everything.
+        count = planned.multipliers - 1
+    return 0
 
 
 def _with_dsps(circuit: Circuit, target: FpgaTarget, parallel: dict[int, Parallelism]) -> CircuitPlan:
