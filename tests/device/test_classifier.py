@@ -1,12 +1,16 @@
 """A device answers as squeezekit does: integers to the bit, pictures pixel for pixel."""
 
 import io
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from squeezekit import Classifier, SqueezekitError
+from squeezekit.cli import main
+from squeezekit.device.answers import answer_as_json
 from squeezekit.device.classifier import DeviceClassifier
 from squeezekit.device.library import library_path
 from squeezekit.inference.int8_model import integer_plan
@@ -16,6 +20,7 @@ from tests.fixtures.device_files import file_of
 from tests.fixtures.exported import NETWORKS, STAGED, pictures_like, reference
 
 pytestmark = pytest.mark.skipif(not library_path().exists(), reason="a device has Linux on x86-64 or AArch64")
+EXAMPLE = Path(__file__).parents[2] / "examples" / "three.png"
 
 
 def logits_of(classifier, pixels):
@@ -37,6 +42,15 @@ def test_every_kind_of_network_gives_the_bits_of_the_reference(name, tmp_path):
     device = DeviceClassifier(tmp_path / "small.sqz")
     pixels = pictures_like(load_model(tmp_path / "small.sqz").config, 6)
     assert logits_of(device, pixels) == reference(plan, pixels).tolist()
+
+
+def test_answers_have_the_fields_that_predict_has(capsys):
+    assert main(["predict", "digits-nano", str(EXAMPLE), "--top", "3", "--json"]) == 0
+    wanted = json.loads(capsys.readouterr().out)
+    found = answer_as_json(DeviceClassifier(model_path("digits-nano")).answer(EXAMPLE), 3)
+    assert list(found) == [name for name in wanted if name != "path"]
+    assert [row.keys() for row in found["top"]] == [row.keys() for row in wanted["top"]]
+    assert (found["label"], found["known"], found["unsure"]) == (wanted["label"], wanted["known"], wanted["unsure"])
 
 
 def pictures(folder):

@@ -21,7 +21,8 @@ def test_what_is_written_is_read_by_cryptography(monkeypatch, rounds):
     monkeypatch.setattr(pkcs8, "ROUNDS", rounds)
     written = encrypted_pem(KEY, "p\u00e4ss wort ".encode())
     assert opened(written, "p\u00e4ss wort ") == KEY and written != encrypted_pem(KEY, "p\u00e4ss wort ".encode())
-    with pytest.raises(ValueError, match="password"):
+    # One wrong passphrase in 256 ends in a padding that is right: then what is under it cannot be read.
+    with pytest.raises(ValueError, match="password|deserialize"):
         opened(written, "p\u00e4ss wort")
 
 

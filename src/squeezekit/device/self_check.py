@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..integer.structure import BlockLayers, ConvolutionLayer, FireLayers, NetworkPart, PoolingLayer, Structure
-from ..modelfile.check_image import TOLERANCE, check_pixels
+from ..modelfile.check_image import check_pixels, problem_of_difference
 from .coded_numbers import Tensor
 from .library import library
 from .model import DeviceModel
@@ -23,15 +23,12 @@ def self_check_problem(model: DeviceModel) -> str | None:
     """Why the network of a file fails its self-check, in half a sentence; None if it passes."""
     if not model.expected:
         return "it carries no self-check"
-    found = [_logits(model, seed) for seed in model.seeds]
-    if not all(math.isfinite(logit) for row in found for logit in row):
-        return "it fails its self-check, its answers are no numbers"
-    largest = max(max(map(abs, row)) for row in model.expected)
-    pairs = zip(found, model.expected, strict=True)
-    difference = max(abs(a - b) for row, wanted in pairs for a, b in zip(row, wanted, strict=True)) / max(largest, 1e-6)
-    if difference < TOLERANCE:
-        return None
-    return f"it fails its self-check, its answers differ by {100 * difference:.3g} % of the largest"
+    found = [logit for seed in model.seeds for logit in _logits(model, seed)]
+    expected = [logit for row in model.expected for logit in row]
+    if not all(map(math.isfinite, found)):
+        return problem_of_difference(math.inf)
+    largest = max(max(map(abs, expected)), 1e-6)
+    return problem_of_difference(max(abs(one - other) for one, other in zip(found, expected, strict=True)) / largest)
 
 
 def _logits(model: DeviceModel, seed: int) -> list[float]:

@@ -1,12 +1,26 @@
-"""The images of a file's self-check, which any machine can make."""
+"""The images of a file's self-check, which any machine can make, and what its result means."""
 
 from __future__ import annotations
+
+import math
 
 CELL = 4
 # Of the largest logit: more than the order of additions changes in float32.
 TOLERANCE = 1e-3
 # Each takes an inference.
 MOST_SEEDS = 8
+
+
+def problem_of_difference(difference: float) -> str | None:
+    """What a difference from the expected logits, as a share of the largest, says against a network, in half a sentence.
+
+    None where it passes; infinite are answers that are no numbers.
+    """
+    if difference < TOLERANCE:
+        return None
+    if not math.isfinite(difference):
+        return "it fails its self-check, its answers are no numbers"
+    return f"it fails its self-check, its answers differ by {100 * difference:.3g} % of the largest"
 
 
 def check_pixels(seed: int, size: int, channels: int) -> bytes:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from squeezekit.inference.classifier import Classifier
-from squeezekit.modelfile.check_image import TOLERANCE
+from squeezekit.modelfile.check_image import problem_of_difference
 from squeezekit.modelfile.self_check import check_image
 from squeezekit.modelfile.sqz import read_sqz
 from squeezekit.serving.child_process import run_module
@@ -61,9 +61,8 @@ async def problem_in_process(model: Path, seconds: float = SECONDS) -> str:
 def _check_itself(path: Path, classifier: Classifier) -> None:
     if path.suffix != ".sqz" or (check := read_sqz(path).self_check) is None:
         return
-    found = check.difference(classifier.model.network, classifier.config)
-    if not found < TOLERANCE:
-        raise SqueezekitError(f"{path}: fails its self-check, its answers differ by {100 * found:.3g} % of the largest")
+    if problem := problem_of_difference(check.difference(classifier.model.network, classifier.config)):
+        raise SqueezekitError(f"{path}: {problem.removeprefix('it ')}")
 
 
 def _check_answers(classifier: Classifier, count: int) -> None:

@@ -25,9 +25,8 @@ def problem_of_file(path: Path) -> str | None:
 
 def self_check_problem(sqz: Sqz) -> str | None:
     """Why the network of a file fails the self-check in it, in half a sentence; None if it passes."""
-    from squeezekit.modelfile.check_image import TOLERANCE
+    from squeezekit.modelfile.check_image import problem_of_difference
 
     if sqz.self_check is None:
         return "it carries no self-check"
-    found = sqz.self_check.difference(sqz.build(), sqz.network)
-    return None if found < TOLERANCE else f"it fails its self-check, its answers differ by {100 * found:.3g} % of the largest"
+    return problem_of_difference(sqz.self_check.difference(sqz.build(), sqz.network))
