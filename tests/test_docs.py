@@ -168,6 +168,20 @@ def test_the_tutorial_of_boards_does_what_it_says(commands, monkeypatch):
 
 
 @pytest.mark.slow
+def test_the_french_page_does_what_it_says(commands, length, monkeypatch):
+    """`make` before a release only: the tutorial of photos has it, and it takes two minutes."""
+    page = blocks(DOCS / "fr" / "guide.md", "sh", "python")
+    if length == "short":
+        shorten(monkeypatch, epochs=1)
+        page = [(language, text) for language, text in page if "fruits" not in text]
+    said = [commands.block(language, text) for language, text in page]
+    assert "three.png: 3 " in said[0] and said[-1].splitlines()[-1].isdigit()
+    assert length == "short" or "lemon/000.jpg: " in said[3]
+    report = Path("rapport.html").read_text(encoding="utf-8")
+    assert '<html lang="fr"' in report and {"chiffres.html", "chiffres-c"} <= {path.name for path in Path().iterdir()}
+
+
+@pytest.mark.slow
 def test_the_guide_of_check_does_what_it_says(commands, photos, monkeypatch):
     shorten(monkeypatch, epochs=1)
     [(language, text)] = blocks(DOCS / "guides" / "check.md", "sh")
