@@ -19,6 +19,7 @@ from PIL import Image
 from squeezekit.cli import COMMANDS, main
 from squeezekit.data.digits import load_digits
 from tests.fixtures.commands import Commands, shorten
+from tests.fixtures.postgresql import running_postgresql
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -179,6 +180,32 @@ def test_the_french_page_does_what_it_says(commands, length, monkeypatch):
     assert length == "short" or "lemon/000.jpg: " in said[3]
     report = Path("rapport.html").read_text(encoding="utf-8")
     assert '<html lang="fr"' in report and {"chiffres.html", "chiffres-c"} <= {path.name for path in Path().iterdir()}
+
+
+@pytest.mark.slow
+def test_several_machines_find_what_one_would(commands, length, monkeypatch):
+    if length == "short":
+        shorten(monkeypatch, epochs=1)
+    with running_postgresql() as url:
+        monkeypatch.setenv("DATABASE", url)
+        said = [commands.block(language, text) for language, text in blocks(DOCS / "tutorials" / "several-machines.md", "sh")]
+    recommended = [[line for line in text.splitlines() if line.startswith("recommended")] for text in said[1:3]]
+    assert len(recommended[0]) == 1 and recommended[0] == recommended[1]
+    assert "<h2" in Path("report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_a_network_of_ones_own_is_compressed(commands, length, monkeypatch):
+    """One from ONNX before a release only: torch takes most of a minute to write it, and other tests compress such files."""
+    page = blocks(DOCS / "tutorials" / "your-own-network.md", "sh", "python")
+    if length == "short":
+        shorten(monkeypatch, epochs=1)
+        page = [(language, text) for language, text in page if "plain." not in text]
+    said = [commands.block(language, text) for language, text in page]
+    assert int(said[-1].splitlines()[-1].split()[0]) == Path("narrow.sqz").stat().st_size
+    if length == "whole":
+        assert "digit.png: 3 " in said[1] and Path("smaller.onnx").exists()
+        assert Path("plain.sqz").stat().st_size < Path("plain.onnx").stat().st_size / 10
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The transcript in docs/guides/update.md: every command as it stands, with the answers that stand there, numbers aside."""
+"""The transcript in docs/tutorials/devices.md: every command as it stands, with the answers that stand there, numbers aside."""
 
 import os
 import re
@@ -54,7 +54,7 @@ def test_the_transcript_is_what_happens(run, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("SQUEEZEKIT_PASSPHRASE", "of a test")
     monkeypatch.setenv("COLUMNS", "200")
-    found = list(commands((ROOT / "docs" / "guides" / "update.md").read_text()))
+    found = list(commands((ROOT / "docs" / "tutorials" / "devices.md").read_text()))
     assert len(found) >= 12
     for command, answer in found:
         code = run(command)

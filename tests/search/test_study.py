@@ -1,16 +1,10 @@
 """A study: its queue, its store, what dead workers leave behind; three machines that share one in PostgreSQL."""
 
-import getpass
 import json
 import os
-import shutil
-import socket
 import sqlite3
-import subprocess
 import threading
-import time
 from contextlib import ExitStack, closing
-from pathlib import Path
 from types import SimpleNamespace
 
 import optuna
@@ -26,6 +20,7 @@ from squeezekit.search.study import Study
 from squeezekit.system.atomic_io import NotWritten
 from squeezekit.training.run_folder import Run
 from tests.fixtures.forked import Forked, command
+from tests.fixtures.postgresql import running_postgresql
 from tests.fixtures.studies import GRID, TRIAL, plan_of, space_in, store_in, work_waiting, worked
 from tests.fixtures.tiny import flags
 
@@ -231,39 +226,10 @@ def test_a_killed_worker_loses_nothing_and_nothing_counts_twice(tmp_path):
     assert sorted(completed) == [0, 1, 2, 3]
 
 
-def programs():
-    """Where Debian keeps them, the newest version first."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: -int(path.parts[-3]))
-    anywhere = shutil.which("initdb")
-    return found[0].parent if found else Path(anywhere).parent if anywhere else None
-
-
 @pytest.fixture
-def server(tmp_path):
-    """A PostgreSQL of its own on loopback; its URL."""
-    if programs() is None:
-        pytest.skip("PostgreSQL is not installed; apt-get install postgresql")
-    folder, port = Path("/tmp") / f"squeezekit-{os.getpid()}-{time.time_ns()}", free_port()
-    folder.mkdir()
-    # It refuses to run as root.
-    user = "postgres" if os.geteuid() == 0 else getpass.getuser()
-    shutil.chown(folder, user)
-    options = {"user": user, "cwd": folder, "check": True, "capture_output": True} if os.geteuid() == 0 else {"check": True}
-    subprocess.run([programs() / "initdb", "-N", "-D", folder / "data", "-U", "squeezekit", "-A", "trust"], **options)
-    running = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder} -c fsync=off"
-    control = [programs() / "pg_ctl", "-D", folder / "data", "-w"]
-    subprocess.run([*control, "-o", running, "-l", folder / "log", "start"], **{**options, "capture_output": False})
-    try:
-        yield f"postgresql+psycopg://squeezekit@127.0.0.1:{port}/postgres"
-    finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], **options)
-        shutil.rmtree(folder)
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+def server():
+    with running_postgresql() as url:
+        yield url
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
@@ -16,6 +17,7 @@ from squeezekit.networks.fire_variants import FireVariant
 from squeezekit.networks.squeezenet import Head
 from squeezekit.networks.tracing import traced
 from squeezekit.networks.xvel_tiniest import TanhExp
+from squeezekit.system.presentation import Row, Tabular
 
 Shape = tuple[int, ...]
 
@@ -34,9 +36,12 @@ class Layer:
     remark: str = ""
 
 
-@dataclass(frozen=True)
-class LayerTable:
-    """`macs` are those of one image, twice the layers' sum where a network also classifies its mirror image."""
+@dataclass(frozen=True, repr=False)
+class LayerTable(Tabular):
+    """`macs` are those of one image, twice the layers' sum where a network also classifies its mirror image.
+
+    `to_frame()` has a row for each layer.
+    """
 
     layers: list[Layer]
     parameters: int
@@ -45,6 +50,12 @@ class LayerTable:
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
         return asdict(self)
+
+    def _shown(self) -> Row:
+        return {"layers": len(self.layers), "parameters": self.parameters, "macs": self.macs}
+
+    def _records(self) -> Sequence[Row]:
+        return [asdict(layer) for layer in self.layers]
 
 
 def layer_table(config: NetworkConfig) -> LayerTable:
