@@ -24,6 +24,29 @@ def test_ptq_ends_where_no_weight_is_left():
     assert method.next_ptq(candidates) is None and method.next_round(candidates, [], 1) is None
 
 
+@pytest.mark.parametrize(
+    ("tried", "following"),
+    [
+        # Rate weight, bytes, accuracy: of at most 100 bytes, and 0.9 before.
+        ([(0.0004, 500, 0.9)], 0.0016),
+        ([(0.0004, 120, 0.9)], 0.0008),
+        ([(0.0004, 120, 0.9), (0.0008, 90, 0.88)], None),
+        ([(0.0004, 90, 0.88)], 0.0002),
+        ([(0.0004, 90, 0.9)], None),
+        ([(0.0004, 90, 0.2)], 0.00005),
+        ([(0.0004, 90, 0.2), (0.00005, 500, 0.9)], 0.00014142),
+        ([(0.0004, 90, 0.2), (0.00005, 500, 0.9), (0.00014142, 95, 0.89)], None),
+        ([(0.0004, 90, 0.2), (0.00025, 110, 0.9)], None),
+    ],
+)
+def test_ptq_looks_for_the_size_on_both_sides(tried, following):
+    method = RateDistortionMethod(SimpleNamespace(few_judge=False), Target(0.9, max_drop=None, max_bytes=100))
+    stages = [(each, Stage(name="x", bytes=size, density=0.5, bits=1, accuracy=right)) for each, size, right in tried]
+    candidates = [Candidate("x", each, SimpleNamespace(stages=[stage])) for each, stage in stages]
+    found = method._next_ptq_to_size(candidates)
+    assert found == (following and pytest.approx(following, rel=1e-4))
+
+
 @pytest.mark.slow
 def test_a_file_answers_as_the_quantized_network(tmp_path):
     run = train("digits", out=tmp_path / "run", batch_norm=True, epochs=2, test=False, precision="fp32", **TINY)

@@ -38,7 +38,7 @@ def run(*, pattern: str = "*", sort: str = "", json: bool = False) -> int:
         accuracy = "" if each.accuracy is None else f"{each.accuracy:.2%}"
         rows.append([each.name, f"{each.bytes:,}", *work, accuracy])
     show_table(["name", *numbers], rows, numbers=numbers)
-    show("MACs: multiply-adds of one picture; RAM: bytes that its feature maps take as C; accuracy: on test images")
+    show("MACs: multiply-adds of one picture; RAM: bytes that its feature maps take as C; accuracy: on test images, in floats")
     for each in found:
         show(f"{each.name}: {each.good_for}")
     for data in dict.fromkeys(each.data for each in found):

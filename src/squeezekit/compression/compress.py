@@ -93,7 +93,12 @@ def run_method(method: Method, job: JobState, best: BestFile, limit: TimeLimit) 
     """Add every candidate of the method to the job, as far as time allows, and keep the best one written."""
     best.update()
     with progress_bar("PTQ", method.max_ptq_candidates, done=len(job.ptq.candidates)) as advance:
-        while not (job.rounds.candidates or job.round_started or (job.ptq.candidates and limit.ptq_is_over(job.elapsed()))):
+        while not (job.rounds.candidates or job.round_started):
+            # What is destroyed is no answer yet, however late it is.
+            if not all(map(best.target.destroyed, (each.stage for each in job.ptq.candidates))) and limit.ptq_is_over(
+                job.elapsed()
+            ):
+                break
             candidate = method.next_ptq(job.ptq.candidates)
             if candidate is None:
                 break

@@ -19,7 +19,7 @@ from torch import nn
 from squeezekit.compression.candidate import Candidate, TrainingRound
 from squeezekit.compression.collapse import Collapse
 from squeezekit.compression.context import CompressionContext
-from squeezekit.compression.target import NextRound, Target
+from squeezekit.compression.target import FAR_TOO_MUCH, NextRound, Target
 from squeezekit.modelfile.sqz import Sqz, Stage
 from squeezekit.networks.squeezenet import SqueezeNet
 from squeezekit.quantization.bias_correction import reestimate_batch_norm
@@ -36,8 +36,6 @@ from squeezekit.training.optimizers import optimizer_for
 # the start, it is divided instead.
 FIRST_PTQ, PTQ_GROWTH, PTQ_DIVISOR, MAX_DIVISIONS = 0.0004, 2.0, 8.0, 4
 MAX_PTQ_CANDIDATES = 14
-# Points of accuracy.
-FAR_TOO_MUCH = 10.0
 # QAT begins with the rate weight at which PTQ loses so many points more than the target allows.
 QAT_REGAINS = 0.5
 QAT_GROWTH = 2.0
@@ -102,13 +100,19 @@ class RateDistortionMethod:
         return None if drops[highest] > FAR_TOO_MUCH else PTQ_GROWTH * highest
 
     def _next_ptq_to_size(self, ptq: Sequence[Candidate]) -> float | None:
-        """Downwards while bytes are left that would help, upwards while there are too many."""
-        least = min(ptq, key=lambda each: each.rate_weight)
-        if self.target.small_enough(least.stage):
-            return None if self._loses_nothing(least) else least.rate_weight / PTQ_GROWTH
-        most = max(ptq, key=lambda each: each.rate_weight)
-        far = most.stage.bytes > FAR_FROM_SIZE * (self.target.max_bytes or 0)
-        return (PTQ_GROWTH**2 if far else PTQ_GROWTH) * most.rate_weight
+        """Downwards while bytes are left that would help, upwards while there are too many; between where little is left."""
+        fitting = [each for each in ptq if self.target.small_enough(each.stage)]
+        larger = max((each for each in ptq if each not in fitting), key=lambda each: each.rate_weight, default=None)
+        if not fitting:
+            assert larger is not None
+            far = larger.stage.bytes > FAR_FROM_SIZE * (self.target.max_bytes or 0)
+            return (PTQ_GROWTH**2 if far else PTQ_GROWTH) * larger.rate_weight
+        best = min(fitting, key=lambda each: each.rate_weight)
+        destroyed = self.target.destroyed(best.stage)
+        if larger is None:
+            return None if self._loses_nothing(best) else best.rate_weight / (PTQ_DIVISOR if destroyed else PTQ_GROWTH)
+        between = math.sqrt(best.rate_weight * larger.rate_weight)
+        return between if destroyed and best.rate_weight > PTQ_GROWTH * larger.rate_weight else None
 
     def _next_rate_weight(self, ptq: Sequence[Candidate], rounds: Sequence[Candidate]) -> NextRound | None:
         if self.rate_weight:

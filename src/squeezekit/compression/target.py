@@ -11,6 +11,8 @@ from squeezekit.modelfile.sqz import Stage
 from squeezekit.system.errors import SqueezekitError
 
 MAX_ROUNDS = 10
+# Points of accuracy.
+FAR_TOO_MUCH = 10.0
 
 
 class NextRound(NamedTuple):
@@ -44,6 +46,10 @@ class Target:
     def met(self, stage: Stage) -> bool:
         """Whether a file meets the target."""
         return self.accurate_enough(stage) and (self.max_bytes is None or stage.bytes <= self.max_bytes)
+
+    def destroyed(self, stage: Stage) -> bool:
+        """Whether far too much is lost for training to regain, whatever the target."""
+        return self.drop(stage) > FAR_TOO_MUCH
 
     def accurate_enough(self, stage: Stage) -> bool:
         """Whether a file meets the target of accuracy."""

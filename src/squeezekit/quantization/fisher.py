@@ -23,9 +23,9 @@ from squeezekit.networks.named_layers import Weighted, logits_of_one_side
 MAX_POSITIONS = 64
 # Of unfolded feature maps in memory at once: half a gigabyte.
 MAX_UNFOLDED = 1 << 27
-# Nats of entropy that a network's answers have on average at least; surer ones, which no small change of a weight could move, are
-# softened by doubling their temperature, at most so often.
-LEAST_ENTROPY, MOST_DOUBLINGS = 1e-3, 12
+# Nats of entropy that a network's answers have on average at least; surer ones, which a small change of a weight hardly moves,
+# are softened by doubling their temperature, at most so often.
+LEAST_ENTROPY, MOST_DOUBLINGS = 0.1, 12
 # Share of the mean variance that is added to every input's.
 DAMPING = 0.01
 
@@ -57,7 +57,7 @@ class FisherInformation:
 def fisher_information(network: nn.Module, layers: Sequence[Weighted], batches: Sequence[Batch]) -> list[FisherInformation]:
     """The Fisher information of each of `layers`, in evaluation mode, at labels drawn from the network's own answers.
 
-    Where it is all but certain of every answer, as of classes that are very easily told apart, that of softer answers.
+    Where it is almost certain of its answers, as of classes that are easily told apart, that of softer answers.
     The last of `layers` makes the logits: its gradients count less, beside their mean, the fewer images there are for a class.
     """
     network.eval()
