@@ -36,7 +36,7 @@ class Page(HTMLParser):
         self.fetched += [given[name] for name in FETCHED & set(given)]
         if tag == "link" and RELATIONS & set(given.get("rel", "").split()):
             self.fetched.append(given.get("href", ""))
-        self.fetched += [found for found in IN_STYLES.findall(given.get("style", ""))]
+        self.fetched += IN_STYLES.findall(given.get("style", ""))
         self.links += [given["href"]] if "href" in given and tag == "a" else []
 
 

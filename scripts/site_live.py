@@ -1,4 +1,4 @@
-"""The page "Try it" of the site: shipped classifiers as the pages that `squeezekit export --format html` writes, with pictures."""
+"""The page "Try it" of the site: shipped classifiers, as `squeezekit export --format html` writes them, and drawings."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _live() -> str:
     lines += [
         '<p id="live-problem" role="alert"></p>',
         f'<iframe title="The classifier" src="try-it/{first}.html" allow="camera; clipboard-read"></iframe>',
-        f'<p>What you see is one file: <a href="try-it/{first}.html" download>download it</a>, and it works without a network.</p>',
+        f'<p>What you see is one file that needs no network: <a href="try-it/{first}.html" download>download it</a>.</p>',
         "</div>",
         '<script src="theme/live.js" defer></script>',
     ]
@@ -63,4 +63,5 @@ def _live() -> str:
 
 def _button(picture: str) -> str:
     words = escape(re.sub(r"[-_]", " ", picture))
-    return f'<button type="button" title="{words}"><img src="try-it/pictures/{picture}.png" alt="{words}" width="72" height="72"></button>'
+    image = f'<img src="try-it/pictures/{picture}.png" alt="{words}" width="72" height="72">'
+    return f'<button type="button" title="{words}">{image}</button>'

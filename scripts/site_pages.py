@@ -30,6 +30,8 @@ from squeezekit.cli import COMMANDS
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 RUNS = DOCS / "runs"
+# Its commands have pages of their own.
+COMMANDS_PAGE = DOCS / "reference" / "commands.md"
 # Pages that lie elsewhere on the site, and those outside of docs that are on it.
 MOVED = {
     "README.md": "index.md",
@@ -118,7 +120,7 @@ def page(source: Path) -> str:
         raise SiteError(
             f"{source.relative_to(ROOT)}: {found[0]} needs a script from elsewhere; draw a picture, or write it as text"
         )
-    if source == DOCS / "reference" / "commands.md":
+    if source == COMMANDS_PAGE:
         text = re.sub(r"(?m)^(\|[^|\n]*\| )(`([a-z-]+)`) \|", r"\1[\2](commands/\3.md) |", text)
     parts, begin = [], 0
     for fenced in FENCED.finditer(text):
@@ -139,12 +141,8 @@ def with_links(text: str, source: Path) -> str:
 
     def link(found: re.Match[str]) -> str:
         text, target = found["text"], found["target"]
-        if (
-            found["code"]
-            or re.match(r"[a-z]+:|#", target)
-            or source == DOCS / "reference" / "commands.md"
-            and "commands/" in target
-        ):
+        made = source == COMMANDS_PAGE and target.startswith("commands/")
+        if found["code"] or made or re.match(r"[a-z]+:|#", target):
             return found[0]
         path, _, anchor = target.partition("#")
         place = (source.parent / path).resolve()

@@ -85,8 +85,9 @@ def library_page() -> str:
     return "\n".join(parts)
 
 
-_INTRODUCTION = """What each function takes, returns and raises, from its docstring; `dir(sk)` lists the same names. Importing the package is
-quick: torch is imported by what first needs it. `sk.__version__` is the version. How they work together: [the library](../guides/python.md)."""
+_INTRODUCTION = """What each function takes, returns and raises, from its docstring; `dir(sk)` lists the same names. Importing the
+package is quick: torch is imported by what first needs it. `sk.__version__` is the version. How they work together:
+[the library](../guides/python.md)."""
 
 
 def _plain(named: Any) -> Any:
