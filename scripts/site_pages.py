@@ -45,7 +45,7 @@ MOST_BYTES = 500_000
 FENCED = re.compile(r"^(?P<fence>```|~~~).*?^(?P=fence)[^\n]*$", re.MULTILINE | re.DOTALL)
 # Code first: what looks like a link in it is none.
 CODE_OR_LINK = re.compile(
-    r"(?P<code>(?P<ticks>`+).+?(?P=ticks))|(?P<text>!?\[(?:[^\[\]]|\[[^\]]*\])*\])\((?P<target>[^)\s]+)\)", re.DOTALL
+    r"(?P<code>(?P<ticks>`+)(?:(?!\n\n).)+?(?P=ticks))|(?P<text>!?\[(?:[^\[\]]|\[[^\]]*\])*\])\((?P<target>[^)\s]+)\)", re.DOTALL
 )
 
 
@@ -56,6 +56,8 @@ class SiteError(Exception):
 def build(out: Path) -> None:
     """Build the site into a folder that is replaced; raises SiteError."""
     out = out.resolve()
+    if out.exists() and not (out / "sitemap.xml").exists():
+        raise SiteError(f"{out} is there and no site; give another folder")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".site-", dir=out.parent) as name:
         folder = Path(name)
@@ -141,7 +143,7 @@ def with_links(text: str, source: Path) -> str:
 
     def link(found: re.Match[str]) -> str:
         text, target = found["text"], found["target"]
-        made = source == COMMANDS_PAGE and target.startswith("commands/")
+        made = source == COMMANDS_PAGE and (target or "").startswith("commands/")
         if found["code"] or made or re.match(r"[a-z]+:|#", target):
             return found[0]
         path, _, anchor = target.partition("#")

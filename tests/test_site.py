@@ -19,11 +19,9 @@ LABEL = "document.querySelector('#live iframe').contentDocument.querySelector('#
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
+def site(shared):
     """Built once: strictly, so that a broken link, anchor or menu fails."""
-    out = tmp_path_factory.mktemp("built") / "site"
-    site_pages.build(out)
-    return out
+    return shared("site", site_pages.build)
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):

@@ -2,13 +2,8 @@
 {
   const live = document.getElementById("live");
   const frame = live.querySelector("iframe"), download = live.querySelector("a[download]"), problem = live.querySelector("#live-problem");
-  const inside = () => {
-    try {
-      return frame.contentDocument;
-    } catch {
-      return null;
-    }
-  };
+  // Nothing where the page comes from a disk.
+  const inside = () => frame.contentDocument;
 
   function fit() {
     const body = inside()?.body;
