@@ -9,7 +9,8 @@ from pathlib import Path
 import site_pictures
 
 from squeezekit.export.html.export import export_html
-from squeezekit.pretrained.facts import list_models
+from squeezekit.inference.model import load_model
+from squeezekit.pretrained.files import model_path
 
 # The classifiers, and the drawings that are offered with each.
 OFFERED = {
@@ -37,10 +38,9 @@ def write(pages: Path) -> None:
 
 def _live() -> str:
     # Without empty lines, which would end the block in Markdown.
-    facts = {each.name: each for each in list_models()}
     lines = ['<div id="live" class="live">', "<fieldset>", "<legend>A classifier</legend>"]
     for number, name in enumerate(OFFERED):
-        about = f"{facts[name].bytes:,} bytes, {len(facts[name].classes)} classes"
+        about = f"{model_path(name).stat().st_size:,} bytes, {len(load_model(name).classes)} classes"
         checked = " checked" if number == 0 else ""
         lines.append(
             f'<label><input type="radio" name="model" value="{name}"{checked}> <code>{name}</code> <small>{about}</small></label>'
