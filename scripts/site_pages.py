@@ -40,6 +40,8 @@ MOVED = {
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
 }
+# The list of the files of the runs; links to their folders lead there.
+RUNS_PAGE = "runs/files.md"
 # Larger files stay in the repository.
 MOST_BYTES = 500_000
 FENCED = re.compile(r"^(?P<fence>```|~~~).*?^(?P=fence)[^\n]*$", re.MULTILINE | re.DOTALL)
@@ -86,7 +88,7 @@ def stage(folder: Path) -> None:
     for name in COMMANDS:
         _write(pages / "reference" / "commands" / f"{name}.md", site_reference.command_page(name))
     _write(pages / "reference" / "library.md", site_reference.library_page())
-    _write(pages / "runs" / "index.md", runs_page())
+    _write(pages / RUNS_PAGE, runs_page())
     site_live.write(pages)
     config = tomllib.loads((ROOT / "zensical.toml").read_text(encoding="utf-8"))
     config["project"] |= {"docs_dir": "pages", "site_dir": "site", "nav": menu(config["project"]["nav"], pages)}
@@ -149,7 +151,7 @@ def with_links(text: str, source: Path) -> str:
         path, _, anchor = target.partition("#")
         place = (source.parent / path).resolve()
         here = Path(PLACES[source]).parent.as_posix()
-        there = PLACES.get(place) or (f"runs/index.md#{_anchor(place)}" if RUNS in [place, *place.parents] else "")
+        there = PLACES.get(place) or (f"{RUNS_PAGE}#{_anchor(place)}" if RUNS in [place, *place.parents] else "")
         if there:
             address = os.path.relpath(there, here).replace(os.sep, "/")
             return f"{text}({address}{f'#{anchor}' if anchor and '#' not in address else ''})"

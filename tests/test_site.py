@@ -103,7 +103,7 @@ def test_links_to_sources_become_paths_and_code_is_left_alone():
     source = "../../src/squeezekit/cli/train.py"
     text = f"[a]({source}) [train.py]({source}) [b](../log.md#x) `[c](d)` [e](../runs/gpu)"
     assert site_pages.with_links(text, page) == (
-        "a (`src/squeezekit/cli/train.py`) `src/squeezekit/cli/train.py` [b](../log.md#x) `[c](d)` [e](../runs/index.md#gpu)"
+        "a (`src/squeezekit/cli/train.py`) `src/squeezekit/cli/train.py` [b](../log.md#x) `[c](d)` [e](../runs/files.md#gpu)"
     )
 
 

@@ -36,9 +36,14 @@
       const carried = new DataTransfer();
       carried.items.add(new File([content], "picture.png", { type: "image/png" }));
       const input = page.getElementById("file");
+      // The answer may come below what the window shows.
+      const seen = new MutationObserver(() => {
+        seen.disconnect();
+        page.getElementById("answer").scrollIntoView({ block: "nearest" });
+      });
+      seen.observe(page.getElementById("verdict"), { childList: true });
       input.files = carried.files;
       input.dispatchEvent(new Event("change"));
-      frame.scrollIntoView({ block: "nearest" });
     } catch {
       problem.textContent = "Drawings can be clicked where the page comes from a server (python -m http.server); drag one into the field below.";
     }
