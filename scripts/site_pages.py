@@ -45,6 +45,9 @@ RUNS_PAGE = "runs/files.md"
 # Larger files stay in the repository.
 MOST_BYTES = 500_000
 FENCED = re.compile(r"^(?P<fence>```|~~~).*?^(?P=fence)[^\n]*$", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"(`+)(?:(?!\n\n).)+?\1", re.DOTALL)
+# A link whose address stands elsewhere; the pages have none.
+REFERENCE = re.compile(r"\[[^\[\]\n]+\]\[[^\[\]\n]*\]")
 # Code first: what looks like a link in it is none.
 CODE_OR_LINK = re.compile(
     r"(?P<code>(?P<ticks>`+)(?:(?!\n\n).)+?(?P=ticks))|(?P<text>!?\[(?:[^\[\]]|\[[^\]]*\])*\])\((?P<target>[^)\s]+)\)", re.DOTALL
@@ -126,6 +129,9 @@ def page(source: Path) -> str:
         )
     if source == COMMANDS_PAGE:
         text = re.sub(r"(?m)^(\|[^|\n]*\| )(`([a-z-]+)`) \|", r"\1[\2](commands/\3.md) |", text)
+    unresolved = REFERENCE.search(CODE.sub("", FENCED.sub("", text)))
+    if unresolved:
+        raise SiteError(f"{source.relative_to(ROOT)}: {unresolved[0]} is resolved by nothing; give the address in parentheses")
     parts, begin = [], 0
     for fenced in FENCED.finditer(text):
         parts += [with_links(text[begin : fenced.start()], source), fenced[0]]
