@@ -78,8 +78,8 @@ def test_what_is_wrong_with_a_site_is_found(tmp_path):
     (tmp_path / "a.css").write_text('@import "https://elsewhere.org/b.css"; p { background: url(a.png) }')
     found = site_check.problems(tmp_path)
     assert [line.partition(": ")[2].split()[:2] for line in found] == [
-        ["fetches", "https://elsewhere.org/a.js"],
         ["fetches", "//elsewhere.org/a.css"],
+        ["fetches", "https://elsewhere.org/a.js"],
         ["b.html", "leads"],
         ["#there", "leads"],
         ["fetches", "@import"],
