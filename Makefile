@@ -1,4 +1,4 @@
-# make demo: train, test and use a small SqueezeNet.  make check: ruff and mypy.
+# make demo: train, test and use a small SqueezeNet.  make check: ruff and mypy.  make site: the documentation, in site/.
 # make test: all tests but the long ones.  make test-quick: those to run while working.  make test-long: those before a release.
 PYTHON ?= python3
 BIN := .venv/bin
@@ -6,7 +6,7 @@ export MPLBACKEND := Agg
 # Many processes import the same files: they are compiled once.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-quick test-long check clean
+.PHONY: demo test test-quick test-long check site clean
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
@@ -38,5 +38,9 @@ check: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# To read it: .venv/bin/python -m http.server -d site
+site: .venv/ready
+	$(BIN)/python scripts/site_pages.py site
+
 clean:
-	rm -rf demo .venv
+	rm -rf demo site .venv

@@ -232,7 +232,7 @@ def test_the_page_of_fpgas_does_what_it_says(commands, length):
     """Its circuits are written always, and simulated before a release: compiling them takes most of a minute."""
     if length == "whole" and not shutil.which("verilator"):
         pytest.skip("Verilator is not installed")
-    lines = [line for _language, text in blocks(DOCS / "fpga.md", "sh") for line in text.strip().splitlines()]
+    lines = [line for _language, text in blocks(DOCS / "guides" / "fpga.md", "sh") for line in text.strip().splitlines()]
     outputs = {line: commands.line(line) for line in lines if length == "whole" or not line.startswith("make")}
     assert [said.partition(":")[0] for line, said in outputs.items() if "export" in line] == ["digits-fpga", "cifar10-fpga"]
     simulated = [said.splitlines() for line, said in outputs.items() if line.startswith("make")]

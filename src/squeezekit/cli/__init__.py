@@ -126,12 +126,13 @@ def _parser(given: Sequence[str]) -> Parser:
         command = commands.add_parser(name, description=f"{summary[0].upper()}{summary[1:]}.", everything="--help-all" in given)
         if name == called:
             # Only the command that is called is imported: torch takes seconds.
-            importlib.import_module(f"squeezekit.cli.{_module_of(name)}").add_arguments(command)
+            importlib.import_module(f"squeezekit.cli.{module_of(name)}").add_arguments(command)
             command.add_help_and_debug()
     return parser
 
 
-def _module_of(name: str) -> str:
+def module_of(name: str) -> str:
+    """The module of a command."""
     module = name.replace("-", "_")
     # `import` is a word of Python.
     return f"{module}_" if keyword.iskeyword(module) else module
