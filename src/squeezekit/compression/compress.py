@@ -94,10 +94,9 @@ def run_method(method: Method, job: JobState, best: BestFile, limit: TimeLimit) 
     best.update()
     with progress_bar("PTQ", method.max_ptq_candidates, done=len(job.ptq.candidates)) as advance:
         while not (job.rounds.candidates or job.round_started):
-            # What is destroyed is no answer yet, however late it is.
-            if not all(map(best.target.destroyed, (each.stage for each in job.ptq.candidates))) and limit.ptq_is_over(
-                job.elapsed()
-            ):
+            # What is destroyed or too large is no answer yet, however late it is.
+            answered = any(best.target.answered(each.stage) for each in job.ptq.candidates)
+            if answered and limit.ptq_is_over(job.elapsed()):
                 break
             candidate = method.next_ptq(job.ptq.candidates)
             if candidate is None:

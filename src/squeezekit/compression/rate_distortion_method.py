@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -67,8 +67,7 @@ class RateDistortionMethod:
 
     def next_ptq(self, ptq: Sequence[Candidate]) -> Candidate | None:
         """PTQ at the next rate weight; None when one is small enough or has only zeros, or every useful one has been tried."""
-        drops = {each.rate_weight: self.target.drop(each.stage) for each in ptq}
-        rate_weight = self._next_ptq_to_size(ptq) if self._to_size and ptq else self._next_ptq_rate_weight(drops)
+        rate_weight = self._next_ptq_to_size(ptq) if self._to_size and ptq else self._next_ptq_rate_weight(ptq)
         if rate_weight is None or self.rate_weight or len(ptq) == MAX_PTQ_CANDIDATES:
             return None
         ends = [each.rate_weight for each in ptq if not each.stage.density or self.target.small_enough(each.stage)]
@@ -89,24 +88,29 @@ class RateDistortionMethod:
         start = None if following.start is None else useful[following.start]
         return self._round(following.rate_weight, start, epochs, collapsed, ptq[-1].file if ptq else None)
 
-    def _next_ptq_rate_weight(self, drops: Mapping[float, float]) -> float | None:
-        """After those tried, with the points that each has lost."""
-        if not drops:
+    def _next_ptq_rate_weight(self, ptq: Sequence[Candidate]) -> float | None:
+        """After those tried, by the points that each has lost."""
+        if not ptq:
             return FIRST_PTQ
+        drops = {each.rate_weight: self.target.drop(each.stage) for each in ptq}
         lowest, highest = min(drops), max(drops)
         max_drop = 0.5 if self.target.max_drop is None else self.target.max_drop
         if drops[lowest] > max_drop and lowest > FIRST_PTQ / PTQ_DIVISOR**MAX_DIVISIONS:
             return lowest / PTQ_DIVISOR
-        return None if drops[highest] > FAR_TOO_MUCH else PTQ_GROWTH * highest
+        return None if drops[highest] > FAR_TOO_MUCH else self._larger_rate_weight(ptq)
+
+    def _larger_rate_weight(self, ptq: Sequence[Candidate]) -> float:
+        """Than all of those; twice as far where the smallest is far from the target size."""
+        most = max(ptq, key=lambda each: each.rate_weight)
+        far = self.target.max_bytes is not None and most.stage.bytes > FAR_FROM_SIZE * self.target.max_bytes
+        return (PTQ_GROWTH**2 if far else PTQ_GROWTH) * most.rate_weight
 
     def _next_ptq_to_size(self, ptq: Sequence[Candidate]) -> float | None:
         """Downwards while bytes are left that would help, upwards while there are too many; between where little is left."""
         fitting = [each for each in ptq if self.target.small_enough(each.stage)]
         larger = max((each for each in ptq if each not in fitting), key=lambda each: each.rate_weight, default=None)
         if not fitting:
-            assert larger is not None
-            far = larger.stage.bytes > FAR_FROM_SIZE * (self.target.max_bytes or 0)
-            return (PTQ_GROWTH**2 if far else PTQ_GROWTH) * larger.rate_weight
+            return self._larger_rate_weight(ptq)
         best = min(fitting, key=lambda each: each.rate_weight)
         destroyed = self.target.destroyed(best.stage)
         if larger is None:

@@ -51,6 +51,10 @@ class Target:
         """Whether far too much is lost for training to regain, whatever the target."""
         return self.drop(stage) > FAR_TOO_MUCH
 
+    def answered(self, stage: Stage) -> bool:
+        """Whether a file is of use: within the target size, if there is one, and not destroyed."""
+        return not self.destroyed(stage) and (self.max_bytes is None or stage.bytes <= self.max_bytes)
+
     def accurate_enough(self, stage: Stage) -> bool:
         """Whether a file meets the target of accuracy."""
         return self.max_drop is None or self.drop(stage) <= self.max_drop
