@@ -41,6 +41,8 @@ QAT_REGAINS = 0.5
 QAT_GROWTH = 2.0
 # Of a target size, bytes from which two doublings are taken at once: one takes a tenth to a fifth of them.
 FAR_FROM_SIZE = 1.5
+# Of a target size, below which a file that has lost something leaves bytes that would help.
+CLOSE_TO_SIZE = 0.9
 # Nats that are no loss.
 LOST_LOSS = 0.01
 # Of a target size, what PTQ has at the λ from which QAT begins: rate control can do more against too many bytes than too few.
@@ -108,15 +110,15 @@ class RateDistortionMethod:
     def _next_ptq_to_size(self, ptq: Sequence[Candidate]) -> float | None:
         """Downwards while bytes are left that would help, upwards while there are too many; between where little is left."""
         fitting = [each for each in ptq if self.target.small_enough(each.stage)]
-        larger = max((each for each in ptq if each not in fitting), key=lambda each: each.rate_weight, default=None)
+        larger = [each for each in ptq if each not in fitting]
         if not fitting:
             return self._larger_rate_weight(ptq)
         best = min(fitting, key=lambda each: each.rate_weight)
-        destroyed = self.target.destroyed(best.stage)
-        if larger is None:
-            return None if self._loses_nothing(best) else best.rate_weight / (PTQ_DIVISOR if destroyed else PTQ_GROWTH)
-        between = math.sqrt(best.rate_weight * larger.rate_weight)
-        return between if destroyed and best.rate_weight > PTQ_GROWTH * larger.rate_weight else None
+        if self._loses_nothing(best):
+            return None
+        if not larger:
+            return best.rate_weight / (PTQ_DIVISOR if self.target.destroyed(best.stage) else PTQ_GROWTH)
+        return self._rate_weight_of_size(ptq) if best.stage.bytes < CLOSE_TO_SIZE * (self.target.max_bytes or 0) else None
 
     def _next_rate_weight(self, ptq: Sequence[Candidate], rounds: Sequence[Candidate]) -> NextRound | None:
         if self.rate_weight:
