@@ -45,6 +45,8 @@ def test_bash_knows_all_commands(bash):
 
 def test_bash_knows_flags_of_the_command_alone(bash):
     assert bash("train", "--opt") == ["--optimizer"] and bash("predict", "--opt") == []
+    # Help leaves it out.
+    assert bash("train", "--gat") == []
     assert "--repo" in bash("keys", "create", "--") and bash("keys", "ro") == ["rotate", "root"]
 
 
@@ -56,7 +58,7 @@ def test_bash_knows_values(bash):
 
 def test_after_a_flag_that_takes_a_file_bash_proposes_files(bash):
     """By its own default, where no word is proposed."""
-    assert bash("train", "-o", "") == [] and bash("train", "--config", "") == []
+    assert bash("train", "-o", "") == [] and bash("train", "--config", "") == [] and bash("predict", "digits-nano", "") == []
 
 
 def test_files_are_proposed_by_bash_itself(scripts):

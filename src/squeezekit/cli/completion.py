@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from squeezekit.cli.parser import Parser
 from squeezekit.networks.registry import NETWORKS
-from squeezekit.pretrained.facts import list_models
+from squeezekit.pretrained.files import known_names
 from squeezekit.training.recipe import RECIPES
 
 
@@ -36,8 +36,7 @@ class Completed:
 
 def script(shell: str, commands: Mapping[str, str], parser_of: Callable[[str], Parser]) -> str:
     """The script of `bash`, `zsh` or `fish` for `commands` (name: summary), each with the parser that `parser_of` gives."""
-    models = [model.name for model in list_models()]
-    completed = [_completed(Word(name, summary), parser_of(name), models) for name, summary in commands.items()]
+    completed = [_completed(Word(name, summary), parser_of(name), known_names()) for name, summary in commands.items()]
     return {"bash": _bash, "zsh": _zsh, "fish": _fish}[shell](completed)
 
 
@@ -45,6 +44,8 @@ def _completed(command: Word, parser: argparse.ArgumentParser, models: Sequence[
     flags: dict[str, Word] = {}
     words: list[str] = []
     for action in _actions(parser):
+        if action.help == argparse.SUPPRESS:
+            continue
         values = _values(action, models)
         if action.option_strings:
             flags |= {name: Word(name, _short(action), values) for name in action.option_strings}
@@ -90,7 +91,9 @@ def _bash(completed: Sequence[Completed]) -> str:
         values += [f"        {any_value}) ;;"] if any_value else []
         flags = " ".join(flag.name for flag in each.proposed())
         words.append(f"            '{name} -'*) words='{flags}' ;;")
-        words += [f"            '{name} '*) words='{' '.join(each.words)}' ;;"] if each.words else []
+        # Later and with nothing typed, what follows is rather a file.
+        later = '[ -z "$word" ] && [ "$COMP_CWORD" -gt 2 ]'
+        words += [f"            '{name} '*) {later} || words='{' '.join(each.words)}' ;;"] if each.words else []
     commands = " ".join(each.command.name for each in completed)
     return "\n".join(
         [
