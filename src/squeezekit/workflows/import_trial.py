@@ -19,8 +19,8 @@ def main() -> None:
     """Import all, in their order, then ask torch and squeezekit."""
     # What packages print while they are imported must not stand among the lines.
     out, sys.stdout = sys.stdout, sys.stderr
-    imports = [(module, partial(_imported, module)) for module in sys.argv[1:]]
-    for name, work in [*imports, ("torch", _torch), ("squeezekit", _cache)]:
+    steps: list[tuple[str, Callable[[], dict[str, Any]]]] = [(module, partial(_imported, module)) for module in sys.argv[1:]]
+    for name, work in [*steps, ("torch", _torch), ("squeezekit", _cache)]:
         print(json.dumps({"trying": name}), file=out, flush=True)
         print(json.dumps(_facts(name, work)), file=out, flush=True)
     # Taking down all that was imported takes as long as importing it, and threads of packages may wait for ever.
@@ -46,7 +46,7 @@ def _torch() -> dict[str, Any]:
     gpus = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
     found = {
         "instructions": [name for name, there in torch.cpu.get_capabilities().items() if there is True],
-        "used": torch.backends.cpu.get_cpu_capability(),  # type: ignore[no-untyped-call]
+        "used": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "cuda": torch.version.cuda,
         "gpus": [{"name": gpu.name, "bytes": gpu.total_memory} for gpu in gpus],
