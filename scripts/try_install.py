@@ -68,11 +68,11 @@ def tried(python: str, wheel: Path, extras: str, oldest: bool) -> dict[str, Any]
     """One environment, made, used and removed."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        subprocess.run([python, "-m", "venv", folder / "venv"], check=True)
+        subprocess.run([python, "-m", "venv", "--without-pip", folder / "venv"], check=True)
         bin_ = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
         of = f"{wheel}[{extras}]" if extras else str(wheel)
-        pip = [bin_ / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        steps = {"install": run([*pip, "-c", constraints(oldest, folder), of], folder)}
+        pip = [sys.executable, "-m", "pip", "--python", bin_ / "python", "--quiet", "--disable-pip-version-check"]
+        steps = {"install": run([*pip, "install", "-c", constraints(oldest, folder), of], folder)}
         for command in COMMANDS if not steps["install"]["code"] else ():
             steps[command[0]] = run([bin_ / "squeezekit", *command], folder)
         found = json.loads(steps["doctor"].pop("said")) if steps.get("doctor", {}).get("said", "").startswith("{") else {}
