@@ -4,7 +4,7 @@
 
 For each Python an environment with the wheel, which is built here unless given (by hatchling), and what it asks for, from pip's
 index: in the versions of constraints.txt, or with --oldest in those of constraints-oldest.txt and of constraints.txt torch alone.
-There, in a folder outside of the clone: `doctor`, `predict`, a training of two epochs on the digits, `compress --minutes 0`,
+There, outside of the clone: `doctor`, `predict`, a small network for two epochs on the digits, `compress --minutes 0`,
 `evaluate`. Prints one JSON line an environment, and ends with 1 where one failed; one after the other, so that two cores suffice.
 """
 
@@ -29,7 +29,7 @@ PICTURE = ROOT / "examples" / "three.png"
 COMMANDS = (
     ("doctor", "--json"),
     ("predict", "digits-nano", str(PICTURE)),
-    ("train", "--data", "digits", "--epochs", "2", "-o", "run"),
+    ("train", "--data", "digits", "--epochs", "2", "--base-e", "32", "--incr-e", "16", "--stem-width", "16", "-o", "run"),
     ("compress", "run", "--minutes", "0", "-o", "digits.sqz"),
     ("evaluate", "run", "--json"),
 )
