@@ -23,7 +23,7 @@ EVERY = [[], *([name] for name in COMMANDS), *(["keys", action] for action in AC
 # Commands in an order in which each finds what it needs.
 ORDER = [
     "train", "evaluate", "predict", "models", "import", "describe", "inspect", "lr-range", "compress", "search", "cross-validate",
-    "report", "export", "keys", "publish", "update",
+    "report", "export", "keys", "publish", "update", "doctor",
 ]  # fmt: skip
 
 

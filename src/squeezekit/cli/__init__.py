@@ -27,6 +27,7 @@ GROUPS = {
         "cross-validate": "measure accuracy over folds, with a confidence interval",
         "lr-range": "find a learning rate in one epoch",
         "tensorboard": "watch the curves of a run",
+        "doctor": "say what this installation and machine can do, and what is wrong",
     },
     "choose": {
         "models": "list the pretrained models",
@@ -50,6 +51,7 @@ GROUPS = {
         "update": "fetch, verify and install the newest version of a model",
     },
 }
+SHELLS = ("bash", "zsh", "fish")
 COMMANDS = {name: summary for commands in GROUPS.values() for name, summary in commands.items()}
 
 
@@ -116,6 +118,13 @@ def _parser(given: Sequence[str]) -> Parser:
     parser.explain(*examples, usage="COMMAND …", notes="squeezekit COMMAND --help shows examples and settings of a command.")
     parser.description = f"{parser.description}\n\n{_overview()}"
     parser.add_argument("--version", action="version", version=f"squeezekit {version()}", help="show the version")
+    parser.add_argument(
+        "--print-completion",
+        action=_PrintCompletion,
+        choices=SHELLS,
+        metavar="SHELL",
+        help=f"for your shell: {', '.join(SHELLS)}",
+    )
     parser.add_argument("-h", "--help", action="help", help="show this help")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, prog="squeezekit", help=argparse.SUPPRESS)
     called = given[0] if given else ""
@@ -126,9 +135,28 @@ def _parser(given: Sequence[str]) -> Parser:
         command = commands.add_parser(name, description=f"{summary[0].upper()}{summary[1:]}.", everything="--help-all" in given)
         if name == called:
             # Only the command that is called is imported: torch takes seconds.
-            importlib.import_module(f"squeezekit.cli.{module_of(name)}").add_arguments(command)
-            command.add_help_and_debug()
+            _add_flags(command, name)
     return parser
+
+
+def _add_flags(command: Parser, name: str) -> None:
+    importlib.import_module(f"squeezekit.cli.{module_of(name)}").add_arguments(command)
+    command.add_help_and_debug()
+
+
+class _PrintCompletion(argparse.Action):
+    """`--print-completion SHELL`: prints and ends, as `--version` does."""
+
+    def __call__(self, parser: argparse.ArgumentParser, _space: object, shell: object, _flag: str | None = None) -> None:
+        from squeezekit.cli.completion import script
+
+        def parser_of(name: str) -> Parser:
+            command = Parser(prog=f"squeezekit {name}", everything=True)
+            _add_flags(command, name)
+            return command
+
+        print(script(str(shell), COMMANDS, parser_of), end="")
+        parser.exit()
 
 
 def module_of(name: str) -> str:
