@@ -149,13 +149,15 @@ class _PrintCompletion(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, _space: object, shell: object, _flag: str | None = None) -> None:
         from squeezekit.cli.completion import script
+        from squeezekit.system.standard_output import show
 
         def parser_of(name: str) -> Parser:
             command = Parser(prog=f"squeezekit {name}", everything=True)
             _add_flags(command, name)
             return command
 
-        print(script(str(shell), COMMANDS, parser_of), end="")
+        for line in script(str(shell), COMMANDS, parser_of).splitlines():
+            show(line)
         parser.exit()
 
 

@@ -57,7 +57,7 @@ MOST_FILES = 200_000
 
 
 @dataclass(frozen=True)
-class Problem:
+class InstallationProblem:
     """One sentence that says what to do; `stops` where work cannot go on before that."""
 
     sentence: str
@@ -110,7 +110,7 @@ class Diagnosis(Presented):
     kernels: str
     compiler: str | None
     extras: tuple[Extra, ...]
-    problems: tuple[Problem, ...]
+    problems: tuple[InstallationProblem, ...]
 
     @property
     def well(self) -> bool:
@@ -177,10 +177,10 @@ def _trial(modules: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
     return facts, failed
 
 
-def _of_packages(failed: dict[str, str]) -> Iterator[Problem]:
+def _of_packages(failed: dict[str, str]) -> Iterator[InstallationProblem]:
     """Versions first, since what is too old often cannot be imported either."""
     if not needs("squeezekit"):
-        yield Problem(
+        yield InstallationProblem(
             "squeezekit is used without being installed, so that nothing is known of what it needs: pip install .", True
         )
         return
@@ -188,35 +188,35 @@ def _of_packages(failed: dict[str, str]) -> Iterator[Problem]:
     for each in unmet("squeezekit"):
         direct = each.needed_by == "squeezekit"
         blamed.add(MODULES.get(each.package.lower(), each.package))
-        yield Problem(_unmet_sentence(each), stops=direct or each.installed is None)
+        yield InstallationProblem(_unmet_sentence(each), stops=direct or each.installed is None)
     for module, why in failed.items():
         if module not in blamed:
             name = next((package for package, called in MODULES.items() if called == module), module)
-            yield Problem(f"{name} cannot be imported ({why}): pip install --force-reinstall {name}", stops=True)
+            yield InstallationProblem(f"{name} cannot be imported ({why}): pip install --force-reinstall {name}", stops=True)
 
 
-def _of_extras(extras: Sequence[Extra]) -> Iterator[Problem]:
+def _of_extras(extras: Sequence[Extra]) -> Iterator[InstallationProblem]:
     """Of those that are installed."""
     for extra in extras:
         wrong = [not_met("squeezekit", requirement) for requirement in needs("squeezekit", extra.name)]
         if not extra.missing:
-            yield from (Problem(_unmet_sentence(each), stops=False) for each in wrong if each)
+            yield from (InstallationProblem(_unmet_sentence(each), stops=False) for each in wrong if each)
 
 
-def _of_torch(torch: dict[str, Any]) -> Iterator[Problem]:
+def _of_torch(torch: dict[str, Any]) -> Iterator[InstallationProblem]:
     if torch and torch["used"] in ("DEFAULT", "NO AVX"):
         sentence = "torch uses no vector instructions and is slow: unset ATEN_CPU_CAPABILITY, or use a processor that has AVX2"
-        yield Problem(sentence, stops=False)
+        yield InstallationProblem(sentence, stops=False)
 
 
-def _of_cache(cache: Cache, problem: str | None) -> Iterator[Problem]:
+def _of_cache(cache: Cache, problem: str | None) -> Iterator[InstallationProblem]:
     if problem:
-        yield Problem(problem, stops=True)
+        yield InstallationProblem(problem, stops=True)
     elif cache.folder and not cache.writable:
         sentence = (
             f"the cache folder {cache.folder} cannot be written: change its permissions, or set SQUEEZEKIT_CACHE to another"
         )
-        yield Problem(sentence, stops=True)
+        yield InstallationProblem(sentence, stops=True)
 
 
 def _unmet_sentence(each: Unmet) -> str:
