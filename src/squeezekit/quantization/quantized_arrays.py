@@ -17,7 +17,7 @@ from squeezekit.networks.named_layers import per_channel
 from squeezekit.quantization.qat import QuantizedWeight
 
 # Steps to the root mean square of a bias, and of other arrays that are no weights, such as those of other normalizations.
-BIAS_STEPS, OTHER_STEPS = 16, 128
+BIAS_STEPS, OTHER_STEPS = 64, 128
 
 
 def quantized_arrays(network: nn.Module, weights: Sequence[QuantizedWeight]) -> dict[str, Array | Quantized]:
