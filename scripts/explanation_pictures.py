@@ -98,7 +98,7 @@ def rows(plan: IntegerPlan) -> str:
         _text(
             20,
             26,
-            f"{MODEL}: rows of each feature map that are kept (dark), {orders.least:,} bytes instead of {orders.by_layer:,}",
+            f"{MODEL}: rows of each feature map that are kept (blue), {orders.least:,} bytes instead of {orders.by_layer:,}",
         )
     ]
     for number, (each, kept) in enumerate(zip(plan.feature_maps, memory.rows, strict=True)):
