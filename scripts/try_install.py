@@ -31,7 +31,7 @@ COMMANDS = (
     ("predict", "digits-nano", str(PICTURE)),
     ("train", "--data", "digits", "--epochs", "2", "--base-e", "32", "--incr-e", "16", "--stem-width", "16", "-o", "run"),
     ("compress", "run", "--minutes", "0", "-o", "digits.sqz"),
-    ("evaluate", "run", "--json"),
+    ("evaluate", "run"),
 )
 MINUTES = 30
 
@@ -61,7 +61,11 @@ def run(command: list[str | Path], folder: Path) -> dict[str, Any]:
     begin = time.monotonic()
     done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=MINUTES * 60)
     said = (done.stderr if done.returncode else done.stdout).strip().splitlines()
-    return {"seconds": round(time.monotonic() - begin, 1), "code": done.returncode, "said": said[-1] if said else ""}
+    return {
+        "seconds": round(time.monotonic() - begin, 1),
+        "code": done.returncode,
+        "said": said[-1].replace(str(ROOT), "") if said else "",
+    }
 
 
 def tried(python: str, wheel: Path, extras: str, oldest: bool) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What is published: one version everywhere, and wheels and sdists that hold what they must and nothing else."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -63,6 +64,15 @@ def test_the_oldest_versions_are_the_bounds_of_pyproject():
     oldest = dict(re.findall(r"^([\w-]+)==(\S+)$", (ROOT / "constraints-oldest.txt").read_text(encoding="utf-8"), re.MULTILINE))
     assert "torch" not in oldest
     assert {name: oldest[name] for name in bounds if name != "torch"} == {n: b for n, b in bounds.items() if n != "torch"}
+
+
+def test_versions_of_python_that_are_named_were_tried():
+    rows = [
+        json.loads(line) for line in (ROOT / "docs" / "runs" / "install" / "linux.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    tried = {row["python"].rpartition(".")[0] for row in rows if row["works"]}
+    named = {each for line in project(ROOT)["classifiers"] for each in re.findall(r"Python :: (3\.\d+)$", line)}
+    assert named == tried
 
 
 @pytest.fixture(scope="module", params=PROJECTS)
