@@ -46,16 +46,16 @@ def fire(channels: int, squeezed: int, expand_1x1: int, expand_3x3: int) -> str:
     shapes = [
         _text(20, 26, f"3×3 filters: {plain:,} weights"),
         *_block(20, 60, 110, channels, "channels"),
-        _arrow(135, 115, 205, 115),
+        _line(135, 115, 205, 115),
         *_block(210, 60, 110, expand_1x1 + expand_3x3, "channels"),
         _text(380, 26, f"Fire module: {sum(parts):,} weights, {plain / sum(parts):.0f} times fewer"),
         *_block(380, 60, 110, channels, "channels"),
-        _arrow(495, 115, 545, 115),
+        _line(495, 115, 545, 115),
         '<rect class="box" x="550" y="98" width="30" height="34" rx="3"/>',
         _text(565, 150, f"{squeezed}", middle=True),
         _text(565, 165, "squeezed", "small", middle=True),
-        _arrow(585, 110, 669, 85),
-        _arrow(585, 120, 669, 145),
+        _line(585, 110, 669, 85),
+        _line(585, 120, 669, 145),
         *_block(674, 60, 52, expand_1x1, "by 1×1"),
         *_block(674, 118, 52, expand_3x3, "by 3×3"),
         _text(520, 106, f"{parts[0]:,}", "small", middle=True),
@@ -120,7 +120,7 @@ def _block(left: float, top: float, tall: float, channels: int, what: str) -> li
     return [box, _text(left + 36, top + tall / 2 + 1, f"{channels}"), _text(left + 36, top + tall / 2 + 15, what, "small")]
 
 
-def _arrow(x: float, y: float, to_x: float, to_y: float) -> str:
+def _line(x: float, y: float, to_x: float, to_y: float) -> str:
     return f'<path class="line" d="M{x} {y} L{to_x} {to_y}"/>'
 
 

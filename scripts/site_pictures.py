@@ -23,37 +23,37 @@ Points = list[tuple[float, float]]
 class Sheet:
     """A square to draw on; coordinates and widths are shares of its side, from the upper left."""
 
-    def __init__(self, colour: str) -> None:
-        self._image = Image.new("RGB", (LARGE, LARGE), colour)
+    def __init__(self, color: str) -> None:
+        self._image = Image.new("RGB", (LARGE, LARGE), color)
         self._draw = ImageDraw.Draw(self._image)
 
-    def area(self, colour: str, *points: tuple[float, float]) -> None:
+    def area(self, color: str, *points: tuple[float, float]) -> None:
         """A polygon."""
-        self._draw.polygon(_large(points), fill=colour)
+        self._draw.polygon(_large(points), fill=color)
 
-    def box(self, colour: str, left: float, top: float, right: float, bottom: float, corner: float = 0) -> None:
+    def box(self, color: str, left: float, top: float, right: float, bottom: float, corner: float = 0) -> None:
         """A rectangle, with round corners of that radius."""
-        self._draw.rounded_rectangle(_large([(left, top), (right, bottom)]), corner * LARGE, fill=colour)
+        self._draw.rounded_rectangle(_large([(left, top), (right, bottom)]), corner * LARGE, fill=color)
 
-    def disc(self, colour: str, x: float, y: float, radius: float) -> None:
+    def disc(self, color: str, x: float, y: float, radius: float) -> None:
         """A filled circle."""
-        self._draw.ellipse(_large([(x - radius, y - radius), (x + radius, y + radius)]), fill=colour)
+        self._draw.ellipse(_large([(x - radius, y - radius), (x + radius, y + radius)]), fill=color)
 
-    def half(self, colour: str, x: float, y: float, radius: float) -> None:
+    def half(self, color: str, x: float, y: float, radius: float) -> None:
         """The left half of a filled circle."""
-        self._draw.pieslice(_large([(x - radius, y - radius), (x + radius, y + radius)]), 90, 270, fill=colour)
+        self._draw.pieslice(_large([(x - radius, y - radius), (x + radius, y + radius)]), 90, 270, fill=color)
 
-    def stroke(self, colour: str, width: float, points: Points) -> None:
+    def stroke(self, color: str, width: float, points: Points) -> None:
         """A line with round ends and corners."""
-        self._draw.line(_large(points), fill=colour, width=round(width * LARGE), joint="curve")
+        self._draw.line(_large(points), fill=color, width=round(width * LARGE), joint="curve")
         for x, y in points:
-            self.disc(colour, x, y, width / 2)
+            self.disc(color, x, y, width / 2)
 
-    def word(self, colour: str, text: str, x: float, y: float, height: float) -> None:
+    def word(self, color: str, text: str, x: float, y: float, height: float) -> None:
         """Bold capitals around a middle."""
         size = height * LARGE
         font, bold = ImageFont.load_default(size), int(0.06 * size)
-        self._draw.text((x * LARGE, y * LARGE), text, fill=colour, font=font, anchor="mm", stroke_width=bold, stroke_fill=colour)
+        self._draw.text((x * LARGE, y * LARGE), text, fill=color, font=font, anchor="mm", stroke_width=bold, stroke_fill=color)
 
     def picture(self, side: int = SIDE) -> Image.Image:
         """What was drawn, made smaller."""
@@ -149,9 +149,9 @@ def stop_sign() -> Image.Image:
     sheet = Sheet("#9cc4e8")
     sheet.box("#5c7a45", 0, 0.8, 1, 1)
     sheet.box("#777777", 0.48, 0.5, 0.52, 1)
-    for colour, radius in (("white", 0.36), ("#b5171e", 0.33)):
+    for color, radius in (("white", 0.36), ("#b5171e", 0.33)):
         corners = [math.pi / 8 + turn * math.pi / 4 for turn in range(8)]
-        sheet.area(colour, *((0.5 + radius * math.cos(corner), 0.42 + radius * math.sin(corner)) for corner in corners))
+        sheet.area(color, *((0.5 + radius * math.cos(corner), 0.42 + radius * math.sin(corner)) for corner in corners))
     sheet.word("white", "STOP", 0.5, 0.42, 0.2)
     return sheet.picture()
 
@@ -183,8 +183,8 @@ def yin_yang() -> Image.Image:
     sheet = Sheet("white")
     sheet.disc("black", 0.5, 0.5, 0.42)
     sheet.half("white", 0.5, 0.5, 0.407)
-    for colour, other, middle in (("white", "black", 0.2965), ("black", "white", 0.7035)):
-        sheet.disc(colour, 0.5, middle, 0.2035)
+    for color, other, middle in (("white", "black", 0.2965), ("black", "white", 0.7035)):
+        sheet.disc(color, 0.5, middle, 0.2035)
         sheet.disc(other, 0.5, middle, 0.057)
     return sheet.picture()
 

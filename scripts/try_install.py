@@ -59,8 +59,13 @@ def run(command: list[str | Path], folder: Path) -> dict[str, Any]:
     variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "SQUEEZEKIT_CACHE")}
     variables |= {"SQUEEZEKIT_CACHE": str(folder / "cache"), "SQUEEZEKIT_KERNELS": "0"}
     begin = time.monotonic()
-    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=MINUTES * 60)
-    said = (done.stderr if done.returncode else done.stdout).strip().splitlines()
+    try:
+        done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=MINUTES * 60)
+    except subprocess.TimeoutExpired:
+        return {"seconds": MINUTES * 60, "code": 124, "said": f"not done after {MINUTES} minutes"}
+    # With problems, `doctor --json` ends with 1 and says them all the same.
+    told = done.stdout if not done.returncode or done.stdout.startswith("{") else done.stderr
+    said = told.strip().splitlines()
     return {
         "seconds": round(time.monotonic() - begin, 1),
         "code": done.returncode,
@@ -75,7 +80,7 @@ def tried(python: str, wheel: Path, extras: str, oldest: bool) -> dict[str, Any]
         subprocess.run([python, "-m", "venv", "--without-pip", folder / "venv"], check=True)
         bin_ = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
         of = f"{wheel}[{extras}]" if extras else str(wheel)
-        pip = [sys.executable, "-m", "pip", "--python", bin_ / "python", "--quiet", "--disable-pip-version-check"]
+        pip = [sys.executable, "-m", "pip", "--python", folder / "venv", "--quiet", "--disable-pip-version-check"]
         steps = {"install": run([*pip, "install", "-c", constraints(oldest, folder), of], folder)}
         for command in COMMANDS if not steps["install"]["code"] else ():
             steps[command[0]] = run([bin_ / "squeezekit", *command], folder)

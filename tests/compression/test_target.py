@@ -33,6 +33,7 @@ def test_a_file_is_of_use_that_is_small_enough_and_no_ruin():
     stages = [stage(400, 0.89), stage(400, 0.79), stage(600, 0.9)]
     assert [Target(0.9, max_drop=1, max_bytes=500).answered(each) for each in stages] == [True, False, False]
     assert [Target(0.9, max_drop=1, max_bytes=None).answered(each) for each in stages] == [True, False, True]
+    assert Target(0.9, max_drop=15, max_bytes=500).answered(stages[1])
 
 
 def test_the_rate_weight_doubles_until_too_far_then_halves_the_way():

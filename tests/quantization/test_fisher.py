@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from squeezekit.quantization import fisher
 from squeezekit.quantization.fisher import LayerStatistics, fisher_information
 from squeezekit.quantization.post_training import quantize_weights
 from squeezekit.quantization.weight_layers import weight_layers
@@ -49,6 +50,22 @@ def test_a_network_that_is_certain_of_everything_keeps_its_weights():
     assert all(float(each.output_gradients.sum()) > 1e-7 for each in found)
     quantize_weights(net, found, 1e-3, seen)
     assert all(float((layer.weight != 0).float().mean()) > 0.05 for layer in layers)
+
+
+def test_a_network_that_is_almost_certain_is_asked_more_softly():
+    """Of four kinds of drawn fruit a network of photos had a mean entropy of 0.026 nats, and lost 95 % of its weights."""
+    net, [(images, _labels), *_] = network().eval(), batches()
+
+    def entropy(temperature=1.0):
+        answers = (net(images) / temperature).log_softmax(1)
+        return float(-(answers.exp() * answers).sum(1).mean())
+
+    with torch.no_grad():
+        while entropy() > 0.03:
+            net.classifier[1].weight.mul_(1.2)
+        assert entropy() > 0.01
+        softer = fisher._softening(net, images)
+        assert softer > 1 and entropy(softer) >= 0.1 > entropy(softer / 2)
 
 
 def test_mirror_images_change_no_fisher_information():

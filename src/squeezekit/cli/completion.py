@@ -36,7 +36,7 @@ class Completed:
 
 def script(shell: str, commands: Mapping[str, str], parser_of: Callable[[str], Parser]) -> str:
     """The script of `bash`, `zsh` or `fish` for `commands` (name: summary), each with the parser that `parser_of` gives."""
-    completed = [_completed(Word(name, summary), parser_of(name), known_names()) for name, summary in commands.items()]
+    completed = [_completed(Word(name, _plain(summary)), parser_of(name), known_names()) for name, summary in commands.items()]
     return {"bash": _bash, "zsh": _zsh, "fish": _fish}[shell](completed)
 
 
@@ -77,7 +77,12 @@ def _values(action: argparse.Action, models: Sequence[str]) -> Sequence[str] | N
 def _short(action: argparse.Action) -> str:
     """The first words of a flag's help, without what a shell or argparse would read."""
     text = "" if action.help in (None, argparse.SUPPRESS) else str(action.help)
-    return "".join(character for character in text.split(" (")[0].replace("%%", "%") if character not in "'\"`\\$:[]\n")[:70]
+    return _plain(text.split(" (")[0].replace("%%", "%"))[:70]
+
+
+def _plain(text: str) -> str:
+    """Without what a shell would read."""
+    return "".join(character for character in text if character not in "'\"`\\$:[]\n")
 
 
 def _bash(completed: Sequence[Completed]) -> str:

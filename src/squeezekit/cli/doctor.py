@@ -30,7 +30,7 @@ def run(*, json: bool = False) -> int:
     try:
         from squeezekit.workflows.doctor import diagnose
     except ImportError as error:
-        raise RunFailed(f"{error.name} is missing: pip install --force-reinstall squeezekit") from None
+        raise RunFailed(f"{error.name} is missing: pip install {str(error.name).partition('.')[0]}") from None
 
     found = diagnose()
     if json:

@@ -110,7 +110,7 @@ class RateDistortionMethod:
     def _next_ptq_to_size(self, ptq: Sequence[Candidate]) -> float | None:
         """Downwards while bytes are left that would help, upwards while there are too many; between where little is left."""
         fitting = [each for each in ptq if self.target.small_enough(each.stage)]
-        larger = [each for each in ptq if each not in fitting]
+        larger = [each for each in ptq if not self.target.small_enough(each.stage)]
         if not fitting:
             return self._larger_rate_weight(ptq)
         best = min(fitting, key=lambda each: each.rate_weight)

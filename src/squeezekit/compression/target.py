@@ -52,8 +52,9 @@ class Target:
         return self.drop(stage) > FAR_TOO_MUCH
 
     def answered(self, stage: Stage) -> bool:
-        """Whether a file is of use: within the target size, if there is one, and not destroyed."""
-        return not self.destroyed(stage) and (self.max_bytes is None or stage.bytes <= self.max_bytes)
+        """Whether a file is of use: one that meets the target, or at least its size without being destroyed."""
+        small = self.max_bytes is None or stage.bytes <= self.max_bytes
+        return small and (not self.destroyed(stage) or (self.max_drop is not None and self.accurate_enough(stage)))
 
     def accurate_enough(self, stage: Stage) -> bool:
         """Whether a file meets the target of accuracy."""

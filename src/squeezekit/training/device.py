@@ -33,8 +33,9 @@ def chosen_precision(wanted: str, device: torch.device) -> str:
         return wanted
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    # Without instructions for it, bf16 is emulated and ten times slower than fp32.
-    return "bf16" if torch.cpu.get_capabilities().get("avx512_bf16") else "fp32"
+    # Without instructions for it, bf16 is emulated and ten times slower than fp32. Older versions of torch do not say.
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return "bf16" if capabilities.get("avx512_bf16") else "fp32"
 
 
 def keep_freed_memory() -> None:

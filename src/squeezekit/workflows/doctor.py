@@ -204,7 +204,8 @@ def _of_extras(extras: Sequence[Extra]) -> Iterator[InstallationProblem]:
 
 
 def _of_torch(torch: dict[str, Any]) -> Iterator[InstallationProblem]:
-    if torch and torch["used"] in ("DEFAULT", "NO AVX"):
+    # On Arm its lowest level has vectors.
+    if torch and torch["used"] in ("DEFAULT", "NO AVX") and platform.machine().lower() in ("x86_64", "amd64"):
         sentence = "torch uses no vector instructions and is slow: unset ATEN_CPU_CAPABILITY, or use a processor that has AVX2"
         yield InstallationProblem(sentence, stops=False)
 
@@ -252,9 +253,9 @@ def _sizes(folder: Path) -> Iterator[int]:
 
 def _can_be_written(folder: Path) -> bool:
     """By a file that is gone at once; a folder that is not there yet is made where the nearest one above it lets one be made."""
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
     try:
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
         with tempfile.TemporaryFile(dir=folder):
             return True
     except OSError:

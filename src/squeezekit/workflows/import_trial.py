@@ -17,8 +17,9 @@ from typing import Any
 
 def main() -> None:
     """Import all, in their order, then ask torch and squeezekit."""
-    # What packages print while they are imported must not stand among the lines.
-    out, sys.stdout = sys.stdout, sys.stderr
+    # What packages and their libraries print while they are imported must not stand among the lines.
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
     steps: list[tuple[str, Callable[[], dict[str, Any]]]] = [(module, partial(_imported, module)) for module in sys.argv[1:]]
     for name, work in [*steps, ("torch", _torch), ("squeezekit", _cache)]:
         print(json.dumps({"trying": name}), file=out, flush=True)
@@ -44,8 +45,9 @@ def _torch() -> dict[str, Any]:
     import torch
 
     gpus = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     found = {
-        "instructions": [name for name, there in torch.cpu.get_capabilities().items() if there is True],
+        "instructions": [name for name, there in capabilities.items() if there is True],
         "used": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "cuda": torch.version.cuda,
