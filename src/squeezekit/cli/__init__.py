@@ -27,7 +27,7 @@ GROUPS = {
         "cross-validate": "measure accuracy over folds, with a confidence interval",
         "lr-range": "find a learning rate in one epoch",
         "tensorboard": "watch the curves of a run",
-        "doctor": "say what this installation and machine can do, and what is wrong",
+        "doctor": "say what this installation has, and what is wrong with it",
     },
     "choose": {
         "models": "list the pretrained models",
