@@ -88,3 +88,14 @@ def real_images():
     if not folder or not Path(folder).is_dir():
         pytest.skip("SQUEEZEKIT_CIFAR10 does not name the folder of CIFAR-10 without loss")
     return Path(folder)
+
+
+@pytest.fixture
+def forgets_networks():
+    """What a test registers is unknown to others: no worker could import it."""
+    from squeezekit.networks.registry import NETWORKS
+
+    before = dict(NETWORKS)
+    yield
+    NETWORKS.clear()
+    NETWORKS.update(before)

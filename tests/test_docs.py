@@ -195,7 +195,7 @@ def test_several_machines_find_what_one_would(commands, length, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_network_of_ones_own_is_compressed(commands, length, monkeypatch):
+def test_a_network_of_ones_own_is_compressed(commands, length, monkeypatch, forgets_networks):
     """One from ONNX before a release only: torch takes most of a minute to write it, and other tests compress such files."""
     page = blocks(DOCS / "tutorials" / "your-own-network.md", "sh", "python")
     if length == "short":

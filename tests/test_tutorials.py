@@ -8,26 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from squeezekit.networks.registry import NETWORKS
 from tests.fixtures.commands import shorten
 from tests.fixtures.notebook import run
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "docs" / "tutorials").glob("*.ipynb"))
 
 
-@pytest.fixture
-def _registered():
-    """Forgets what a notebook registers: no worker could import it."""
-    before = dict(NETWORKS)
-    yield
-    NETWORKS.clear()
-    NETWORKS.update(before)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("length", ["short", pytest.param("whole", marks=pytest.mark.long)])
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs(notebook, length, tmp_path, monkeypatch, _registered):
+def test_a_notebook_runs(notebook, length, tmp_path, monkeypatch, forgets_networks):
     monkeypatch.chdir(tmp_path)
     if length == "short":
         shorten(monkeypatch)

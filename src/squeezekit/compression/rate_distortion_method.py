@@ -243,6 +243,9 @@ class RateDistortionMethod:
     def _estimated_bytes(self, network: nn.Module, weights: Sequence[QuantizedWeight], like: Sqz | None) -> int:
         """The size of a file of the network as it is now, on any device, while it is in training."""
         twin = copy.deepcopy(network).cpu().eval()
+        if not all(bool(each.isfinite().all()) for each in twin.state_dict().values()):
+            # It diverges; the end of the epoch will undo the round.
+            return self.target.max_bytes or 0
         there = [
             QuantizedWeight(layer.weight, weight.step.cpu(), weight.latent.cpu())
             for layer, weight in zip(weight_layers(twin), weights, strict=True)
