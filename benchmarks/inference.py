@@ -19,7 +19,6 @@ import argparse
 import ctypes
 import json
 import platform
-import re
 import statistics
 import subprocess
 import sys
@@ -40,6 +39,7 @@ from squeezekit.export.onnx import export_onnx
 from squeezekit.inference.model import Model, load_model
 from squeezekit.modelfile.sqz import read_sqz
 from squeezekit.networks.layer_table import layer_table
+from squeezekit.system.machine import processor_name
 
 COMPILERS = {"gcc": ["gcc"], "clang": ["clang"], "zig": [sys.executable, "-m", "ziglang", "cc"]}
 SCALAR = {"gcc": ["-fno-tree-vectorize", "-fno-tree-slp-vectorize"]}
@@ -190,14 +190,7 @@ def summary(measured: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             "range": [min(times), max(times)],
             "ratio": round(ratio, 2),
         }
-        yield {**line, "processor": processor()}
-
-
-def processor() -> str:
-    """What the machine calls it."""
-    path = Path("/proc/cpuinfo")
-    named = re.search(r"model name\s*: (.*)", path.read_text()) if path.exists() else None
-    return named.group(1) if named else platform.processor()
+        yield {**line, "processor": processor_name()}
 
 
 if __name__ == "__main__":

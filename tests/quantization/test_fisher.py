@@ -44,10 +44,10 @@ def test_a_network_that_is_certain_of_everything_keeps_its_weights():
     net, seen = network(), batches()
     with torch.no_grad():
         # As of photos that nothing confuses: no answer leaves anything open, and no gradient says what a weight is good for.
-        net.classifier[1].weight.mul_(1e6)
+        net.classifier[1].weight.mul_(1e5)
     layers = weight_layers(net)
     found = fisher_information(net, layers, seen)
-    assert all(float(each.output_gradients.sum()) > 1e-7 for each in found)
+    assert all(float(each.output_gradients.sum()) > 1e-6 for each in found)
     quantize_weights(net, found, 1e-3, seen)
     assert all(float((layer.weight != 0).float().mean()) > 0.05 for layer in layers)
 

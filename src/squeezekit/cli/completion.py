@@ -102,7 +102,7 @@ def _bash(completed: Sequence[Completed]) -> str:
     commands = " ".join(each.command.name for each in completed)
     return "\n".join(
         [
-            '# In ~/.bashrc: eval "$(squeezekit --print-completion bash)"',
+            "# For ~/.local/share/bash-completion/completions/squeezekit",
             "_squeezekit() {",
             "    local IFS=$' \\t\\n' word=${COMP_WORDS[COMP_CWORD]} words=''",
             '    if [ "$COMP_CWORD" -eq 1 ]; then',
@@ -139,7 +139,7 @@ def _zsh(completed: Sequence[Completed]) -> str:
     return "\n".join(
         [
             "#compdef squeezekit",
-            '# In ~/.zshrc, after compinit: eval "$(squeezekit --print-completion zsh)"',
+            "# For a file _squeezekit in a folder of $fpath",
             "_squeezekit() {",
             "    local -a commands flags",
             f"    commands=({commands})",
@@ -159,14 +159,15 @@ def _zsh(completed: Sequence[Completed]) -> str:
             "        _files",
             "    fi",
             "}",
-            "compdef _squeezekit squeezekit",
+            "# The first Tab loads this file as the function itself.",
+            'if [ "$funcstack[1]" = _squeezekit ]; then _squeezekit "$@"; else compdef _squeezekit squeezekit; fi',
             "",
         ]
     )
 
 
 def _fish(completed: Sequence[Completed]) -> str:
-    lines = ["# In ~/.config/fish/config.fish: squeezekit --print-completion fish | source"]
+    lines = ["# For ~/.config/fish/completions/squeezekit.fish"]
     for each in completed:
         name, here = each.command.name, f"-n '__fish_seen_subcommand_from {each.command.name}'"
         lines.append(f"complete -c squeezekit -f -n __fish_use_subcommand -a {name} -d '{each.command.help}'")

@@ -110,7 +110,7 @@ class RateDistortionMethod:
     def _next_ptq_to_size(self, ptq: Sequence[Candidate]) -> float | None:
         """Downwards while bytes are left that would help, upwards while there are too many; between where little is left."""
         fitting = [each for each in ptq if self.target.small_enough(each.stage)]
-        larger = [each for each in ptq if not self.target.small_enough(each.stage)]
+        larger = [each for each in ptq if self.target.too_large(each.stage)]
         if not fitting:
             return self._larger_rate_weight(ptq)
         best = min(fitting, key=lambda each: each.rate_weight)
@@ -118,7 +118,9 @@ class RateDistortionMethod:
             return None
         if not larger:
             return best.rate_weight / (PTQ_DIVISOR if self.target.destroyed(best.stage) else PTQ_GROWTH)
-        return self._rate_weight_of_size(ptq) if best.stage.bytes < CLOSE_TO_SIZE * (self.target.max_bytes or 0) else None
+        between = self._rate_weight_of_size(ptq)
+        tried = any(each.rate_weight == between for each in ptq)
+        return None if tried or best.stage.bytes >= CLOSE_TO_SIZE * (self.target.max_bytes or 0) else between
 
     def _next_rate_weight(self, ptq: Sequence[Candidate], rounds: Sequence[Candidate]) -> NextRound | None:
         if self.rate_weight:

@@ -45,7 +45,7 @@ class Target:
 
     def met(self, stage: Stage) -> bool:
         """Whether a file meets the target."""
-        return self.accurate_enough(stage) and (self.max_bytes is None or stage.bytes <= self.max_bytes)
+        return self.accurate_enough(stage) and not self.too_large(stage)
 
     def destroyed(self, stage: Stage) -> bool:
         """Whether far too much is lost for training to regain, whatever the target."""
@@ -53,8 +53,11 @@ class Target:
 
     def answered(self, stage: Stage) -> bool:
         """Whether a file is of use: one that meets the target, or at least its size without being destroyed."""
-        small = self.max_bytes is None or stage.bytes <= self.max_bytes
-        return small and (not self.destroyed(stage) or (self.max_drop is not None and self.accurate_enough(stage)))
+        return not self.too_large(stage) and (not self.destroyed(stage) or (self.max_drop is not None and self.met(stage)))
+
+    def too_large(self, stage: Stage) -> bool:
+        """Whether there is a target size and a file exceeds it."""
+        return self.max_bytes is not None and stage.bytes > self.max_bytes
 
     def accurate_enough(self, stage: Stage) -> bool:
         """Whether a file meets the target of accuracy."""

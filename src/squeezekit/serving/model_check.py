@@ -19,6 +19,7 @@ from squeezekit.modelfile.self_check import check_image
 from squeezekit.modelfile.sqz import read_sqz
 from squeezekit.serving.child_process import run_module
 from squeezekit.system.errors import SqueezekitError
+from squeezekit.system.machine import memory_bytes
 from squeezekit.training.measurement import images_at_once
 
 SECONDS = 120.0
@@ -86,7 +87,7 @@ def _bound_memory() -> None:
     import resource
 
     page = os.sysconf("SC_PAGE_SIZE")
-    most = max(LEAST_BYTES, min(MOST_BYTES, page * os.sysconf("SC_PHYS_PAGES") // 2))
+    most = max(LEAST_BYTES, min(MOST_BYTES, (memory_bytes() or 0) // 2))
     if (known := Path("/proc/self/statm")).exists():
         limit = int(known.read_text().split()[0]) * page + most
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
