@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,14 +10,16 @@ import torch
 from squeezekit import SqueezekitError, train
 from squeezekit.codec.encodings import Quantized
 from squeezekit.compression import rate_distortion_method
-from squeezekit.compression.compress import compress
+from squeezekit.compression.candidate import Candidate
+from squeezekit.compression.compress import compress, run_method
 from squeezekit.compression.job_state import CandidateStore
 from squeezekit.compression.target import Target
+from squeezekit.compression.time_limit import TimeLimit
 from squeezekit.inference.evaluation import evaluate
 from squeezekit.inference.int8_model import accuracy_in_integers, integer_plan
 from squeezekit.inference.model import load_model
 from squeezekit.modelfile.coded_text import encode_json
-from squeezekit.modelfile.sqz import read_sqz
+from squeezekit.modelfile.sqz import Stage, read_sqz
 from squeezekit.quantization.qat import QAT_RECIPE, QatOptimizer
 from squeezekit.training.interruption import Interrupted
 from squeezekit.training.run_folder import Run
@@ -41,6 +44,19 @@ def test_a_place_that_is_taken_or_missing_is_refused(tiny_run, tmp_path):
 
 # An epoch has 12 steps. Stopped in the first round, in the second and there again; or before an epoch is done, in the second
 # and in the third, when the price of a bit has changed.
+def test_ptq_does_not_end_with_a_ruin_however_late_it_is():
+    """Files that are too large, then destroyed, then of use; a fourth would be better, but time is over."""
+    tried = [(200, 0.9), (90, 0.2), (95, 0.89), (97, 0.9)]
+    stages = [Stage(name="x", bytes=size, density=0.5, bits=1, accuracy=right) for size, right in tried]
+    candidates, added = iter(Candidate("x", 0.1, SimpleNamespace(stages=[stage])) for stage in stages), []
+    method = SimpleNamespace(max_ptq_candidates=4, next_ptq=lambda _ptq: next(candidates))
+    ptq = SimpleNamespace(candidates=added, add=lambda candidate, _seconds: added.append(candidate))
+    job = SimpleNamespace(ptq=ptq, rounds=SimpleNamespace(candidates=[]), round_started=False, elapsed=lambda: 100.0)
+    best = SimpleNamespace(target=Target(0.9, max_drop=None, max_bytes=100), update=lambda: None)
+    run_method(method, job, best, TimeLimit(1, 4, timed=lambda: 1.0))
+    assert [each.stage.bytes for each in added] == [200, 90, 95]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "stops"),
