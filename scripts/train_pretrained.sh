@@ -41,9 +41,11 @@ squeeze() {
         -o "$out/$name.sqz" "$@"
 }
 
-# student NETWORK NAME EPOCHS BYTES EPOCHS_OF_ROUNDS: a network that learns the answers of `fast`, and its file.
+# student NETWORK NAME EPOCHS BYTES EPOCHS_OF_ROUNDS [SHIFT]: a network that learns the answers of `fast`, and its file. Rounds
+# shift images as training does, or by up to SHIFT of their side.
 student() {
     train "$1" "$3" --teacher "$out/fast" --shift-step 2
+    [ $# -lt 6 ] || sed -i "s/^shift = .*/shift = $6/" "$out/$1/config.toml"
     squeeze "$1" "$2" "$4" "$5" --teacher "$out/fast"
 }
 
@@ -54,6 +56,6 @@ train fast 25
 # With --teacher its answers are stored, here its own.
 squeeze fast cifar10-small 110000 5 --teacher "$out/fast"
 student fire-pico cifar10-pico 60 6000 16
-student fire-nano cifar10-nano 60 16000 12
-student fire-tiny cifar10-tiny 60 40000 8
+student fire-nano cifar10-nano 60 16000 40 0.125
+student fire-tiny cifar10-tiny 60 40000 16 0.125
 ls -l "$out"/*.sqz

@@ -387,7 +387,7 @@ def stub(tmp_path):
 echo "$*" >> {tmp_path}/calls
 while [ $# -gt 0 ]; do
     case $1 in
-        --out) mkdir -p "$2"; touch "$2/summary.json" ;;
+        --out) mkdir -p "$2"; touch "$2/summary.json" "$2/config.toml" ;;
         -o) if [[ $2 = *nano* && $2 != *digits* && ! -e {tmp_path}/mended ]]; then exit 3; fi
             touch "$2" ;;
     esac
