@@ -191,6 +191,15 @@ def test_a_time_that_is_over_ends_a_round_that_was_stopped(tiny_run, tmp_path, m
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("images", "said"), [(500, "only 50 images judge files, one of them is 2.0%"), (1100, "")])
+def test_few_images_that_judge_are_no_secret(tmp_path, capsys, images, said):
+    run = train("digits", out=tmp_path / "run", **{**TINY, "epochs": 1, "limit": images}, test=False)
+    compress(run.folder, tmp_path / "x.sqz", max_drop=100, minutes=0)
+    messages = capsys.readouterr().err
+    assert said in messages and ("images judge" in messages) == bool(said)
+
+
+@pytest.mark.slow
 def test_a_run_that_trained_on_everything_is_judged_by_what_it_has_learnt(tmp_path, capsys):
     run = train("digits", out=tmp_path / "run", epochs=2, validation_share=0, test=False, **TINY)
     made = compress(run.folder, tmp_path / "x.sqz", max_drop=5, minutes=0)

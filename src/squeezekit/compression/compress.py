@@ -33,6 +33,8 @@ METHODS: Mapping[str, Callable[[CompressionContext, Target], Method]] = {
     "squeezekit": RateDistortionMethod,
     "deep-compression": DeepCompression,
 }
+# Images that judge, below which one of them is more than a point.
+FEW_TO_JUDGE = 100
 
 
 def compress(
@@ -66,6 +68,8 @@ def compress(
     limit = TimeLimit(minutes, epochs or context.epochs_per_round(), context.seconds_of_an_epoch, limited=epochs is None)
     if context.judges == "training":
         say("no image validates this run: files are judged by images that it has learnt, which flatters them")
+    if (judging := len(context.validation)) < FEW_TO_JUDGE:
+        say(f"only {judging} images judge files, one of them is {1 / judging:.1%}: more photos would tell files apart better")
     say(f"trained: {context.float_bytes:,} bytes, {context.judges} accuracy {context.accuracy_before:.2%}")
     reference = model_path(delta_from).read_bytes() if delta_from is not None else None
     chosen = _method(options, context, target, reference)
