@@ -15,6 +15,9 @@ from squeezekit.cli import main
         (["evaluate", "m", "--\x1b]0;own\x07"], "--\\x1b]0;own\\x07"),
         (["describe", "--network", "nano"], "see squeezekit describe --help"),
         (["tr\nain"], "'tr\\x0aain' is not a command"),
+        (["train", "--data", "x", "--minuts", "1"], "unrecognized arguments: --minuts 1 (did you mean --minutes?); see"),
+        (["train", "--data", "x", "--squeze-ratio=0.5"], "(did you mean --squeeze-ratio?)"),
+        (["models", "--xyzzy"], "unrecognized arguments: --xyzzy; see squeezekit models --help"),
     ],
 )
 def test_wrong_usage_is_said_in_words_and_escapes(arguments, sentence, capsys):
@@ -22,6 +25,14 @@ def test_wrong_usage_is_said_in_words_and_escapes(arguments, sentence, capsys):
         main(arguments)
     error = capsys.readouterr().err
     assert ended.value.code == 2 and sentence in error and len(error.splitlines()) == 1 and "\x1b" not in error
+
+
+def test_without_a_command_all_are_listed(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    shown = capsys.readouterr()
+    assert ended.value.code == 2 and not shown.out
+    assert "  train " in shown.err and "squeezekit COMMAND --help" in shown.err and "required" not in shown.err
 
 
 @pytest.mark.parametrize("columns", ["0", "1", "12"])

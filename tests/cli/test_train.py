@@ -18,6 +18,7 @@ def test_balanced_accuracy_where_classes_are_uneven(tiny_run, capsys, counts, ba
     command._show(summary, tiny_run.folder)
     shown = capsys.readouterr().out.splitlines()
     assert ["balanced accuracy" in line for line in shown[:2]] == [balanced] * 2
+    assert " of 40 images  " in shown[0] and " of 269 images  " in shown[1]
 
 
 def test_the_result_is_printed_whatever_becomes_of_the_curves(tiny_run, tmp_path, capsys):

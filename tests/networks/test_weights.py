@@ -153,3 +153,17 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path):
     torch.save(weights, tmp_path / "nan.pth")
     with pytest.raises(SqueezekitError, match="'features.0.bias' holds numbers that are not finite"):
         load_weights(network, tmp_path / "nan.pth")
+
+
+@pytest.mark.parametrize("place", ["size of the list", "place of the list", "name of a part"])
+def test_a_damaged_archive_is_said_to_be_one(tmp_path, place):
+    path = tmp_path / "weights.pth"
+    torch.save({"a": torch.zeros(3)}, path)
+    data = bytearray(path.read_bytes())
+    # What torch writes ends as an archive of 64 bits.
+    end, names = data.rindex(b"PK\x06\x06"), data.rindex(b"PK\x01\x02")
+    at = {"size of the list": end + 40, "place of the list": end + 48, "name of a part": names + 28}[place]
+    data[at : at + 2] = b"\xff\xff"
+    path.write_bytes(data)
+    with pytest.raises(SqueezekitError, match="weights cannot be read .*; give a .safetensors file"):
+        read_weights(path)

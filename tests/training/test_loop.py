@@ -53,7 +53,7 @@ def test_rates(schedule, rates):
 
 def test_the_rate_halves_when_validation_stagnates(monkeypatch):
     one = trainer(epochs=9)
-    monkeypatch.setattr(one, "measure", lambda: Measurement(1.0, 0.5, 0.5, 0.01))
+    monkeypatch.setattr(one, "measure", lambda: Measurement(1.0, 0.5, 0.5, 0.01, 100))
     one.fit()
     # The first epoch is the best; five without a lower loss follow.
     assert [row["learning_rate"] for row in one.progress.history] == [0.001] * 6 + [0.0005] * 3
@@ -66,7 +66,7 @@ def test_the_weights_of_the_lowest_validation_loss_are_kept_and_patience_ends(mo
 
     def measure():
         weights.append(one.network.state_dict()["features.0.weight"].clone())
-        return Measurement(next(losses), 0.5, 0.5, 0.01)
+        return Measurement(next(losses), 0.5, 0.5, 0.01, 100)
 
     monkeypatch.setattr(one, "measure", measure)
     one.fit()

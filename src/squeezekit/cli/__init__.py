@@ -10,6 +10,7 @@ import logging
 import re
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from squeezekit.cli import renamed
 from squeezekit.cli.parser import Parser
@@ -93,7 +94,7 @@ def _run(given: Sequence[str]) -> int:
         renamed.check(given)
         known, unknown = _parser(given).parse_known_args(given)
         if unknown:
-            Parser(prog=f"squeezekit {known.command}").error(f"unrecognized arguments: {' '.join(unknown)}")
+            _refuse(known.command, unknown)
         settings = dict(vars(known))
         run = settings.pop("run")
         for name in ("command", "debug"):
@@ -106,6 +107,17 @@ def _run(given: Sequence[str]) -> int:
         raise
     finally:
         sys.stdout.flush()
+
+
+def _refuse(command: str, unknown: Sequence[str]) -> NoReturn:
+    """Exit with what a command does not know, and with the flag that was meant, if one is spelled much like it."""
+    from squeezekit.cli.completion import all_actions
+
+    parser = _whole_parser(command)
+    flags = [flag for action in all_actions(parser) for flag in action.option_strings]
+    close = [found for each in unknown for found in difflib.get_close_matches(each.partition("=")[0], flags, 1)]
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
 
 
 def _parser(given: Sequence[str]) -> Parser:
@@ -128,6 +140,9 @@ def _parser(given: Sequence[str]) -> Parser:
     parser.add_argument("-h", "--help", action="help", help="show this help")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, prog="squeezekit", help=argparse.SUPPRESS)
     called = given[0] if given else ""
+    if not given:
+        parser.print_help(sys.stderr)
+        parser.exit(2)
     if called and not called.startswith("-") and called not in COMMANDS:
         close = difflib.get_close_matches(called, COMMANDS, 1)
         parser.error(f"'{called}' is not a command" + (f" (did you mean {close[0]}?)" if close else ""))
@@ -144,6 +159,13 @@ def _add_flags(command: Parser, name: str) -> None:
     command.add_help_and_debug()
 
 
+def _whole_parser(name: str) -> Parser:
+    """The parser of one command, with every setting."""
+    command = Parser(prog=f"squeezekit {name}", everything=True)
+    _add_flags(command, name)
+    return command
+
+
 class _PrintCompletion(argparse.Action):
     """`--print-completion SHELL`: prints and ends, as `--version` does."""
 
@@ -151,12 +173,7 @@ class _PrintCompletion(argparse.Action):
         from squeezekit.cli.completion import script
         from squeezekit.system.standard_output import show
 
-        def parser_of(name: str) -> Parser:
-            command = Parser(prog=f"squeezekit {name}", everything=True)
-            _add_flags(command, name)
-            return command
-
-        for line in script(str(shell), COMMANDS, parser_of).splitlines():
+        for line in script(str(shell), COMMANDS, _whole_parser).splitlines():
             show(line)
         parser.exit()
 

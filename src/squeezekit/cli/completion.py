@@ -43,7 +43,7 @@ def script(shell: str, commands: Mapping[str, str], parser_of: Callable[[str], P
 def _completed(command: Word, parser: argparse.ArgumentParser, models: Sequence[str]) -> Completed:
     flags: dict[str, Word] = {}
     words: list[str] = []
-    for action in _actions(parser):
+    for action in all_actions(parser):
         if action.help == argparse.SUPPRESS:
             continue
         values = _values(action, models)
@@ -54,13 +54,13 @@ def _completed(command: Word, parser: argparse.ArgumentParser, models: Sequence[
     return Completed(command, list(flags.values()), list(dict.fromkeys(words)))
 
 
-def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+def all_actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
     """Those of a parser, and of all actions of a command that has such."""
     for action in parser._actions:
         yield action
         if isinstance(action, argparse._SubParsersAction):
             for below in action.choices.values():
-                yield from _actions(below)
+                yield from all_actions(below)
 
 
 def _values(action: argparse.Action, models: Sequence[str]) -> Sequence[str] | None:

@@ -62,8 +62,10 @@ def _show(summary: dict[str, Any], folder: Path) -> None:
     uneven = max(counts) > UNEVEN * min(counts)
     for part in ("validation", "test"):
         if found := summary.get(part):
+            # A run of version 0.1 does not say how many.
+            images = f" of {found['images']:,} images" if found.get("images") else ""
             balanced = f"  balanced accuracy {found['balanced_accuracy']:.2%}" if uneven else ""
-            show(f"{part:<10}  accuracy {found['accuracy']:.2%}{balanced}  loss {found['loss']:.4f}")
+            show(f"{part:<10}  accuracy {found['accuracy']:.2%}{images}{balanced}  loss {found['loss']:.4f}")
     show(f"{'parameters':<10}  {summary['parameters']:,}")
     show(f"{'epochs':<10}  {summary['epochs']} in {summary['seconds']:.0f} s, {summary['images_per_s']:.0f} images/s")
     show(f"{'run':<10}  {folder}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -96,12 +97,21 @@ def _check_file(path: Path) -> None:
     if found.st_size > MAX_BYTES:
         raise ValueError(f"it is larger than {MAX_BYTES:,} bytes, which no such file needs")
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as parts:
-            members = parts.infolist()
-            # A little that is packed, or stored once for many names, may become any amount of memory.
-            packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
-            if packed or sum(member.file_size for member in members) > found.st_size:
-                raise ValueError("it is packed, which torch.save does not do")
+        members = _members(path)
+        # A little that is packed, or stored once for many names, may become any amount of memory.
+        packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
+        if packed or sum(member.file_size for member in members) > found.st_size:
+            raise ValueError("it is packed, which torch.save does not do")
+
+
+def _members(path: Path) -> list[zipfile.ZipInfo]:
+    """What an archive says that it holds; raises ValueError for a damaged one."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.infolist()
+    # Beside BadZipFile what a broken list of names, versions or lengths raises.
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error) as error:
+        raise ValueError(f"a damaged archive: {error}") from None
 
 
 def _is_plain(value: object) -> bool:

@@ -15,7 +15,7 @@ from squeezekit.training.distributed import gathered
 
 @dataclass(frozen=True)
 class Measurement:
-    """`loss` is the mean cross-entropy in nats, `loss_error` its standard error; `accuracy` top-1 (0…1).
+    """Of so many `images`: `loss` is the mean cross-entropy in nats, `loss_error` its standard error; `accuracy` top-1 (0…1).
 
     `balanced_accuracy` is the mean over classes.
     """
@@ -24,6 +24,7 @@ class Measurement:
     accuracy: float
     balanced_accuracy: float
     loss_error: float
+    images: int
 
 
 def images_at_once(image_size: int, device: torch.device | None = None) -> int:
@@ -52,7 +53,7 @@ def logits_of(network: nn.Module, batches: Batches) -> tuple[Tensor, Tensor]:
 def measure(network: nn.Module, batches: Batches) -> Measurement:
     """Measure `network` on every image of `batches`; every figure is NaN where there is none."""
     if not len(batches):
-        return Measurement(*[math.nan] * 4)
+        return Measurement(math.nan, math.nan, math.nan, math.nan, images=0)
     return measurement(*logits_of(network, batches))
 
 
@@ -63,4 +64,4 @@ def measurement(logits: Tensor, labels: Tensor) -> Measurement:
     recalls = torch.bincount(labels, right, minlength=logits.shape[1])[counts > 0] / counts[counts > 0]
     losses = F.cross_entropy(logits, labels, reduction="none").double()
     error = float(losses.std(correction=0)) / len(losses) ** 0.5
-    return Measurement(float(losses.mean()), float(right.mean()), float(recalls.mean()), error)
+    return Measurement(float(losses.mean()), float(right.mean()), float(recalls.mean()), error, len(labels))

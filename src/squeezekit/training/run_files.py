@@ -45,6 +45,7 @@ class RunResult(_Content):
     loss: float | None
     # Not in those of the first weeks.
     loss_error: float | None = None
+    images: int = Field(0, ge=0)
 
 
 class RunSummary(_Content):

@@ -247,6 +247,8 @@ def trainer_of(
         start = None if state else run.start_weights
         network = _initial(config, images, split, read_weights(start) if start else None, start)
     trainer = _trainer(config, images, split, processes, network, teacher, unlabelled)
+    if (size := trainer.training.sizes[0]) < config.recipe.batch_size:
+        say(f"batch size {size} instead of {config.recipe.batch_size}, so that an epoch has at least eight steps")
     if state is not None:
         trainer.restore(state, run.folder / "last.pt")
     return trainer
@@ -266,8 +268,6 @@ def _trainer(
     size = fitting_batch_size(recipe.batch_size, len(split.training) + beside)
     if size < processes.count:
         raise SqueezekitError(f"{processes.count} processes are too many for batches of {size} images; start fewer")
-    if size < recipe.batch_size:
-        say(f"batch size {size} instead of {recipe.batch_size}, so that an epoch has at least eight steps")
     shown, options = augmented(config, recipe, images)
     options |= {"batch_size": size, "shift_step": recipe.shift_step or 1}
     others = _others(config, unlabelled, processes, len(split.training), options) if unlabelled else None

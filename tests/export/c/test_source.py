@@ -245,9 +245,15 @@ def test_headers_of_pictures_as_other_programs_write_them(tmp_path):
     for name, start in wrong.items():
         code, lines, error = run(name, start if name == "P5.pgm" else start + bytes(1024))
         assert (code, lines) == (1, []) and error.count("\n") == 1 and "not of the size and kind" in error, name
-    for name, content in {"short.pgm": header() + body[:-1], "none.raw": b"", "short.raw": body[:-1]}.items():
+    # Nothing is answered before a file that is none shows it at its end.
+    for name, content in {"none.raw": b"", "short.raw": body[:-1], "photo.jpg": 3 * body + b"x"}.items():
         code, lines, error = run(name, content)
         assert (code, lines) == (1, []) and "no whole number of pictures" in error, name
+    for name, content, told in (("short.pgm", header() + body[:-1], "is cut short"), ("none.pgm", b"", "is empty")):
+        code, lines, error = run(name, content)
+        assert (code, lines) == (1, []) and told in error, name
+    read = subprocess.run([program, "/dev/stdin"], input=2 * body, capture_output=True, check=True)
+    assert len(read.stdout.splitlines()) == 2
     # The first picture is one; what follows it is none, and is not taken for one.
     code, lines, error = run("more.pgm", header() + body + b"x" * 1024)
     assert (code, lines) == (1, [said[2]]) and "not of the size and kind" in error

@@ -82,23 +82,37 @@ static int header_fits(FILE *file)
     return header_number(file) == CLASSIFIER_SIDE && header_number(file) == CLASSIFIER_SIDE && header_number(file) == 255;
 }
 
+static const char not_whole[] = "holds no whole number of pictures as raw bytes; a JPEG or PNG must become .ppm or .pgm first";
+
+/* Whether a file's length, where it has one, is that of whole pictures: a JPEG gets no answer before its end shows that it is one. */
+static int length_fits(FILE *file)
+{
+    if (fseek(file, 0, SEEK_END))
+        return 1;
+    const long length = ftell(file);
+    rewind(file);
+    return length < 0 || length % (long)sizeof picture == 0;
+}
+
 /* Every picture of a file; returns what is wrong with it, or NULL. */
 static const char *classify_file(FILE *file, const char *path)
 {
     const int headers = has_suffix(path, ".pgm") || has_suffix(path, ".ppm") || has_suffix(path, ".pnm");
     int letter, pictures = 0;
+    if (!headers && !length_fits(file))
+        return not_whole;
     while ((letter = fgetc(file)) != EOF) {
         ungetc(letter, file);
         if (headers && !header_fits(file))
             return "is not of the size and kind that the network takes";
         if (fread(picture, 1, sizeof picture, file) != sizeof picture)
-            return "holds no whole number of pictures";
+            return headers ? "is cut short" : not_whole;
         classify();
         pictures = 1;
     }
     if (ferror(file))
         return "cannot be read";
-    return pictures ? NULL : "holds no whole number of pictures";
+    return pictures ? NULL : headers ? "is empty" : not_whole;
 }
 
 int main(int count, char **paths)
