@@ -136,11 +136,15 @@ def plot(axis: Axes, cost: str, size: float) -> None:
         places, accuracies = [row[cost] for row in rows], [row["accuracy"] for row in rows]
         axis.plot(places, accuracies, marker, color=edge, markerfacecolor=face, label=label)
         for row, place, accuracy in zip(rows, places, accuracies, strict=True):
-            ours = label == "squeezekit"
-            left = not ours and row.get("label") == "left"
-            beside = (-6 if left else 6, -size if ours else -size / 3)
+            side = "below" if label == "squeezekit" else row.get("label", {}).get(cost, "right")
+            across, up, end = {
+                "right": (6, -size / 3, "left"),
+                "left": (-6, -size / 3, "right"),
+                "above": (0, 5, "center"),
+                "below": (6, -size, "left"),
+            }[side]
             name = row.get("name") or row["network"]
-            text = {"xytext": beside, "textcoords": "offset points", "ha": "right" if left else "left"}
+            text = {"xytext": (across, up), "textcoords": "offset points", "ha": end}
             axis.annotate(name, (place, accuracy), fontsize=size, color=edge, **text)
     axis.set(xscale="log", xlabel=COSTS[cost])
     axis.margins(x=0.25, y=0.1)
