@@ -64,6 +64,8 @@ def accuracies(studies: list[Path]) -> tuple[list[Fields], np.ndarray]:
     unfinished = [row["fields"] for rows in found for row in rows if row["state"] != "done"]
     if unfinished:
         raise SystemExit(f"not finished: {unfinished}; give the search's command again")
+    if [each for parts in CLAIMS.values() for _kind, *pair in parts for each in pair if each not in networks]:
+        raise SystemExit("the studies lack networks that the claims are about; search scripts/paper-claims.toml")
     return networks, np.array([[row["accuracy"] for row in rows] for rows in found])
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from scipy.stats import binomtest
 
+from squeezekit.cli import _parser
 from squeezekit.compression import rate_distortion_method
 from squeezekit.data.digits import load_digits
 from squeezekit.modelfile.deep_compression_file import published_network
@@ -24,6 +25,7 @@ from squeezekit.networks.registry import NETWORKS
 from squeezekit.networks.squeezenet import SqueezeNetConfig
 from squeezekit.pretrained.files import pretrained_names
 from squeezekit.pretrained.import_model import import_model
+from squeezekit.search.space import named_space
 from squeezekit.training.run_folder import Run
 from tests.fixtures import deep_compression
 from tests.fixtures.commands import done, printed, run_script, shorten
@@ -415,6 +417,30 @@ def test_the_zoo_goes_on_where_it_was_stopped(stub, tmp_path):
     assert sum("--network fast" in call for call in calls) == 1
     last = [(" compress " in call, call.rpartition("--epochs ")[2].split()[0]) for call in calls[-2:]]
     assert last == [(False, "3"), (True, "2")]
+
+
+def test_the_experiments_of_the_report_are_commands_that_there_are(stub, tmp_path):
+    script = [
+        "bash",
+        Path(__file__).parents[1] / "scripts" / "report_experiments.sh",
+        tmp_path,
+        tmp_path / "out",
+        "--epochs",
+        "2",
+    ]
+    environment = {**os.environ, "PYTHON": str(stub)}
+    subprocess.run(script, capture_output=True, env=environment, check=True)
+    *calls, last = (tmp_path / "calls").read_text().splitlines()
+    given = [call.removeprefix("-m squeezekit ").split() for call in calls]
+    assert sorted(words[0] for words in given) == ["search"] * 5 + ["train"] * 3 and "paper_claims.py" in last
+    for words in given:
+        known, unknown = _parser(words).parse_known_args(words)
+        assert known.epochs == 2 and not unknown
+        if words[0] == "search":
+            assert named_space(known.space, "squeezenet-cifar").grid()
+    # What has ended is not done again.
+    subprocess.run(script, capture_output=True, env=environment, check=True)
+    assert sum(" train " in call for call in (tmp_path / "calls").read_text().splitlines()) == 3
 
 
 def test_what_updates_cost_a_fleet(tmp_path, in_this_process):

@@ -76,7 +76,7 @@ def test_an_interval_covers_what_is_so_nineteen_times_in_twenty():
     assert 930 <= covered <= 970
 
 
-@pytest.mark.parametrize("spoil", ["one seed", "unfinished", "other networks"])
+@pytest.mark.parametrize("spoil", ["one seed", "unfinished", "other networks", "another space"])
 def test_what_is_no_comparison_says_so(judged, capsys, tmp_path, spoil):
     folders = studies(tmp_path)
     summary = tmp_path / "1" / "summary.json"
@@ -86,6 +86,9 @@ def test_what_is_no_comparison_says_so(judged, capsys, tmp_path, spoil):
     if spoil == "other networks":
         rows.pop()
     summary.write_text(json.dumps({"rows": rows}))
+    if spoil == "another space":
+        for folder in folders:
+            (Path(folder) / "summary.json").write_text(json.dumps({"rows": rows[:3]}))
     with pytest.raises(SystemExit) as stop:
         judged(folders[:1] if spoil == "one seed" else folders)
     assert stop.value.code and not capsys.readouterr().out

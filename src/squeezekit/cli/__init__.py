@@ -139,10 +139,10 @@ def _parser(given: Sequence[str]) -> Parser:
     )
     parser.add_argument("-h", "--help", action="help", help="show this help")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, prog="squeezekit", help=argparse.SUPPRESS)
-    called = given[0] if given else ""
     if not given:
         parser.print_help(sys.stderr)
         parser.exit(2)
+    called = given[0]
     if called and not called.startswith("-") and called not in COMMANDS:
         close = difflib.get_close_matches(called, COMMANDS, 1)
         parser.error(f"'{called}' is not a command" + (f" (did you mean {close[0]}?)" if close else ""))
