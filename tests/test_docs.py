@@ -230,14 +230,20 @@ def test_the_python_of_compression_runs(commands):
 
 def test_the_page_of_fpgas_does_what_it_says(commands, length):
     """Its circuits are written always, and simulated before a release: compiling them takes most of a minute."""
+    pytest.importorskip("qonnx", reason="not installed; pip install 'squeezekit[dev]'")
     if length == "whole" and not shutil.which("verilator"):
         pytest.skip("Verilator is not installed")
     lines = [line for _language, text in blocks(DOCS / "guides" / "fpga.md", "sh") for line in text.strip().splitlines()]
     outputs = {line: commands.line(line) for line in lines if length == "whole" or not line.startswith("make")}
-    assert [said.partition(":")[0] for line, said in outputs.items() if "export" in line] == ["digits-fpga", "cifar10-fpga"]
+    assert [said.partition(":")[0] for line, said in outputs.items() if "export" in line] == [
+        "digits-fpga",
+        "cifar10-fpga",
+        "digits-qonnx.onnx",
+    ]
     simulated = [said.splitlines() for line, said in outputs.items() if line.startswith("make")]
     logits = [[line.split(" @ ")[0] for line in said if " @ " in line] for said in simulated]
     assert all(len(found) == 2 and found == logits[0] for found in logits)
+    assert [commands.block(*block) for block in blocks(DOCS / "guides" / "fpga.md", "python")] == ["3"]
 
 
 @pytest.mark.slow

@@ -124,7 +124,7 @@ def test_the_list_of_models_is_a_table():
 
 
 def test_export_says_which_formats_and_options_there_are(tmp_path):
-    with pytest.raises(sk.SqueezekitError, match="choose onnx, c, tflite, html, pi, fpga"):
+    with pytest.raises(sk.SqueezekitError, match="choose onnx, c, tflite, html, pi, fpga, qonnx"):
         sk.export("digits-nano", tmp_path / "x", format="pickle")
     with pytest.raises(sk.SqueezekitError, match="int8 is no option of format html"):
         sk.export("digits-nano", tmp_path / "x.html", format="html", int8=True)

@@ -31,11 +31,11 @@ def add_arguments(parser: Parser) -> None:
     parser.add_model("a run folder, a .sqz file, or a pretrained model (squeezekit models lists them)")
     parser.add_argument(
         "--format",
-        choices=["onnx", "c", "tflite", "html", "pi", "fpga"],
+        choices=["onnx", "c", "tflite", "html", "pi", "fpga", "qonnx"],
         required=True,
         help="onnx: for ONNX Runtime and other programs that read ONNX; c: C99 in integers, for any chip; tflite: an int8 "
         "file for tools of microcontrollers and phones; html: one page that classifies in any browser; pi: a folder for a small "
-        "computer with Linux, without PyTorch; fpga: Verilog in integers",
+        "computer with Linux, without PyTorch; fpga: Verilog in integers; qonnx: for FINN and hls4ml",
     )
     parser.add_out("OUT", "file to write; for c, pi and fpga, the folder")
     parser.add_argument("--int8", action="store_true", help="onnx: 8-bit weights and activations, calibrated on training images")
