@@ -32,11 +32,17 @@ class CircuitMemory:
             return 0
         return min(ceil(self.depth / depth) * ceil(self.width / width) for depth, width in shapes)
 
+    @property
+    def cells(self) -> int:
+        """Cells of 16 words of 4 bits that it takes in logic; 0 for constants, and for what is in blocks."""
+        return 0 if self.constant or not self._in_logic() else self._cells()
+
     def _in_logic(self) -> bool:
-        """As Yosys decides: by the bits of constants, and by the cells of 16 words of 4 bits that others would take."""
-        if self.constant:
-            return self.bits < 2048
-        return ceil(self.depth / 16) * ceil(self.width / 4) <= 20
+        """As Yosys decides: by the bits of constants, and by the cells that others would take."""
+        return self.bits < 2048 if self.constant else self._cells() <= 20
+
+    def _cells(self) -> int:
+        return ceil(self.depth / 16) * ceil(self.width / 4)
 
 
 def is_by_pixel(step: IntegerConvolution) -> bool:

@@ -14,8 +14,9 @@ from squeezekit.export.fpga.timing import latency_of
 from squeezekit.system.errors import SqueezekitError
 
 MOST_LANES = 16
-# What Yosys makes of these circuits for ECP5: LUTs between registers, and of a bypass's constant product.
-LUTS_A_REGISTER, LUTS_A_BYPASS = 1.35, 150
+# What Yosys and nextpnr make of these circuits for ECP5: LUTs between registers, of a bypass's constant product, and of a cell of
+# memory.
+LUTS_A_REGISTER, LUTS_A_BYPASS, LUTS_A_CELL = 1.35, 150, 16
 # A DSP multiplies 18 bits with 18, signed.
 DSP_BITS = 17
 
@@ -113,8 +114,8 @@ class CircuitPlan:
 
     @property
     def luts(self) -> int:
-        """Of four inputs, about: those between registers, and products in logic, a row of adders for each bit."""
-        found = LUTS_A_REGISTER * self.registers
+        """Of four inputs, about: between registers, in small memories, and products in logic, a row of adders for each bit."""
+        found = LUTS_A_REGISTER * self.registers + LUTS_A_CELL * sum(one.cells for one in self.memories)
         for one in self.circuit.multiplications:
             parallel = self.parallel[one.number]
             if parallel.in_logic:
