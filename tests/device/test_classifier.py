@@ -17,7 +17,11 @@ from squeezekit.inference.int8_model import in_int8, integer_plan
 from squeezekit.inference.model import load_model
 from squeezekit.pretrained.files import model_path, pretrained_names
 from tests.fixtures.device_files import file_of
-from tests.fixtures.exported import NETWORKS, STAGED, pictures_like, reference
+from tests.fixtures.exported import (
+    EVERY_NETWORK,
+    pictures_like,
+    reference,
+)
 
 pytestmark = pytest.mark.skipif(not library_path().exists(), reason="a device has Linux on x86-64 or AArch64")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "three.png"
@@ -36,7 +40,7 @@ def test_every_pretrained_network_gives_the_bits_of_the_reference(name):
     assert (device.classes, device.model.plan.fraction) == (model.classes, plan.fraction)
 
 
-@pytest.mark.parametrize("name", [*NETWORKS, *STAGED])
+@pytest.mark.parametrize("name", EVERY_NETWORK)
 def test_every_kind_of_network_gives_the_bits_of_the_reference(name, tmp_path):
     plan = file_of(name, tmp_path / "small.sqz")
     device = DeviceClassifier(tmp_path / "small.sqz")

@@ -9,13 +9,15 @@ from squeezekit.device.model import read_model
 from squeezekit.device.self_check import self_check_problem
 from squeezekit.pretrained.files import model_path
 from tests.fixtures.device_files import file_of
-from tests.fixtures.exported import NETWORKS, STAGED
+from tests.fixtures.exported import (
+    EVERY_NETWORK,
+)
 from tests.fixtures.repositories import unfit
 
 pytestmark = pytest.mark.skipif(not library_path().exists(), reason="a device has Linux on x86-64 or AArch64")
 
 
-@pytest.mark.parametrize("name", [*NETWORKS, *STAGED])
+@pytest.mark.parametrize("name", EVERY_NETWORK)
 def test_every_kind_of_network_passes(name, tmp_path):
     file_of(name, tmp_path / "small.sqz")
     assert self_check_problem(read_model(tmp_path / "small.sqz")) is None

@@ -16,7 +16,7 @@ from squeezekit.export.qonnx_graph import graph_of, multipliers
 from squeezekit.inference.int8_model import integer_plan
 from squeezekit.inference.model import load_model
 from squeezekit.integer.plan import LOW_BITS, IntegerConvolution
-from tests.fixtures.exported import NETWORKS, STAGED, pictures_like, reference, small
+from tests.fixtures.exported import GRAPHS, NETWORKS, STAGED, pictures_like, reference, small
 
 onnx = pytest.importorskip("onnx", reason="ONNX is not installed; pip install 'squeezekit[onnx]'")
 pytest.importorskip("qonnx", reason="qonnx is not installed; pip install 'squeezekit[dev]'")
@@ -28,8 +28,8 @@ from qonnx.transformation.infer_shapes import InferShapes  # noqa: E402
 
 REFUSED = {name for name, fields in NETWORKS.items() if fields.get("gated") or fields.get("mirrored")}
 # Every kind of node at every change, all networks in the long tests.
-QUICK = {"complex bypass", "inverted, odd sides"}
-FILES = [*(name for name in NETWORKS if name not in REFUSED), *STAGED]
+QUICK = {"complex bypass", "inverted, odd sides", "residual"}
+FILES = [*(name for name in NETWORKS if name not in REFUSED), *STAGED, *GRAPHS]
 ALL = [pytest.param(name, marks=[] if name in QUICK else pytest.mark.long) for name in FILES]
 
 
@@ -43,13 +43,14 @@ def logits(graph, plan, pixels):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
-def test_logits_are_those_of_the_integers_within_a_step(name):
+def test_logits_are_those_of_the_integers_within_about_a_step(name):
     model, plan = small(name)
     pixels = pictures_like(model.config, 12)
     graph = graph_of(plan)
     onnx.checker.check_model(graph)
     right = reference(plan, pixels)
-    assert np.abs(logits(graph, plan, pixels) - right).max() <= 1
+    # Sums of the last layer beyond 2**24 are rounded by float32.
+    assert np.abs(logits(graph, plan, pixels) - right).max() <= 1.5
 
 
 @pytest.mark.slow

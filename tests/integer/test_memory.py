@@ -10,12 +10,15 @@ from squeezekit.integer import memory
 from squeezekit.integer.memory import MemoryPlanner
 from squeezekit.pretrained.files import model_path
 from squeezekit.system.errors import SqueezekitError
-from tests.fixtures.exported import NETWORKS, STAGED, small
+from tests.fixtures.exported import (
+    EVERY_NETWORK,
+    small,
+)
 
 NANO_OF_0_1 = Path(__file__).parents[1] / "modelfile" / "golden" / "cifar10-nano-0.1.sqz"
 
 
-@pytest.mark.parametrize("name", [*NETWORKS, *STAGED])
+@pytest.mark.parametrize("name", EVERY_NETWORK)
 def test_the_best_mixture_is_no_worse_than_either_order(name):
     planner = MemoryPlanner(small(name)[1])
     orders = planner.orders()

@@ -8,16 +8,13 @@ import pytest
 from squeezekit.integer.memory import MemoryPlanner
 from squeezekit.integer.outline import NoIntegerForm, outline_of, ram_of
 from squeezekit.networks import network_config
-from tests.fixtures.exported import NETWORKS, SMALL, STAGED, STAGES, small
+from tests.fixtures.exported import (
+    EVERY_NETWORK,
+    config_of,
+    small,
+)
 
 NUMBERS = {"weights", "bias", "gain", "shift", "high", "border", "table", "zero", "residual", "drop"}
-
-
-def config_of(name):
-    """That of `small`, before its batch normalization is folded."""
-    if name in STAGED:
-        return network_config("staged", **{**STAGES, **STAGED[name]})
-    return network_config("squeezenet-cifar", **{**SMALL, **NETWORKS[name]})
 
 
 def shape_of(step):
@@ -28,7 +25,7 @@ def shape_of(step):
     return type(step), parts, residual and residual.source
 
 
-@pytest.mark.parametrize("name", [*NETWORKS, *STAGED])
+@pytest.mark.parametrize("name", EVERY_NETWORK)
 def test_an_outline_has_the_shapes_of_the_plan(name):
     outline, (_model, plan) = outline_of(config_of(name)), small(name)
     for one, other in zip(outline.feature_maps, plan.feature_maps, strict=True):
@@ -38,7 +35,7 @@ def test_an_outline_has_the_shapes_of_the_plan(name):
     assert ram_of(config_of(name)) == MemoryPlanner(plan).orders()
 
 
-@pytest.mark.parametrize("name", ["resnet8", "xvel-tiniest", "alexnet", "graph"])
+@pytest.mark.parametrize("name", ["resnet8", "xvel-tiniest", "alexnet"])
 def test_a_network_without_integer_form_is_refused_with_the_layer(name):
     with pytest.raises(NoIntegerForm, match=r"^layer '[\w.]+' \(\w+\) has no integer form$"):
         ram_of(network_config(name))

@@ -10,10 +10,16 @@ from squeezekit.integer.plan import IntegerConvolution
 from squeezekit.integer.quantizer import no_integer_form, plan_of
 from squeezekit.modelfile.activation_ranges import ActivationRanges
 from squeezekit.networks import network_config
-from tests.fixtures.exported import NETWORKS, STAGED, floats, pictures_like, reference, small
+from tests.fixtures.exported import (
+    EVERY_NETWORK,
+    floats,
+    pictures_like,
+    reference,
+    small,
+)
 
 
-@pytest.mark.parametrize("name", [*NETWORKS, *STAGED])
+@pytest.mark.parametrize("name", EVERY_NETWORK)
 def test_integers_say_what_floats_say(name):
     model, plan = small(name)
     pixels = pictures_like(model.config, 12)
@@ -35,7 +41,7 @@ def test_the_first_layer_without_an_integer_form_is_named():
     assert no_integer_form(nn.Sequential(nn.Conv2d(3, 4, 3))).startswith("a Sequential has no integer form")
 
 
-@pytest.mark.parametrize("name", ["complex bypass", "gated", "mirrored"])
+@pytest.mark.parametrize("name", ["complex bypass", "gated", "mirrored", "residual", "inverted, of six"])
 def test_odd_ranges_give_numbers_that_c_can_hold_or_a_sentence(name):
     model, _plan = small(name)
     convolutions, random = sum(isinstance(module, nn.Conv2d) for module in model.network.modules()), np.random.default_rng(0)

@@ -5,7 +5,10 @@ import pytest
 
 from squeezekit.integer.plan import IntegerHead
 from squeezekit.integer.row_order import DataFlow, residual_source
-from tests.fixtures.exported import NETWORKS, STAGED, small
+from tests.fixtures.exported import (
+    EVERY_NETWORK,
+    small,
+)
 
 
 def replayed(flow, segment):
@@ -32,7 +35,7 @@ def replayed(flow, segment):
     return made
 
 
-@pytest.mark.parametrize("name", [*NETWORKS, *STAGED])
+@pytest.mark.parametrize("name", EVERY_NETWORK)
 def test_every_row_is_made_once_and_there_when_it_is_read(name):
     flow = DataFlow(small(name)[1])
     random = np.random.default_rng(0)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from squeezekit import SqueezekitError
+from squeezekit.integer.parts import FireLayers, PoolingLayer
 from squeezekit.integer.plan_builder import build_plan
 from squeezekit.integer.quantizer import _NumpyArrays
-from squeezekit.integer.structure import FireLayers, PoolingLayer, structure_of
+from squeezekit.integer.structure import structure_of
 from squeezekit.networks import network_config
 
 # Fields that say of which family a network is, and of how many blocks.

@@ -10,6 +10,9 @@ import torch
 import squeezekit as sk
 from squeezekit import SqueezekitError
 from squeezekit.cli import main
+from squeezekit.inference.int8_model import accuracy_in_integers, integer_plan
+from squeezekit.inference.model import load_model
+from squeezekit.integer.plan import IntegerConvolution
 from squeezekit.networks import network_config
 from squeezekit.training.run_folder import Run
 
@@ -58,6 +61,13 @@ def test_an_onnx_file_becomes_small_and_onnx_again(file, tmp_path, capsys):
     # Nothing else is left.
     assert [path.name for path in tmp_path.iterdir()] == ["small.sqz"]
     assert sk.evaluate(out, "digits").accuracy == pytest.approx(found["test"]["after"], abs=1e-4)
+    # Its integers, for chips, without images.
+    plan = integer_plan(load_model(out))
+    assert sum(step.residual is not None for step in plan.steps if isinstance(step, IntegerConvolution)) == 3
+    in_integers = accuracy_in_integers(load_model(out), plan, "digits")
+    assert in_integers["after"] >= in_integers["before"] - 0.01
+    small = sk.export(out, tmp_path / "c", format="c", store_weights="sparse")
+    assert small.validation == {} and (tmp_path / "c" / "classifier.c").is_file()
     back = sk.export(out, tmp_path / "back.onnx", format="onnx")
     assert back.bytes > found["bytes"]
     assert sk.evaluate(tmp_path / "back.onnx", "digits").accuracy == pytest.approx(found["test"]["after"], abs=0.005)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from ..integer.parts import Structure
 from ..integer.plan import IntegerPlan
 from ..integer.plan_builder import build_plan
-from ..integer.structure import Structure, structure_of
+from ..integer.structure import structure_of
 from ..modelfile.check_image import MOST_SEEDS
 from ..modelfile.class_names import check_class_names
 from ..modelfile.container import (

@@ -12,7 +12,16 @@ from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..integer.structure import BlockLayers, ConvolutionLayer, FireLayers, NetworkPart, PoolingLayer, Structure
+from ..integer.parts import (
+    BlockLayers,
+    ConvolutionLayer,
+    FireLayers,
+    GraphLayers,
+    GraphPooling,
+    NetworkPart,
+    PoolingLayer,
+    Structure,
+)
 from ..modelfile.check_image import check_pixels, problem_of_difference
 from .coded_numbers import Tensor
 from .library import library
@@ -82,13 +91,22 @@ class _FloatNetwork:
         for channel, plane in enumerate(planes):
             mean, std = structure.mean[channel % len(structure.mean)], structure.std[channel % len(structure.std)]
             floats.extend((byte / 255 - mean) / std for byte in plane)
-        current = _FloatMap(len(planes), structure.side, floats)
+        maps = [_FloatMap(len(planes), structure.side, floats)]
         for part in structure.parts:
-            current = self._part(part, current)
+            maps.append(self._node(part, maps) if isinstance(part, GraphLayers | GraphPooling) else self._part(part, maps[-1]))
+        current = maps[-1]
         if structure.rectified:
             return _means(self._convolution(structure.classifier, current))
         rest = [max(current.channel(c)) for c in range(current.channels)] if structure.largest else _means(current)
         return list(self._convolution(structure.classifier, _FloatMap(len(rest), 1, array("f", rest)), rectified=False).floats)
+
+    def _node(self, part: GraphLayers | GraphPooling, maps: list[_FloatMap]) -> _FloatMap:
+        source = maps[part.source]
+        if isinstance(part, GraphPooling):
+            return _pooled(source, part.pooling.size)
+        out = _joined([self._convolution(layer, source, rectified=False) for layer in part.convolutions])
+        out = out if part.added is None else _sum(out, maps[part.added])
+        return _rectified(out, part.most) if part.rectified else out
 
     def _part(self, part: NetworkPart, source: _FloatMap) -> _FloatMap:
         if isinstance(part, PoolingLayer):
@@ -101,16 +119,14 @@ class _FloatNetwork:
                 current = self._convolution(layer, current)
             out = self._convolution(part.last, current, rectified=part.rectified)
             return _sum(out, source) if part.residual else out
+        assert isinstance(part, ConvolutionLayer)
         return self._convolution(part, source)
 
     def _fire(self, fire: FireLayers, source: _FloatMap) -> _FloatMap:
         squeezed = self._convolution(fire.squeeze, source, rectified=not fire.gated)
         if fire.gated:
             squeezed = _gated(squeezed)
-        branches, joined = [self._convolution(branch, squeezed) for branch in fire.branches], array("f")
-        for branch in branches:
-            joined.extend(branch.floats)
-        out = _FloatMap(sum(branch.channels for branch in branches), branches[0].side, joined)
+        out = _joined([self._convolution(branch, squeezed) for branch in fire.branches])
         if fire.bypass is not None:
             return _sum(out, self._convolution(fire.bypass, source, rectified=False))
         return _sum(out, source) if fire.identity else out
@@ -141,6 +157,18 @@ def _sum(one: _FloatMap, other: _FloatMap) -> _FloatMap:
     target = _empty(one.channels, one.side)
     library().float_sum(one.address, other.address, len(one.floats), target.address)
     return target
+
+
+def _joined(parts: list[_FloatMap]) -> _FloatMap:
+    """Their channels, one map's after the other's."""
+    floats = array("f")
+    for part in parts:
+        floats.extend(part.floats)
+    return _FloatMap(sum(part.channels for part in parts), parts[0].side, floats)
+
+
+def _rectified(source: _FloatMap, most: float) -> _FloatMap:
+    return _FloatMap(source.channels, source.side, array("f", (min(max(each, 0.0), most) for each in source.floats)))
 
 
 def _gated(source: _FloatMap) -> _FloatMap:

@@ -140,12 +140,13 @@ class _Walk:
         residual = step.residual
         if residual is None:
             return made
-        most = (MOST_BYTE * residual.gain + residual.offset) >> residual.shift
+        most = max(((MOST_BYTE * residual.gain + residual.offset) >> residual.shift) - residual.below, residual.below)
         # Rounded down, by what is half a step less half of the last digit.
-        offset = (residual.offset + 0.5) * 2.0**-residual.shift - 0.5
+        offset = (residual.offset + 0.5) * 2.0**-residual.shift - 0.5 - residual.below
         added = self._with("Mul", f"{name}_bypass", self._maps[residual.source], residual.gain * 2.0**-residual.shift)
         added = self._with("Add", f"{name}_bypass_offset", added, offset)
-        added = self._quantized(f"{name}_bypass_bytes", added, max(most.bit_length(), 1))
+        signed = residual.below > 0
+        added = self._quantized(f"{name}_bypass_bytes", added, max(most.bit_length(), 1) + signed, signed)
         return self._quantized(f"{name}_out", self._add("Add", f"{name}_added", [made, added], self._shapes[made]), 8)
 
     def _pooled(self, name: str, source: str, target: int, size: int, channels: int | None = None) -> str:

@@ -280,7 +280,7 @@ def _zero_before_residual(step: IntegerConvolution, plan: IntegerPlan) -> int:
         return target.zero
     # The offset rounds to nearest as well.
     steps = (residual.offset + plan.feature_maps[residual.source].zero * residual.gain) >> residual.shift
-    return target.zero - steps
+    return target.zero - steps + residual.below
 
 
 def _filters(step: IntegerConvolution, source_zero: int, zero: int) -> tuple[NDArray[np.int8], Floats, Floats]:

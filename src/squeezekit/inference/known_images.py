@@ -11,7 +11,7 @@ from torch import Tensor
 
 from squeezekit.inference.int8_model import integer_plan
 from squeezekit.inference.model import Model
-from squeezekit.integer.quantizer import Planned
+from squeezekit.integer.quantizer import no_integer_form
 from squeezekit.integer.reference import IntegerNetwork
 from squeezekit.modelfile.none_of_these import FLOAT_FRACTION, rounded
 from squeezekit.modelfile.sqz import read_sqz
@@ -47,6 +47,6 @@ def _integer_network(model: Model) -> IntegerNetwork | None:
     if isinstance(model.network, IntegerNetwork):
         return model.network
     path = Path(model.name)
-    if not isinstance(model.network, Planned) or not path.is_file() or read_sqz(path).activation_ranges is None:
+    if no_integer_form(model.network) or not path.is_file() or read_sqz(path).activation_ranges is None:
         return None
     return IntegerNetwork(integer_plan(model))

@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass, replace
 from ..system.errors import SqueezekitError
 from .memory import Memory, row_bytes
 from .plan import IntegerConvolution, IntegerGating, IntegerHead, IntegerPlan, IntegerPooling, Step
-from .structure import MAX_CHANNELS
+from .stored_fields import MAX_CHANNELS
 
 CONVOLUTION, POOLING, HEAD, GATING = range(4)
 GATE_BYTES = 256
 # `struct sqz_layer` of runtime.h, as compilers lay it out where words have their own size as alignment.
-LAYER = struct.Struct("<16B14H9I")
+LAYER = struct.Struct("<16B16H8I")
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class LayerRecord:
     source_rows: int = 0
     out_rows: int = 0
     residual_rows: int = 0
+    residual_gain: int = 0
+    residual_below: int = 0
     until: int = 0
     row: int = 0
     source: int = 0
@@ -58,7 +60,6 @@ class LayerRecord:
     scratch: int = 0
     weights: int = 0
     filter: int = 0
-    residual_gain: int = 0
     residual_offset: int = 0
 
     def fields(self) -> dict[str, int]:
@@ -116,7 +117,8 @@ def _record(
     if step.residual:
         r = step.residual
         residual = {"residual": memory.offsets[r.source], "residual_gain": r.gain, "residual_offset": r.offset}
-        residual |= {"residual_shift": r.shift, "has_residual": 1, "residual_rows": memory.rows[r.source]}
+        residual |= {"residual_shift": r.shift, "residual_below": r.below}
+        residual |= {"has_residual": 1, "residual_rows": memory.rows[r.source]}
     return LayerRecord(
         CONVOLUTION,
         int(step.source == 0),

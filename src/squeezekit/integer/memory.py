@@ -265,6 +265,7 @@ class _Blocks:
         """What is gathered for a tile; nothing where it lies together already."""
         if not isinstance(step, IntegerConvolution):
             return 0
-        if step.source and step.kernel == 1 and row_bytes(step) <= self._plan.feature_maps[step.source].channels:
+        every_pixel = step.kernel == 1 and step.stride == 1
+        if step.source and every_pixel and row_bytes(step) <= self._plan.feature_maps[step.source].channels:
             return 0
         return TILE * (step.kernel**2 * step.filters if step.depthwise else row_bytes(step))

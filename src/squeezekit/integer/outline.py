@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from squeezekit.integer.memory import MemoryOfOrders, MemoryPlanner
+from squeezekit.integer.parts import Shape
 from squeezekit.integer.plan import IntegerPlan
 from squeezekit.integer.plan_builder import Rounded, build_plan
 from squeezekit.integer.quantizer import flat_head, no_integer_form
-from squeezekit.integer.structure import Shape, structure_of
+from squeezekit.integer.structure import structure_of
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.registry import NETWORKS, OURS
 from squeezekit.networks.without_memory import without_memory

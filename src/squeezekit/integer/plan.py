@@ -11,7 +11,8 @@ that have a shape.
 - **Pooled** convolutions give the largest sum of each 2 × 2 window, rescaled once: gains are not negative.
 - **Gating**: with t the sigmoid of the gate's byte in 255ths and z the zero point, `(byte · t + z · (255 - t) + 127) ÷ 255`,
   rounded down.
-- **Residual** (a bypass): to the rescaled sum comes `(byte · gain + offset) >> shift` of another feature map, then at most 255.
+- **Residual** (a bypass): to the rescaled sum comes `(byte · gain + offset) >> shift` of another feature map, less `below`; then
+  at least 0 and at most 255.
 - **Head**: the sums of each channel over all positions, then the last filters; or these first, ReLU, then sums over positions.
   Logits are `(sum · gain + half) >> shift` in 64 bits, rounded down, in units of 2**-fraction.
 """
@@ -51,12 +52,16 @@ class FeatureMap:
 
 @dataclass(frozen=True)
 class IntegerResidual:
-    """What a bypass adds: a byte q of the feature map `source` counts `(q · gain + offset) >> shift` steps of the target."""
+    """What a bypass adds: a byte q of the map `source` counts `((q · gain + offset) >> shift) - below` steps of the target.
+
+    `below`, 0 without ReLU behind the sum, are steps by which both are raised above zero; no number here is negative.
+    """
 
     source: int
     gain: int
     offset: int
     shift: int
+    below: int = 0
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 from ..system.errors import SqueezekitError
+from .parts import BlockLayers, ConvolutionLayer, FireLayers, GraphLayers, GraphPooling, NetworkPart, PoolingLayer, Structure
 from .plan import (
     LOW_BITS,
     MAX_GAIN,
@@ -26,7 +27,6 @@ from .plan import (
     IntegerResidual,
     Step,
 )
-from .structure import BlockLayers, ConvolutionLayer, FireLayers, NetworkPart, PoolingLayer, Structure
 
 MAX_WEIGHT = 127  # Steps of a weight, on either side of zero.
 MIN_STEP = 1 / 4096  # Of the layer's largest step: no filter's step is smaller.
@@ -112,6 +112,13 @@ class _Layer:
         return self.filters.rounded(steps, self.divisors)
 
 
+class _Added(NamedTuple):
+    """What a convolution is added to, and the zero point of what it makes itself."""
+
+    residual: IntegerResidual
+    zero: int
+
+
 class _PlanBuilder:
     """Walks through a network and collects its feature maps and steps."""
 
@@ -119,6 +126,8 @@ class _PlanBuilder:
         self._structure, self._arrays, self._spans = structure, arrays, spans
         self._feature_maps = [FeatureMap(structure.side, structure.side, structure.channels, 1.0)]
         self._steps: list[Step] = []
+        # Feature maps by place, for parts that are nodes of a graph.
+        self._places = [0]
 
     def plan(self) -> IntegerPlan:
         current, parts = 0, list(self._structure.parts)
@@ -137,6 +146,9 @@ class _PlanBuilder:
     def _part(self, part: NetworkPart, source: int, pooled: bool) -> int:
         if isinstance(part, PoolingLayer):
             return self._pool(source, part.size)
+        if isinstance(part, GraphLayers | GraphPooling):
+            self._places.append(self._node(part))
+            return self._places[-1]
         if isinstance(part, FireLayers):
             return self._fire(part, source, pooled)
         if isinstance(part, BlockLayers):
@@ -146,7 +158,7 @@ class _PlanBuilder:
     def _convolved(self, layer: ConvolutionLayer, source: int, *, low: float = 0.0, pooled: bool = False) -> int:
         """A convolution of outputs from `low` on; with 0, ReLU is behind it."""
         target = self._output_map(layer, source, low=low, pooled=pooled)
-        self._convolve(layer, source, target, low=low, pooled=pooled)
+        self._convolve(layer, source, target, pooled=pooled)
         return target
 
     def _block(self, block: BlockLayers, source: int) -> int:
@@ -157,8 +169,9 @@ class _PlanBuilder:
         low = 0.0 if block.rectified else low
         if not block.residual:
             return self._convolved(block.last, current, low=low)
-        target, added = self._residual_sum(current, block.last.filters, high, source, False, low)
-        self._convolve(block.last, current, target, residual=added, low=low)
+        here = self._feature_maps[current]
+        target, added = self._residual_sum((here.height, here.width), block.last.filters, high, source, low)
+        self._convolve(block.last, current, target, added=added)
         return target
 
     def _fire(self, fire: FireLayers, source: int, pooled: bool) -> int:
@@ -170,12 +183,55 @@ class _PlanBuilder:
             squeezed = self._gate(squeezed)
         high = max(self._spans[branch.name][1] for branch in fire.branches)
         channels = sum(branch.filters for branch in fire.branches)
-        target, added = self._residual_sum(squeezed, channels, high, residual, pooled)
+        here = self._feature_maps[squeezed]
+        sides = _halved(here.height, here.width) if pooled else (here.height, here.width)
+        added = None
+        if residual is None:
+            target = self._add_map(*sides, channels, 0.0, high)
+        else:
+            target, added = self._residual_sum(sides, channels, high, residual)
         first = 0
         for branch in fire.branches:
-            self._convolve(branch, squeezed, target, first=first, pooled=pooled, residual=added)
+            self._convolve(branch, squeezed, target, first=first, pooled=pooled, added=added)
             first += branch.filters
         return target
+
+    def _node(self, part: GraphLayers | GraphPooling) -> int:
+        source = self._places[part.source]
+        if isinstance(part, GraphPooling):
+            return self._pool(source, part.pooling.size)
+        spans = [self._spans[layer.name] for layer in part.convolutions]
+        low, high = min(low for low, _ in spans), min(max(high for _, high in spans), part.most)
+        sides = _sides_after(part.convolutions[0], self._feature_maps[source], False)
+        channels, added = sum(layer.filters for layer in part.convolutions), None
+        if part.added is None:
+            target = self._add_map(*sides, channels, 0.0 if part.rectified else low, high)
+        elif part.rectified:
+            target, added = self._rectified_sum(sides, channels, high, self._places[part.added], low, part.most)
+        else:
+            target, added = self._residual_sum(sides, channels, high, self._places[part.added], low)
+        first = 0
+        for layer in part.convolutions:
+            self._convolve(layer, source, target, first=first, added=added)
+            first += layer.filters
+        return target
+
+    def _rectified_sum(
+        self, sides: tuple[int, int], channels: int, high: float, residual: int, low: float, most: float
+    ) -> tuple[int, _Added]:
+        """The feature map of a sum with ReLU behind it, and what is added: both are raised above zero before."""
+        other, low, high = self._feature_maps[residual], min(low, 0.0), max(high, 0.0)
+        if (other.height, other.width, other.channels) != (*sides, channels):
+            raise _unfit("a bypass")
+        # The convolution alone has to fit, too.
+        target = self._add_map(*sides, channels, 0.0, max(min(high + (255 - other.zero) * other.scale, most), high - low))
+        total = self._feature_maps[target]
+        # A step of more than a whole map's cuts off whatever it is added to.
+        gain, shift = _residual_gain(min(other.scale / total.scale, 256.0))
+        raised = min(math.ceil(-low / total.scale), 255)
+        of_other = -(-(other.zero * gain) >> shift)
+        offset = (of_other << shift) - other.zero * gain + (1 << (shift - 1))
+        return target, _Added(IntegerResidual(residual, gain, offset, shift, raised + of_other), raised)
 
     def _gate(self, source: int) -> int:
         """A sigmoid brings values of either sign closer to 0, so that the scale stays."""
@@ -202,26 +258,20 @@ class _PlanBuilder:
         return len(self._feature_maps) - 1
 
     def _residual_sum(
-        self, squeezed: int, channels: int, high: float, residual: int | None, pooled: bool, low: float = 0.0
-    ) -> tuple[int, IntegerResidual | None]:
+        self, sides: tuple[int, int], channels: int, high: float, residual: int, low: float = 0.0
+    ) -> tuple[int, _Added]:
         """The feature map of a module's output: its last layer's, from `low` to `high`, and that of a residual added."""
-        here, high = self._feature_maps[squeezed], max(high, 0.0)
-        sides = _halved(here.height, here.width) if pooled else (here.height, here.width)
-        if residual is None:
-            return self._add_map(*sides, channels, 0, high), None
-        other = self._feature_maps[residual]
-        if (other.height, other.width, other.channels) != (here.height, here.width, channels):
+        other, high = self._feature_maps[residual], max(high, 0.0)
+        if (other.height, other.width, other.channels) != (*sides, channels):
             raise _unfit("a bypass")
         low, least, most = min(low, 0.0), -other.zero * other.scale, (255 - other.zero) * other.scale
         target = self._add_map(*sides, channels, low + least, high + most)
         total = self._feature_maps[target]
-        ratio = other.scale / total.scale
-        shift = min(int(math.log2(MAX_GAIN / ratio)), 16)
-        gain = min(round(ratio * 2**shift), MAX_GAIN)
+        gain, shift = _residual_gain(other.scale / total.scale)
         # The target's zero point was rounded up, so this is not negative unless the gain was rounded up as well.
-        zero = total.zero - _steps_below_zero(low, total)
-        offset = max((zero << shift) - other.zero * gain + (1 << (shift - 1)), 0)
-        return target, IntegerResidual(residual, gain, offset, shift)
+        raised = _steps_below_zero(low, total)
+        offset = max(((total.zero - raised) << shift) - other.zero * gain + (1 << (shift - 1)), 0)
+        return target, _Added(IntegerResidual(residual, gain, offset, shift), raised)
 
     def _layer(self, layer: ConvolutionLayer, source: int) -> _Layer:
         here, filters = self._feature_maps[source], self._arrays.filters(layer.name)
@@ -258,8 +308,7 @@ class _PlanBuilder:
         *,
         first: int = 0,
         pooled: bool = False,
-        residual: IntegerResidual | None = None,
-        low: float = 0.0,
+        added: _Added | None = None,
     ) -> None:
         here, output, of_bytes = self._feature_maps[source], self._feature_maps[target], self._layer(layer, source)
         if _sides_after(layer, here, pooled) != (output.height, output.width):
@@ -267,7 +316,7 @@ class _PlanBuilder:
         steps = of_bytes.steps(here.scale * MAX_SUM / 4)
         rounded = of_bytes.rounded(steps)
         ratio = [here.scale * step / output.scale for step in steps]
-        zero = output.zero if residual is None else _steps_below_zero(low, output)
+        zero = output.zero if added is None else added.zero
         exact = [
             bias / (here.scale * step) - here.zero * total + zero / each
             for bias, step, total, each in zip(of_bytes.bias, steps, rounded.sums, ratio, strict=True)
@@ -292,7 +341,7 @@ class _PlanBuilder:
                 layer.padding,
                 first,
                 pooled,
-                residual,
+                added.residual if added else None,
                 depthwise=layer.depthwise,
             )
         )
@@ -347,6 +396,12 @@ def _sides_after(layer: ConvolutionLayer, source: FeatureMap, pooled: bool) -> t
 def _halved(height: int, width: int) -> tuple[int, int]:
     """Sides after 2 × 2 max-pooling, windows cut off at the edges."""
     return -(-height // 2), -(-width // 2)
+
+
+def _residual_gain(ratio: float) -> tuple[int, int]:
+    """A residual's gain, of 16 bits, and shift, for the ratio of its scale to the sum's."""
+    shift = min(int(math.log2(MAX_GAIN / ratio)), 16)
+    return min(round(ratio * 2**shift), MAX_GAIN), shift
 
 
 def _steps_below_zero(low: float, target: FeatureMap) -> int:

@@ -15,14 +15,16 @@ from squeezekit.integer.plan_builder import MAX_WEIGHT, Rounded, build_plan
 from squeezekit.integer.structure import structure_of
 from squeezekit.modelfile.activation_ranges import ActivationRanges
 from squeezekit.networks.fire import Fire
+from squeezekit.networks.graph import GraphNetwork
 from squeezekit.networks.squeezenet import SqueezeNet
 from squeezekit.networks.staged import Staged
+from squeezekit.system.errors import SqueezekitError
 
 # What a plan can hold, alone or in a container.
 LAYERS = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d, nn.Dropout, nn.Identity)
 CONTAINERS = (nn.Sequential, Fire)
 # Networks that have a plan.
-Planned = SqueezeNet | Staged
+Planned = SqueezeNet | Staged | GraphNetwork
 Floats = NDArray[np.float64]
 
 
@@ -54,11 +56,22 @@ def flat_head(plan: IntegerPlan) -> IntegerPlan:
 
 def no_integer_form(network: nn.Module) -> str | None:
     """Why a network has no plan, in half a sentence that names its first layer without an integer form; None where it has one."""
+    if isinstance(network, GraphNetwork):
+        return _first_odd_node(network)
     if isinstance(network, Planned):
         return None
     found = _first_unsupported(network)
     what = f"layer '{found[0]}' ({type(found[1]).__name__})" if found else f"a {type(network).__name__}"
     return f"{what} has no integer form"
+
+
+def _first_odd_node(network: GraphNetwork) -> str | None:
+    shapes = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
+    try:
+        structure_of(network.config.model_dump(mode="json"), shapes)
+    except SqueezekitError as error:
+        return str(error).partition(";")[0]
+    return None
 
 
 def _first_unsupported(parent: nn.Module, prefix: str = "") -> tuple[str, nn.Module] | None:

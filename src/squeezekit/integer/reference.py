@@ -76,7 +76,7 @@ def _convolution(x: Tensor, step: IntegerConvolution, residual: Tensor | None) -
     if step.residual is None or residual is None:
         return rescaled
     added = (residual * step.residual.gain + step.residual.offset) >> step.residual.shift
-    return (rescaled + added).clamp(max=255)
+    return (rescaled + added - step.residual.below).clamp(0, 255)
 
 
 def _sums(x: Tensor, step: IntegerConvolution) -> Tensor:

@@ -19,6 +19,7 @@ from squeezekit.modelfile.probability_calibration import ProbabilityCalibration
 from squeezekit.modelfile.provenance import Provenance
 from squeezekit.modelfile.self_check import SelfCheck
 from squeezekit.modelfile.sqz import Sqz, Stage, from_bytes
+from squeezekit.networks.graph import GraphNetwork
 from squeezekit.networks.squeezenet import SqueezeNet
 from squeezekit.networks.staged import Staged
 from squeezekit.training.measurement import logits_of, measurement
@@ -67,7 +68,7 @@ class SqzBuilder:
             self_check=SelfCheck.of(network, config),
             # Integer inference serves these families alone.
             activation_ranges=ActivationRanges.of(network, self.calibration)
-            if isinstance(network, SqueezeNet | Staged)
+            if isinstance(network, SqueezeNet | Staged | GraphNetwork)
             else None,
             none_of_these=NoneOfThese.fit(self._calibration_logits(network), logits),
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 from squeezekit.export.html.export import page_of
 from squeezekit.inference.int8_model import integer_plan
 from squeezekit.inference.model import Model
+from squeezekit.integer.quantizer import no_integer_form
 from squeezekit.modelfile.sqz import read_sqz
 from squeezekit.serving.live_model import LiveModel
 from squeezekit.system.console import say
@@ -34,7 +35,7 @@ def _page(model: Model) -> str | None:
     # That of the copy in use: what lies at the service's path may be another by now, and unchecked.
     path = Path(model.name)
     try:
-        if path.suffix != ".sqz" or read_sqz(path).activation_ranges is None:
+        if path.suffix != ".sqz" or no_integer_form(model.network) or read_sqz(path).activation_ranges is None:
             return None
         return page_of(model, integer_plan(model))
     except Exception as error:

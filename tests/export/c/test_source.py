@@ -17,9 +17,8 @@ from squeezekit.inference.model import Model, load_model
 from squeezekit.integer.memory import MemoryPlanner
 from squeezekit.system import atomic_io
 from tests.fixtures.exported import (
-    NETWORKS,
+    EVERY_NETWORK,
     SANITIZERS,
-    STAGED,
     STRICT,
     answers,
     built,
@@ -41,7 +40,7 @@ needs_gcc = pytest.mark.skipif(not shutil.which("gcc"), reason="gcc is not insta
 
 @needs_gcc
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*NETWORKS, *STAGED])
+@pytest.mark.parametrize("name", EVERY_NETWORK)
 def test_every_network_gives_the_same_bits(name, tmp_path):
     model, plan = small(name)
     pixels = pictures_like(model.config, 6)
@@ -57,12 +56,14 @@ def test_every_network_gives_the_same_bits(name, tmp_path):
 
 @needs_gcc
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["grown", "mirrored", "odd sides", "three wide pooling", "squeezed by strides", "inverted"])
+@pytest.mark.parametrize(
+    "name", ["grown", "mirrored", "odd sides", "three wide pooling", "squeezed by strides", "inverted", "residual", "joined"]
+)
 def test_every_order_of_steps_gives_the_same_bits(name, tmp_path, monkeypatch):
     model, plan = small(name)
     pixels = pictures_like(model.config, 6)
     expected, planner = reference(plan, pixels), MemoryPlanner(plan)
-    orders = {"by layer": planner.by_layer(), "by row": planner.by_row(), "cut": planner.cut_at([0, 3, 4, 9])}
+    orders = {"by layer": planner.by_layer(), "by row": planner.by_row(), "cut": planner.cut_at([0, 3, 4, 6])}
     for number, (way, memory) in enumerate(orders.items()):
         monkeypatch.setattr(MemoryPlanner, "least", lambda _self, memory=memory: memory)
         source = source_of(plan, model, store_weights="constants")

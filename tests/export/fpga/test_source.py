@@ -99,7 +99,7 @@ def test_200_pictures_of_each_pretrained_network(name, tmp_path):
 
 @needs_verilator
 @pytest.mark.long
-@pytest.mark.parametrize("name", ["three wide pooling", "odd sides", "grey", "whitened", "squeezed by strides"])
+@pytest.mark.parametrize("name", ["three wide pooling", "odd sides", "grey", "whitened", "squeezed by strides", "residual"])
 def test_networks_of_other_shapes_give_the_bits_of_the_reference(name, tmp_path):
     model, plan = small(name)
     found = written(tmp_path / "x", plan, parallel=60)

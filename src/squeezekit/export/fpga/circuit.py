@@ -207,7 +207,8 @@ class Circuit:
                 wanted.append((maker.source, last, reader.target == target and not reader.adds))
             for number in maker.convolutions:
                 step = self.convolution(number)
-                bottom = min(last * step.stride - step.padding + step.kernel, self.map(step.source).height) - 1
+                under = max(step.kernel, step.stride)
+                bottom = min(last * step.stride - step.padding + under, self.map(step.source).height) - 1
                 wanted.append((step.source, bottom, reader.number == number and not reader.adds))
             if maker.residual:
                 wanted.append((maker.residual.source, y, reader.target == target and reader.adds))
@@ -245,7 +246,7 @@ def _check(plan: IntegerPlan) -> None:
             problem = "a depthwise convolution"
         elif isinstance(step, IntegerHead) and step.relu:
             problem = "a head with ReLU"
-        elif isinstance(step, IntegerConvolution) and step.stride > min(step.kernel, 2):
+        elif isinstance(step, IntegerConvolution) and step.stride > 2:
             problem = f"a convolution of stride {step.stride}"
         if problem:
             raise SqueezekitError(f"{_named(number)} is {problem}, for which --format fpga has no module; use --format c")

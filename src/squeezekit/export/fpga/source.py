@@ -124,7 +124,7 @@ endmodule
             current = self._pooled(f"{name}_pooled", current, index)
         if maker.residual:
             residual = maker.residual
-            parameters = {"GAIN": residual.gain, "OFFSET": residual.offset, "SHIFT": residual.shift}
+            parameters = {"GAIN": residual.gain, "OFFSET": residual.offset, "SHIFT": residual.shift, "BELOW": residual.below}
             parameters["LOGIC"] = int(index not in self._planned.added_by_dsps)
             other = self._streams[residual.source, maker.number, True]
             current = self._instance("add", f"{name}_added", parameters, {"a": current, "b": other})

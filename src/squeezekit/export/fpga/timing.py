@@ -52,7 +52,7 @@ class _Rows:
         source, (height, _width) = self._rows[step.source], self._circuit.plan.sum_shape(step)
         took, free, made = self._cycles[number] // height, 0, Rows()
         for y in range(height):
-            last = source[min(y * step.stride - step.padding + step.kernel, len(source)) - 1]
+            last = source[min(y * step.stride - step.padding + max(step.kernel, step.stride), len(source)) - 1]
             begin = max(free, last[0] if is_by_pixel(step) else last[1] + LINE)
             free = begin + took + (0 if is_by_pixel(step) else LINE)
             if is_by_pixel(step):

@@ -110,7 +110,9 @@ static void rescaled(const int32_t *sums, const int32_t *biases, const uint16_t 
 static void add_residual(const struct sqz_layer *l, const uint8_t *bytes, const uint8_t *residual, size_t count, uint8_t *to)
 {
     for (size_t f = 0; f < count; f++) {
-        const uint32_t q = bytes[f] + ((residual[f] * l->residual_gain + l->residual_offset) >> l->residual_shift);
+        const uint32_t scaled = (uint32_t)residual[f] * l->residual_gain + l->residual_offset;
+        const uint32_t sum = bytes[f] + (scaled >> l->residual_shift);
+        const uint32_t q = sum > l->residual_below ? sum - l->residual_below : 0;
         to[f] = (uint8_t)(q < 255 ? q : 255);
     }
 }
@@ -176,7 +178,7 @@ static void convolve(const struct sqz_model *m, const struct sqz_layer *l, const
 {
     const uint8_t *source = l->from_picture ? picture : arena + l->source;
     const uint8_t *border = l->from_picture ? m->border : NULL;
-    const int in_place = l->kernel == 1 && l->row == l->channels;
+    const int in_place = l->kernel == 1 && l->stride == 1 && l->row == l->channels;
     const size_t count = end * l->out_width, step = l->pooled ? 1 : TILE;
     for (size_t first = begin * l->out_width; first < count; first += step) {
         struct tile tile = {{NULL, NULL, NULL, NULL}, first, count - first < step ? count - first : step};

@@ -34,12 +34,13 @@ struct sqz_layer {
     uint16_t out_channels, first;         /* of the target, and the first that is written */
     uint16_t filters;                     /* that is, channels written; head: classes */
     uint16_t source_rows, out_rows, residual_rows; /* that are kept of them: row y lies at place y % rows */
+    uint16_t residual_gain, residual_below; /* see `add_residual` */
     uint16_t until;                       /* weights of all layers before this one are decoded first; 0: they are there */
     uint32_t row;                         /* from one filter's weights to the next; depthwise: one tap's */
     uint32_t source, target, residual;    /* feature maps */
     uint32_t scratch;                     /* room for the bytes under a filter, four times; head: for sums of channels */
     uint32_t weights, filter;             /* the first weight, or place among the gates; the first bias and gain */
-    uint32_t residual_gain, residual_offset;
+    uint32_t residual_offset;
 };
 
 struct sqz_model {

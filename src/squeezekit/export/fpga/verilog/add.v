@@ -1,8 +1,9 @@
-// Adds a bypass: min(255, a + ((b * GAIN + OFFSET) >> SHIFT)).
+// Adds a bypass: a + ((b * GAIN + OFFSET) >> SHIFT) - BELOW, at least 0 and at most 255.
 module add #(
     parameter GAIN = 1,
     parameter OFFSET = 0,
     parameter SHIFT = 0,
+    parameter BELOW = 0,
     parameter LOGIC = 0
 ) (
     input clock,
@@ -28,7 +29,8 @@ module add #(
     assign a_ready = b_valid && moves;
     assign b_ready = a_valid && moves;
     wire [31:0] shifted = scaled >> SHIFT;
-    wire [32:0] total = shifted + a_1;
+    wire [32:0] raised = shifted + a_1;
+    wire [32:0] total = raised > BELOW ? raised - BELOW : 33'd0;
     assign out_valid = valid[2];
     assign out_data = sum;
 

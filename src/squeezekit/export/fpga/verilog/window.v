@@ -32,6 +32,8 @@ module window #(
     localparam SIZE = ROWS * LINE;
     localparam A = SIZE > 1 ? $clog2(SIZE) : 1;
     localparam HELD = $clog2(ROWS + 1);
+    // Rows between lines go with the line before them.
+    localparam SPAN = K > STRIDE ? K : STRIDE;
     localparam SIGNED = $clog2((H > W ? H : W) + 2 * PAD + K + STRIDE) + 1;
     // Where each line of places is made from one row of its own, no line has to find out which rows it needs.
     localparam BY_ROW = K == 1 && STRIDE == 1 && PAD == 0;
@@ -84,7 +86,7 @@ module window #(
     always @(posedge clock) begin
         first <= top < 0 ? 0 : top;
         following <= y == OUT_H - 1 ? H : top < -STRIDE ? 0 : top + STRIDE;
-        end_row <= y == OUT_H - 1 || top > H - K ? H : top + K;
+        end_row <= y == OUT_H - 1 || top > H - SPAN ? H : top + SPAN;
         needed <= BY_ROW ? 1 : end_row - first;
         released <= BY_ROW ? 1 : following - first;
     end
