@@ -27,7 +27,7 @@ def replayed(flow, segment):
                 for read in range(first, last + 1):
                     written = places[place(feature_map, read)]
                     # A bypass of other channels may have been replaced by what was added to it.
-                    replaced = residual_source(step) == feature_map and written == (step.target, read)
+                    replaced = residual_source(step) == feature_map != step.source and written == (step.target, read)
                     assert written == (feature_map, read) or replaced
         made[number] += 1
         if not isinstance(step, IntegerHead):

@@ -102,7 +102,7 @@ class DataFlow:
     def _in_place(self, number: int) -> dict[int, int]:
         """What a single step makes in the place of what nobody reads later but those that make other channels of it."""
         step = self.plan.steps[number]
-        source = residual_source(step) if isinstance(step, IntegerConvolution) else step.source
+        source = _replaceable(step) if isinstance(step, IntegerConvolution) else step.source
         if isinstance(step, IntegerHead) or not source:
             return {}
         later = {reader for reader in self.readers[source] if reader > number}
@@ -112,7 +112,7 @@ class DataFlow:
         """What a bypass is added to may take its place, row by row."""
         found = dict[int, int]()
         for step in self.plan.steps[begin:end]:
-            source = residual_source(step)
+            source = _replaceable(step)
             if source and isinstance(step, IntegerConvolution) and source not in found.values():
                 same = _shape(self.plan.feature_maps[source]) == _shape(self.plan.feature_maps[step.target])
                 if same and self.inside(source, begin, end) and self.inside(step.target, begin, end):
@@ -123,6 +123,12 @@ class DataFlow:
 def residual_source(step: Step) -> int | None:
     """The feature map that a bypass comes from, if a step adds one."""
     return step.residual.source if isinstance(step, IntegerConvolution) and step.residual else None
+
+
+def _replaceable(step: Step) -> int | None:
+    """The bypass of a step whose filters do not read it, too."""
+    source = residual_source(step)
+    return source if source != step.source else None
 
 
 def segments_of(flow: DataFlow, cuts: Sequence[int]) -> list[Segment]:

@@ -15,6 +15,8 @@ from tests.fixtures.exported import small
         ("depthwise", r"step \d+ is a depthwise convolution"),
         ("inverted", r"step \d+ is a depthwise convolution"),
         ("mirrored average", "mirror image"),
+        ("joined", r"step \d+ is a head with ReLU"),
+        ("added to its own source", r"step 1 is a convolution added to what it reads"),
     ],
 )
 def test_what_has_no_module_is_refused(name, told):

@@ -248,6 +248,8 @@ def _check(plan: IntegerPlan) -> None:
             problem = "a head with ReLU"
         elif isinstance(step, IntegerConvolution) and step.stride > 2:
             problem = f"a convolution of stride {step.stride}"
+        elif isinstance(step, IntegerConvolution) and step.residual and step.residual.source == step.source:
+            problem = "a convolution added to what it reads"
         if problem:
             raise SqueezekitError(f"{_named(number)} is {problem}, for which --format fpga has no module; use --format c")
 
