@@ -60,6 +60,26 @@ END = [("mean", (2,), {}), ("linear", (3,), {})]
         ([("convolution", (0,), {"channels": 3}), ("add", (0, 1), {}), *END], r"node 2 \(add of the image\)"),
         ([CONVOLUTION, ("relu", (1,), {}), ("add", (1, 2), {}), ("mean", (3,), {}), ("linear", (4,), {})], r"node 2 \(relu that"),
         ([("mean", (0,), {}), ("linear", (1,), {})], r"node 2 \(linear of another map"),
+        (
+            [("convolution", (0,), {"channels": 3, "groups": 3}), ("mean", (1,), {}), ("linear", (2,), {})],
+            r"node 1 \(convolution in groups",
+        ),
+        (
+            [
+                CONVOLUTION,
+                ("convolution", (1,), {"channels": 8}),
+                ("add", (1, 2), {}),
+                ("relu6", (3,), {}),
+                ("mean", (4,), {}),
+                ("linear", (5,), {}),
+            ],
+            r"node 4 \(relu6 of a sum",
+        ),
+        ([CONVOLUTION, ("add", (1,), {}), *END], r"node 2 \(add of fewer"),
+        (
+            [CONVOLUTION, ("max-pool", (1,), {"kernel": 2, "stride": 2}), ("mean", (1,), {}), ("linear", (3,), {})],
+            r"node 2 \(max-pool that nothing reads",
+        ),
         ([CONVOLUTION, ("relu", (1,), {}), ("linear", (2,), {})], r"node 3 \(linear that is not the last"),
         ([CONVOLUTION, ("mean", (1,), {}), ("linear", (2,), {"channels": 8}), ("linear", (3,), {})], r"node 3 \(linear that"),
         ([("convolution", (0,), {"kernel": 1}), ("mean", (1,), {}), ("relu", (2,), {})], r"node 3 \(relu that"),
@@ -68,6 +88,12 @@ END = [("mean", (2,), {}), ("linear", (3,), {})]
 def test_the_first_node_without_integer_form_is_named(nodes, problem):
     with pytest.raises(SqueezekitError, match=problem + r".*has no integer form; export it to ONNX instead$"):
         structure(nodes)
+
+
+def test_very_deep_networks_are_refused():
+    deep = [CONVOLUTION, *(("convolution", (number,), {"channels": 8}) for number in range(1, 260))]
+    with pytest.raises(SqueezekitError, match=r"behind 256 maps\) has no integer form"):
+        structure([*deep, ("mean", (260,), {}), ("linear", (261,), {})])
 
 
 def changed(**fields):
@@ -83,6 +109,7 @@ def changed(**fields):
     [
         {"kind": 3},
         {"kind": "softmax" * 1000},
+        {"kind": "\x1b[31m\n"},
         {"inputs": []},
         {"inputs": [1]},
         {"inputs": [-1]},

@@ -27,7 +27,7 @@ CALIBRATION_IMAGES = 512
 
 
 def integer_plan(model: Model, data: str | Path | None = None) -> IntegerPlan:
-    """The integer plan of a SqueezeNet or a network of stages.
+    """The integer plan of a SqueezeNet, a network of stages, or one of nodes.
 
     Scales of feature maps come from the activation ranges that a `.sqz` file states, else from training images: the model's own,
     or those that `data` names. Raises SqueezekitError for a network with a layer that has no integer form, which it names, and

@@ -15,6 +15,8 @@ from squeezekit.integer.quantizer import no_integer_form
 from squeezekit.integer.reference import IntegerNetwork
 from squeezekit.modelfile.none_of_these import FLOAT_FRACTION, rounded
 from squeezekit.modelfile.sqz import read_sqz
+from squeezekit.networks.graph import GraphNetwork
+from squeezekit.system.errors import SqueezekitError
 from squeezekit.training.measurement import images_at_once
 
 
@@ -49,4 +51,10 @@ def _integer_network(model: Model) -> IntegerNetwork | None:
     path = Path(model.name)
     if no_integer_form(model.network) or not path.is_file() or read_sqz(path).activation_ranges is None:
         return None
-    return IntegerNetwork(integer_plan(model))
+    try:
+        return IntegerNetwork(integer_plan(model))
+    except SqueezekitError:
+        # Numbers of others may have none: then nothing is exported in integers, either.
+        if isinstance(model.network, GraphNetwork):
+            return None
+        raise

@@ -18,6 +18,12 @@ from .parts import ConvolutionLayer, GraphLayers, GraphPooling, NetworkPart, Poo
 from .stored_fields import MAX_KERNEL, StoredFields, StoredWeights, damaged
 
 MAX_NODES, MAX_STRIDE = 2000, 4
+# So that where they lie in memory is found out in a moment.
+MAX_PARTS = 256
+# By kind, how many maps a node reads at least and at most.
+READ = {"concatenate": (1, 256), "add": (2, 2)} | dict.fromkeys(
+    ("convolution", "relu", "relu6", "max-pool", "average-pool", "mean", "linear"), (1, 1)
+)
 RELU6 = 6.0
 
 
@@ -30,6 +36,9 @@ def graph_structure(fields: StoredFields, weights: StoredWeights) -> Structure:
     if not isinstance(nodes, list | tuple) or len(nodes) > MAX_NODES:
         raise damaged("nodes")
     read = [StoredNode.read(number, node) for number, node in enumerate(nodes, 1)]
+    used = {number for node in read for number in node.inputs}
+    if idle := next((node for node in read[:-1] if node.number not in used), None):
+        raise idle.refused(" that nothing reads")
     walk = _Walk(read, weights, fields.image()[0])
     if walk.classifier is None:
         raise read[-1].refused() if read else damaged("nodes")
@@ -52,15 +61,15 @@ class StoredNode:
     @classmethod
     def read(cls, number: int, node: Any) -> StoredNode:
         """One that somebody else may have written; raises SqueezekitError."""
-        if not isinstance(node, Mapping) or not isinstance(kind := node.get("kind"), str):
+        if not isinstance(node, Mapping) or not isinstance(kind := node.get("kind"), str) or kind not in READ:
             raise _unknown(number)
         inputs, padding = node.get("inputs"), node.get("padding", (0, 0, 0, 0))
         counts = [node.get(name, 1) for name in ("kernel", "stride", "dilation", "groups")]
         if not (isinstance(inputs, list | tuple) and isinstance(padding, list | tuple) and len(padding) == 4):
             raise _unknown(number)
-        most = {"concatenate": 256, "add": 2}.get(kind, 1)
-        if not 0 < len(inputs) <= most or len(set(map(str, inputs))) < len(inputs):
-            raise cls(number, kind, (), 0, 0, 0, 0, ()).refused(" of so many maps")
+        least, most = READ[kind]
+        if not least <= len(inputs) <= most or len(set(map(str, inputs))) < len(inputs):
+            raise cls(number, kind, (), 0, 0, 0, 0, ()).refused(" of fewer or more maps than it has a form for")
         whole = [*inputs, *padding, *(count - 1 if type(count) is int else -1 for count in counts)]
         if not all(type(each) is int and 0 <= each < 1 << 16 for each in whole) or max(inputs) >= number:
             raise _unknown(number)
@@ -69,7 +78,7 @@ class StoredNode:
 
     def refused(self, why: str = "") -> SqueezekitError:
         """This node has no integer form."""
-        return SqueezekitError(f"node {self.number} ({self.kind[:20]}{why}) has no integer form; export it to ONNX instead")
+        return SqueezekitError(f"node {self.number} ({self.kind}{why}) has no integer form; export it to ONNX instead")
 
 
 class _Walk:
@@ -96,9 +105,9 @@ class _Walk:
             "linear": self._linear,
         }
         for node in nodes:
-            if node.kind not in kinds:
-                raise node.refused()
             kinds[node.kind](node)
+            if len(self.parts) > MAX_PARTS:
+                raise node.refused(f" behind {MAX_PARTS} maps")
 
     def _place(self, node: StoredNode, number: int) -> int:
         """Where the feature map is that a node reads, which is made now at the latest."""
@@ -132,8 +141,8 @@ class _Walk:
             raise node.refused(f" of filters above {MAX_KERNEL} x {MAX_KERNEL}, more than {MAX_STRIDE} apart, or dilated")
         layer = self._weights.take(f"steps.{node.number - 1}")
         depthwise = node.groups > 1 and layer.shape[1] == 1 and node.groups == layer.filters
-        if node.groups > 1 and not depthwise:
-            raise node.refused(" in groups of several channels")
+        if node.groups > 1 and (not depthwise or node.inputs[0] == 0):
+            raise node.refused(" in groups, other than a channel and a filter each of a feature map")
         if layer.kernel != node.kernel:
             raise _unknown(node.number)
         placed = ConvolutionLayer(layer.name, layer.shape, node.stride, node.padding[0], depthwise)
@@ -144,6 +153,8 @@ class _Walk:
         part = self._alone(number)
         if part is None or part.rectified:
             raise node.refused(" that no convolution alone stands before")
+        if part.added is not None and most == RELU6:
+            raise node.refused(" of a sum")
         del self._waiting[number]
         self._waiting[node.number] = replace(part, rectified=True, most=most)
 
@@ -161,7 +172,9 @@ class _Walk:
 
     def _joined(self, node: StoredNode) -> None:
         parts = [part for number in node.inputs if (part := self._alone(number)) and part.added is None]
-        if len(parts) < len(node.inputs) or len({(part.source, part.rectified, part.most) for part in parts}) > 1:
+        sides = {self._side(node, number) for number in node.inputs if number in self._waiting}
+        alike = {(part.source, part.rectified, part.most) for part in parts}
+        if len(parts) < len(node.inputs) or len(alike) > 1 or len(sides) > 1:
             raise node.refused(" of others than convolutions of one map")
         for number in node.inputs:
             del self._waiting[number]

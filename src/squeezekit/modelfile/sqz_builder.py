@@ -66,13 +66,17 @@ class SqzBuilder:
             provenance=Provenance.of(self.run, {f"{self.judges} before": self.accuracy_before, self.judges: accuracy}),
             probability_calibration=ProbabilityCalibration.fit(logits, labels),
             self_check=SelfCheck.of(network, config),
-            # Integer inference serves these families alone.
-            activation_ranges=ActivationRanges.of(network, self.calibration)
-            if isinstance(network, SqueezeNet | Staged | GraphNetwork)
-            else None,
+            activation_ranges=self._ranges(network),
             none_of_these=NoneOfThese.fit(self._calibration_logits(network), logits),
         )
         return self._with_stage(file, name, accuracy, earlier)
+
+    def _ranges(self, network: nn.Module) -> ActivationRanges | None:
+        """Those of families that integer inference serves; a network that was made elsewhere may have no convolution."""
+        layers = any(isinstance(module, nn.Conv2d) for module in network.modules())
+        if not layers or not isinstance(network, SqueezeNet | Staged | GraphNetwork):
+            return None
+        return ActivationRanges.of(network, self.calibration)
 
     def estimated_bytes(self, weights: Mapping[str, Array | Quantized], like: Sqz | None = None) -> int:
         """About the size of the file of these weights: they are encoded, other sections are as large as in a file `like` it."""
