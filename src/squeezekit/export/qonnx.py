@@ -3,41 +3,22 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
+from squeezekit.export.file_export import FileExport
 from squeezekit.export.qonnx_graph import graph_of
 from squeezekit.inference.int8_model import accuracy_in_integers, integer_plan
 from squeezekit.inference.model import load_model
 from squeezekit.system import atomic_io
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.paths import expanded
-from squeezekit.system.presentation import Presented
 
 # In the metadata, the classes' names as JSON.
 CLASSES = "classes"
 
 
-@dataclass(frozen=True)
-class QonnxExport(Presented):
-    """What was written; `validation` is the accuracy 0…1 `before` and `after` in integers, empty where no images are at hand."""
-
-    file: str
-    bytes: int
-    validation: dict[str, float]
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
-
-    def lines(self) -> list[str]:
-        """The result in sentences for a reader."""
-        return [f"{self.file}: {self.bytes:,} bytes"]
-
-
-def export_qonnx(model: str | Path, out: str | Path, *, data: str | Path | None = None) -> QonnxExport:
+def export_qonnx(model: str | Path, out: str | Path, *, data: str | Path | None = None) -> FileExport:
     """Write a run or a `.sqz` file of the SqueezeNet family, or of stages, as QONNX, to be executed by the package `qonnx`.
 
     The file takes pixels 0…255, float [1, channels, side, side], and gives logits, float [1, classes]. Between layers are the
@@ -56,4 +37,4 @@ def export_qonnx(model: str | Path, out: str | Path, *, data: str | Path | None 
     entry.key, entry.value = CLASSES, json.dumps(loaded.classes, ensure_ascii=False)
     content = graph.SerializeToString()
     atomic_io.write_bytes(out, content)
-    return QonnxExport(str(out), len(content), accuracy_in_integers(loaded, plan, data))
+    return FileExport(str(out), len(content), accuracy_in_integers(loaded, plan, data))

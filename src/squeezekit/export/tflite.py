@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 import zipfile
-from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from squeezekit.export.file_export import FileExport
 from squeezekit.export.flatbuffer import Table, packed
 from squeezekit.export.tflite_graph import graph_of
 from squeezekit.inference.int8_model import accuracy_in_integers, integer_plan
@@ -19,34 +18,13 @@ from squeezekit.integer.plan import IntegerPlan
 from squeezekit.system import atomic_io
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.paths import expanded
-from squeezekit.system.presentation import Presented
 
 LABELS = "labels.txt"
 # Of metadata_schema.fbs: kinds of unions and of files.
 IMAGE_PROPERTIES, NORMALIZATION, RGB, GRAYSCALE, AXIS_LABELS = np.uint8(2), np.uint8(1), np.int8(1), np.int8(2), np.int8(2)
 
 
-@dataclass(frozen=True)
-class TfliteExport(Presented):
-    """What was written; `validation` is the accuracy 0…1 `before` and `after` in integers, empty where no images are at hand.
-
-    It is that of the integer plan, which the file holds; a runtime's rounding moves few labels.
-    """
-
-    file: str
-    bytes: int
-    validation: dict[str, float]
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
-
-    def lines(self) -> list[str]:
-        """The result in sentences for a reader."""
-        return [f"{self.file}: {self.bytes:,} bytes"]
-
-
-def export_tflite(model: str | Path, out: str | Path, *, data: str | Path | None = None) -> TfliteExport:
+def export_tflite(model: str | Path, out: str | Path, *, data: str | Path | None = None) -> FileExport:
     """Write a run or a `.sqz` file of the SqueezeNet family, or of stages, as TensorFlow Lite; nothing of TensorFlow is needed.
 
     The file takes int8 [1, side, side, channels], a pixel's byte less 128, and gives logits, float [1, classes]. Weights have
@@ -62,7 +40,7 @@ def export_tflite(model: str | Path, out: str | Path, *, data: str | Path | None
     plan = integer_plan(loaded, data)
     content = content_of(plan, loaded)
     atomic_io.write_bytes(out, content)
-    return TfliteExport(str(out), len(content), accuracy_in_integers(loaded, plan, data))
+    return FileExport(str(out), len(content), accuracy_in_integers(loaded, plan, data))
 
 
 def check_installed() -> None:

@@ -288,9 +288,7 @@ class _PlanBuilder:
         mean, std = (numbers * (channels // len(numbers)) for numbers in (self._structure.mean, self._structure.std))
         border = [round(255 * each) for each in mean]
         if layer.padding and not 0 <= min(border) <= max(border) <= 255:
-            raise SqueezekitError(
-                f"mean {self._structure.mean}: no byte stands for the padding; use means between 0 and 1"
-            )
+            raise SqueezekitError(f"mean {self._structure.mean}: no byte stands for the padding; use means between 0 and 1")
         values, taps = filters.values(), layer.kernel**2
         sums = [math.fsum(values[begin : begin + taps]) for begin in range(0, layer.filters * channels * taps, taps)]
         bias = [
