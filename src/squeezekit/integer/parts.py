@@ -73,8 +73,8 @@ class BlockLayers:
 class GraphLayers:
     """Of a network of nodes: convolutions of one feature map, their channels side by side; then another map is added.
 
-    `source` and `added` are places: 0 is the image, n what the n-th part makes. With `rectified`, ReLU is behind it all, which
-    cuts off at `most` as well.
+    `source` and `added` are places: 0 is the image, n what the n-th part makes. With `rectified`, ReLU is behind it all; where
+    nothing is added, it may cut off at `most` as well.
     """
 
     source: int

@@ -207,7 +207,7 @@ class _PlanBuilder:
         if part.added is None:
             target = self._add_map(*sides, channels, 0.0 if part.rectified else low, high)
         elif part.rectified:
-            target, added = self._rectified_sum(sides, channels, high, self._places[part.added], low, part.most)
+            target, added = self._rectified_sum(sides, channels, high, self._places[part.added], low)
         else:
             target, added = self._residual_sum(sides, channels, high, self._places[part.added], low)
         first = 0
@@ -216,15 +216,13 @@ class _PlanBuilder:
             first += layer.filters
         return target
 
-    def _rectified_sum(
-        self, sides: tuple[int, int], channels: int, high: float, residual: int, low: float, most: float
-    ) -> tuple[int, _Added]:
+    def _rectified_sum(self, sides: tuple[int, int], channels: int, high: float, residual: int, low: float) -> tuple[int, _Added]:
         """The feature map of a sum with ReLU behind it, and what is added: both are raised above zero before."""
         other, low, high = self._feature_maps[residual], min(low, 0.0), max(high, 0.0)
         if (other.height, other.width, other.channels) != (*sides, channels):
             raise _unfit("a bypass")
         # The convolution alone has to fit, too.
-        target = self._add_map(*sides, channels, 0.0, max(min(high + (255 - other.zero) * other.scale, most), high - low))
+        target = self._add_map(*sides, channels, 0.0, max(high + (255 - other.zero) * other.scale, high - low))
         total = self._feature_maps[target]
         # A step of more than a whole map's cuts off whatever it is added to.
         gain, shift = _residual_gain(min(other.scale / total.scale, 256.0))
