@@ -522,3 +522,11 @@ def test_a_device_stays_within_its_megabytes_and_gives_the_same_bits():
     assert 5 < line["installed_mb"] < 30 and line["installed_mb"] < line["with_updates_mb"] < 60
     assert 10 < line["predict_mb"] < 60 and line["same_bits"] is True
     assert 0 < line["predict_least_seconds"] <= line["predict_seconds"] and 0 < line["predict_processor_seconds"] < 2
+
+
+@pytest.mark.slow
+def test_qonnx_answers_are_those_of_the_integers():
+    pytest.importorskip("qonnx", reason="not installed; pip install 'squeezekit[dev]'")
+    (row,) = benchmark("qonnx_answers", "digits", "digits-nano", "--pictures", 3)
+    assert row["pictures"] == 3 and row["other_labels"] == row["pictures_beyond_a_step"] == 0
+    assert 0 < row["largest_steps"] <= 1 and row["largest_logit"] > 1

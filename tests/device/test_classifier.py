@@ -17,11 +17,7 @@ from squeezekit.inference.int8_model import in_int8, integer_plan
 from squeezekit.inference.model import load_model
 from squeezekit.pretrained.files import model_path, pretrained_names
 from tests.fixtures.device_files import file_of
-from tests.fixtures.exported import (
-    EVERY_NETWORK,
-    pictures_like,
-    reference,
-)
+from tests.fixtures.exported import EVERY_NETWORK, pictures_like, reference
 
 pytestmark = pytest.mark.skipif(not library_path().exists(), reason="a device has Linux on x86-64 or AArch64")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "three.png"

@@ -10,10 +10,7 @@ from squeezekit.integer import memory
 from squeezekit.integer.memory import MemoryPlanner
 from squeezekit.pretrained.files import model_path
 from squeezekit.system.errors import SqueezekitError
-from tests.fixtures.exported import (
-    EVERY_NETWORK,
-    small,
-)
+from tests.fixtures.exported import EVERY_NETWORK, small
 
 NANO_OF_0_1 = Path(__file__).parents[1] / "modelfile" / "golden" / "cifar10-nano-0.1.sqz"
 

@@ -8,11 +8,7 @@ import pytest
 from squeezekit.integer.memory import MemoryPlanner
 from squeezekit.integer.outline import NoIntegerForm, outline_of, ram_of
 from squeezekit.networks import network_config
-from tests.fixtures.exported import (
-    EVERY_NETWORK,
-    config_of,
-    small,
-)
+from tests.fixtures.exported import EVERY_NETWORK, config_of, small
 
 NUMBERS = {"weights", "bias", "gain", "shift", "high", "border", "table", "zero", "residual", "drop"}
 

@@ -10,13 +10,7 @@ from squeezekit.integer.plan import IntegerConvolution
 from squeezekit.integer.quantizer import no_integer_form, plan_of
 from squeezekit.modelfile.activation_ranges import ActivationRanges
 from squeezekit.networks import network_config
-from tests.fixtures.exported import (
-    EVERY_NETWORK,
-    floats,
-    pictures_like,
-    reference,
-    small,
-)
+from tests.fixtures.exported import EVERY_NETWORK, floats, pictures_like, reference, small
 
 
 @pytest.mark.parametrize("name", EVERY_NETWORK)

@@ -5,10 +5,7 @@ import pytest
 
 from squeezekit.integer.plan import IntegerHead
 from squeezekit.integer.row_order import DataFlow, residual_source
-from tests.fixtures.exported import (
-    EVERY_NETWORK,
-    small,
-)
+from tests.fixtures.exported import EVERY_NETWORK, small
 
 
 def replayed(flow, segment):

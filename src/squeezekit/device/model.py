@@ -32,8 +32,8 @@ from .weights import DeviceArrays
 # As an update takes them; what squeezekit makes for a device has half a megabyte at most.
 MAX_BYTES = 1 << 24
 MAX_OUTPUT, MAX_NUMBER, MAX_FLOAT = 1e9, 1 << 31, 3.5e38
-# Multiply-adds that an image may take, a minute of a slow core, and numbers in a feature map, of which three are there at once.
-MAX_MACS, MAX_VALUES = 1 << 36, 1 << 25
+# Multiply-adds that an image may take, a minute of a slow core, and numbers in all feature maps, which may be there at once.
+MAX_MACS, MAX_VALUES = 1 << 36, 3 << 25
 FRACTION = 6  # Of the biases and the least logit of a rule for none of these.
 
 
@@ -99,7 +99,7 @@ def _of_bytes(data: bytes) -> DeviceModel:
         raise SqueezekitError("damaged: its classes are no list; get the file again")
     check_class_names(classes, structure.classes)
     plan = build_plan(structure, DeviceArrays(tensors), _spans(_json(sections, ACTIVATION_RANGES), tensors))
-    if plan.macs > MAX_MACS or max(each.bytes for each in plan.feature_maps) > MAX_VALUES:
+    if plan.macs > MAX_MACS or sum(each.bytes for each in plan.feature_maps) > MAX_VALUES:
         raise SqueezekitError("its network takes more memory or time than a device has; make it or its images smaller")
     temperature, threshold = _confidence(_json(sections, PROBABILITY_CALIBRATION))
     rule = _known_rule(_json(sections, NONE_OF_THESE), structure.classes) if NONE_OF_THESE in sections else None

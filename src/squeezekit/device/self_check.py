@@ -91,16 +91,18 @@ class _FloatNetwork:
         for channel, plane in enumerate(planes):
             mean, std = structure.mean[channel % len(structure.mean)], structure.std[channel % len(structure.std)]
             floats.extend((byte / 255 - mean) / std for byte in plane)
-        maps = [_FloatMap(len(planes), structure.side, floats)]
-        for part in structure.parts:
-            maps.append(self._node(part, maps) if isinstance(part, GraphLayers | GraphPooling) else self._part(part, maps[-1]))
-        current = maps[-1]
+        current = _FloatMap(len(planes), structure.side, floats)
+        maps, last = {0: current}, {read: place for place, part in enumerate(structure.parts, 1) for read in _read_by(part)}
+        for place, part in enumerate(structure.parts, 1):
+            current = self._node(part, maps) if isinstance(part, GraphLayers | GraphPooling) else self._part(part, current)
+            # Only those that a later part reads are kept.
+            maps = {at: made for at, made in {**maps, place: current}.items() if last.get(at, 0) > place}
         if structure.rectified:
             return _means(self._convolution(structure.classifier, current))
         rest = [max(current.channel(c)) for c in range(current.channels)] if structure.largest else _means(current)
         return list(self._convolution(structure.classifier, _FloatMap(len(rest), 1, array("f", rest)), rectified=False).floats)
 
-    def _node(self, part: GraphLayers | GraphPooling, maps: list[_FloatMap]) -> _FloatMap:
+    def _node(self, part: GraphLayers | GraphPooling, maps: Mapping[int, _FloatMap]) -> _FloatMap:
         source = maps[part.source]
         if isinstance(part, GraphPooling):
             return _pooled(source, part.pooling.size)
@@ -139,6 +141,15 @@ class _FloatNetwork:
         weights, bias = (self._tensors[f"{layer.name}.{kind}"].floats.buffer_info()[0] for kind in ("weight", "bias"))
         library().float_convolution(ctypes.byref(given), source.address, weights, bias, target.address)
         return target
+
+
+def _read_by(part: NetworkPart) -> tuple[int, ...]:
+    """The places of the feature maps that a part names."""
+    if isinstance(part, GraphPooling):
+        return (part.source,)
+    if isinstance(part, GraphLayers):
+        return (part.source,) if part.added is None else (part.source, part.added)
+    return ()
 
 
 def _empty(channels: int, side: int) -> _FloatMap:

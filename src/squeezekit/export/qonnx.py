@@ -19,7 +19,7 @@ CLASSES = "classes"
 
 
 def export_qonnx(model: str | Path, out: str | Path, *, data: str | Path | None = None) -> FileExport:
-    """Write a run or a `.sqz` file of the SqueezeNet family, or of stages, as QONNX, to be executed by the package `qonnx`.
+    """Write a run or a `.sqz` file of a network that has integers as QONNX, to be executed by the package `qonnx`.
 
     The file takes pixels 0…255, float [1, channels, side, side], and gives logits, float [1, classes]. Between layers are the
     bytes of the integer plan that C has; logits are not rounded, and so within one of its steps. Where the images are at hand (a

@@ -25,7 +25,7 @@ IMAGE_PROPERTIES, NORMALIZATION, RGB, GRAYSCALE, AXIS_LABELS = np.uint8(2), np.u
 
 
 def export_tflite(model: str | Path, out: str | Path, *, data: str | Path | None = None) -> FileExport:
-    """Write a run or a `.sqz` file of the SqueezeNet family, or of stages, as TensorFlow Lite; nothing of TensorFlow is needed.
+    """Write a run or a `.sqz` file of a network that has integers as TensorFlow Lite; nothing of TensorFlow is needed.
 
     The file takes int8 [1, side, side, channels], a pixel's byte less 128, and gives logits, float [1, classes]. Weights have
     eight bits and a scale for each filter, feature maps eight bits, sums 32: those of the integer plan that C has. The mean over

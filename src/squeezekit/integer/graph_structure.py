@@ -69,7 +69,7 @@ class StoredNode:
             raise _unknown(number)
         least, most = READ[kind]
         if not least <= len(inputs) <= most or len(set(map(str, inputs))) < len(inputs):
-            raise cls(number, kind, (), 0, 0, 0, 0, ()).refused(" of fewer or more maps than it has a form for")
+            raise _refused(number, kind, " of fewer or more maps than it has a form for")
         whole = [*inputs, *padding, *(count - 1 if type(count) is int else -1 for count in counts)]
         if not all(type(each) is int and 0 <= each < 1 << 16 for each in whole) or max(inputs) >= number:
             raise _unknown(number)
@@ -78,7 +78,7 @@ class StoredNode:
 
     def refused(self, why: str = "") -> SqueezekitError:
         """This node has no integer form."""
-        return SqueezekitError(f"node {self.number} ({self.kind}{why}) has no integer form; export it to ONNX instead")
+        return _refused(self.number, self.kind, why)
 
 
 class _Walk:
@@ -222,6 +222,10 @@ def _makes_scores(part: GraphLayers) -> bool:
     layer = part.convolutions[0]
     plain = layer.kernel == 1 and layer.stride == 1 and not layer.depthwise
     return plain and len(part.convolutions) == 1 and part.added is None and part.most == math.inf
+
+
+def _refused(number: int, kind: str, why: str) -> SqueezekitError:
+    return SqueezekitError(f"node {number} ({kind}{why}) has no integer form; export it to ONNX instead")
 
 
 def _unknown(number: int) -> SqueezekitError:

@@ -1,4 +1,4 @@
-"""The plan of a network of the SqueezeNet family in integers: what is computed from an image's bytes to its logits.
+"""The plan of a network in integers: what is computed from an image's bytes to its logits.
 
 Feature maps are uint8 [height, width, channels], each with one scale and a zero point (Jacob et al., 2018, arXiv 1712.05877,
 section 2.1); weights are int8, with a scale for each filter; sums are int32. This is the one definition of the arithmetic:

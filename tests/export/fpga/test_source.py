@@ -18,7 +18,9 @@ from tests.fixtures.exported import pictures_like, reference, small
 @needs_icarus
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "fields", [{"brighter": 200}, {"bypass": "complex", "pool_size": 3, "stem_stride": 2, "image_size": 19}], ids=str
+    "fields",
+    [{"brighter": 200}, {"below": 30}, {"bypass": "complex", "pool_size": 3, "stem_stride": 2, "image_size": 19}],
+    ids=str,
 )
 def test_a_fire_network_gives_the_bits_of_the_reference(fields, tmp_path):
     model, plan = fire_plan(**fields)
@@ -46,12 +48,16 @@ def test_products_in_logic_and_in_dsps_are_the_same(tmp_path):
 @needs_icarus
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "file, old, new",
-    [("rescale.v", " + low + HALF", " + low"), ("add.v", "255 ? 8'd255", "255 ? 8'd254")],
-    ids=["rounding", "largest byte"],
+    "file, old, new, below",
+    [
+        ("rescale.v", " + low + HALF", " + low", 0),
+        ("add.v", "255 ? 8'd255", "255 ? 8'd254", 0),
+        ("add.v", "raised - BELOW : 33'd0", "raised - BELOW : 33'd1", 200),
+    ],
+    ids=["rounding", "largest byte", "smallest byte"],
 )
-def test_a_wrong_circuit_is_noticed(file, old, new, tmp_path):
-    model, plan = fire_plan(brighter=200)
+def test_a_wrong_circuit_is_noticed(file, old, new, below, tmp_path):
+    model, plan = fire_plan(brighter=200, below=below)
     written(tmp_path / "wrong", plan, parallel=20, changed={file: (old, new)})
     pictures = pictures_like(model.config, 4, seed=2)[2:]
     assert not np.array_equal(simulated(tmp_path / "wrong", pictures, "sim-icarus").logits, reference(plan, pictures))

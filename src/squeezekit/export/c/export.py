@@ -64,7 +64,7 @@ def export_c(
     max_ram: int | None = None,
     data: str | Path | None = None,
 ) -> CExport:
-    """Write a run or a `.sqz` file of the SqueezeNet family as C into the folder `out`.
+    """Write a run or a `.sqz` file of a network that has integers as C into the folder `out`.
 
     All computing is in integers: feature maps and weights of eight bits, scales calibrated on training images, or as a `.sqz`
     file states them. `store_weights="sparse"` leaves out weights that are zero, and their products, where that takes fewer bytes;

@@ -77,7 +77,7 @@ def export_fpga(
     clock: float = 50.0,
     data: str | Path | None = None,
 ) -> FpgaExport:
-    """Write a run or a `.sqz` file of the SqueezeNet family as Verilog-2005 into the folder `out`.
+    """Write a run or a `.sqz` file of a network that has integers as Verilog-2005 into the folder `out`.
 
     Each layer is a module with its own multipliers and weights in memory; all work at the same time. `parallel` multipliers of
     weights, by default as many as `target` has room for, are spread so that the slowest layer is as fast as possible. `clock`,

@@ -53,7 +53,7 @@ class HtmlExport(Presented):
 
 
 def export_html(model: str | Path, out: str | Path, *, data: str | Path | None = None) -> HtmlExport:
-    """Write a run or a `.sqz` file of the SqueezeNet family as a page that classifies images by itself.
+    """Write a run or a `.sqz` file of a network that has integers as a page that classifies images by itself.
 
     It computes in integers, as the C export does, by the same code as WebAssembly; nothing leaves the page. Where the images
     are at hand (a run's own, or `data`), the accuracy on the validation images is measured before and after. Raises

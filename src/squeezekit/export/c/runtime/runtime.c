@@ -106,7 +106,7 @@ static void rescaled(const int32_t *sums, const int32_t *biases, const uint16_t 
     }
 }
 
-/* Add what stands at `residual`, which may be where the result goes. */
+/* Add what stands at `residual`, which may be where the result goes; sums with ReLU behind them were raised by `residual_below`. */
 static void add_residual(const struct sqz_layer *l, const uint8_t *bytes, const uint8_t *residual, size_t count, uint8_t *to)
 {
     for (size_t f = 0; f < count; f++) {
