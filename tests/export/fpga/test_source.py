@@ -1,5 +1,6 @@
 """Circuits answer with the bits of the integer reference, at the pace that is planned."""
 
+import os
 import re
 from dataclasses import replace
 
@@ -13,6 +14,24 @@ from squeezekit.inference.model import load_model
 from squeezekit.pretrained.files import pretrained_names
 from tests.fixtures.circuits import fire_plan, needs_icarus, needs_verilator, simulated, written
 from tests.fixtures.exported import pictures_like, reference, small
+
+
+@pytest.fixture
+def seen_by(request):
+    """Test pictures of what a pretrained network knows: handwritten digits, or CIFAR-10 where it is at hand, else drawn ones."""
+
+    def pictures(model, count):
+        if model.config.channels == 1:
+            data = "digits"
+        elif os.environ.get("SQUEEZEKIT_CIFAR10"):
+            data = request.getfixturevalue("photographs")
+        else:
+            return pictures_like(model.config, count)
+        found = load_images(data, image_size=model.config.image_size, channels=model.config.channels).test.images
+        # They may lie in order of their classes.
+        return np.array(found[:: len(found) // count][:count])
+
+    return pictures
 
 
 @needs_icarus
@@ -78,12 +97,12 @@ def test_a_wrong_weight_is_noticed(tmp_path):
 
 @needs_verilator
 @pytest.mark.slow
-@pytest.mark.parametrize("name, data, parallel", [("digits-nano", "digits", 160), ("cifar10-nano", None, 300)])
-def test_pretrained_networks_give_the_bits_of_the_reference(name, data, parallel, tmp_path):
+@pytest.mark.parametrize("name, parallel", [("digits-nano", 160), ("cifar10-nano", 300)])
+def test_pretrained_networks_give_the_bits_of_the_reference(name, parallel, seen_by, tmp_path):
     model = load_model(name)
     plan = integer_plan(model)
     found = written(tmp_path / name, plan, parallel, target=TARGETS["ecp5-85k"])
-    pictures = load_images(data, image_size=32, channels=1).test.images[:5] if data else pictures_like(model.config, 5)
+    pictures = seen_by(model, 5)
     steady, stalled = (simulated(tmp_path / name, pictures, stall=stall) for stall in (0, 60))
     assert np.array_equal(steady.logits, reference(plan, pictures)) and np.array_equal(stalled.logits, steady.logits)
     assert abs(steady.interval / found.cycles - 1) < 0.1
@@ -93,11 +112,12 @@ def test_pretrained_networks_give_the_bits_of_the_reference(name, data, parallel
 @needs_verilator
 @pytest.mark.long
 @pytest.mark.parametrize("name", [name for name in pretrained_names() if not name.startswith("photo")])
-def test_200_pictures_of_each_pretrained_network(name, tmp_path):
+def test_200_pictures_of_each_pretrained_network(name, seen_by, tmp_path):
     model = load_model(name)
     plan = integer_plan(model)
     found = written(tmp_path / name, plan, parallel=400)
-    pictures = pictures_like(model.config, 200)
+    pictures = seen_by(model, 200)
+    assert len(pictures) == 200
     answers = simulated(tmp_path / name, pictures, stall=10, limit=2_000_000_000)
     assert np.array_equal(answers.logits, reference(plan, pictures))
     assert abs(answers.interval / found.cycles - 1) < 0.1
