@@ -104,9 +104,17 @@ def published_table(rows: Sequence[Row]) -> str:
 
 def page(text: str) -> str:
     """The whole page, in Markdown: the tables stand in `text` where it names them in braces."""
-    published, trained = rows_of("published.jsonl"), rows_of("rows.jsonl")
-    tables = {"models": model_table(models(), published), "trained": trained_table(trained, published)}
-    for name, table in {**tables, "published": published_table(published)}.items():
+    published, rows = rows_of("published.jsonl"), rows_of("rows.jsonl")
+    others = {row.get("network") for row in published}
+    # As long as others' networks were trained here, for all are compared by the same recipe.
+    lengths = {row["epochs"] for row in rows if row["network"] in others}
+    tables = {
+        "models": model_table(models(), published),
+        "trained": trained_table([row for row in rows if row["epochs"] not in lengths], published),
+        "beside": trained_table([row for row in rows if row["epochs"] in lengths], published),
+        "published": published_table(published),
+    }
+    for name, table in tables.items():
         text = text.replace(f"{{{name}}}", table)
     return text
 

@@ -4,8 +4,9 @@
 
 IMAGES is a folder with train/<class>/… and test/<class>/…. No training image validates: epochs are fixed beforehand, and the test
 images are measured once a run, without test-time augmentation. What is done is not done again, and what was stopped goes on with
-the same command. Of every row the weights are kept too, in float16, for compression: docs/runs/frontier/NAME.safetensors.
-With --teacher its answers are learnt, those that scripts/teacher_answers.py has stored with the same --shift-step.
+the same command. Of our networks the weights of the longest training are kept too, in float16, for compression:
+docs/runs/frontier/NAME.safetensors. With --teacher its answers are learnt, those that scripts/teacher_answers.py has stored with
+the same --shift-step.
 """
 
 from __future__ import annotations
@@ -80,11 +81,13 @@ def main() -> None:
         fields |= {"teacher": str(given.teacher), "shift_step": given.shift_step}
     for name in given.names:
         folder = given.out / f"{name}-{given.epochs}-seed-{given.seed}{'-taught' if given.teacher else ''}"
-        if any(row.get("run") == folder.name for row in rows_of("rows.jsonl")):
+        rows = rows_of("rows.jsonl")
+        if any(row.get("run") == folder.name for row in rows):
             continue
         train(given.images, network=name, out=folder, resume=True, **fields)
         row = {"run": folder.name, **measured(folder, given.images, shlex.join(["python", *sys.argv]))}
-        keep_weights(folder, RUNS / f"{name}.safetensors")
+        if name not in OTHERS and given.epochs >= max((row["epochs"] for row in rows if row["network"] == name), default=0):
+            keep_weights(folder, RUNS / f"{name}.safetensors")
         with (RUNS / "rows.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         print(json.dumps(row), flush=True)

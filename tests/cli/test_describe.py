@@ -59,7 +59,7 @@ def test_the_exported_program_has_as_many_bytes_of_variables(name, capsys, tmp_p
         assert said["ram"] <= allocated < said["ram"] + 64
 
 
-@pytest.mark.parametrize("name", ["stretched", "xvel-tiniest", "resnet8"])
+@pytest.mark.parametrize("name", ["stretched", "xvel-tiniest", "resnet20"])
 def test_a_network_without_integer_form_says_so(name, monkeypatch, capsys):
     monkeypatch.setitem(NETWORKS, "stretched", (Stretched, {}))
     lines, table = described(capsys, name)

@@ -20,7 +20,7 @@ from squeezekit.inference.int8_model import integer_plan
 from squeezekit.inference.model import Model, load_model
 from squeezekit.integer.plan import IntegerConvolution, IntegerPooling
 from squeezekit.networks import network_config
-from tests.fixtures.exported import GRAPHS, NETWORKS, SMALL, STAGED, lively, pictures_like, planned, reference, small
+from tests.fixtures.exported import GRAPHS, NETWORKS, OTHERS, SMALL, STAGED, lively, pictures_like, planned, reference, small
 
 pytest.importorskip("flatbuffers", reason="not installed; pip install 'squeezekit[tflite]'")
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated", reason="not installed; pip install 'squeezekit[dev]'")
@@ -56,7 +56,7 @@ def expected(plan, pixels):
     return reference(plan, pixels) * 2.0**-plan.fraction
 
 
-@pytest.mark.parametrize("name", [*(name for name in NETWORKS if name not in REFUSED), *STAGED, *GRAPHS])
+@pytest.mark.parametrize("name", [*(name for name in NETWORKS if name not in REFUSED), *STAGED, *GRAPHS, *OTHERS])
 def test_logits_are_those_of_the_integers(name):
     model, plan = small(name)
     pixels = pictures_like(model.config, 8)

@@ -32,7 +32,7 @@ def test_calibration_images_do_not_validate_and_are_the_same_each_time(tiny_run)
 
 def test_what_has_no_integer_form_says_why():
     with pytest.raises(SqueezekitError, match=r"x: layer '.*' \(.*\) has no integer form; export to ONNX instead"):
-        integer_plan(model_of(network_config("resnet8").build()))
+        integer_plan(model_of(network_config("mobilenetv2_050").build()))
     # As an .onnx file is loaded; its graph is not asked.
     with pytest.raises(SqueezekitError, match="is ONNX already"):
         integer_plan(model_of(OnnxNetwork.__new__(OnnxNetwork)))

@@ -31,7 +31,7 @@ def test_an_outline_has_the_shapes_of_the_plan(name):
     assert ram_of(config_of(name)) == MemoryPlanner(plan).orders()
 
 
-@pytest.mark.parametrize("name", ["resnet8", "xvel-tiniest", "alexnet"])
+@pytest.mark.parametrize("name", ["mobilenetv2_050", "xvel-tiniest", "alexnet"])
 def test_a_network_without_integer_form_is_refused_with_the_layer(name):
     with pytest.raises(NoIntegerForm, match=r"^layer '[\w.]+' \(\w+\) has no integer form$"):
         ram_of(network_config(name))

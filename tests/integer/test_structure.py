@@ -46,8 +46,8 @@ def test_parameters_of_another_network_are_refused():
     ):
         with pytest.raises(SqueezekitError, match="its weights are not those of its network"):
             structure_of(fields, changed)
-    with pytest.raises(SqueezekitError, match="a network 'resnet8' has no integer form"):
-        structure_of({"name": "resnet8"}, shapes)
+    with pytest.raises(SqueezekitError, match="a network 'resnet20' has no integer form"):
+        structure_of({"name": "resnet20"}, shapes)
 
 
 def test_layers_that_do_not_fit_each_other_make_no_plan():

@@ -109,13 +109,15 @@ class _Value:
     """Where a value is made, 0 the image; `flat` where it has been made a vector, [n, c·h·w].
 
     `pixel`: a vector that is a map of one pixel to ONNX, [n, c, 1, 1]. `padding` (left, right, top, bottom) are zeros around it,
-    which a convolution takes to its own.
+    which a convolution takes to its own. `steps`: of its rows and of its columns every second, third, … counts, for filters of
+    1 × 1.
     """
 
     place: int
     flat: bool = False
     pixel: bool = False
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    steps: tuple[int, int] = (1, 1)
 
 
 @dataclass
@@ -190,12 +192,17 @@ class _Reader:
             tuple(self.nodes), tensors, channels, side, shape[0], tuple(map(float, mean)), tuple(map(float, std))
         )
 
-    def value(self, name: str, *, padded: bool = False) -> _Value:
-        """What a name stands for that an operator takes as its image or map, `padded` where it can take zeros around it."""
+    def value(self, name: str, *, padded: bool = False, stepped: bool = False) -> _Value:
+        """What a name stands for that an operator takes as its image or map.
+
+        `padded` where it can take zeros around it, `stepped` where it can leave out rows and columns.
+        """
         if name not in self.values:
             raise Unreadable(f"takes '{shown(name)}', which is no map")
         if any(self.values[name].padding) and not padded:
             raise Unreadable("takes a map with zeros around it, and is no convolution")
+        if self.values[name].steps != (1, 1) and not stepped:
+            raise Unreadable("takes every second row or column, and is no convolution of 1 × 1")
         return self.values[name]
 
     def constant(self, name: str) -> Array:
@@ -250,7 +257,7 @@ class _Reader:
 def _convolution(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
     weight = reader.constant(node.input[1])
     bias = reader.constant(node.input[2]) if len(node.input) > 2 and node.input[2] else None
-    source = reader.value(node.input[0], padded=True)
+    source = reader.value(node.input[0], padded=True, stepped=True)
     if weight.ndim != 4 or source.flat:
         raise Unreadable("is not a convolution of maps")
     if len(reader.shapes[source.place]) == 1 and weight.shape[2:] == (1, 1) and given.get("group", 1) == 1:
@@ -259,6 +266,10 @@ def _convolution(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
         reader.add(node.output[0], made, weight[:, :, 0, 0], bias, pixel=True)
         return
     window = _window(reader, source, given, weight.shape[2:])
+    if source.steps != (1, 1):
+        if window["kernel"] > 1 or any(window["padding"]):
+            raise Unreadable("takes every second row or column, by filters of more than a pixel or with zeros around them")
+        window["stride"] *= _square(source.steps)
     made = Node(kind="convolution", inputs=(source.place,), channels=len(weight), groups=given.get("group", 1), **window)
     reader.add(node.output[0], made, weight, bias)
 
@@ -284,6 +295,13 @@ def _window(reader: _Reader, source: _Value, given: Mapping[str, Any], kernel: A
             for side, begin, end in zip(reader.shapes[source.place][1:], (top, left), (bottom, right), strict=True)
         )
     return {"kernel": size, "stride": stride, "dilation": dilation, "padding": (left, right, top, bottom)}
+
+
+def _square(steps: tuple[int, int]) -> int:
+    """Both of them, which have to be the same."""
+    if steps[0] != steps[1]:
+        raise Unreadable("takes other rows than columns")
+    return steps[0]
 
 
 def _same(side: int, size: int, stride: int, dilation: int) -> tuple[int, int]:
@@ -414,10 +432,43 @@ def _padded(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
     pads = given["pads"] if "pads" in given else reader.constant(node.input[1]).tolist()
     value = reader.constant(node.input[2]).item() if len(node.input) > 2 and node.input[2] else given.get("value", 0.0)
     elsewhere = len(node.input) > 3 and node.input[3] and reader.constant(node.input[3]).tolist() != [0, 1, 2, 3]
-    whole = len(pads) == 8 and not any(pads[:2] + pads[4:6]) and min(pads) >= 0
+    whole = len(pads) == 8 and not (pads[0] or pads[4]) and min(pads) >= 0
     if given.get("mode", b"constant") != b"constant" or value or elsewhere or not whole:
         raise Unreadable("does not put zeros around a map, in the order of all its dimensions")
-    reader.values[node.output[0]] = _Value(reader.value(node.input[0]).place, padding=(pads[3], pads[7], pads[2], pads[6]))
+    around = (pads[3], pads[7], pads[2], pads[6])
+    if not (pads[1] or pads[5]):
+        reader.values[node.output[0]] = _Value(reader.value(node.input[0]).place, padding=around)
+    elif any(around):
+        raise Unreadable("puts zeros around a map and beside its channels")
+    else:
+        _more_channels(reader, node, pads[1], pads[5])
+
+
+def _more_channels(reader: _Reader, node: Any, before: int, behind: int) -> None:
+    """Zeros as further channels, of every second pixel or of all: a convolution whose filters are a channel each, or nothing."""
+    source = reader.value(node.input[0], stepped=True)
+    shape = reader.shapes[source.place]
+    if len(shape) != 3 or source.flat:
+        raise Unreadable("does not put channels beside those of a map")
+    if (before + shape[0] + behind) * shape[0] > MAX_PARAMETERS:
+        raise Unreadable(f"makes a network of more than {MAX_PARAMETERS:,} parameters")
+    weight = np.pad(np.eye(shape[0], dtype=np.float32), ((before, behind), (0, 0)))[:, :, None, None]
+    made = Node(kind="convolution", inputs=(source.place,), channels=len(weight), stride=_square(source.steps))
+    reader.add(node.output[0], made, weight)
+
+
+def _every_second(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
+    source = reader.value(node.input[0], stepped=True)
+    # Before version 10 of its operators they were attributes, without steps.
+    begins, ends, axes, strides = (reader.constant(name).reshape(-1).tolist() for name in node.input[1:5])
+    shape, steps = reader.shapes[source.place], list(source.steps)
+    for begin, end, axis, stride in zip(begins, ends, axes, strides, strict=True):
+        # Dimensions are [n, channels, height, width].
+        along = axis % 4 - 2
+        if along < 0 or len(shape) != 3 or source.flat or begin or stride < 1 or end < shape[1 + along]:
+            raise Unreadable("does not take every second row or column, from the first to the last")
+        steps[along] *= stride
+    reader.values[node.output[0]] = _Value(source.place, steps=(steps[0], steps[1]))
 
 
 def _flattened(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
@@ -433,7 +484,7 @@ def _flattened(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
 
 
 def _same_value(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
-    reader.values[node.output[0]] = reader.value(node.input[0], padded=True)
+    reader.values[node.output[0]] = reader.value(node.input[0], padded=True, stepped=True)
 
 
 def _squeezed(reader: _Reader, node: Any, given: Mapping[str, Any]) -> None:
@@ -475,6 +526,7 @@ _READERS: dict[str, Callable[[_Reader, Any, Mapping[str, Any]], None]] = {
     "Relu": _simple("relu"),
     "Clip": _clip,
     "Pad": _padded,
+    "Slice": _every_second,
     "MaxPool": _pool("max-pool"),
     "AveragePool": _pool("average-pool"),
     "GlobalAveragePool": _global_mean,

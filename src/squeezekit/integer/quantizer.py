@@ -16,15 +16,17 @@ from squeezekit.integer.structure import structure_of
 from squeezekit.modelfile.activation_ranges import ActivationRanges
 from squeezekit.networks.fire import Fire
 from squeezekit.networks.graph import GraphNetwork
+from squeezekit.networks.resnet import ResNet
 from squeezekit.networks.squeezenet import SqueezeNet
 from squeezekit.networks.staged import Staged
+from squeezekit.networks.without_memory import without_memory
 from squeezekit.system.errors import SqueezekitError
 
 # What a plan can hold, alone or in a container.
 LAYERS = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d, nn.Dropout, nn.Identity)
 CONTAINERS = (nn.Sequential, Fire)
-# Networks that have a plan.
-Planned = SqueezeNet | Staged | GraphNetwork
+# Networks that have a plan; of graphs and ResNets not all do.
+Planned = SqueezeNet | Staged | GraphNetwork | ResNet
 Floats = NDArray[np.float64]
 
 
@@ -56,8 +58,8 @@ def flat_head(plan: IntegerPlan) -> IntegerPlan:
 
 def no_integer_form(network: nn.Module) -> str | None:
     """Why a network has no plan, in half a sentence that names its first layer without an integer form; None where it has one."""
-    if isinstance(network, GraphNetwork):
-        return _first_odd_node(network)
+    if isinstance(network, GraphNetwork | ResNet):
+        return _without_structure(network)
     if isinstance(network, Planned):
         return None
     found = _first_unsupported(network)
@@ -65,10 +67,12 @@ def no_integer_form(network: nn.Module) -> str | None:
     return f"{what} has no integer form"
 
 
-def _first_odd_node(network: GraphNetwork) -> str | None:
-    shapes = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
+def _without_structure(network: GraphNetwork | ResNet) -> str | None:
+    config = network.config.folded()
+    with without_memory():
+        shapes = {name: tuple(parameter.shape) for name, parameter in config.build().named_parameters()}
     try:
-        structure_of(network.config.model_dump(mode="json"), shapes)
+        structure_of(config.model_dump(mode="json"), shapes)
     except SqueezekitError as error:
         return str(error).partition(";")[0]
     return None

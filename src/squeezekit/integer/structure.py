@@ -6,11 +6,22 @@ Nothing here needs PyTorch or NumPy: a device reads files by it, too.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..system.errors import SqueezekitError
 from .graph_structure import graph_structure
-from .parts import BlockLayers, ConvolutionLayer, FireLayers, NetworkPart, PoolingLayer, Shape, Structure, not_its_own
+from .parts import (
+    BlockLayers,
+    ConvolutionLayer,
+    FireLayers,
+    GraphLayers,
+    NetworkPart,
+    PoolingLayer,
+    Shape,
+    Structure,
+    not_its_own,
+)
 from .stored_fields import StoredFields, StoredWeights, damaged
 
 
@@ -21,6 +32,8 @@ def structure_of(network: Mapping[str, Any], shapes: Mapping[str, Shape]) -> Str
     """
     families = {"base_e": _squeezenet, "widths": _staged, "nodes": graph_structure}
     family = next((families[field] for field in families if field in network), None)
+    if network.get("name") == "resnet8":
+        family = _resnet8
     if family is None:
         raise SqueezekitError(f"a network '{str(network.get('name'))[:60]}' has no integer form; export it to ONNX instead")
     fields, weights = StoredFields(network), StoredWeights(shapes)
@@ -85,6 +98,22 @@ def _block(weights: StoredWeights, name: str, kind: str, stride: int, halved: bo
     else:
         raise damaged("block")
     return BlockLayers(inner, last, not halved and first.shape[1] == last.filters, kind == "fire")
+
+
+def _resnet8(fields: StoredFields, weights: StoredWeights) -> Structure:
+    parts = [GraphLayers(0, (_padded(weights.take("stem")),), True)]
+    number = 0
+    while weights.has(name := f"blocks.{number}.conv1"):
+        source, first = len(parts), weights.take(name)
+        added, stride = source, 1 if first.shape[1] == first.filters else 2
+        if stride == 2:
+            shortcut = weights.take(f"blocks.{number}.shortcut")
+            parts.append(GraphLayers(source, (replace(shortcut, stride=2),)))
+            added = len(parts)
+        parts.append(GraphLayers(source, (_padded(first, stride),), True))
+        parts.append(GraphLayers(len(parts), (_padded(weights.take(f"blocks.{number}.conv2")),), True, added=added))
+        number += 1
+    return Structure(*fields.image(), parts=tuple(parts), classifier=weights.take("classifier", linear=True))
 
 
 def _padded(layer: ConvolutionLayer, stride: int = 1, depthwise: bool = False) -> ConvolutionLayer:
