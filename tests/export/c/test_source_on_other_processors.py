@@ -1,6 +1,7 @@
 """The C code on other machines: compiled by `zig cc`, run by emulators, with the same bits."""
 
 import importlib.util
+import re
 import shutil
 import subprocess
 import sys
@@ -86,6 +87,24 @@ def test_another_machine_gives_the_same_bits(machine, subjects):
         done = subprocess.run([*emulator, str(program)], **streams, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stdout
         assert np.array_equal([list(map(int, line.split())) for line in done.stdout.splitlines()], expected)
+
+
+@pytest.mark.skipif(not shutil.which("qemu-aarch64"), reason="qemu-aarch64 is not installed")
+def test_what_runs_on_any_aarch64_asks_for_dot_products(subjects, tmp_path):
+    udot, fixed = 0x6E809400, 0xFFE0FC00
+    for folder, pixels, expected in subjects.values():
+        program = tmp_path / "classify"
+        command = [*ZIG, "cc", "-target", "aarch64-linux-musl", "-static", *STRICT, "-O2", "-fno-sanitize=all"]
+        subprocess.run([*command, folder / "main.c", folder / "classifier.c", "-o", program], check=True)
+        executed = {}
+        for processor in ("cortex-a57", "cortex-a76"):
+            log = tmp_path / processor
+            emulator = ["qemu-aarch64", "-cpu", processor, "-d", "in_asm", "-D", str(log)]
+            assert np.array_equal(answers(program, pixels, *emulator)[1], expected)
+            words = re.findall(r"^0x[0-9a-f]+:\s+([0-9a-f]{8})\s", log.read_text(), re.MULTILINE)
+            executed[processor] = sum(int(word, 16) & fixed == udot for word in words)
+        packed = ".sparse = 1" not in (folder / "classifier.c").read_text()
+        assert executed["cortex-a57"] == 0 and (executed["cortex-a76"] > 0) == packed
 
 
 @pytest.mark.parametrize(("stored", "most"), [("constants", 5_000), ("sparse", 5_000), ("coded", 8_000)])

@@ -234,6 +234,34 @@ static void store_sums(unit_sums sums, int32_t *to)
     vst1q_s32(to, vreinterpretq_s32_u32(vpaddq_u32(sums.low, sums.high)));
 }
 
+#if defined(__linux__) && (defined(__clang__) ? __clang_major__ >= 16 : __GNUC__ >= 8)
+/* What runs on any processor asks this one, at its first products, whether it has dot products; they take the same weights. */
+#define SQZ_DOTS_AT_START
+#define SQZ_DOTS __attribute__((target("arch=armv8.2-a+dotprod")))
+#define SQZ_INLINE inline __attribute__((always_inline))
+
+/* The C library's, where there is one. */
+extern unsigned long getauxval(unsigned long type) __attribute__((weak));
+
+static int has_dots(void)
+{
+    static int known = -1; /* threads that come first together all write the same */
+    if (known < 0)
+        known = getauxval ? (int)(getauxval(16) >> 20 & 1) : 0; /* AT_HWCAP, HWCAP_ASIMDDP */
+    return known;
+}
+
+SQZ_DOTS static unit_sums added_by_dots(unit_sums sums, unit_bytes bytes, unit_weights weights)
+{
+    return (unit_sums){vdotq_u32(sums.low, bytes, weights), sums.high};
+}
+
+static void store_of_dots(unit_sums sums, int32_t *to)
+{
+    vst1q_s32(to, vreinterpretq_s32_u32(sums.low));
+}
+#endif
+
 #elif defined(__wasm_simd128__)
 #include <wasm_simd128.h>
 #define SQZ_UNIT 4
@@ -305,9 +333,18 @@ static void pack_weights(const struct sqz_model *m, size_t begin, size_t end, in
     }
 }
 
+#ifdef SQZ_DOTS_AT_START
+#define NEXT_SUMS(sums, bytes, weights) (dots ? added_by_dots(sums, bytes, weights) : added(sums, bytes, weights))
+#define STORE_SUMS(sums, to) (dots ? store_of_dots(sums, to) : store_sums(sums, to))
+#else
+#define NEXT_SUMS(sums, bytes, weights) ((void)dots, added(sums, bytes, weights))
+#define STORE_SUMS store_sums
+#define SQZ_INLINE inline
+#endif
+
 /* The sums of one or two units of filters, from column `f` on, over `n` bytes of each position. */
-static inline void unit_products(const uint8_t *const x[TILE], const int8_t *weights, size_t n, int two, sums_of_tile sums,
-                                 size_t f)
+static SQZ_INLINE void unit_products(const uint8_t *const x[TILE], const int8_t *weights, size_t n, int two, sums_of_tile sums,
+                                     size_t f, int dots)
 {
     const size_t whole = n / 4 * 4, second = (n + 3) / 4 * 4 * SQZ_UNIT;
     const uint8_t *x0 = x[0], *x1 = x[1], *x2 = x[2], *x3 = x[3];
@@ -322,30 +359,30 @@ static inline void unit_products(const uint8_t *const x[TILE], const int8_t *wei
         }
         const unit_bytes b0 = bytes_at(x0), b1 = bytes_at(x1), b2 = bytes_at(x2), b3 = bytes_at(x3);
         const unit_weights w = weights_at(weights);
-        s0 = added(s0, b0, w), s1 = added(s1, b1, w), s2 = added(s2, b2, w), s3 = added(s3, b3, w);
+        s0 = NEXT_SUMS(s0, b0, w), s1 = NEXT_SUMS(s1, b1, w), s2 = NEXT_SUMS(s2, b2, w), s3 = NEXT_SUMS(s3, b3, w);
         if (two) {
             const unit_weights v = weights_at(weights + second);
-            t0 = added(t0, b0, v), t1 = added(t1, b1, v), t2 = added(t2, b2, v), t3 = added(t3, b3, v);
+            t0 = NEXT_SUMS(t0, b0, v), t1 = NEXT_SUMS(t1, b1, v), t2 = NEXT_SUMS(t2, b2, v), t3 = NEXT_SUMS(t3, b3, v);
         }
         x0 += 4, x1 += 4, x2 += 4, x3 += 4;
     }
-    store_sums(s0, sums[0] + f), store_sums(s1, sums[1] + f), store_sums(s2, sums[2] + f), store_sums(s3, sums[3] + f);
+    STORE_SUMS(s0, sums[0] + f), STORE_SUMS(s1, sums[1] + f), STORE_SUMS(s2, sums[2] + f), STORE_SUMS(s3, sums[3] + f);
     if (two) {
-        store_sums(t0, sums[0] + f + SQZ_UNIT), store_sums(t1, sums[1] + f + SQZ_UNIT);
-        store_sums(t2, sums[2] + f + SQZ_UNIT), store_sums(t3, sums[3] + f + SQZ_UNIT);
+        STORE_SUMS(t0, sums[0] + f + SQZ_UNIT), STORE_SUMS(t1, sums[1] + f + SQZ_UNIT);
+        STORE_SUMS(t2, sums[2] + f + SQZ_UNIT), STORE_SUMS(t3, sums[3] + f + SQZ_UNIT);
     }
 }
 
 /* The sums of `count` filters from `first` on, under which lie four rows of `n` bytes; the layer's weights are packed. */
-static void dense_products(const uint8_t *const x[TILE], const int8_t *weights, size_t n, size_t first, size_t count,
-                           sums_of_tile sums)
+static SQZ_INLINE void packed_products(const uint8_t *const x[TILE], const int8_t *weights, size_t n, size_t first, size_t count,
+                                       sums_of_tile sums, int dots)
 {
     const size_t row = (n + 3) / 4 * 4;
     size_t f = 0;
     for (; UNITS == 2 && f + SQZ_UNIT < count; f += 2 * SQZ_UNIT)
-        unit_products(x, weights + (first + f) * row, n, 1, sums, f);
+        unit_products(x, weights + (first + f) * row, n, 1, sums, f, dots);
     for (; f < count; f += SQZ_UNIT)
-        unit_products(x, weights + (first + f) * row, n, 0, sums, f);
+        unit_products(x, weights + (first + f) * row, n, 0, sums, f, dots);
 #ifdef SQZ_ADDED
     for (size_t p = 0; p < TILE; p++) {
         uint32_t sum = 0;
@@ -355,6 +392,26 @@ static void dense_products(const uint8_t *const x[TILE], const int8_t *weights, 
             sums[p][i] = (int32_t)((uint32_t)sums[p][i] - SQZ_ADDED * sum);
     }
 #endif
+}
+
+#ifdef SQZ_DOTS_AT_START
+SQZ_DOTS static void products_by_dots(const uint8_t *const x[TILE], const int8_t *weights, size_t n, size_t first, size_t count,
+                                      sums_of_tile sums)
+{
+    packed_products(x, weights, n, first, count, sums, 1);
+}
+#endif
+
+static void dense_products(const uint8_t *const x[TILE], const int8_t *weights, size_t n, size_t first, size_t count,
+                           sums_of_tile sums)
+{
+#ifdef SQZ_DOTS_AT_START
+    if (has_dots()) {
+        products_by_dots(x, weights, n, first, count, sums);
+        return;
+    }
+#endif
+    packed_products(x, weights, n, first, count, sums, 0);
 }
 
 /* Where a convolution's weights are, dense ones at `packed`, which moves on. */
