@@ -20,6 +20,7 @@ from squeezekit.modelfile.provenance import Provenance
 from squeezekit.modelfile.self_check import SelfCheck
 from squeezekit.modelfile.sqz import Sqz, Stage, from_bytes
 from squeezekit.networks.graph import GraphNetwork
+from squeezekit.networks.resnet import ResNet8Config
 from squeezekit.networks.squeezenet import SqueezeNet
 from squeezekit.networks.staged import Staged
 from squeezekit.training.measurement import logits_of, measurement
@@ -73,8 +74,8 @@ class SqzBuilder:
 
     def _ranges(self, network: nn.Module) -> ActivationRanges | None:
         """Those of families that integer inference serves; a network that was made elsewhere may have no convolution."""
-        layers = any(isinstance(module, nn.Conv2d) for module in network.modules())
-        if not layers or not isinstance(network, SqueezeNet | Staged | GraphNetwork):
+        served = isinstance(network, SqueezeNet | Staged | GraphNetwork) or type(self.run.config.network) is ResNet8Config
+        if not served or not any(isinstance(module, nn.Conv2d) for module in network.modules()):
             return None
         return ActivationRanges.of(network, self.calibration)
 
