@@ -131,6 +131,7 @@ class _Walk:
         source, bias = self._maps[step.source], step.bias.astype(np.float64)
         if step.padding and any(step.border):
             source = self._normalized(f"{name}_centred", source, means=np.array(step.border))
+            source = self._quantized(f"{name}_differences", source, 9, signed=True)
             border = np.broadcast_to(np.array(step.border), (*step.weights.shape[:3], len(step.border)))
             border = border[np.arange(step.filters), ..., np.arange(step.filters)][..., None] if step.depthwise else border
             bias = bias + (step.weights.astype(np.int64) * border).sum((1, 2, 3))

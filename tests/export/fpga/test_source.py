@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 from dataclasses import replace
 
 import numpy as np
@@ -84,6 +85,43 @@ def test_a_wrong_circuit_is_noticed(file, old, new, below, tmp_path):
 
 @needs_icarus
 @pytest.mark.slow
+def test_a_reset_in_the_middle_of_a_picture_begins_anew(tmp_path):
+    model, plan = fire_plan()
+    found = written(tmp_path / "fire", plan, parallel=20)
+    pictures = pictures_like(model.config, 4, seed=2)[1:]
+    done = simulated(tmp_path / "fire", pictures, "sim-icarus", stall=40, again=found.latency + found.cycles // 2)
+    before, after = done.said.split("again\n")
+    assert before.count(" @ ") in (1, 2) and after.count(" @ ") == len(pictures)
+    assert np.array_equal(done.logits[-len(pictures) :], reference(plan, pictures))
+
+
+@needs_icarus
+@pytest.mark.slow
+def test_pictures_that_are_none_are_named_and_end_the_simulation(tmp_path):
+    model, plan = fire_plan()
+    written(tmp_path / "fire", plan, parallel=20)
+    simulated(tmp_path / "fire", pictures_like(model.config, 1), "sim-icarus")
+    simulation = ["vvp", "-n", "build/simulation.vvp", "+pictures=other.hex"]
+    size = model.config.image_size**2 * 3
+    for text, said in (
+        (None, "other.hex cannot be opened: write the bytes"),
+        ("", f"other.hex holds 0 bytes: give pictures of {size} bytes each"),
+        ("0a " * (size + 1), f"holds {size + 1} bytes: give pictures of {size} bytes each"),
+        ("0a 1ff", "other.hex, byte 2: '1ff' is not two hexadecimal digits"),
+        ("0A xx", "other.hex, byte 2: 'xx' is not two hexadecimal digits"),
+        ("0a" * size, "is not two hexadecimal digits"),
+    ):
+        if text is not None:
+            (tmp_path / "fire" / "other.hex").write_text(text)
+        done = subprocess.run(simulation, cwd=tmp_path / "fire", capture_output=True, text=True, check=False)
+        assert done.returncode != 0 and said in done.stdout and " @ " not in done.stdout
+    (tmp_path / "build").symlink_to(tmp_path / "fire" / "build")
+    done = subprocess.run(simulation, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode != 0 and "run it in the folder that holds the circuit" in done.stdout
+
+
+@needs_icarus
+@pytest.mark.slow
 def test_a_wrong_weight_is_noticed(tmp_path):
     model, plan = fire_plan()
     written(tmp_path / "wrong", plan, parallel=20)
@@ -107,10 +145,14 @@ def test_pretrained_networks_give_the_bits_of_the_reference(name, parallel, seen
     assert np.array_equal(steady.logits, reference(plan, pictures)) and np.array_equal(stalled.logits, steady.logits)
     assert abs(steady.interval / found.cycles - 1) < 0.1
     assert abs((steady.answered[0] - steady.began[0]) / found.latency - 1) < 0.1
+    (tmp_path / name / "pictures.hex").write_text("0a")
+    done = subprocess.run(["build/simulation"], cwd=tmp_path / name, capture_output=True, text=True, check=False)
+    assert done.returncode != 0 and "pictures.hex holds 1 bytes: give pictures of" in done.stdout
 
 
 @needs_verilator
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", [name for name in pretrained_names() if not name.startswith("photo")])
 def test_200_pictures_of_each_pretrained_network(name, seen_by, tmp_path):
     model = load_model(name)

@@ -61,8 +61,8 @@ class FpgaExport(Presented):
         """The result in sentences for a reader."""
         blocks = f" in {self.ram_blocks} blocks" if self.ram_blocks else ""
         return [
-            f"{self.folder}: {self.cycles:,} cycles a picture, {self.latency:,} until its answer; at {self.clock_mhz:g} MHz "
-            f"{self.pictures_a_second:,.0f} pictures a second",
+            f"{self.folder}: {self.cycles:,} cycles a picture, {self.latency:,} until its answer; at {self.clock_mhz:g} MHz, "
+            f"if the tools reach it, {self.pictures_a_second:,.0f} pictures a second",
             f"{self.multipliers} multipliers, {self.multipliers_in_logic} of them in logic; {self.dsps} DSPs; "
             f"{self.memory_bits:,} bits of memory{blocks}; about {self.luts:,} LUTs, {self.registers:,} registers",
         ]
@@ -97,7 +97,7 @@ def export_fpga(
     banner = f"A classifier of {len(loaded.classes)} classes, network '{loaded.config.name}', made by squeezekit {version()}"
     files = verilog_of(circuit, planned, banner)
     files["README.md"] = readme_of(circuit, planned, loaded.classes, banner, clock)
-    files["Makefile"] = part("Makefile").replace("@CLOCK@", f"{clock:g}").replace("@DEVICE@", planned.target.device)
+    files["Makefile"] = part("Makefile").replace("@CLOCK@", f"{clock:g}").replace("@DEVICE@", planned.target.ecp5)
     files["wiring.svg"] = wiring_svg(circuit, planned)
     if (out / PICTURES).is_file():
         files[PICTURES] = (out / PICTURES).read_text(encoding="utf-8", errors="replace")
@@ -129,7 +129,9 @@ def _check_replaceable(out: Path) -> None:
     """Refuse a folder with anything but the files of an export and what make builds of them."""
     if not out.exists():
         return
-    names = {path.name for path in out.iterdir()} if out.is_dir() else {"."}
+    if not out.is_dir():
+        raise SqueezekitError(f"-o {out}: is a file; name a new folder")
+    names = {path.name for path in out.iterdir()}
     foreign = {name for name in names - OWN - OTHERS if not MEMORY.fullmatch(name)}
     if foreign or (names and "classifier.v" not in names):
         raise SqueezekitError(f"-o {out}: is there and holds other things than an export; name a new folder")

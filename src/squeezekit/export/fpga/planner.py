@@ -23,10 +23,13 @@ DSP_BITS = 17
 
 @dataclass(frozen=True)
 class FpgaTarget:
-    """A chip: nextpnr's name for it, LUTs, DSPs, blocks of memory (each of `shapes`, words by bits), multipliers by default."""
+    """A chip: LUTs, DSPs, blocks of memory (each of `shapes`, words by bits), multipliers by default.
+
+    `ecp5` is nextpnr's name of the ECP5 that `make ecp5` places the circuit on.
+    """
 
     name: str
-    device: str
+    ecp5: str
     luts: int
     dsps: int
     ram_blocks: int
@@ -42,7 +45,7 @@ TARGETS = {
         FpgaTarget("ecp5-85k", "85k", 83640, 156, 208, _EBR_18K, 192),
         FpgaTarget("ecp5-45k", "45k", 43848, 72, 108, _EBR_18K, 96),
         FpgaTarget("ecp5-25k", "25k", 24288, 28, 56, _EBR_18K, 48),
-        FpgaTarget("ice40-up5k", "up5k", 5280, 8, 30, _EBR_4K, 12),
+        FpgaTarget("ice40-up5k", "85k", 5280, 8, 30, _EBR_4K, 12),
         FpgaTarget("generic", "85k", 0, 0, 0, (), 96),
     )
 }
@@ -165,19 +168,21 @@ def plan_circuit(circuit: Circuit, target: FpgaTarget, multipliers: int | None =
     ):
         if there and wanted > there:
             few = f"{wanted:,} {what} of which there are {there:,}, {wanted - there:,} too few"
-            way = _way_on(circuit, target, count)
+            way = _way_on(circuit, target, count, asked=multipliers is not None)
             with_these = f"--target {target.name}: with {planned.multipliers} multipliers the network needs"
             raise SqueezekitError(f"{with_these} {few}; {way}")
     return planned
 
 
-def _way_on(circuit: Circuit, target: FpgaTarget, count: int) -> str:
-    """What would fit: fewer multipliers, or a larger target."""
+def _way_on(circuit: Circuit, target: FpgaTarget, count: int, *, asked: bool) -> str:
+    """What would fit: fewer multipliers, or a larger target with as many as it has room for, or as were `asked` for."""
     if most := _most_that_fit(circuit, target, count):
         return f"it fits with --parallel {most}"
     for other in sorted(TARGETS.values(), key=lambda one: one.luts):
-        if other.luts > target.luts and (most := _most_that_fit(circuit, other, count)):
-            return f"--target {other.name} --parallel {most} takes it, or choose another network"
+        wanted = count if asked else max(other.multipliers, len(circuit.multiplications))
+        if other.luts > target.luts and (most := _most_that_fit(circuit, other, wanted)):
+            as_wanted = most == _with_dsps(circuit, other, spread(circuit, wanted)).multipliers
+            return f"--target {other.name}{'' if as_wanted else f' --parallel {most}'} takes it, or choose another network"
     return "no chip here takes it, and --target generic bounds nothing; or choose another network"
 
 

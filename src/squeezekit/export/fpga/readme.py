@@ -18,6 +18,10 @@ def readme_of(circuit: Circuit, planned: CircuitPlan, classes: Sequence[str], ba
     rows = "\n".join(_row(circuit, planned, one) for one in circuit.multiplications)
     names = "\n".join(f"{number}. {name}" for number, name in enumerate(classes))
     blocks = f"{planned.ram_blocks} of {target.ram_blocks}" if target.ram_blocks else "the target is generic"
+    order = ", red, green, blue of a pixel one after the other" if image.channels == 3 else ""
+    grey = ", in grey (ITU-R 601-2 luma)" if image.channels == 1 else ""
+    ice40 = target.name.startswith("ice40")
+    place = f"{'make ice40' if ice40 else f'make ecp5 DEVICE={target.ecp5}':30}# Yosys and nextpnr, for an {'iCE40 UP5K' if ice40 else 'ECP5'}"
     dsps = f"{planned.dsps} of {target.dsps}" if target.dsps else f"{planned.dsps}, where the chip has any"
     return f"""# {len(classes)} classes in Verilog
 
@@ -28,21 +32,27 @@ make sim                      # Verilator; pictures.hex holds {image.bytes:,} by
 make sim FLAGS=+stall=100     # with random pauses on both sides
 make sim-icarus               # the same with Icarus Verilog
 make gates                    # Yosys's generic gates
-make ecp5 DEVICE={target.device if target.name.startswith("ecp5") else "85k"}         # Yosys and nextpnr; make ice40 for iCE40
+{place}
 ```
 
+The last one says whether the circuit fits and how fast it is: pins are any, and no bitstream is written.
 The simulation prints a line for each picture: its logits, then the cycles at which its first byte came and its last logit left.
 
 `classifier.v` wires the layers; each kind of layer is a module in a file of its own; `wiring.svg` shows who feeds whom.
-Memories are read with `$readmemh` from the folder in which the tools run.
+Memories, `weights_*.hex` and `table_*.hex`, are read with `$readmemh` from the folder in which the tools run. Modules have plain names (`add`, `fifo`, `head`, …),
+and every circuit has the same: two of them, or one beside modules of these names, need libraries of their own. Verilator's `-Wall` wants `-Wno-WIDTH -Wno-UNUSED`.
 
 | port | |
 |---|---|
-| `clock`, `reset` | one clock; reset, high for a cycle at least, is synchronous |
-| `picture_valid`, `picture_ready`, `picture_data` | a picture, {pixels}: a byte a beat, row by row, channels innermost |
+| `clock`, `reset` | one clock; reset, high for a cycle at least, is synchronous, and may come at any time: the next byte is the first of a picture |
+| `picture_valid`, `picture_ready`, `picture_data` | a picture, {pixels}: a byte a beat, row by row{order}; 0 to 255 as in an image file |
 | `logit_valid`, `logit_ready`, `logit_data`, `logit_last` | {units}; `last` with the last one |
 
-A byte passes in each cycle in which valid and ready are high, as in AXI-Stream. The next picture may follow at once.
+A byte passes in each cycle in which valid and ready are high, as in AXI-Stream; `logit_valid` does not wait for `logit_ready`. The next picture may follow at once: pictures are told
+apart by counting bytes, so that a byte too few or too many moves all that follow, until a reset.
+
+The picture is cut to a square in its middle and scaled to {image.height} x {image.width}, as `squeezekit predict` does it{grey}; normalization is in the weights.
+The answer is the class of the largest logit. That `predict` calls some answers unsure, or none of these, is not in the circuit.
 
 ## What is planned
 
@@ -59,6 +69,8 @@ A byte passes in each cycle in which valid and ready are high, as in AXI-Stream.
 | registers, about | {planned.registers:,} |
 
 These are estimates from before anything is built: the tools' reports say what it is.
+
+Steps work at the same time. "2 in 16" are two filters at once, in sixteen rounds over the same pixels.
 
 | step | sums | weights' bits | filters at once | products of each | cycles | multipliers at work |
 |---|---|---|---|---|---|---|

@@ -59,7 +59,10 @@ class _Drawing:
         head = self._circuit.head
         number = len(self._circuit.plan.steps) - 1
         self._line(head.source, CENTER, self._circuit.readers[head.source][-1].queue)
-        self._box(CENTER, "head", self._work(number))
+        end = self._box(CENTER, "head: average, logits", self._work(number))
+        self._row()
+        self._parts.append(f'<path d="M{CENTER} {end} {CENTER} {self.height}"/>')
+        self._parts.append(f'<text x="{CENTER}" y="{self.height + 16}">logits</text>')
         self._row()
         return "\n".join(self._parts)
 
