@@ -74,6 +74,13 @@ def test_the_way_on_that_is_told_is_one(nano, target, asked):
             assert plan_circuit(nano, chip, count).multipliers == most
 
 
+def test_a_larger_chip_gets_its_own_number_of_multipliers():
+    circuit = Circuit(integer_plan(load_model("cifar10-pico")))
+    with pytest.raises(SqueezekitError, match="; --target ecp5-25k takes it, or choose another network"):
+        plan_circuit(circuit, TARGETS["ice40-up5k"])
+    assert plan_circuit(circuit, TARGETS["ecp5-25k"]).multipliers > 40
+
+
 def test_what_no_chip_takes_says_so():
     with pytest.raises(SqueezekitError, match="no chip here takes it, and --target generic bounds nothing"):
         plan_circuit(Circuit(integer_plan(load_model("cifar10-small"))), TARGETS["ecp5-85k"])

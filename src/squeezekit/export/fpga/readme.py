@@ -18,10 +18,11 @@ def readme_of(circuit: Circuit, planned: CircuitPlan, classes: Sequence[str], ba
     rows = "\n".join(_row(circuit, planned, one) for one in circuit.multiplications)
     names = "\n".join(f"{number}. {name}" for number, name in enumerate(classes))
     blocks = f"{planned.ram_blocks} of {target.ram_blocks}" if target.ram_blocks else "the target is generic"
-    order = ", red, green, blue of a pixel one after the other" if image.channels == 3 else ""
+    order = ", red, green, blue of a pixel after one another" if image.channels == 3 else ""
     grey = ", in grey (ITU-R 601-2 luma)" if image.channels == 1 else ""
     ice40 = target.name.startswith("ice40")
-    place = f"{'make ice40' if ice40 else f'make ecp5 DEVICE={target.ecp5}':30}# Yosys and nextpnr, for an {'iCE40 UP5K' if ice40 else 'ECP5'}"
+    command, chip = ("make ice40", "iCE40 UP5K") if ice40 else (f"make ecp5 DEVICE={target.ecp5}", "ECP5")
+    place = f"{command:30}# Yosys and nextpnr, for an {chip}"
     dsps = f"{planned.dsps} of {target.dsps}" if target.dsps else f"{planned.dsps}, where the chip has any"
     return f"""# {len(classes)} classes in Verilog
 
@@ -39,20 +40,23 @@ The last one says whether the circuit fits and how fast it is: pins are any, and
 The simulation prints a line for each picture: its logits, then the cycles at which its first byte came and its last logit left.
 
 `classifier.v` wires the layers; each kind of layer is a module in a file of its own; `wiring.svg` shows who feeds whom.
-Memories, `weights_*.hex` and `table_*.hex`, are read with `$readmemh` from the folder in which the tools run. Modules have plain names (`add`, `fifo`, `head`, …),
-and every circuit has the same: two of them, or one beside modules of these names, need libraries of their own. Verilator's `-Wall` wants `-Wno-WIDTH -Wno-UNUSED`.
+Memories, `weights_*.hex` and `table_*.hex`, are read with `$readmemh` from the folder in which the tools run. Modules have plain
+names (`add`, `fifo`, `head`, …), and every circuit has the same: two of them, or one beside modules of these names, need
+libraries of their own. Verilator's `-Wall` wants `-Wno-WIDTH -Wno-UNUSED`.
 
 | port | |
 |---|---|
-| `clock`, `reset` | one clock; reset, high for a cycle at least, is synchronous, and may come at any time: the next byte is the first of a picture |
-| `picture_valid`, `picture_ready`, `picture_data` | a picture, {pixels}: a byte a beat, row by row{order}; 0 to 255 as in an image file |
+| `clock`, `reset` | one clock; reset, high for a cycle at least, is synchronous; the byte behind it is the first of a picture |
+| `picture_valid`, `picture_ready`, `picture_data` | a picture, {pixels}, 0 to 255: a byte a beat, row by row{order} |
 | `logit_valid`, `logit_ready`, `logit_data`, `logit_last` | {units}; `last` with the last one |
 
-A byte passes in each cycle in which valid and ready are high, as in AXI-Stream; `logit_valid` does not wait for `logit_ready`. The next picture may follow at once: pictures are told
-apart by counting bytes, so that a byte too few or too many moves all that follow, until a reset.
+A byte passes in each cycle in which valid and ready are high, as in AXI-Stream; `logit_valid` does not wait for `logit_ready`.
+The next picture may follow at once: pictures are told apart by counting bytes, so that a byte too few or too many moves all that
+follow, until a reset.
 
-The picture is cut to a square in its middle and scaled to {image.height} x {image.width}, as `squeezekit predict` does it{grey}; normalization is in the weights.
-The answer is the class of the largest logit. That `predict` calls some answers unsure, or none of these, is not in the circuit.
+The picture is cut to a square in its middle and scaled to {image.height} x {image.width}, as `squeezekit predict` does it{grey};
+normalization is in the weights. The answer is the class of the largest logit; that `predict` calls some answers unsure, or none
+of these, is not in the circuit.
 
 ## What is planned
 
