@@ -13,7 +13,8 @@ from torch import nn
 from squeezekit.data.batches import Batches
 from squeezekit.data.image_set import ImageSet
 from squeezekit.data.sources import load_images
-from squeezekit.inference.onnx_graph import ImportedGraph, build_graph, read_onnx_graph
+from squeezekit.inference.onnx_graph import build_graph, read_onnx_graph
+from squeezekit.inference.onnx_reader import ImportedGraph
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
