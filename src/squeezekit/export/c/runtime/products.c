@@ -4,10 +4,13 @@
  * sums. */
 #define TILE 4
 #define BLOCK 32 /* filters whose sums wait together to be rescaled */
+#define PART 12
 
 typedef int32_t sums_of_tile[TILE][BLOCK];
 
 #undef SQZ_UNIT
+#undef SQZ_DSP
+#undef SQZ_RESCALES
 
 #if (defined(__AVX512VNNI__) && defined(__AVX512F__)) || defined(__AVX2__)
 #include <immintrin.h>
@@ -17,9 +20,27 @@ typedef int32_t sums_of_tile[TILE][BLOCK];
 #define SQZ_FOUR_BYTES
 #elif defined(__ARM_FEATURE_MVE)
 #include <arm_mve.h>
-#elif defined(__ARM_FEATURE_DSP) && !defined(__aarch64__)
-#include <arm_acle.h>
-#define SQZ_FOUR_BYTES
+#elif defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_UNALIGNED) && !defined(__aarch64__)
+#define SQZ_DSP
+#endif
+
+#if defined(__ARM_FEATURE_MVE)
+#define LANES 16
+
+static void copy_bytes(uint8_t *restrict to, const uint8_t *restrict from, size_t count)
+{
+    for (size_t k = 0; k < count; k += LANES) {
+        const mve_pred16_t there = vctp8q((uint32_t)(count - k));
+        vstrbq_p_u8(to + k, vldrbq_z_u8(from + k, there), there);
+    }
+}
+#else
+
+static void copy_bytes(uint8_t *restrict to, const uint8_t *restrict from, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        to[i] = from[i];
+}
 #endif
 
 #ifdef SQZ_FOUR_BYTES
@@ -429,7 +450,7 @@ static const int8_t *weights_of(const struct sqz_model *m, size_t number)
 #else
 
 #if defined(__ARM_FEATURE_MVE)
-#define LANES 16
+#define SQZ_RESCALES
 
 /* 128 times the sum of some bytes. */
 static uint32_t bytes_times_128(const uint8_t *bytes, size_t n)
@@ -470,40 +491,68 @@ static void dense_products(const uint8_t *const x[TILE], const int8_t *weights, 
     }
 }
 
+/* From steps of the sums to bytes, as in runtime.c. The shift rounds: that adds no more than fits. */
+static void rescaled(const int32_t *sums, const int32_t *biases, const uint16_t *gains, unsigned shift, size_t count, uint8_t *to)
+{
+    const int32x4_t down = vdupq_n_s32(-(int32_t)shift);
+    const uint32x4_t low = vdupq_n_u32((1u << PART) - 1), most = vdupq_n_u32(255);
+    for (size_t f = 0; f < count; f += 4) {
+        const mve_pred16_t there = vctp32q((uint32_t)(count - f));
+        const int32x4_t sum = vaddq_s32(vldrwq_z_s32(sums + f, there), vldrwq_z_s32(biases + f, there));
+        const uint32x4_t c = vreinterpretq_u32_s32(vmaxq_s32(sum, vdupq_n_s32(0))), gain = vldrhq_z_u32(gains + f, there);
+        const uint32x4_t parts =
+            vaddq_u32(vmulq_u32(vshrq_n_u32(c, PART), gain), vshrq_n_u32(vmulq_u32(vandq_u32(c, low), gain), PART));
+        vstrbq_p_u32(to + f, vminq_u32(vrshlq_u32(parts, down), most), there);
+    }
+}
+
+/* As in runtime.c. */
+static void add_residual(const struct sqz_layer *l, const uint8_t *bytes, const uint8_t *residual, size_t count, uint8_t *to)
+{
+    const int32x4_t down = vdupq_n_s32(-(int32_t)l->residual_shift);
+    const uint32x4_t offset = vdupq_n_u32(l->residual_offset), most = vdupq_n_u32(255);
+    for (size_t f = 0; f < count; f += 4) {
+        const mve_pred16_t there = vctp32q((uint32_t)(count - f));
+        const uint32x4_t scaled = vmlaq_n_u32(offset, vldrbq_z_u32(residual + f, there), l->residual_gain);
+        const uint32x4_t sum = vaddq_u32(vldrbq_z_u32(bytes + f, there), vshlq_u32(scaled, down));
+        vstrbq_p_u32(to + f, vminq_u32(vqsubq_n_u32(sum, l->residual_below), most), there);
+    }
+}
+
 #else
 
-#if defined(__ARM_FEATURE_DSP) && !defined(__aarch64__)
+#ifdef SQZ_DSP
 
-/* Bytes 1 and 3 of four where 0 and 2 were. */
-static int rotated(int bytes)
-{
-    return (int)((uint32_t)bytes >> 8 | (uint32_t)bytes << 24);
-}
+/* Four bytes of two rows times as many weights of two: the second and the fourth after the first and the third. Compilers keep more
+ * numbers at once than there are registers; here they are loaded twice. */
+#define FOUR_PRODUCTS \
+    "ldr %[u], [%[w]]\n\tldr %[v], [%[w], %[apart]]\n\tsxtb16 %[u], %[u]\n\tsxtb16 %[v], %[v]\n\t" \
+    "ldr %[x], [%[x0]]\n\tuxtb16 %[x], %[x]\n\t" \
+    "smlad %[s00], %[u], %[x], %[s00]\n\tsmlad %[s01], %[v], %[x], %[s01]\n\t" \
+    "ldr %[x], [%[x1]]\n\tuxtb16 %[x], %[x]\n\t" \
+    "smlad %[s10], %[u], %[x], %[s10]\n\tsmlad %[s11], %[v], %[x], %[s11]\n\t" \
+    "ldr %[v], [%[w], %[apart]]\n\tldr %[u], [%[w]], #4\n\tsxtb16 %[u], %[u], ror #8\n\tsxtb16 %[v], %[v], ror #8\n\t" \
+    "ldr %[x], [%[x0]], #4\n\tuxtb16 %[x], %[x], ror #8\n\t" \
+    "smlad %[s00], %[u], %[x], %[s00]\n\tsmlad %[s01], %[v], %[x], %[s01]\n\t" \
+    "ldr %[x], [%[x1]], #4\n\tuxtb16 %[x], %[x], ror #8\n\t" \
+    "smlad %[s10], %[u], %[x], %[s10]\n\tsmlad %[s11], %[v], %[x], %[s11]\n\t"
 
-/* Bytes 0 and 2 of four as two numbers of sixteen bits. */
-static int widened(int bytes)
-{
-    return (int)((uint32_t)bytes & 0x00FF00FF);
-}
-
-/* Two rows of weights times two rows of bytes, two products at once. */
+/* Two rows of weights times two rows of bytes. */
 static void dot_pairs(const uint8_t *x0, const uint8_t *x1, const int8_t *w0, const int8_t *w1, size_t n, int32_t *to0, int32_t *to1)
 {
     int32_t s00 = 0, s01 = 0, s10 = 0, s11 = 0;
-    size_t k = 0;
-    for (; k + 4 <= n; k += 4) {
-        const int a = four_bytes(x0 + k), b = four_bytes(x1 + k);
-        const int u = four_bytes((const uint8_t *)w0 + k), v = four_bytes((const uint8_t *)w1 + k);
-        const int a0 = widened(a), a1 = widened(rotated(a)), b0 = widened(b), b1 = widened(rotated(b));
-        const int u0 = __sxtb16(u), u1 = __sxtb16(rotated(u)), v0 = __sxtb16(v), v1 = __sxtb16(rotated(v));
-        s00 = __smlad(u1, a1, __smlad(u0, a0, s00));
-        s01 = __smlad(v1, a1, __smlad(v0, a0, s01));
-        s10 = __smlad(u1, b1, __smlad(u0, b0, s10));
-        s11 = __smlad(v1, b1, __smlad(v0, b0, s11));
+    const ptrdiff_t apart = w1 - w0;
+    if (n >= 4) {
+        int32_t u, v, x = (int32_t)(n / 4 % 2); /* an odd number of fours begins in the middle */
+        __asm__("cmp %[x], #0\n\tbne 2f\n1:\t" FOUR_PRODUCTS "\n2:\t" FOUR_PRODUCTS "cmp %[x0], %[end]\n\tbne 1b"
+                : [s00] "+r"(s00), [s01] "+r"(s01), [s10] "+r"(s10), [s11] "+r"(s11), [x0] "+r"(x0), [x1] "+r"(x1), [w] "+r"(w0),
+                  [u] "=&r"(u), [v] "=&r"(v), [x] "+r"(x)
+                : [apart] "r"(apart), [end] "r"(x0 + n / 4 * 4)
+                : "cc", "memory");
     }
-    for (; k < n; k++) {
-        s00 += w0[k] * x0[k], s01 += w1[k] * x0[k];
-        s10 += w0[k] * x1[k], s11 += w1[k] * x1[k];
+    for (size_t k = 0; k < n % 4; k++) {
+        s00 += w0[k] * x0[k], s01 += w0[apart + (ptrdiff_t)k] * x0[k];
+        s10 += w0[k] * x1[k], s11 += w0[apart + (ptrdiff_t)k] * x1[k];
     }
     to0[0] = s00, to0[1] = s01, to1[0] = s10, to1[1] = s11;
 }

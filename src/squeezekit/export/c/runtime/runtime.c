@@ -1,15 +1,7 @@
-#define PART 12
-
 static void set_bytes(uint8_t *to, uint8_t value, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         to[i] = value;
-}
-
-static void copy_bytes(uint8_t *restrict to, const uint8_t *restrict from, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        to[i] = from[i];
 }
 
 /* Row y of a layer's source, of which some rows are kept. */
@@ -70,20 +62,20 @@ static size_t bytes_under(const struct sqz_layer *l)
 /* The bytes under a filter at (y, x), row by row; `border` stands around the picture, what means 0 around any other source. */
 static void gather(const struct sqz_layer *l, const uint8_t *source, const uint8_t *border, int mirrored, int y, int x, uint8_t *to)
 {
-    const size_t channels = l->channels;
-    const int left = x * l->stride - l->padding, inside = left >= 0 && left + l->kernel <= l->width;
+    const size_t channels = l->channels; /* what is stored through `to` might be any of `l`, for all that a compiler knows */
+    const int kernel = l->kernel, width = l->width, height = l->height, rows = l->source_rows;
+    const int top = y * l->stride - l->padding, left = x * l->stride - l->padding, inside = left >= 0 && left + kernel <= width;
     uint8_t *end = to + bytes_under(l);
-    for (int i = 0; i < l->kernel; i++) {
-        const int row = y * l->stride - l->padding + i;
-        const uint8_t *pixels = source + (size_t)(row > 0 ? row % l->source_rows : 0) * l->width * channels;
-        if (inside && !mirrored && row >= 0 && row < l->height) {
-            copy_bytes(to, pixels + (size_t)left * channels, l->kernel * channels);
-            to += l->kernel * channels;
+    for (int row = top; row < top + kernel; row++) {
+        const uint8_t *pixels = source + (size_t)(row > 0 ? row % rows : 0) * (size_t)width * channels;
+        if (inside && !mirrored && row >= 0 && row < height) {
+            copy_bytes(to, pixels + (size_t)left * channels, (size_t)kernel * channels);
+            to += (size_t)kernel * channels;
             continue;
         }
-        for (int j = left; j < left + l->kernel; j++, to += channels) {
-            const int column = mirrored ? l->width - 1 - j : j;
-            if (row >= 0 && row < l->height && column >= 0 && column < l->width)
+        for (int j = left; j < left + kernel; j++, to += channels) {
+            const int column = mirrored ? width - 1 - j : j;
+            if (row >= 0 && row < height && column >= 0 && column < width)
                 copy_bytes(to, pixels + (size_t)column * channels, channels);
             else if (border)
                 copy_bytes(to, border, channels);
@@ -94,6 +86,7 @@ static void gather(const struct sqz_layer *l, const uint8_t *source, const uint8
     set_bytes(to, 0, (size_t)(end - to));
 }
 
+#ifndef SQZ_RESCALES
 /* From steps of the sums to steps of the map, rounded to nearest, 0 to 255, for `count` filters of one position. */
 static void rescaled(const int32_t *sums, const int32_t *biases, const uint16_t *gains, unsigned shift, size_t count, uint8_t *to)
 {
@@ -101,7 +94,11 @@ static void rescaled(const int32_t *sums, const int32_t *biases, const uint16_t 
     for (size_t f = 0; f < count; f++) {
         const int32_t sum = sums[f] + biases[f];
         const uint32_t c = sum > 0 ? (uint32_t)sum : 0;
+#ifdef SQZ_DSP /* which multiplies to 64 bits at once */
+        const uint32_t q = ((uint32_t)((uint64_t)c * gains[f] >> PART) + half) >> shift;
+#else
         const uint32_t q = ((c >> PART) * gains[f] + ((c & ((1u << PART) - 1)) * gains[f] >> PART) + half) >> shift;
+#endif
         to[f] = (uint8_t)(q < 255 ? q : 255);
     }
 }
@@ -109,13 +106,14 @@ static void rescaled(const int32_t *sums, const int32_t *biases, const uint16_t 
 /* Add what stands at `residual`, which may be where the result goes; sums with ReLU behind them were raised by `residual_below`. */
 static void add_residual(const struct sqz_layer *l, const uint8_t *bytes, const uint8_t *residual, size_t count, uint8_t *to)
 {
+    const uint32_t gain = l->residual_gain, offset = l->residual_offset, shift = l->residual_shift, below = l->residual_below;
     for (size_t f = 0; f < count; f++) {
-        const uint32_t scaled = (uint32_t)residual[f] * l->residual_gain + l->residual_offset;
-        const uint32_t sum = bytes[f] + (scaled >> l->residual_shift);
-        const uint32_t q = sum > l->residual_below ? sum - l->residual_below : 0;
+        const uint32_t sum = bytes[f] + ((residual[f] * gain + offset) >> shift);
+        const uint32_t q = sum > below ? sum - below : 0;
         to[f] = (uint8_t)(q < 255 ? q : 255);
     }
 }
+#endif
 
 /* The largest of a tile's sums, filter by filter, in its first row. */
 static void largest_of_tile(sums_of_tile sums, size_t count)
