@@ -106,17 +106,21 @@ def page(text: str) -> str:
     """The whole page, in Markdown: the tables stand in `text` where it names them in braces."""
     published, rows = rows_of("published.jsonl"), rows_of("rows.jsonl")
     others = {row.get("network") for row in published}
-    # As long as others' networks were trained here, for all are compared by the same recipe.
-    lengths = {row["epochs"] for row in rows if row["network"] in others}
+    # Trained as others' networks were here.
+    ways = {_way(row) for row in rows if row["network"] in others}
     tables = {
         "models": model_table(models(), published),
-        "trained": trained_table([row for row in rows if row["epochs"] not in lengths], published),
-        "beside": trained_table([row for row in rows if row["epochs"] in lengths], published),
+        "trained": trained_table([row for row in rows if _way(row) not in ways], published),
+        "beside": trained_table([row for row in rows if _way(row) in ways], published),
         "published": published_table(published),
     }
     for name, table in tables.items():
         text = text.replace(f"{{{name}}}", table)
     return text
+
+
+def _way(row: Row) -> tuple[Any, ...]:
+    return tuple(row[name] for name in ("epochs", "teacher", "seed", "precision"))
 
 
 def with_models(readme: str) -> str:

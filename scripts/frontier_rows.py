@@ -86,7 +86,7 @@ def main() -> None:
             continue
         train(given.images, network=name, out=folder, resume=True, **fields)
         row = {"run": folder.name, **measured(folder, given.images, shlex.join(["python", *sys.argv]))}
-        if name not in OTHERS and given.epochs >= max((row["epochs"] for row in rows if row["network"] == name), default=0):
+        if name not in OTHERS and given.epochs > max((row["epochs"] for row in rows if row["network"] == name), default=0):
             keep_weights(folder, RUNS / f"{name}.safetensors")
         with (RUNS / "rows.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")

@@ -126,6 +126,7 @@ def test_nodes_give_the_answers_of_onnx_runtime(tmp_path, name):
     check(written(tmp_path / "g.onnx", [*nodes, *HEAD], {**constants, **HEAD_CONSTANTS}))
 
 
+NOTHING = {"zero": [0], "end": [(1 << 63) - 1], "height": [2], "one": [1], "none": [0] * 8}
 AGAIN = {
     "a name for a layer's output that is scaled elsewhere": (
         [
@@ -146,6 +147,33 @@ AGAIN = {
         ],
         {"k": (5, 3, 3, 3), "three": 3.0},
     ),
+    **{
+        f"a layer that {what} leaves as it is, and that is scaled behind it": (
+            [
+                node("Conv", ["x", "k"], ["A"]),
+                node(kind, ["A", *inputs], ["S"]),
+                node("Identity", ["S"], ["T"]),
+                node("Mul", ["T", "v"], ["B"]),
+                node("Relu", ["A"], ["C"]),
+                node("Add", ["B", "C"], ["last"]),
+            ],
+            {"k": (5, 3, 3, 3), "v": (5, 1, 1), **NOTHING},
+        )
+        for kind, what, inputs in (("Slice", "a slice", ["zero", "end", "height", "one"]), ("Pad", "a border", ["none"]))
+    },
+    **{
+        f"an image that {what} leaves as it is, and that is scaled behind it for one of two layers": (
+            [
+                node(kind, ["x", *inputs], ["S"]),
+                node("Mul", ["S", "three"], ["A"]),
+                node("Conv", ["A", "k"], ["B"]),
+                node("Conv", ["x", "k"], ["C"]),
+                node("Add", ["B", "C"], ["last"]),
+            ],
+            {"k": (5, 3, 3, 3), "three": 3.0, **NOTHING},
+        )
+        for kind, what, inputs in (("Slice", "a slice", ["zero", "end", "height", "one"]), ("Pad", "a border", ["none"]))
+    },
     "a bias for all": ([node("Conv", ["x", "k"], ["A"]), node("Add", ["A", "one"], ["last"])], {"k": (5, 3, 3, 3), "one": 1.0}),
     "a wide border of a pooling": (
         [node("Conv", ["x", "k"], ["A"]), node("MaxPool", ["A"], ["last"], kernel_shape=[3, 3], pads=[2, 2, 2, 2])],
@@ -188,6 +216,13 @@ def test_what_would_be_computed_otherwise_is_refused(tmp_path):
             {"five": (5,)},
             "not one number for each channel",
         ),
+        (
+            [node("GlobalAveragePool", ["A"], ["p"]), node("Conv", ["p", "m"], ["last"], pads=[1, 1, 1, 1])],
+            {"m": (5, 5, 1, 1)},
+            "has zeros around one pixel",
+        ),
+        ([node("Slice", ["A", "from", "to"], ["last"])], rows, "does not say along which axes"),
+        ([every_second, relu], {**rows, "by": [11]}, "does not take every second row or column"),
     ):
         with pytest.raises(SqueezekitError, match=said):
             read_onnx_graph(written(tmp_path / "g.onnx", [layer, *nodes, *HEAD], {**CONSTANTS, **constants}))
@@ -233,6 +268,15 @@ def test_probabilities_at_the_end_are_logits_again(tmp_path):
     plain = read_onnx_graph(written(tmp_path / "a.onnx", [*nodes, node("Identity", ["z"], ["y"])], CONSTANTS))
     soft = read_onnx_graph(written(tmp_path / "b.onnx", [*nodes, node("Softmax", ["z"], ["y"], axis=1)], CONSTANTS))
     assert plain.nodes == soft.nodes
+    padded = [
+        *nodes[:-2],
+        node("Conv", ["mean", "c"], ["scores"]),
+        node("Pad", ["scores", "none"], ["same"]),
+        node("Softmax", ["same"], ["soft"], axis=-1),
+        node("Flatten", ["soft"], ["y"]),
+    ]
+    with pytest.raises(SqueezekitError, match="not one over classes at the end of the graph"):
+        read_onnx_graph(written(tmp_path / "d.onnx", padded, {"k": (5, 3, 3, 3), "c": (4, 5, 1, 1), **NOTHING}))
     with pytest.raises(SqueezekitError, match="not one over classes at the end of the graph"):
         nodes = [node("Conv", ["x", "k"], ["a"]), node("Softmax", ["a"], ["last"], axis=1), *HEAD]
         read_onnx_graph(written(tmp_path / "c.onnx", nodes, CONSTANTS))

@@ -50,6 +50,25 @@ def test_parameters_of_another_network_are_refused():
         structure_of({"name": "resnet20"}, shapes)
 
 
+def test_a_resnet8_has_three_blocks_of_its_filters():
+    fields, shapes = described("resnet8")
+    assert len(structure_of(fields, shapes).parts) == 9
+    more = {
+        f"blocks.3.{name}.{kind}": shape
+        for name in ("conv1", "conv2")
+        for kind, shape in (("weight", (64, 64, 3, 3)), ("bias", (64,)))
+    }
+    for changed in (
+        {**shapes, **more},
+        {**shapes, "blocks.0.conv1.weight": (16, 16, 1, 1)},
+        {**shapes, "stem.weight": (16, 3, 5, 5)},
+        {**shapes, "blocks.1.shortcut.weight": (32, 16, 3, 3)},
+        {name: shape for name, shape in shapes.items() if not name.startswith("blocks.2")},
+    ):
+        with pytest.raises(SqueezekitError, match="its weights are not those of its network"):
+            structure_of(fields, changed)
+
+
 def test_layers_that_do_not_fit_each_other_make_no_plan():
     fields, shapes = described("squeezenet-cifar", depth=2, pool_before=())
     for name, shape in (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,9 @@ def _convolution(reader: GraphReader, node: Any, given: Mapping[str, Any]) -> No
     if weight.ndim != 4 or source.flat:
         raise Unreadable("is not a convolution of maps")
     if len(reader.shapes[source.place]) == 1 and weight.shape[2:] == (1, 1) and given.get("group", 1) == 1:
-        # A convolution of one pixel is a linear layer.
+        # A convolution of one pixel is a linear layer, unless there are more around it.
+        if any(source.padding) or any(given.get("pads", ())):
+            raise Unreadable("has zeros around one pixel")
         made = Node(kind="linear", inputs=(source.place,), channels=len(weight))
         reader.add(node.output[0], made, weight[:, :, 0, 0], bias, pixel=True)
         return
@@ -212,7 +215,7 @@ def _padded(reader: GraphReader, node: Any, given: Mapping[str, Any]) -> None:
         raise Unreadable("does not put zeros around a map, in the order of all its dimensions")
     around = (pads[3], pads[7], pads[2], pads[6])
     if not (pads[1] or pads[5]):
-        reader.values[node.output[0]] = Value(reader.value(node.input[0]).place, padding=around)
+        reader.rename(node.input[0], node.output[0], replace(reader.value(node.input[0]), padding=around))
     elif any(around):
         raise Unreadable("puts zeros around a map and beside its channels")
     else:
@@ -234,16 +237,17 @@ def _more_channels(reader: GraphReader, node: Any, before: int, behind: int) -> 
 
 def _every_second(reader: GraphReader, node: Any, given: Mapping[str, Any]) -> None:
     source = reader.value(node.input[0], stepped=True)
-    # Before version 10 of its operators they were attributes, without steps.
+    if len(node.input) != 5 or not all(node.input):
+        raise Unreadable("does not say along which axes, and by which steps")
     begins, ends, axes, strides = (reader.constant(name).reshape(-1).tolist() for name in node.input[1:5])
     shape, steps = reader.shapes[source.place], list(source.steps)
     for begin, end, axis, stride in zip(begins, ends, axes, strides, strict=True):
         # Dimensions are [n, channels, height, width].
         along = axis % 4 - 2
-        if along < 0 or len(shape) != 3 or source.flat or begin or stride < 1 or end < shape[1 + along]:
+        if along < 0 or len(shape) != 3 or source.flat or begin or not 1 <= stride <= shape[1 + along] or end < shape[1 + along]:
             raise Unreadable("does not take every second row or column, from the first to the last")
-        steps[along] *= stride
-    reader.values[node.output[0]] = Value(source.place, steps=(steps[0], steps[1]))
+        steps[along] = min(steps[along] * stride, shape[1 + along])
+    reader.rename(node.input[0], node.output[0], replace(source, steps=(steps[0], steps[1])))
 
 
 def _flattened(reader: GraphReader, node: Any, given: Mapping[str, Any]) -> None:

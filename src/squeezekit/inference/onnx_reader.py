@@ -173,9 +173,21 @@ class GraphReader:
             self.weights[len(self.nodes)] = (np.ascontiguousarray(weight), np.array(np.broadcast_to(bias, len(weight))))
         self.values[output] = Value(len(self.nodes), pixel=pixel)
 
+    def rename(self, name: str, output: str, value: Value) -> None:
+        """The result of an operator that adds no node: who reads it reads what it is made from."""
+        origin = self._origin(name)
+        self.readers[origin] += self.readers[output] - 1
+        self.origins[output] = origin
+        self.values[output] = value
+
     def read_once(self, name: str) -> bool:
         """Whether one operator alone reads a value, under whatever name."""
-        return self.readers[self.origins.get(name, name)] == 1
+        return self.readers[self._origin(name)] == 1
+
+    def _origin(self, name: str) -> str:
+        while name in self.origins:
+            name = self.origins[name]
+        return name
 
     def scale(self, name: str, output: str, gain: Array, shift: Array) -> None:
         """Multiply each channel of a map and add to it: in the layer that makes it, if nobody else reads that, or in one more."""

@@ -31,9 +31,8 @@ def structure_of(network: Mapping[str, Any], shapes: Mapping[str, Shape]) -> Str
     Raises SqueezekitError for a network that has no integer form, and for fields and parameters that do not go together.
     """
     families = {"base_e": _squeezenet, "widths": _staged, "nodes": graph_structure}
-    family = next((families[field] for field in families if field in network), None)
-    if network.get("name") == "resnet8":
-        family = _resnet8
+    by_fields = (families[field] for field in families if field in network)
+    family = _resnet8 if network.get("name") == "resnet8" else next(by_fields, None)
     if family is None:
         raise SqueezekitError(f"a network '{str(network.get('name'))[:60]}' has no integer form; export it to ONNX instead")
     fields, weights = StoredFields(network), StoredWeights(shapes)
@@ -101,19 +100,24 @@ def _block(weights: StoredWeights, name: str, kind: str, stride: int, halved: bo
 
 
 def _resnet8(fields: StoredFields, weights: StoredWeights) -> Structure:
-    parts = [GraphLayers(0, (_padded(weights.take("stem")),), True)]
-    number = 0
-    while weights.has(name := f"blocks.{number}.conv1"):
-        source, first = len(parts), weights.take(name)
+    parts = [GraphLayers(0, (_padded(_sized(weights, "stem", 3)),), True)]
+    for number in range(3):
+        source, name = len(parts), f"blocks.{number}"
+        first = _sized(weights, f"{name}.conv1", 3)
         added, stride = source, 1 if first.shape[1] == first.filters else 2
         if stride == 2:
-            shortcut = weights.take(f"blocks.{number}.shortcut")
-            parts.append(GraphLayers(source, (replace(shortcut, stride=2),)))
+            parts.append(GraphLayers(source, (replace(_sized(weights, f"{name}.shortcut", 1), stride=2),)))
             added = len(parts)
         parts.append(GraphLayers(source, (_padded(first, stride),), True))
-        parts.append(GraphLayers(len(parts), (_padded(weights.take(f"blocks.{number}.conv2")),), True, added=added))
-        number += 1
+        parts.append(GraphLayers(len(parts), (_padded(_sized(weights, f"{name}.conv2", 3)),), True, added=added))
     return Structure(*fields.image(), parts=tuple(parts), classifier=weights.take("classifier", linear=True))
+
+
+def _sized(weights: StoredWeights, name: str, kernel: int) -> ConvolutionLayer:
+    layer = weights.take(name)
+    if layer.kernel != kernel:
+        raise not_its_own()
+    return layer
 
 
 def _padded(layer: ConvolutionLayer, stride: int = 1, depthwise: bool = False) -> ConvolutionLayer:

@@ -117,7 +117,11 @@ def test_pictures_that_are_none_are_named_and_end_the_simulation(tmp_path):
         assert done.returncode != 0 and said in done.stdout and " @ " not in done.stdout
     (tmp_path / "build").symlink_to(tmp_path / "fire" / "build")
     done = subprocess.run(simulation, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode != 0 and "run it in the folder that holds the circuit" in done.stdout
+    assert done.returncode != 0 and "no weights_0.hex here: run it in the folder that holds the circuit" in done.stdout
+    table = tmp_path / "fire" / "table_2.hex"
+    table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
+    done = subprocess.run(simulation, cwd=tmp_path / "fire", capture_output=True, text=True, check=False)
+    assert done.returncode != 0 and "table_2.hex has" in done.stdout and " @ " not in done.stdout
 
 
 @needs_icarus

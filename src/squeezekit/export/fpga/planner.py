@@ -29,12 +29,12 @@ class FpgaTarget:
     """
 
     name: str
-    ecp5: str
     luts: int
     dsps: int
     ram_blocks: int
     shapes: tuple[tuple[int, int], ...]
     multipliers: int
+    ecp5: str = "85k"
 
 
 _EBR_18K = ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1))
@@ -42,11 +42,11 @@ _EBR_4K = ((256, 16), (512, 8), (1024, 4), (2048, 2))
 TARGETS = {
     one.name: one
     for one in (
-        FpgaTarget("ecp5-85k", "85k", 83640, 156, 208, _EBR_18K, 192),
-        FpgaTarget("ecp5-45k", "45k", 43848, 72, 108, _EBR_18K, 96),
-        FpgaTarget("ecp5-25k", "25k", 24288, 28, 56, _EBR_18K, 48),
-        FpgaTarget("ice40-up5k", "85k", 5280, 8, 30, _EBR_4K, 12),
-        FpgaTarget("generic", "85k", 0, 0, 0, (), 96),
+        FpgaTarget("ecp5-85k", 83640, 156, 208, _EBR_18K, 192),
+        FpgaTarget("ecp5-45k", 43848, 72, 108, _EBR_18K, 96, "45k"),
+        FpgaTarget("ecp5-25k", 24288, 28, 56, _EBR_18K, 48, "25k"),
+        FpgaTarget("ice40-up5k", 5280, 8, 30, _EBR_4K, 12),
+        FpgaTarget("generic", 0, 0, 0, (), 96),
     )
 }
 

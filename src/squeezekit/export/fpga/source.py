@@ -24,7 +24,6 @@ def verilog_of(circuit: Circuit, planned: CircuitPlan, banner: str) -> dict[str,
     """Every file of the circuit by its name: the top module, the layers', the testbench, the memories."""
     files = {"classifier.v": _Top(circuit, planned, banner).text()}
     files |= {f"{name}.v": part(f"{name}.v") for name in MODULES}
-    files["testbench.v"] = _testbench(circuit)
     for one in circuit.multiplications:
         step = circuit.plan.steps[one.number]
         assert isinstance(step, IntegerConvolution | IntegerHead)
@@ -32,6 +31,7 @@ def verilog_of(circuit: Circuit, planned: CircuitPlan, banner: str) -> dict[str,
         pairs = zip(step.bias.tolist(), step.gain.tolist(), strict=True)
         entries = [(bias % 2**one.total_bits << one.gain_bits) | gain for bias, gain in pairs]
         files[f"table_{one.number}.hex"] = _hex((entry, one.total_bits + one.gain_bits) for entry in entries)
+    files["testbench.v"] = _testbench(circuit, {name: text.count("\n") for name, text in files.items() if name.endswith(".hex")})
     return files
 
 
@@ -40,8 +40,8 @@ def part(name: str) -> str:
     return (resources.files("squeezekit.export.fpga") / "verilog" / name).read_text(encoding="utf-8")
 
 
-def _testbench(circuit: Circuit) -> str:
-    """With the picture's size, and with counters of the cycles in which steps multiply."""
+def _testbench(circuit: Circuit, memories: Mapping[str, int]) -> str:
+    """With the picture's size, the words of each memory, and counters of the cycles in which steps multiply."""
     numbers = [one.number for one in circuit.multiplications]
     last, indent = "// The steps' multipliers.\n", " " * 8
     counted = [
@@ -59,7 +59,8 @@ def _testbench(circuit: Circuit) -> str:
         f'{indent}    $write("\\n");\n{indent}end\n    end\n',
     ]
     text = part("testbench.v").replace("parameter BYTES = 1;", f"parameter BYTES = {circuit.map(0).bytes};")
-    return text.replace(last, last + "".join(probes))
+    needed, first = "// The memories.\n", "".join(f'{indent}need("{name}", {words});\n' for name, words in memories.items())
+    return text.replace(last, last + "".join(probes)).replace(needed, needed + first)
 
 
 def _words(step: IntegerConvolution | IntegerHead, one: Multiplication, parallel: Parallelism) -> Iterable[tuple[int, int]]:

@@ -255,11 +255,9 @@ static void store_sums(unit_sums sums, int32_t *to)
     vst1q_s32(to, vreinterpretq_s32_u32(vpaddq_u32(sums.low, sums.high)));
 }
 
-#if defined(__linux__) && (defined(__clang__) ? __clang_major__ >= 16 : __GNUC__ >= 8)
+#if defined(__linux__) && defined(__GNUC__)
 /* What runs on any processor asks this one, at its first products, whether it has dot products; they take the same weights. */
 #define SQZ_DOTS_AT_START
-#define SQZ_DOTS __attribute__((target("arch=armv8.2-a+dotprod")))
-#define SQZ_INLINE inline __attribute__((always_inline))
 
 /* The C library's, where there is one. */
 extern unsigned long getauxval(unsigned long type) __attribute__((weak));
@@ -267,14 +265,23 @@ extern unsigned long getauxval(unsigned long type) __attribute__((weak));
 static int has_dots(void)
 {
     static int known = -1; /* threads that come first together all write the same */
-    if (known < 0)
-        known = getauxval ? (int)(getauxval(16) >> 20 & 1) : 0; /* AT_HWCAP, HWCAP_ASIMDDP */
-    return known;
+    int found = __atomic_load_n(&known, __ATOMIC_RELAXED);
+    if (found < 0) {
+        found = getauxval ? (int)(getauxval(16) >> 20 & 1) : 0; /* AT_HWCAP, HWCAP_ASIMDDP */
+        __atomic_store_n(&known, found, __ATOMIC_RELAXED);
+    }
+    return found;
 }
 
-SQZ_DOTS static unit_sums added_by_dots(unit_sums sums, unit_bytes bytes, unit_weights weights)
+/* UDOT in bits, since functions for one processor cannot take in those for another, and assemblers know it on some only. */
+static inline unit_sums added_by_dots(unit_sums sums, unit_bytes bytes, unit_weights weights)
 {
-    return (unit_sums){vdotq_u32(sums.low, bytes, weights), sums.high};
+    __asm__(".irp n,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n\t"
+            ".equ .Lsqz_v\\n, \\n\n\t.endr\n\t"
+            ".inst 0x6e809400 | (.Lsqz_%2 << 16) | (.Lsqz_%1 << 5) | .Lsqz_%0"
+            : "+w"(sums.low)
+            : "w"(bytes), "w"(weights));
+    return sums;
 }
 
 static void store_of_dots(unit_sums sums, int32_t *to)
@@ -355,6 +362,8 @@ static void pack_weights(const struct sqz_model *m, size_t begin, size_t end, in
 }
 
 #ifdef SQZ_DOTS_AT_START
+/* Each way is a loop of its own. */
+#define SQZ_INLINE inline __attribute__((always_inline))
 #define NEXT_SUMS(sums, bytes, weights) (dots ? added_by_dots(sums, bytes, weights) : added(sums, bytes, weights))
 #define STORE_SUMS(sums, to) (dots ? store_of_dots(sums, to) : store_sums(sums, to))
 #else
@@ -415,20 +424,12 @@ static SQZ_INLINE void packed_products(const uint8_t *const x[TILE], const int8_
 #endif
 }
 
-#ifdef SQZ_DOTS_AT_START
-SQZ_DOTS static void products_by_dots(const uint8_t *const x[TILE], const int8_t *weights, size_t n, size_t first, size_t count,
-                                      sums_of_tile sums)
-{
-    packed_products(x, weights, n, first, count, sums, 1);
-}
-#endif
-
 static void dense_products(const uint8_t *const x[TILE], const int8_t *weights, size_t n, size_t first, size_t count,
                            sums_of_tile sums)
 {
 #ifdef SQZ_DOTS_AT_START
     if (has_dots()) {
-        products_by_dots(x, weights, n, first, count, sums);
+        packed_products(x, weights, n, first, count, sums, 1);
         return;
     }
 #endif
@@ -456,8 +457,10 @@ static const int8_t *weights_of(const struct sqz_model *m, size_t number)
 static uint32_t bytes_times_128(const uint8_t *bytes, size_t n)
 {
     uint32_t sum = 0;
-    for (size_t k = 0; k < n; k += LANES)
-        sum = vaddvaq_u8(sum, vldrbq_z_u8(bytes + k, vctp8q((uint32_t)(n - k))));
+    for (int32_t left = (int32_t)n; left > 0; left -= LANES, bytes += LANES) {
+        const mve_pred16_t there = vctp8q((uint32_t)left);
+        sum = vaddvaq_p_u8(sum, vldrbq_z_u8(bytes, there), there);
+    }
     return 128 * sum;
 }
 
@@ -468,24 +471,18 @@ static void dense_products(const uint8_t *const x[TILE], const int8_t *weights, 
 {
     const uint8x16_t middle = vdupq_n_u8(128);
     const uint8_t *w = (const uint8_t *)weights + first * n;
-    const mve_pred16_t rest = vctp8q((uint32_t)(n % LANES));
     uint32_t begin[TILE];
     for (size_t p = 0; p < TILE; p++)
         begin[p] = 0 - bytes_times_128(x[p], n);
-    for (size_t f = 0; f < count; f++) {
-        const uint8_t *x0 = x[0], *x1 = x[1], *x2 = x[2], *x3 = x[3];
+    for (size_t f = 0; f < count; f++, w += n) {
+        const uint8_t *x0 = x[0], *x1 = x[1], *x2 = x[2], *x3 = x[3], *v = w;
         uint32_t s0 = begin[0], s1 = begin[1], s2 = begin[2], s3 = begin[3];
-        for (size_t k = n / LANES; k > 0; k--) {
-            const uint8x16_t above = veorq_u8(vldrbq_u8(w), middle);
-            s0 = vmladavaq_u8(s0, vldrbq_u8(x0), above), s1 = vmladavaq_u8(s1, vldrbq_u8(x1), above);
-            s2 = vmladavaq_u8(s2, vldrbq_u8(x2), above), s3 = vmladavaq_u8(s3, vldrbq_u8(x3), above);
-            w += LANES, x0 += LANES, x1 += LANES, x2 += LANES, x3 += LANES;
-        }
-        if (n % LANES) {
-            const uint8x16_t above = veorq_u8(vldrbq_z_u8(w, rest), middle);
-            s0 = vmladavaq_u8(s0, vldrbq_z_u8(x0, rest), above), s1 = vmladavaq_u8(s1, vldrbq_z_u8(x1, rest), above);
-            s2 = vmladavaq_u8(s2, vldrbq_z_u8(x2, rest), above), s3 = vmladavaq_u8(s3, vldrbq_z_u8(x3, rest), above);
-            w += n % LANES;
+        for (int32_t left = (int32_t)n; left > 0; left -= LANES) {
+            const mve_pred16_t there = vctp8q((uint32_t)left);
+            const uint8x16_t above = veorq_x_u8(vldrbq_z_u8(v, there), middle, there);
+            s0 = vmladavaq_p_u8(s0, vldrbq_z_u8(x0, there), above, there), s1 = vmladavaq_p_u8(s1, vldrbq_z_u8(x1, there), above, there);
+            s2 = vmladavaq_p_u8(s2, vldrbq_z_u8(x2, there), above, there), s3 = vmladavaq_p_u8(s3, vldrbq_z_u8(x3, there), above, there);
+            v += LANES, x0 += LANES, x1 += LANES, x2 += LANES, x3 += LANES;
         }
         sums[0][f] = (int32_t)s0, sums[1][f] = (int32_t)s1, sums[2][f] = (int32_t)s2, sums[3][f] = (int32_t)s3;
     }

@@ -62,25 +62,30 @@ static size_t bytes_under(const struct sqz_layer *l)
 /* The bytes under a filter at (y, x), row by row; `border` stands around the picture, what means 0 around any other source. */
 static void gather(const struct sqz_layer *l, const uint8_t *source, const uint8_t *border, int mirrored, int y, int x, uint8_t *to)
 {
-    const size_t channels = l->channels; /* what is stored through `to` might be any of `l`, for all that a compiler knows */
+    /* Read once: what is stored through `to` might be any of them, for all that a compiler knows. */
     const int kernel = l->kernel, width = l->width, height = l->height, rows = l->source_rows;
-    const int top = y * l->stride - l->padding, left = x * l->stride - l->padding, inside = left >= 0 && left + kernel <= width;
-    uint8_t *end = to + bytes_under(l);
-    for (int row = top; row < top + kernel; row++) {
-        const uint8_t *pixels = source + (size_t)(row > 0 ? row % rows : 0) * (size_t)width * channels;
-        if (inside && !mirrored && row >= 0 && row < height) {
-            copy_bytes(to, pixels + (size_t)left * channels, (size_t)kernel * channels);
-            to += (size_t)kernel * channels;
-            continue;
+    const int top = y * l->stride - l->padding, left = x * l->stride - l->padding;
+    const size_t channels = l->channels, line = (size_t)width * channels, part = (size_t)kernel * channels;
+    uint8_t *const end = to + bytes_under(l);
+    if (top >= 0 && top + kernel <= height && left >= 0 && left + kernel <= width && !mirrored) {
+        const size_t kept = (size_t)rows * line;
+        size_t begin = (size_t)(top % rows) * line;
+        for (int i = 0; i < kernel; i++, to += part) {
+            copy_bytes(to, source + begin + (size_t)left * channels, part);
+            begin = begin + line < kept ? begin + line : 0;
         }
-        for (int j = left; j < left + kernel; j++, to += channels) {
-            const int column = mirrored ? width - 1 - j : j;
-            if (row >= 0 && row < height && column >= 0 && column < width)
-                copy_bytes(to, pixels + (size_t)column * channels, channels);
-            else if (border)
-                copy_bytes(to, border, channels);
-            else
-                set_bytes(to, l->zero, channels);
+    } else {
+        for (int row = top; row < top + kernel; row++) {
+            const uint8_t *pixels = source + (size_t)(row > 0 ? row % rows : 0) * line;
+            for (int j = left; j < left + kernel; j++, to += channels) {
+                const int column = mirrored ? width - 1 - j : j;
+                if (row >= 0 && row < height && column >= 0 && column < width)
+                    copy_bytes(to, pixels + (size_t)column * channels, channels);
+                else if (border)
+                    copy_bytes(to, border, channels);
+                else
+                    set_bytes(to, l->zero, channels);
+            }
         }
     }
     set_bytes(to, 0, (size_t)(end - to));

@@ -38,17 +38,41 @@ module testbench;
         found = $value$plusargs("limit=%d", limit);
         found = $value$plusargs("again=%d", again);
         found = $value$plusargs("busy=%d", every);
-        file = $fopen("weights_0.hex", "r");
-        if (file == 0) begin
-            $display("no weights_0.hex here: run it in the folder that holds the circuit");
+        if (stall > 255) begin
+            $display("+stall=%0d: give at most 255", stall);
             `FAIL;
         end
+        // The memories.
         file = $fopen(name, "r");
         if (file == 0) begin
             $display("%0s cannot be opened: write the bytes of pictures there, two hexadecimal digits each", name);
             `FAIL;
         end
     end
+
+    // A memory of the circuit has so many words.
+    task need(input [8*32-1:0] memory, input integer words);
+        integer there, letter, previous;
+        begin
+            there = 0;
+            previous = 0;
+            file = $fopen(memory, "r");
+            if (file == 0) begin
+                $display("no %0s here: run it in the folder that holds the circuit", memory);
+                `FAIL;
+            end else begin
+                for (letter = $fgetc(file); letter != -1; letter = $fgetc(file)) begin
+                    if (letter > 32 && previous <= 32) there = there + 1;
+                    previous = letter;
+                end
+                $fclose(file);
+                if (there != words) begin
+                    $display("%0s has %0d words where the circuit needs %0d: export it again", memory, there, words);
+                    `FAIL;
+                end
+            end
+        end
+    endtask
 
     function is_digit(input [7:0] c);
         is_digit = (c >= "0" && c <= "9") || (c >= "a" && c <= "f") || (c >= "A" && c <= "F");
