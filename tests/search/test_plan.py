@@ -24,7 +24,15 @@ def test_ram_is_that_of_the_exported_c(tmp_path):
 @pytest.mark.parametrize(("options", "flag"), [({"limits": {"ram": 10_000}}, "--max-ram"), ({"size": "ram"}, "--size ram")])
 def test_a_space_whose_ram_is_not_known_is_refused_where_it_matters(options, flag, tmp_path):
     space = space_in(tmp_path, "[recipe]\nlearning_rate = [0.01, 0.1]\n")
-    given = {"data": "digits", "network": "resnet8", "recipe": None, "config": None, "fields": {"limit": 200, "epochs": 1}}
-    with pytest.raises(SqueezekitError, match=rf"^{flag}: the RAM of network 'resnet8' is not known, layer .*; leave it out$"):
+    given = {
+        "data": "digits",
+        "network": "mobilenetv2_050",
+        "recipe": None,
+        "config": None,
+        "fields": {"limit": 200, "epochs": 1},
+    }
+    with pytest.raises(
+        SqueezekitError, match=rf"^{flag}: the RAM of network 'mobilenetv2_050' is not known, layer .*; leave it out$"
+    ):
         planned(space, **given, **options)
     assert "ram" not in sizes_of(planned(space, **given).config({}))
