@@ -26,6 +26,7 @@ PICTURE, FIRST_PICTURE = DOCS / "frontier.png", DOCS / "bytes.png"
 BEGIN, END = "<!-- models -->", "<!-- end of models -->"
 # What can be short, and what its axis says.
 COSTS = {"bytes": "bytes of the file", "ram": "RAM for maps, bytes", "macs": "MACs of one image", "parameters": "parameters"}
+LONG = 40  # Epochs.
 Row = dict[str, Any]
 
 
@@ -137,7 +138,8 @@ def plot(axis: Axes, cost: str, size: float) -> None:
     """Accuracy against one cost, logarithmic: ours in a line, published figures hollow, others' networks square."""
     published = [row for row in rows_of("published.jsonl") if cost in row]
     others = {row.get("network") for row in published} - {None}
-    again = [row for row in rows_of("rows.jsonl") if row["network"] in others and cost in row]
+    # Shorter trainings than ours stand in the table alone.
+    again = [row for row in rows_of("rows.jsonl") if row["network"] in others and cost in row and row["epochs"] >= LONG]
     for label, rows, marker, edge, face in (
         ("squeezekit", models(), "o-", "C0", "C0"),
         ("others' networks, trained here", again, "s", "C1", "C1"),
