@@ -91,9 +91,9 @@ def test_empty_arrays_of_impossible_sides_are_refused():
     ):
         with pytest.raises(SqueezekitError, match="damaged"):
             decode_tensors(listed(shape, encoding))
-    begin = time.process_time()
+    begin = time.thread_time()
     assert decode_tensors(listed((2**40, 0), GridEncoding))["a"].shape == (2**40, 0)
-    assert time.process_time() - begin < 1
+    assert time.thread_time() - begin < 1
 
 
 def listed(shape, encoding):
@@ -215,12 +215,12 @@ SAMPLE = encode_tensors(
 
 
 def decodes_or_refuses(data):
-    begin = time.process_time()
+    begin = time.thread_time()
     try:
         decode_stored_tensors(data)
     except SqueezekitError as error:
         assert "\n" not in str(error)
-    assert time.process_time() - begin < 1
+    assert time.thread_time() - begin < 1
 
 
 @pytest.mark.parametrize("length", range(len(SAMPLE)))
