@@ -313,11 +313,11 @@ def test_a_row_of_the_frontier_is_trained_once_and_its_weights_stay(tmp_path, mo
     assert row["official"] in (0, 0.5, 1) and not row["teacher"] and row["parameters"] < 25_000
     kept = load_file(tmp_path / "fire-pico.safetensors")
     assert {tensor.dtype for tensor in kept.values()} <= {torch.float16, torch.int64} and len(kept) > 10
-    # One of fewer epochs than what is kept leaves it alone.
-    (tmp_path / "rows.jsonl").write_text(json.dumps({**row, "run": "longer", "epochs": 2}) + "\n")
-    (tmp_path / "fire-pico.safetensors").write_bytes(b"longer")
+    # One that is no longer than what is kept leaves it alone.
+    (tmp_path / "rows.jsonl").write_text(json.dumps({**row, "run": "as long", "seed": 1}) + "\n")
+    (tmp_path / "fire-pico.safetensors").write_bytes(b"as long")
     frontier_rows.main()
-    assert (tmp_path / "fire-pico.safetensors").read_bytes() == b"longer" and len(frontier.rows_of("rows.jsonl")) == 2
+    assert (tmp_path / "fire-pico.safetensors").read_bytes() == b"as long" and len(frontier.rows_of("rows.jsonl")) == 2
 
 
 def test_memory_is_counted_in_every_order(in_this_process):

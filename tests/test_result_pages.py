@@ -49,6 +49,37 @@ def test_what_is_dominated_is_said():
     assert [frontier.dominating(row, rows, "macs") for row in rows[:2]] == [["b"], []]
 
 
+def test_networks_of_others_stand_beside_ours_that_were_trained_alike(monkeypatch):
+    row = {
+        "macs": 1e6,
+        "parameters": 10,
+        "accuracy": 0.5,
+        "official": 0.5,
+        "epochs": 12,
+        "teacher": True,
+        "seed": 0,
+        "precision": "bf16",
+    }
+    lines = {
+        "published.jsonl": [{"name": "theirs", "network": "theirs", "accuracy": 0.6, "epochs": 100, "source": "a paper"}],
+        "rows.jsonl": [
+            {**row, "network": "theirs"},
+            {**row, "network": "alike"},
+            {**row, "network": "alone", "teacher": False},
+            {**row, "network": "again", "seed": 1},
+            {**row, "network": "longer", "epochs": 40},
+        ],
+    }
+    monkeypatch.setattr(frontier, "rows_of", lines.get)
+    trained, beside = frontier.page("{trained}|||{beside}").split("|||")
+    assert [name for name in ("theirs", "alike", "alone", "again", "longer") if f"`{name}`" in beside] == ["theirs", "alike"]
+    assert [name for name in ("theirs", "alike", "alone", "again", "longer") if f"`{name}`" in trained] == [
+        "alone",
+        "again",
+        "longer",
+    ]
+
+
 def test_the_page_of_compression_is_what_its_lines_make():
     page = compression_page.page((compression_page.RUNS / "page.md").read_text(encoding="utf-8"))
     assert page == compression_page.PAGE.read_text(encoding="utf-8"), AGAIN.format("compression_page.py")

@@ -122,6 +122,11 @@ def test_pictures_that_are_none_are_named_and_end_the_simulation(tmp_path):
     table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
     done = subprocess.run(simulation, cwd=tmp_path / "fire", capture_output=True, text=True, check=False)
     assert done.returncode != 0 and "table_2.hex has" in done.stdout and " @ " not in done.stdout
+    table.write_text("zz\n" * (len(table.read_text().splitlines()) + 1))
+    done = subprocess.run(simulation[:-1], cwd=tmp_path / "fire", capture_output=True, text=True, check=False)
+    assert done.returncode != 0 and "a logit that is no number" in done.stdout and " @ " not in done.stdout
+    done = subprocess.run([*simulation, "+stall=-1"], cwd=tmp_path / "fire", capture_output=True, text=True, check=False)
+    assert done.returncode != 0 and "+stall=-1: give 0 to 255" in done.stdout
 
 
 @needs_icarus

@@ -424,6 +424,7 @@ static SQZ_INLINE void packed_products(const uint8_t *const x[TILE], const int8_
 #endif
 }
 
+/* The same, by the instructions of this processor. */
 static void dense_products(const uint8_t *const x[TILE], const int8_t *weights, size_t n, size_t first, size_t count,
                            sums_of_tile sums)
 {

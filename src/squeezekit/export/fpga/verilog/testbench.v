@@ -38,8 +38,8 @@ module testbench;
         found = $value$plusargs("limit=%d", limit);
         found = $value$plusargs("again=%d", again);
         found = $value$plusargs("busy=%d", every);
-        if (stall > 255) begin
-            $display("+stall=%0d: give at most 255", stall);
+        if (stall < 0 || stall > 255) begin
+            $display("+stall=%0d: give 0 to 255", stall);
             `FAIL;
         end
         // The memories.
@@ -115,6 +115,10 @@ module testbench;
                 if (!over && noise[31:24] >= stall) read_byte;
             end
             if (logit_valid && logit_ready) begin
+                if (^logit_data === 1'bx) begin
+                    $display("a logit that is no number: a memory holds words that are none; export it again");
+                    `FAIL;
+                end
                 $write("%0d ", logit_data);
                 if (logit_last) begin
                     $write("@ %0d %0d\n", began[answered % MOST], cycle);
