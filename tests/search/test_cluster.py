@@ -82,6 +82,29 @@ def test_ctrl_c_and_a_lost_node_lose_nothing_and_a_trial_that_fails_is_a_row_wit
         assert Run(run).summary["epochs"] == EPOCHS
 
 
+def test_what_ray_says_while_it_is_left_is_no_result(cluster, tmp_path, monkeypatch, capsys):
+    import ray
+    from ray._private.utils import publish_error_to_driver
+    from ray._private.worker import global_worker
+
+    said, leave = [], ray.shutdown
+
+    def slow_leave():
+        publish_error_to_driver("node", "a node was lost", global_worker.gcs_client)
+        deadline = time.monotonic() + 60
+        while not any(said[-1:]) and time.monotonic() < deadline:
+            time.sleep(0.05)
+            said.append(capsys.readouterr())
+            said[-1] = said[-1] if "a node was lost" in "".join(said[-1]) else ()
+        leave()
+
+    monkeypatch.setattr(ray, "shutdown", slow_leave)
+    space = space_in(tmp_path, "[recipe]\nlearning_rate = [0.01]\n")
+    fields = {**TRIAL, "epochs": 1}
+    search("digits", tmp_path / "study", space=space, sampler="grid", pruner="none", cluster=cluster.address, **fields)
+    assert "a node was lost" in said[-1].err and not said[-1].out
+
+
 def test_where_no_cluster_is_one_sentence_says_so(only_cluster, tmp_path):
     with pytest.raises(SqueezekitError, match="--cluster auto: no cluster there .* start one with ray start --head"):
         search("digits", tmp_path / "study", space="learning-rate", cluster="auto", **SIZES)

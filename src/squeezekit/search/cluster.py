@@ -44,20 +44,25 @@ def work_on_cluster(study: Study, folder: Path, address: str, jobs: int | None) 
     By default there are as many as GPUs, or as nodes where there is none; each has its share of the processors. Raises what
     `work` does.
     """
-    ray = _connected(address)
-    try:
-        resources = ray.cluster_resources()
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        gpus = resources.get("GPU", 0)
-        jobs = jobs if jobs is not None else int(gpus) or len(nodes)
-        # No more than the smallest node has, so that each can have a part.
-        cpus = max(1, min(int(resources.get("CPU", 1) // max(jobs, 1)), *(int(node.get("CPU", 1)) for node in nodes)))
-        place = {"num_cpus": cpus, "num_gpus": min(1, gpus / max(jobs, 1)), "max_retries": 0}
-        # Ray prints what happens to nodes on standard output, which is for results.
-        with redirect_stdout(sys.stderr):
+    # Ray prints what happens to nodes on standard output, until it is left: that is for results.
+    with redirect_stdout(sys.stderr):
+        ray = _connected(address)
+        try:
+            jobs, place = _share(ray, jobs)
             watched(study, jobs, lambda number: _Thread(study, folder, number, place))
-    finally:
-        ray.shutdown()
+        finally:
+            ray.shutdown()
+
+
+def _share(ray: Any, jobs: int | None) -> tuple[int, dict[str, Any]]:
+    """How many trials at a time, and what each takes of its node."""
+    resources = ray.cluster_resources()
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    gpus = resources.get("GPU", 0)
+    jobs = jobs if jobs is not None else int(gpus) or len(nodes)
+    # No more than the smallest node has, so that each can have a part.
+    cpus = max(1, min(int(resources.get("CPU", 1) // max(jobs, 1)), *(int(node.get("CPU", 1)) for node in nodes)))
+    return jobs, {"num_cpus": cpus, "num_gpus": min(1, gpus / max(jobs, 1)), "max_retries": 0}
 
 
 def _connected(address: str) -> Any:
