@@ -3,7 +3,7 @@
     python benchmarks/instructions.py [MODEL …] [--processors cortex-m4 …]
 
 Compiles the exported C by zig's compiler with -O2. A MODEL is a run, a `.sqz` file or a pretrained name; `resnet8` and `resnet20`
-are networks of their shapes with random weights, since a ResNet has no integer form: their shortcuts to more channels are 1×1
+are networks of their shapes with random weights, as CMSIS-NN's and TinyMaix's are: their shortcuts to more channels are 1×1
 convolutions. The weights are constants (dense), constants without zeros (sparse) or coded; `plain loops` are dense ones without a
 processor's own instructions, as the compiler makes vectors of them or, where it says `scalar`, does not. QEMU's clock advances a
 nanosecond an instruction. Needs qemu-system-arm, qemu-system-aarch64 and `pip install 'squeezekit[c]'`.

@@ -1,6 +1,6 @@
 """A SqueezeNet of random weights in int8 on LiteRT with XNNPACK, one thread: python litert_int8.py CONFIG WIDTHS SECONDS.
 
-CONFIG is the network's configuration as JSON, without bypass, depthwise filters and gates and with a stem of stride 1; WIDTHS
+CONFIG is the network's configuration as JSON, without bypass and with a stem of stride 1; WIDTHS
 are (squeeze, expand 1×1, expand 3×3) of each Fire module. The model is written here, in the schema that LiteRT brings:
 convolutions of int8 weights with a scale for each filter, ReLU in them, and maps of one scale, as its converter would make them.
 Prints one JSON line: `ms`, the median of single calls, and `bytes` of the model.
@@ -109,8 +109,8 @@ class Writer:
 
 def network(config, widths):
     """The layers of squeezekit's family."""
-    if config["bypass"] != "none" or config["stem_stride"] != 1 or config.get("depthwise") or config.get("gated"):
-        sys.exit("only networks without bypass, depthwise filters and gates, with a stem of stride 1")
+    if config["bypass"] != "none" or config["stem_stride"] != 1:
+        sys.exit("only networks without bypass, with a stem of stride 1")
     writer = Writer()
     side = config["image_size"]
     first = writer.tensor([1, side, side, config["channels"]])

@@ -22,7 +22,6 @@ NETWORKS = [
         for fields in ({}, NORMED, {**NORMED, "bypass": "simple"}, {**NORMED, "bypass": "complex"}, {**NORMED, "pool_size": 3})
     ),
     ("squeezenet-cifar", SLIM | {"pool_size": 3, "head_relu": True}),
-    ("squeezenet-late", SLIM | {**NORMED, "depthwise": 5, "gated": True}),
     ("fast", {"widths": (8, 12, 16)}),
     ("staged", {"block": "fire", "ratio": 0.5, "depths": (1, 1, 1)}),
     ("staged", {"block": "inverted"}),

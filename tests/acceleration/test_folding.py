@@ -14,18 +14,14 @@ FAMILY = {"batch_norm": True, "dropout": 0.0, "base_e": 32, "incr_e": 16, "image
 OTHERS = ("resnet8", "resnet20", "mobilenetv2_050", "shufflenetv2_050", "xvel-tiniest")
 
 
-GROWN = {"depthwise": 5, "gated": True, "bypass": "simple"}
-
-
-@pytest.fixture(scope="module", params=["none", "simple", "complex", "grown", *OTHERS])
+@pytest.fixture(scope="module", params=["none", "simple", "complex", *OTHERS])
 def lively(request):
     """Networks with statistics of images."""
     torch.manual_seed(0)
     if request.param in OTHERS:
         network = network_config(request.param).build()
     else:
-        fields = GROWN if request.param == "grown" else {"bypass": request.param}
-        network = network_config("squeezenet-late", **fields, **FAMILY).build()
+        network = network_config("squeezenet-late", bypass=request.param, **FAMILY).build()
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, torch.nn.BatchNorm2d):

@@ -339,23 +339,6 @@ def test_networks_of_other_families_too(name, width, shared, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", [{"max_drop": 100, "minutes": 0.01}, {"rate_weight": 0.01}])
-def test_gates_and_depthwise_filters(method, tmp_path):
-    grown = {"depthwise": 3, "gated": True, "bypass": "simple", "batch_norm": True}
-    # A network that has hardly learnt changes its mind where an integer is rounded.
-    run = train("digits", out=tmp_path / "run", epochs=8, test=False, precision="fp32", **grown, **TINY)
-    made = compress(run.folder, tmp_path / "x.sqz", epochs=1, **method)
-    file = read_sqz(tmp_path / "x.sqz")
-    assert made.bytes < 0.35 * made.stages[0].bytes and file.activation_ranges is not None
-    assert file.self_check.difference(file.build(), file.network) < 1e-3
-    model = load_model(tmp_path / "x.sqz")
-    accuracy = accuracy_in_integers(model, integer_plan(model), "digits")
-    assert accuracy["before"] == pytest.approx(made.stages[-1].accuracy, abs=1e-4)
-    # Three of forty images.
-    assert accuracy["after"] == pytest.approx(accuracy["before"], abs=0.08)
-
-
-@pytest.mark.slow
 def test_a_size_is_met_by_one_round_that_ends_there(deep_run, tmp_path):
     made = compress(deep_run.folder, tmp_path / "x.sqz", max_bytes=6200, epochs=40)
     [trained] = [each for each in made.candidates if each.name.startswith("QAT")]

@@ -34,7 +34,6 @@ NETWORKS = {
     "simple bypass": {**FEW, "bypass": "simple", "batch_norm": True},
     "complex bypass": {**FEW, "bypass": "complex", "batch_norm": True},
     "bare complex bypass, grey": {**FEW, "bypass": "complex", "channels": 1, "mean": (0.3,), "std": (0.2,)},
-    "grown": {**FEW, "depthwise": 7, "gated": True, "batch_norm": True},
     "resnet8": {"image_size": 16},
     "mobilenetv2_050": {"image_size": 16},
     "shufflenetv2_050": {"image_size": 16},

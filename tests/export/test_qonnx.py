@@ -26,7 +26,7 @@ from qonnx.core.onnx_exec import execute_onnx  # noqa: E402
 from qonnx.transformation.change_batchsize import ChangeBatchSize  # noqa: E402
 from qonnx.transformation.infer_shapes import InferShapes  # noqa: E402
 
-REFUSED = {name for name, fields in NETWORKS.items() if fields.get("gated") or fields.get("mirrored")}
+REFUSED = {name for name, fields in NETWORKS.items() if fields.get("mirrored")}
 # Every kind of node at every change, all networks in the long tests.
 QUICK = {"complex bypass", "inverted, odd sides", "residual"}
 FILES = [*(name for name in NETWORKS if name not in REFUSED), *STAGED, *GRAPHS]

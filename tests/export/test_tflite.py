@@ -27,7 +27,7 @@ schema = pytest.importorskip("ai_edge_litert.schema_py_generated", reason="not i
 litert = pytest.importorskip("ai_edge_litert.interpreter", reason="LiteRT is not installed; pip install 'squeezekit[dev]'")
 
 XNNPACK, BUILT_IN = litert.OpResolverType.AUTO, litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-REFUSED = {name for name, fields in NETWORKS.items() if fields.get("gated") or fields.get("mirrored")}
+REFUSED = {name for name, fields in NETWORKS.items() if fields.get("mirrored")}
 # The offset of a residual that has a zero point can be cut off in a plan, which moves it by a part of a step.
 CUT_OFF = "inverted"
 

@@ -37,7 +37,7 @@ def test_the_first_layer_without_an_integer_form_is_named():
     assert no_integer_form(nn.Sequential(nn.Conv2d(3, 4, 3))).startswith("a Sequential has no integer form")
 
 
-@pytest.mark.parametrize("name", ["complex bypass", "gated", "mirrored", "residual", "inverted, of six"])
+@pytest.mark.parametrize("name", ["complex bypass", "depthwise", "mirrored", "residual", "inverted, of six"])
 def test_odd_ranges_give_numbers_that_c_can_hold_or_a_sentence(name):
     model, _plan = small(name)
     convolutions, random = sum(isinstance(module, nn.Conv2d) for module in model.network.modules()), np.random.default_rng(0)

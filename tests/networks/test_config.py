@@ -31,7 +31,7 @@ def test_images_may_be_large(name, side):
         ("squeezenet-cifar", {}),
         ("squeezenet1_0", {"image_size": 64}),
         ("wide", {"mirrored": True}),
-        ("squeezenet-cifar", {"depthwise": 5, "gated": True, "channels": 1}),
+        ("squeezenet-cifar", {"share_3x3": 0.25, "channels": 1}),
         ("resnet20", {}),
         ("mobilenetv2_050", {}),
         ("shufflenetv2_050", {}),
@@ -107,3 +107,8 @@ def test_numbers_outside_of_their_range_are_refused_in_one_sentence(fields):
 def test_a_number_of_any_field_can_be_written_as_json():
     text = network_config("nano", mean=(1e-3,), std=(1000.0,)).model_dump_json()
     assert json.loads(text, parse_constant=pytest.fail)["std"] == [1000.0]
+
+
+def test_a_field_of_other_versions_is_refused_by_its_name():
+    with pytest.raises(SqueezekitError, match=r"'squeezenet-cifar': gated: is no field that this version knows$"):
+        network_config("squeezenet-cifar", gated=True)

@@ -43,7 +43,7 @@ def test_a_norm_behind_a_pooling_belongs_to_the_layer_where_their_order_does_not
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("fields", [{}, {"bypass": "simple"}, {"depthwise": 3, "gated": True}])
+@pytest.mark.parametrize("fields", [{}, {"bypass": "simple"}])
 def test_mirrored_and_accelerated_networks_have_the_same(fields, training):
     torch.manual_seed(0)
     plain = network_config("squeezenet-cifar", **SLIM, **fields).build().train(training)

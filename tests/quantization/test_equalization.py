@@ -18,9 +18,6 @@ from tests.fixtures.random_networks import batches, network
         {},
         {"batch_norm": True, "bypass": "complex"},
         {"bypass": "simple"},
-        {"depthwise": 3},
-        {"gated": True},
-        {"depthwise": 5, "gated": True, "batch_norm": True},
     ],
 )
 def test_equalization_changes_no_answer_and_makes_inputs_alike(fields):

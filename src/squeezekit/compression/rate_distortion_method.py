@@ -232,7 +232,7 @@ class RateDistortionMethod:
     def _start(self) -> nn.Module:
         """The run's network, equalized where it is of the SqueezeNet family."""
         network = self.context.network()
-        # Its channels pass only ReLU, gates and pooling between layers.
+        # Its channels pass only ReLU and pooling between layers.
         if isinstance(network, SqueezeNet):
             layers = weight_layers(network)
             equalize(network, dict(zip(layers, fisher_information(network, layers, self.context.calibration), strict=True)))

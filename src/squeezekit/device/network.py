@@ -8,7 +8,7 @@ from array import array
 
 from ..integer.layer_records import records_of
 from ..integer.memory import MemoryPlanner, row_bytes, weight_bytes
-from ..integer.plan import IntegerConvolution, IntegerGating, IntegerHead, IntegerPlan
+from ..integer.plan import IntegerConvolution, IntegerHead, IntegerPlan
 from ..system.errors import SqueezekitError
 from .library import library
 
@@ -17,7 +17,7 @@ class _Model(ctypes.Structure):
     """`struct sqz_model` of runtime.h."""
 
     _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("layers", "weights", "packed", "runs", "biases", "gains", "head_gains", "gates")),
+        *((name, ctypes.c_void_p) for name in ("layers", "weights", "packed", "runs", "biases", "gains", "head_gains")),
         ("border", ctypes.c_uint8 * 4),
         ("order", ctypes.c_void_p),
         ("order_count", ctypes.c_uint32),
@@ -39,14 +39,13 @@ class DeviceNetwork:
         layers = b"".join(record.packed() for record in records_of(plan, memory, self._add))
         head, convolutions = plan.steps[-1], [step for step in plan.steps if isinstance(step, IntegerConvolution)]
         assert isinstance(head, IntegerHead)
-        gates = b"".join(bytes(step.table) for step in plan.steps if isinstance(step, IntegerGating))
         biases = array("i", (number for bias in (*(step.bias for step in convolutions), head.bias) for number in bias))
         gains = array("H", (number for step in convolutions for number in step.gain))
         self._arena, self._logits = ctypes.create_string_buffer(memory.arena.bytes), (ctypes.c_int32 * head.filters)()
         # The model's tables, which must stay where they are.
         self._tables = [
             (ctypes.c_char * len(table)).from_buffer(bytearray(table) or bytearray(1))
-            for table in (layers, self._weights, biases.tobytes(), gains.tobytes(), array("I", head.gain).tobytes(), gates)
+            for table in (layers, self._weights, biases.tobytes(), gains.tobytes(), array("I", head.gain).tobytes())
         ]
         self._model = self._model_of(plan, head)
 
@@ -67,11 +66,11 @@ class DeviceNetwork:
         return {"weights": begin}
 
     def _model_of(self, plan: IntegerPlan, head: IntegerHead) -> _Model:
-        layers, weights, biases, gains, head_gains, gates = (ctypes.addressof(table) for table in self._tables)
+        layers, weights, biases, gains, head_gains = (ctypes.addressof(table) for table in self._tables)
         stem = plan.steps[0]
         assert isinstance(stem, IntegerConvolution)
         border = (ctypes.c_uint8 * 4)(*stem.border)
-        model = _Model(layers, weights, None, None, biases, gains, head_gains, gates, border, None, 0, 0)
+        model = _Model(layers, weights, None, None, biases, gains, head_gains, border, None, 0, 0)
         model.layer_count, model.classes, model.mirrored = len(plan.steps), head.filters, plan.mirrored
         if size := library().packed_size(ctypes.byref(model)):
             self._packed = ctypes.create_string_buffer(size)

@@ -125,9 +125,7 @@ class _FloatNetwork:
         return self._convolution(part, source)
 
     def _fire(self, fire: FireLayers, source: _FloatMap) -> _FloatMap:
-        squeezed = self._convolution(fire.squeeze, source, rectified=not fire.gated)
-        if fire.gated:
-            squeezed = _gated(squeezed)
+        squeezed = self._convolution(fire.squeeze, source)
         out = _joined([self._convolution(branch, squeezed) for branch in fire.branches])
         if fire.bypass is not None:
             return _sum(out, self._convolution(fire.bypass, source, rectified=False))
@@ -180,14 +178,6 @@ def _joined(parts: list[_FloatMap]) -> _FloatMap:
 
 def _rectified(source: _FloatMap, most: float) -> _FloatMap:
     return _FloatMap(source.channels, source.side, array("f", (min(max(each, 0.0), most) for each in source.floats)))
-
-
-def _gated(source: _FloatMap) -> _FloatMap:
-    """The first half of the channels, each times the sigmoid of one of the second half."""
-    half = len(source.floats) // 2
-    pairs = zip(source.floats[:half], source.floats[half:], strict=True)
-    gated = array("f", (value / (1 + math.exp(-max(gate, -700))) for value, gate in pairs))
-    return _FloatMap(source.channels // 2, source.side, gated)
 
 
 def _means(source: _FloatMap) -> list[float]:

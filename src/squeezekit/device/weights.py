@@ -47,10 +47,6 @@ class DeviceArrays:
         """An array of 64 bits."""
         return array("q", numbers)
 
-    def bytes(self, numbers: Sequence[int]) -> bytes:
-        """An array of 8 bits without a sign."""
-        return bytes(numbers)
-
 
 class _Filters(ctypes.Structure):
     """`struct filters` of device.c."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from squeezekit.integer.plan import LOW_BITS, IntegerConvolution, IntegerGating, IntegerHead, IntegerPlan, IntegerPooling
+from squeezekit.integer.plan import LOW_BITS, IntegerConvolution, IntegerHead, IntegerPlan, IntegerPooling
 from squeezekit.system.errors import SqueezekitError
 
 DOMAIN, DOMAIN_VERSION, OPSET = "qonnx.custom_op.general", 1, 13
@@ -27,12 +27,10 @@ Floats = NDArray[np.float32]
 def graph_of(plan: IntegerPlan) -> Any:
     """The graph as an `onnx.ModelProto`: pixels 0…255, float [1, channels, side, side] -> logits, float [1, classes].
 
-    Raises SqueezekitError for networks that see an image twice, and for gates.
+    Raises SqueezekitError for networks that see an image twice.
     """
     if plan.mirrored:
         raise SqueezekitError("a network that classifies an image and its mirror image has no QONNX form; export to C")
-    if any(isinstance(step, IntegerGating) for step in plan.steps):
-        raise SqueezekitError("gates of Fire modules have no QONNX form; export to C")
     return _Walk(plan).model()
 
 

@@ -19,7 +19,6 @@ from squeezekit.export.flatbuffer import Table
 from squeezekit.integer.plan import (
     LOW_BITS,
     IntegerConvolution,
-    IntegerGating,
     IntegerHead,
     IntegerPlan,
     IntegerPooling,
@@ -120,12 +119,10 @@ def _quantization(scales: Sequence[float] | Floats, zero: int = 0, axis: int = 0
 def graph_of(plan: IntegerPlan) -> tuple[Graph, int, int]:
     """The graph of a plan, with the numbers of its first and last tensor: int8 [1, side, side, channels] -> [1, classes], floats.
 
-    Raises SqueezekitError for networks that see an image twice, and for gates.
+    Raises SqueezekitError for networks that see an image twice.
     """
     if plan.mirrored:
         raise SqueezekitError("a network that classifies an image and its mirror image has no TensorFlow Lite form; export to C")
-    if any(isinstance(step, IntegerGating) for step in plan.steps):
-        raise SqueezekitError("gates of Fire modules have no TensorFlow Lite form; export to C")
     walk = _Walk(plan)
     return walk.graph, walk.first, walk.last
 

@@ -8,11 +8,10 @@ from dataclasses import asdict, dataclass, replace
 
 from ..system.errors import SqueezekitError
 from .memory import Memory, row_bytes
-from .plan import IntegerConvolution, IntegerGating, IntegerHead, IntegerPlan, IntegerPooling, Step
+from .plan import IntegerConvolution, IntegerHead, IntegerPlan, IntegerPooling, Step
 from .stored_fields import MAX_CHANNELS
 
-CONVOLUTION, POOLING, HEAD, GATING = range(4)
-GATE_BYTES = 256
+CONVOLUTION, POOLING, HEAD = range(3)
 # `struct sqz_layer` of runtime.h, as compilers lay it out where words have their own size as alignment.
 LAYER = struct.Struct("<16B16H8I")
 
@@ -81,14 +80,11 @@ def records_of(
     """
     if (widest := max(feature_map.channels for feature_map in plan.feature_maps)) > MAX_CHANNELS:
         raise SqueezekitError(f"a feature map of {widest:,} channels is too wide; train a network of at most {MAX_CHANNELS:,}")
-    records, gates, filters = list[LayerRecord](), 0, 0
+    records, filters = list[LayerRecord](), 0
     for number, step in enumerate(plan.steps):
         shapes = _shapes(plan, step, memory)
         if isinstance(step, IntegerPooling):
             record = LayerRecord(POOLING, kernel=step.size, **shapes)
-        elif isinstance(step, IntegerGating):
-            record = LayerRecord(GATING, zero=step.zero, weights=gates, **shapes)
-            gates += GATE_BYTES
         else:
             indices = {**stored(number, step), "filter": filters, "scratch": memory.scratch.get(number, 0)}
             record = _record(plan, step, memory, {**shapes, **indices})

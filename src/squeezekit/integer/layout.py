@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from squeezekit.integer.layer_records import LayerRecord, records_of
 from squeezekit.integer.memory import Memory, MemoryPlanner, row_bytes
-from squeezekit.integer.plan import IntegerConvolution, IntegerGating, IntegerHead, IntegerPlan
+from squeezekit.integer.plan import IntegerConvolution, IntegerHead, IntegerPlan
 from squeezekit.integer.planner import Arena
 from squeezekit.integer.sparse_weights import runs_of
 
@@ -31,7 +31,6 @@ class Layout:
     biases: Integers
     gains: Integers
     head_gains: Integers
-    gates: NDArray[np.uint8]
     border: tuple[int, ...]
     arena: Arena
     order: tuple[int, ...]
@@ -49,7 +48,6 @@ def layout_of(plan: IntegerPlan, memory: Memory | None = None, *, sparse: bool =
     weights = _Weights(plan, memory, sparse=sparse)
     layers = records_of(plan, memory, weights.add)
     convolutions = [step for step in plan.steps if isinstance(step, IntegerConvolution)]
-    gates = [step.table for step in plan.steps if isinstance(step, IntegerGating)]
     head = plan.steps[-1]
     assert isinstance(head, IntegerHead)
     return Layout(
@@ -60,7 +58,6 @@ def layout_of(plan: IntegerPlan, memory: Memory | None = None, *, sparse: bool =
         np.concatenate([*(step.bias for step in convolutions), head.bias]),
         np.concatenate([step.gain for step in convolutions]),
         head.gain,
-        np.concatenate(gates) if gates else np.empty(0, np.uint8),
         convolutions[0].border,
         memory.arena,
         memory.order if memory.by_row else (),

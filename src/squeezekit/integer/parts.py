@@ -45,15 +45,13 @@ class PoolingLayer:
 class FireLayers:
     """A Fire module: what is squeezed, then the branches of the expand layer beside each other.
 
-    The input is added as it is with `identity`, or through the convolution `bypass`. With `gated`, half of the squeeze layer's
-    channels gate the other half.
+    The input is added as it is with `identity`, or through the convolution `bypass`.
     """
 
     squeeze: ConvolutionLayer
     branches: tuple[ConvolutionLayer, ...]
     bypass: ConvolutionLayer | None
     identity: bool
-    gated: bool
 
 
 @dataclass(frozen=True)

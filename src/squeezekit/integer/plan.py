@@ -9,8 +9,6 @@ that have a shape.
 - **Rescaling**: with c the sum, at least 0, and g the filter's gain, `((c >> 12) · g + ((c & 4095) · g >> 12) + half) >> shift`,
   half being `1 << (shift - 1)`, then at most 255: rounded to nearest, halves up. Every value fits 32 bits without a sign.
 - **Pooled** convolutions give the largest sum of each 2 × 2 window, rescaled once: gains are not negative.
-- **Gating**: with t the sigmoid of the gate's byte in 255ths and z the zero point, `(byte · t + z · (255 - t) + 127) ÷ 255`,
-  rounded down.
 - **Residual** (a bypass): to the rescaled sum comes `(byte · gain + offset) >> shift` of another feature map, less `below`; then
   at least 0 and at most 255.
 - **Head**: the sums of each channel over all positions, then the last filters; or these first, ReLU, then sums over positions.
@@ -108,19 +106,6 @@ class IntegerPooling:
 
 
 @dataclass(frozen=True)
-class IntegerGating:
-    """The first half of the channels, each times the sigmoid of one of the second half: `source` -> `target`, of the same scale.
-
-    `zero` is the zero point of both feature maps; table: uint8 [256], the sigmoid of a byte of the second half in 255ths.
-    """
-
-    source: int
-    target: int
-    zero: int
-    table: NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
 class IntegerHead:
     """The last feature map -> logits, int32 [classes].
 
@@ -144,7 +129,7 @@ class IntegerHead:
         return int(self.weights.shape[0])
 
 
-Step = IntegerConvolution | IntegerPooling | IntegerGating | IntegerHead
+Step = IntegerConvolution | IntegerPooling | IntegerHead
 
 
 @dataclass(frozen=True)
@@ -180,7 +165,7 @@ class IntegerPlan:
         return (2 if self.mirrored else 1) * self._macs(step)
 
     def _macs(self, step: Step) -> int:
-        if isinstance(step, IntegerPooling | IntegerGating):
+        if isinstance(step, IntegerPooling):
             return 0
         if isinstance(step, IntegerHead):
             source = self.feature_maps[step.source]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from ..system.errors import SqueezekitError
@@ -20,7 +20,6 @@ from .plan import (
     MAX_SUM,
     FeatureMap,
     IntegerConvolution,
-    IntegerGating,
     IntegerHead,
     IntegerPlan,
     IntegerPooling,
@@ -75,9 +74,6 @@ class Arrays(Protocol):
 
     def integers(self, numbers: Sequence[int]) -> Any:
         """An array of int64."""
-
-    def bytes(self, numbers: Sequence[int]) -> Any:
-        """An array of uint8."""
 
 
 def build_plan(structure: Structure, arrays: Arrays, spans: Mapping[str, Sequence[float]]) -> IntegerPlan:
@@ -178,9 +174,7 @@ class _PlanBuilder:
         residual = source if fire.identity else None
         if fire.bypass is not None:
             residual = self._convolved(fire.bypass, source, low=self._spans[fire.bypass.name][0])
-        squeezed = self._convolved(fire.squeeze, source, low=self._spans[fire.squeeze.name][0] if fire.gated else 0.0)
-        if fire.gated:
-            squeezed = self._gate(squeezed)
+        squeezed = self._convolved(fire.squeeze, source)
         high = max(self._spans[branch.name][1] for branch in fire.branches)
         channels = sum(branch.filters for branch in fire.branches)
         here = self._feature_maps[squeezed]
@@ -230,16 +224,6 @@ class _PlanBuilder:
         of_other = -(-(other.zero * gain) >> shift)
         offset = (of_other << shift) - other.zero * gain + (1 << (shift - 1))
         return target, _Added(IntegerResidual(residual, gain, offset, shift, raised + of_other), raised)
-
-    def _gate(self, source: int) -> int:
-        """A sigmoid brings values of either sign closer to 0, so that the scale stays."""
-        here = self._feature_maps[source]
-        if here.channels % 2:
-            raise _unfit("a gate")
-        table = [round(255 * _sigmoid(here.scale * (byte - here.zero))) for byte in range(256)]
-        self._feature_maps.append(replace(here, channels=here.channels // 2))
-        self._steps.append(IntegerGating(source, len(self._feature_maps) - 1, here.zero, self._arrays.bytes(table)))
-        return len(self._feature_maps) - 1
 
     def _output_map(self, layer: ConvolutionLayer, source: int, *, low: float = 0.0, pooled: bool = False) -> int:
         """A new feature map for a convolution's output, from `low` to the largest value seen."""
@@ -410,11 +394,6 @@ def _is_fusible(part: NetworkPart, following: NetworkPart) -> bool:
     pools = isinstance(following, PoolingLayer) and following.size == 2
     bypassed = isinstance(part, FireLayers) and (part.identity or part.bypass is not None)
     return pools and isinstance(part, ConvolutionLayer | FireLayers) and not bypassed
-
-
-def _sigmoid(x: float) -> float:
-    # Beyond, it is 0 to within 1e-300.
-    return 1 / (1 + math.exp(-x)) if x > -700 else 0.0
 
 
 def _head_bounds(magnitudes: Sequence[int], bias: Sequence[float], added: int, drop: int) -> list[float]:

@@ -103,9 +103,6 @@ class _NumpyArrays:
     def integers(self, numbers: Sequence[int]) -> NDArray[np.int64]:
         return np.array(numbers, np.int64)
 
-    def bytes(self, numbers: Sequence[int]) -> NDArray[np.uint8]:
-        return np.array(numbers, np.uint8)
-
 
 class _NumpyFilters:
     """Weights [filters, in, kernel, kernel] and biases [filters] in doubles."""

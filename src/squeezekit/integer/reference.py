@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from squeezekit.integer.plan import (
     LOW_BITS,
     IntegerConvolution,
-    IntegerGating,
     IntegerHead,
     IntegerPlan,
     IntegerPooling,
@@ -48,8 +47,6 @@ class IntegerNetwork(nn.Module):
                 return _head(source, step)
             if isinstance(step, IntegerPooling):
                 feature_maps[step.target] = _max_pool(source, step.size)
-            elif isinstance(step, IntegerGating):
-                feature_maps[step.target] = _gated(source, step)
             else:
                 target = self.plan.feature_maps[step.target]
                 if step.target not in feature_maps:
@@ -91,12 +88,6 @@ def _sums(x: Tensor, step: IntegerConvolution) -> Tensor:
     weights = torch.from_numpy(step.weights.transpose(0, 3, 1, 2).astype(kind))
     groups = len(weights) if step.depthwise else 1
     return F.conv2d(x.to(weights.dtype), weights, stride=step.stride, groups=groups).long() + _column(step.bias)
-
-
-def _gated(x: Tensor, step: IntegerGating) -> Tensor:
-    values, gates = x.chunk(2, 1)
-    share = torch.from_numpy(step.table.astype(np.int64))[gates]
-    return (values * share + step.zero * (255 - share) + 127) // 255
 
 
 def _max_pool(x: Tensor, size: int) -> Tensor:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
-from .plan import FeatureMap, IntegerConvolution, IntegerGating, IntegerHead, IntegerPlan, IntegerPooling, Step
+from .plan import FeatureMap, IntegerConvolution, IntegerHead, IntegerPlan, IntegerPooling, Step
 
 # The runtime counts steps, and rows of a step, in a byte.
 MOST = 255
@@ -221,7 +221,7 @@ def _shape(feature_map: FeatureMap) -> tuple[int, int, int]:
 
 def _needed(plan: IntegerPlan, step: Step, row: int) -> dict[int, tuple[int, int]]:
     height = plan.feature_maps[step.source].height
-    if isinstance(step, IntegerHead | IntegerGating):
+    if isinstance(step, IntegerHead):
         return {step.source: (row, row)}
     if isinstance(step, IntegerPooling):
         return {step.source: (2 * row, min(2 * row + step.size, height) - 1)}

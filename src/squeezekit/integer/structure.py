@@ -44,14 +44,14 @@ def structure_of(network: Mapping[str, Any], shapes: Mapping[str, Shape]) -> Str
 
 def _squeezenet(fields: StoredFields, weights: StoredWeights) -> Structure:
     stride, pooling = fields.whole("stem_stride", 1, 4, 1), PoolingLayer(fields.whole("pool_size", 2, 3, 2))
-    bypass, gated = fields.word("bypass", "none"), fields.flag("gated")
+    bypass = fields.word("bypass", "none")
     stem = weights.take("features.0")
     parts: list[NetworkPart] = [_padded(stem, stride) if stride == 1 else ConvolutionLayer(stem.name, stem.shape, stride)]
     # Modules and poolings are numbered one after the other; a pooling has no weights.
     number = 2
     while weights.has(f"features.{number}.squeeze") or weights.has(f"features.{number + 1}.squeeze"):
         name = f"features.{number}"
-        parts.append(_fire(weights, name, bypass, gated) if weights.has(f"{name}.squeeze") else pooling)
+        parts.append(_fire(weights, name, bypass) if weights.has(f"{name}.squeeze") else pooling)
         number += 1
     return Structure(
         *fields.image(),
@@ -62,14 +62,12 @@ def _squeezenet(fields: StoredFields, weights: StoredWeights) -> Structure:
     )
 
 
-def _fire(weights: StoredWeights, name: str, bypass: str, gated: bool) -> FireLayers:
+def _fire(weights: StoredWeights, name: str, bypass: str) -> FireLayers:
     squeeze = weights.take(f"{name}.squeeze")
     branches = [_padded(weights.take(f"{name}.{branch}")) for branch in ("expand1x1", "expand3x3")]
-    if weights.has(f"{name}.expand_depthwise"):
-        branches.append(_padded(weights.take(f"{name}.expand_depthwise"), depthwise=True))
     through = weights.take(f"{name}.bypass") if weights.has(f"{name}.bypass") else None
     same = squeeze.shape[1] == sum(branch.filters for branch in branches)
-    return FireLayers(squeeze, tuple(branches), through, through is None and bypass != "none" and same, gated)
+    return FireLayers(squeeze, tuple(branches), through, through is None and bypass != "none" and same)
 
 
 def _staged(fields: StoredFields, weights: StoredWeights) -> Structure:

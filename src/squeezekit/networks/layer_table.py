@@ -13,7 +13,6 @@ from torch.fx.passes.shape_prop import ShapeProp
 
 from squeezekit.networks.config import NetworkConfig
 from squeezekit.networks.fire import Fire
-from squeezekit.networks.fire_variants import FireVariant
 from squeezekit.networks.squeezenet import Head
 from squeezekit.networks.tracing import traced
 from squeezekit.networks.xvel_tiniest import TanhExp
@@ -106,9 +105,6 @@ def _fire_row(name: str, fire: Fire, shape_in: Shape) -> Layer:
     parameters = sum(p.numel() for p in fire.parameters())
     expand = "+".join(str(branch.out_channels) for branch in fire.expands().values())
     remark = f"squeeze {fire.squeeze.out_channels}, expand {expand}"
-    if isinstance(fire, FireVariant):
-        remark += f" (depthwise {_sides(fire.expand_depthwise)})" if fire.expand_depthwise is not None else ""
-        remark += ", gated" if fire.gated else ""
     if fire.bypass is not None:
         remark += ", bypass"
     return Layer(name, "Fire", shape_in, shape_out, parameters, macs, prod(shape_out), remark)

@@ -140,4 +140,4 @@ def first_problem(error: ValidationError) -> str:
 
 
 # Of pydantic's problems, by their types.
-_IN_OUR_WORDS = {"finite_number": "must be a number"}
+_IN_OUR_WORDS = {"finite_number": "must be a number", "extra_forbidden": "is no field that this version knows"}

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from squeezekit.networks.config import HIDDEN, NetworkConfig, Share, Work
+from squeezekit.networks.config import NetworkConfig, Share, Work
 from squeezekit.networks.dropout import Dropout
 from squeezekit.networks.fire import Bypass, Fire
-from squeezekit.networks.fire_variants import FireVariant
 
 # A rectified normal value has second moment 1/2 and variance (1 - 1/π)/2.
 CENTRED_GAIN = math.sqrt(1 / (1 - 1 / math.pi))
@@ -32,17 +31,6 @@ class SqueezeNetConfig(NetworkConfig):
     depth: int = Field(7, ge=1, le=64, description="number of Fire modules")
     squeeze_ratio: float = Field(0.125, gt=0, le=1, description="squeeze filters ÷ expand filters (1×1 and 3×3)")
     share_3x3: float = Field(0.5, gt=0, lt=1, description="share of 3×3 filters in the expand layer")
-    # In files of 0.1 only: see `FireVariant`.
-    depthwise: Literal[0, 3, 5, 7] = Field(
-        0,
-        description="side of depthwise filters beside those of the expand layer, one for each squeeze filter (0: none)",
-        json_schema_extra=HIDDEN,
-    )
-    gated: bool = Field(
-        False,
-        description="twice the squeeze filters, one half of them gating the other instead of ReLU",
-        json_schema_extra=HIDDEN,
-    )
     bypass: Literal["none", "simple", "complex"] = Field("none", description="add the input of Fire modules to their output")
     batch_norm: bool = Field(False, description="batch normalization after every convolution but the last")
     stem_width: int = Field(96, ge=1, le=4096, description="filters of the first convolution")
@@ -86,11 +74,10 @@ class SqueezeNetConfig(NetworkConfig):
         values = [self.channels * self.image_size**2 + self.stem_width * sides[0] ** 2]
         for number, (squeeze, expand1x1, expand3x3) in enumerate(self.fire_widths(), start=1):
             side = sides[sum(place <= number for place in self.pool_before)]
-            squeezed, beside = squeeze * (1 + self.gated), squeeze if self.depthwise else 0
-            layers += [(squeezed, channels, side), (expand1x1 + 9 * expand3x3, squeeze, side), (beside, self.depthwise**2, side)]
+            layers += [(squeeze, channels, side), (expand1x1 + 9 * expand3x3, squeeze, side)]
             # A bypass keeps the input of a module until its output is there.
-            values.append((channels + squeezed + expand1x1 + expand3x3 + beside) * side**2)
-            channels = expand1x1 + expand3x3 + beside
+            values.append((channels + squeeze + expand1x1 + expand3x3) * side**2)
+            channels = expand1x1 + expand3x3
         layers.append((self.classes, channels, sides[-1] if self.head_relu else 1))
         values.append(self.classes * layers[-1][-1] ** 2)
         macs = sum(filters * weights * side**2 for filters, weights, side in layers)
@@ -108,11 +95,6 @@ class SqueezeNetConfig(NetworkConfig):
             expand3x3 = min(max(_nearest(self.share_3x3 * expand), 1), expand - 1)
             widths.append((max(_nearest(self.squeeze_ratio * expand), 1), expand - expand3x3, expand3x3))
         return widths
-
-    @model_serializer(mode="wrap")
-    def _without_what_is_off(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Files of networks that are as in the paper need not say how these are not, and older readers take them.
-        return {name: value for name, value in handler(self).items() if value or name not in ("depthwise", "gated")}
 
     def build(self) -> SqueezeNet:
         """The untrained network; its weights are drawn from torch's global generator."""
@@ -187,12 +169,8 @@ def _features(config: SqueezeNetConfig) -> nn.Sequential:
 
 
 def _fire(config: SqueezeNetConfig, channels: int, widths: tuple[int, int, int]) -> Fire:
-    squeeze, expand1x1, expand3x3 = widths
-    bypass = _bypass(config, channels, expand1x1 + expand3x3 + (squeeze if config.depthwise else 0))
-    normed = config.batch_norm
-    if config.depthwise or config.gated:
-        return FireVariant(channels, *widths, batch_norm=normed, bypass=bypass, depthwise=config.depthwise, gated=config.gated)
-    return Fire(channels, *widths, batch_norm=normed, bypass=bypass)
+    bypass = _bypass(config, channels, widths[1] + widths[2])
+    return Fire(channels, *widths, batch_norm=config.batch_norm, bypass=bypass)
 
 
 def _bypass(config: SqueezeNetConfig, in_channels: int, out_channels: int) -> Bypass:
@@ -218,9 +196,7 @@ def _initialize(network: SqueezeNet) -> None:
             nn.init.kaiming_normal_(module.weight, nonlinearity="linear" if "bypass" in name else "relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-            # What a gate lets through has either sign.
-            gated = network.config.gated and ".expand" in name
-            if not network.config.batch_norm and not gated:
+            if not network.config.batch_norm:
                 with torch.no_grad():
                     module.weight -= module.weight.mean((1, 2, 3), keepdim=True)
                     module.weight *= CENTRED_GAIN

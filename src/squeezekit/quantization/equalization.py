@@ -1,6 +1,6 @@
 """Cross-layer equalization: channels between layers are scaled to the same deviation; the network computes the same function.
 
-A positive factor passes through ReLU, gates and pooling: what divides the weights that produce a channel multiplies the weights
+A positive factor passes through ReLU and pooling: what divides the weights that produce a channel multiplies the weights
 that consume it (Meller et al., 2019, arXiv 1902.01917; Nagel et al., 2019, arXiv 1906.04721).
 """
 
@@ -66,7 +66,6 @@ def _links(network: SqueezeNet) -> Iterator[tuple[Producer, list[nn.Conv2d]]]:
             continue
         if before is not None and fire.bypass is None:
             yield before, [fire.squeeze]
-        # Of a gated module the first half of the channels, which the gates multiply, is what the expand layers consume.
         yield _producer(fire.squeeze_norm, fire.squeeze), [*fire.expands().values()]
         before = _producer(fire.expand_norm, *fire.expands().values()) if fire.bypass is None else None
     head = network.classifier[1]

@@ -57,7 +57,8 @@ def test_every_network_gives_the_same_bits(name, tmp_path):
 @needs_gcc
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["grown", "mirrored", "odd sides", "three wide pooling", "squeezed by strides", "inverted", "residual", "joined"]
+    "name",
+    ["all at once", "mirrored", "odd sides", "three wide pooling", "squeezed by strides", "inverted", "residual", "joined"],
 )
 def test_every_order_of_steps_gives_the_same_bits(name, tmp_path, monkeypatch):
     model, plan = small(name)
@@ -73,7 +74,7 @@ def test_every_order_of_steps_gives_the_same_bits(name, tmp_path, monkeypatch):
 
 @needs_gcc
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["more than a block", "grown", "odd sides", "squeezed by strides"])
+@pytest.mark.parametrize("name", ["more than a block", "all at once", "odd sides", "squeezed by strides"])
 def test_zeros_are_neither_stored_nor_multiplied(name, tmp_path):
     model, plan = small(name)
     for share in (0.3, 0.02):
@@ -90,7 +91,7 @@ def test_zeros_are_neither_stored_nor_multiplied(name, tmp_path):
 @needs_gcc
 @pytest.mark.slow
 @pytest.mark.parametrize("max_ram", [None, 20_000])
-@pytest.mark.parametrize("name", ["more than a block", "grown", "squeezed by strides"])
+@pytest.mark.parametrize("name", ["more than a block", "all at once", "squeezed by strides"])
 def test_weights_are_decoded_a_part_at_a_time_where_that_takes_less_ram(name, max_ram, tmp_path):
     model, plan = small(name)
     source = source_of(plan, model, store_weights="coded", max_ram=max_ram)
@@ -116,7 +117,7 @@ def test_weights_are_decoded_at_the_start_where_that_takes_less_ram():
 @needs_gcc
 @pytest.mark.slow
 def test_the_variables_are_as_many_as_the_export_says(tmp_path):
-    for name in ("grown", "grey"):
+    for name in ("all at once", "grey"):
         model, plan = small(name)
         source = source_of(plan, model, store_weights="coded")
         atomic_io.write_folder(tmp_path / name, source.files)
@@ -135,7 +136,7 @@ def test_instructions_for_products_give_the_same_bits(kind, tmp_path):
     if not processor_has(kind):
         pytest.skip(f"this processor has no {kind}")
     # The last of these takes a compiler that optimizes two seconds.
-    for name, optimized in (("odd sides", "-O0"), ("more than a block", "-O0"), ("grey", "-O0"), ("grown", "-O3")):
+    for name, optimized in (("odd sides", "-O0"), ("more than a block", "-O0"), ("grey", "-O0"), ("all at once", "-O3")):
         model, plan = small(name)
         pixels = pictures_like(model.config, 6)
         source = source_of(plan, model, store_weights="coded" if name in ("grey", "odd sides") else "constants")

@@ -58,7 +58,7 @@ def compiled(folder, sources, target, *flags):
 def subjects(tmp_path_factory):
     """Networks as folders, with a header of pictures; what they have to answer."""
     made = {}
-    for name, stored in (("grown", "coded"), ("mirrored", "constants"), ("squeezed", "sparse")):
+    for name, stored in (("depthwise", "coded"), ("mirrored", "constants"), ("squeezed", "sparse")):
         model, plan = small(name)
         plan = thinned(plan) if stored == "sparse" else plan
         pixels = pictures_like(model.config, 4)
@@ -112,7 +112,7 @@ def test_the_code_for_a_cortex_m4_is_small(stored, most, tmp_path):
     spec = importlib.util.spec_from_file_location("emulated", Path(__file__).parents[3] / "benchmarks" / "emulated.py")
     emulated = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(emulated)
-    model, plan = small("grown")
+    model, plan = small("all at once")
     atomic_io.write_folder(tmp_path / "c", source_of(plan, model, store_weights=stored).files)
     (made,) = compiled(tmp_path / "c", [tmp_path / "c" / "classifier.c"], MACHINES["cortex-m4"][0], "-Os", "-ffreestanding")
     found = emulated.section_bytes(made.read_bytes())

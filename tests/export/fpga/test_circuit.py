@@ -11,7 +11,6 @@ from tests.fixtures.exported import small
 @pytest.mark.parametrize(
     "name, told",
     [
-        ("gated", r"step \d+ is gating"),
         ("depthwise", r"step \d+ is a depthwise convolution"),
         ("inverted", r"step \d+ is a depthwise convolution"),
         ("mirrored average", "mirror image"),

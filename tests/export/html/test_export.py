@@ -128,9 +128,9 @@ def test_fifty_pictures_are_answered_as_in_python(browser, digits_page, tiny_run
     assert browser.console == []
 
 
-def test_gates_and_depthwise_filters_are_answered_as_in_python(browser, tmp_path):
-    model, plan = small("grown")
-    page = tmp_path / "grown.html"
+def test_depthwise_filters_are_answered_as_in_python(browser, tmp_path):
+    model, plan = small("depthwise")
+    page = tmp_path / "depthwise.html"
     page.write_text(page_of(model, plan))
     browser.open(page.as_uri())
     compare(browser, model, plan, [Image.fromarray(pixels) for pixels in pictures_like(model.config, 8)], tmp_path)

@@ -164,7 +164,6 @@ def _classifier(plan: IntegerPlan, model: Model, layout: Layout, stream: bytes) 
         _table("int32_t", "biases", layout.biases),
         _table("uint16_t", "gains", layout.gains),
         _table("uint32_t", "head_gains", layout.head_gains, suffix="u"),
-        *([_table("uint8_t", "gates", layout.gates)] if len(layout.gates) else []),
         *([_table("uint8_t", "order", layout.order)] if layout.order else []),
         _layers(layout),
         f"""#ifdef SQZ_UNIT
@@ -179,7 +178,7 @@ static int8_t packed[{max(packed_bytes(layout), 1)}];
         f"""static const struct sqz_model model = {{
     .layers = layers, .weights = {weights}, .packed = PACKED, .runs = {"runs" if layout.runs else "NULL"},
     .biases = biases, .gains = gains, .head_gains = head_gains,
-    .gates = {"gates" if len(layout.gates) else "NULL"}, .border = {{{", ".join(map(str, layout.border))}}},
+    .border = {{{", ".join(map(str, layout.border))}}},
     .order = {"order" if layout.order else "NULL"}, .order_count = {len(layout.order)}, .counters = {layout.counters},
     .layer_count = {len(layout.layers)}, .classes = CLASSIFIER_CLASSES, .mirrored = {int(plan.mirrored)},
     .decode = {"decode" if layout.in_arena else "NULL"},

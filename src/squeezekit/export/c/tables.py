@@ -126,7 +126,7 @@ def _decoding_instructions(plan: IntegerPlan) -> int:
 
 
 def _memory(layout: Layout, stream: bytes, orders: MemoryOfOrders, decoded: DecodedWeights | None) -> MemoryUse:
-    tables = 4 * len(layout.biases) + 2 * len(layout.gains) + 4 * len(layout.head_gains) + len(layout.gates)
+    tables = 4 * len(layout.biases) + 2 * len(layout.gains) + 4 * len(layout.head_gains)
     tables += LAYER.size * len(layout.layers) + len(layout.order)
     arena, least = layout.arena.bytes, layout.arena.least
     if decoded is None:

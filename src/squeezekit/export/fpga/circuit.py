@@ -17,7 +17,6 @@ from squeezekit.integer.plan import (
     LOW_BITS,
     FeatureMap,
     IntegerConvolution,
-    IntegerGating,
     IntegerHead,
     IntegerPlan,
     IntegerPooling,
@@ -140,7 +139,7 @@ class Circuit:
 
     def _multiplications(self) -> Iterator[Multiplication]:
         for number, step in enumerate(self.plan.steps):
-            if isinstance(step, IntegerPooling | IntegerGating):
+            if isinstance(step, IntegerPooling):
                 continue
             bits = int(np.abs(step.weights.astype(np.int64)).max()).bit_length() + 1
             bounds = 255 * np.abs(step.weights.reshape(len(step.weights), -1).astype(np.int64)).sum(1)
@@ -240,9 +239,7 @@ def _check(plan: IntegerPlan) -> None:
         )
     for number, step in enumerate(plan.steps):
         problem = None
-        if isinstance(step, IntegerGating):
-            problem = "gating"
-        elif isinstance(step, IntegerConvolution) and step.depthwise:
+        if isinstance(step, IntegerConvolution) and step.depthwise:
             problem = "a depthwise convolution"
         elif isinstance(step, IntegerHead) and step.relu:
             problem = "a head with ReLU"

@@ -25,7 +25,7 @@ from squeezekit.system.paths import expanded
 from squeezekit.system.presentation import Presented
 
 # `struct block` of page.c.
-BLOCK = struct.Struct("<9I4B")
+BLOCK = struct.Struct("<8I4B")
 # The averages of so many channels fit the buffer of page.c.
 MAX_CHANNELS = 4096
 
@@ -113,12 +113,12 @@ def policy(script: str, style: str) -> str:
 
 
 def model_block(plan: IntegerPlan) -> bytes:
-    """A network as page.c reads it: sizes, the coder's table, layers, biases, gains, gates, and the coded weights."""
+    """A network as page.c reads it: sizes, the coder's table, layers, biases, gains, and the coded weights."""
     layout = layout_of(plan)
     _check_room(layout)
     coded = coded_weights(plan)
     border = (*layout.border, 0, 0, 0)[:4]
-    sizes = (len(layout.weights), len(layout.biases), len(layout.gains), len(layout.gates), len(coded))
+    sizes = (len(layout.weights), len(layout.biases), len(layout.gains), len(coded))
     tables = [
         BLOCK.pack(len(layout.layers), len(layout.head_gains), plan.mirrored, layout.arena.bytes, *sizes, *border),
         np.asarray(SQUASH[2048:], "<u2").tobytes(),
@@ -126,7 +126,6 @@ def model_block(plan: IntegerPlan) -> bytes:
         layout.biases.astype("<i4").tobytes(),
         layout.head_gains.astype("<u4").tobytes(),
         layout.gains.astype("<u2").tobytes(),
-        layout.gates.tobytes(),
         coded,
     ]
     return b"".join(table + bytes(-len(table) % 4) for table in tables)

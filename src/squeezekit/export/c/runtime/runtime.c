@@ -221,22 +221,6 @@ static void pool(const struct sqz_layer *l, size_t begin, size_t end, uint8_t *a
     }
 }
 
-/* The first half of the channels, each as far as one of the second lets it through. The target may begin where the source does. */
-static void gate(const struct sqz_model *m, const struct sqz_layer *l, size_t begin, size_t end, uint8_t *arena)
-{
-    const uint8_t *shares = m->gates + l->weights;
-    const size_t half = l->out_channels;
-    for (size_t y = begin; y < end; y++) {
-        const uint8_t *values = row_at(arena + l->source, y, l);
-        uint8_t *to = arena + l->target + y % l->out_rows * l->width * half;
-        for (size_t x = 0; x < l->width; x++, values += 2 * half, to += half)
-            for (size_t f = 0; f < half; f++) {
-                const uint32_t share = shares[values[half + f]];
-                to[f] = (uint8_t)((values[f] * share + l->zero * (255 - share) + 127) / 255);
-            }
-    }
-}
-
 /* sum * gain / 2^shift, rounded to nearest, halves up; a number that is never negative is shifted. */
 static int32_t logit_of(int32_t sum, uint32_t gain, unsigned shift)
 {
@@ -325,8 +309,6 @@ static void run_rows(const struct sqz_model *m, size_t number, const uint8_t *pi
         convolve(m, l, weights_of(m, number), picture, mirrored && l->from_picture, begin, end, arena);
     } else if (l->kind == SQZ_POOLING) {
         pool(l, begin, end, arena);
-    } else if (l->kind == SQZ_GATING) {
-        gate(m, l, begin, end, arena);
     } else if (l->rectified) {
         classify_rows(m, l, begin, end, arena, logits);
     } else {

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum sqz_kind { SQZ_CONVOLUTION, SQZ_POOLING, SQZ_HEAD, SQZ_GATING };
+enum sqz_kind { SQZ_CONVOLUTION, SQZ_POOLING, SQZ_HEAD };
 
 /* One step. Offsets of feature maps are bytes of the arena, those of `weights` and `filter` are places in the model's tables. */
 struct sqz_layer {
@@ -39,7 +39,7 @@ struct sqz_layer {
     uint32_t row;                         /* from one filter's weights to the next; depthwise: one tap's */
     uint32_t source, target, residual;    /* feature maps */
     uint32_t scratch;                     /* room for the bytes under a filter, four times; head: for sums of channels */
-    uint32_t weights, filter;             /* the first weight, or place among the gates; the first bias and gain */
+    uint32_t weights, filter;             /* the first weight; the first bias and gain */
     uint32_t residual_offset;
 };
 
@@ -51,7 +51,6 @@ struct sqz_model {
     const int32_t *biases;
     const uint16_t *gains;
     const uint32_t *head_gains; /* [classes] */
-    const uint8_t *gates;       /* of each byte of a gate, the share that it lets through, in 255ths */
     uint8_t border[4];          /* the pixel that stands around a picture */
     const uint8_t *order;       /* whose turn it is; NULL: one layer after the other */
     uint32_t order_count;

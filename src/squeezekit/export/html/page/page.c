@@ -19,7 +19,7 @@ static const uint16_t *sqz_squash; /* [2048], comes with the model */
 
 /* What a block begins with; the tables follow, each from a multiple of four bytes on, in the order in which `start` takes them. */
 struct block {
-    uint32_t layers, classes, mirrored, arena, weights, biases, gains, gates, coded;
+    uint32_t layers, classes, mirrored, arena, weights, biases, gains, coded;
     uint8_t border[4];
 };
 
@@ -68,7 +68,6 @@ int EXPORT(start)(const uint8_t *bytes)
     model.biases = taken(&next, block->biases * sizeof *model.biases);
     model.head_gains = taken(&next, block->classes * sizeof *model.head_gains);
     model.gains = taken(&next, block->gains * sizeof *model.gains);
-    model.gates = taken(&next, block->gates);
     model.weights = weights;
     model.layer_count = (uint16_t)block->layers;
     model.classes = (uint16_t)block->classes;
