@@ -18,6 +18,7 @@ from squeezekit.system import atomic_io
 BOARD = Path(__file__).parents[1] / "tests" / "fixtures" / "board"
 ZIG = [sys.executable, "-m", "ziglang"]
 _M = ["-nographic", "-monitor", "none", "-serial", "none", "-semihosting-config", "enable=on,target=native"]
+_RVV = "rv64,v=true,vlen=128,vext_spec=v1.0"
 # What the compiler is told, and who runs what it makes.
 MACHINES = {
     "cortex-m4": (["thumb-freestanding-eabi", "-mcpu=cortex_m4"], ["qemu-system-arm", "-M", "mps2-an386", *_M]),
@@ -26,15 +27,25 @@ MACHINES = {
     "aarch64": (["aarch64-freestanding"], ["qemu-aarch64"]),
     "aarch64-dotprod": (["aarch64-freestanding", "-mcpu=generic+dotprod"], ["qemu-aarch64", "-cpu", "max"]),
     "aarch64-i8mm": (["aarch64-freestanding", "-mcpu=generic+dotprod+i8mm"], ["qemu-aarch64", "-cpu", "max"]),
+    "riscv64": (["riscv64-freestanding", "-mcmodel=medany"], ["qemu-riscv64"]),
+    "riscv64-v": (["riscv64-freestanding", "-mcmodel=medany", "-mcpu=generic_rv64+m+a+c+v"], ["qemu-riscv64", "-cpu", _RVV]),
 }
 # Boards whose clock counts instructions, in place of those that only run programs.
 _VIRT = ["qemu-system-aarch64", "-M", "virt", "-net", "none", *_M, "-cpu"]
-COUNTING = {"aarch64": [*_VIRT, "cortex-a72"], "aarch64-dotprod": [*_VIRT, "max"], "aarch64-i8mm": [*_VIRT, "max"]}
+_RISCV = ["qemu-system-riscv64", "-M", "virt", "-bios", "none", "-net", "none", *_M, "-cpu"]
+COUNTING = {
+    "aarch64": [*_VIRT, "cortex-a72"],
+    "aarch64-dotprod": [*_VIRT, "max"],
+    "aarch64-i8mm": [*_VIRT, "max"],
+    "riscv64": [*_RISCV, "rv64"],
+    "riscv64-v": [*_RISCV, _RVV],
+}
 # Where the boards have memory.
 SCRIPTS = {"cortex-m4": "cortex_m.ld", "cortex-m7": "cortex_m.ld", "cortex-m55": "cortex_m55.ld"}
 # Instructions in a tick of the timer.
-PER_TICK = {"cortex-m4": 40, "cortex-m7": 40, "cortex-m55": 31.25, **dict.fromkeys(COUNTING, 16)}
-COUNTING_SCRIPTS = {**SCRIPTS, **dict.fromkeys(COUNTING, "virt.ld")}
+PER_TICK = {"cortex-m4": 40, "cortex-m7": 40, "cortex-m55": 31.25, **dict.fromkeys(COUNTING, 16), "riscv64": 1, "riscv64-v": 1}
+_OF_RISCV = dict.fromkeys(("riscv64", "riscv64-v"), "virt_riscv.ld")
+COUNTING_SCRIPTS = {**SCRIPTS, **dict.fromkeys(COUNTING, "virt.ld"), **_OF_RISCV}
 
 
 def said(

@@ -6,7 +6,7 @@ Compiles the exported C by zig's compiler with -O2. A MODEL is a run, a `.sqz` f
 are networks of their shapes with random weights, as CMSIS-NN's and TinyMaix's are: their shortcuts to more channels are 1×1
 convolutions. The weights are constants (dense), constants without zeros (sparse) or coded; `plain loops` are dense ones without a
 processor's own instructions, as the compiler makes vectors of them or, where it says `scalar`, does not. QEMU's clock advances a
-nanosecond an instruction. Needs qemu-system-arm, qemu-system-aarch64 and `pip install 'squeezekit[c]'`.
+nanosecond an instruction. Needs qemu-system-arm, qemu-system-aarch64, qemu-system-riscv64 and `pip install 'squeezekit[c]'`.
 
 Prints one JSON line each. `instructions` are those of a picture, those of `classifier_start` are `start`. Bytes: `code` and
 `constants` of flash, `variables` in all, among them `arena`; what feature maps would take layer by layer and row by row; coded
@@ -33,8 +33,8 @@ from squeezekit.pretrained.files import model_path
 
 MODELS = ("cifar10-pico", "cifar10-nano", "cifar10-tiny", "cifar10-small", "digits-nano", "resnet8", "resnet20")
 RESNETS = {"resnet8": 1, "resnet20": 3}  # Blocks of a stage.
-PROCESSORS = ("cortex-m4", "cortex-m7", "cortex-m55", "aarch64", "aarch64-dotprod", "aarch64-i8mm")
-PLAIN = ["-U__ARM_FEATURE_DSP", "-U__ARM_FEATURE_MVE", "-U__ARM_NEON"]
+PROCESSORS = ("cortex-m4", "cortex-m7", "cortex-m55", "aarch64", "aarch64-dotprod", "aarch64-i8mm", "riscv64", "riscv64-v")
+PLAIN = ["-U__ARM_FEATURE_DSP", "-U__ARM_FEATURE_MVE", "-U__ARM_NEON", "-U__riscv_v_intrinsic"]
 SCALAR = ["-fno-vectorize", "-fno-slp-vectorize"]
 # Of each way the weights' form, and what the compiler is told.
 WAYS: dict[str, tuple[StoreWeights, list[str]]] = {
@@ -109,8 +109,10 @@ def line(name: str, machine: str, way: str) -> dict[str, Any]:
 
 def ways_of(name: str, machine: str) -> list[str]:
     """Of plain loops the compiler makes vectors for AArch64 alone; random weights are neither sparse nor coded."""
-    if machine in ("aarch64-dotprod", "aarch64-i8mm"):
+    if machine in ("aarch64-dotprod", "aarch64-i8mm", "riscv64"):
         return ["dense"]
+    if machine == "riscv64-v":
+        return ["dense", "plain loops"]
     ways = ["dense", "plain loops"] if name in RESNETS else ["dense", "sparse", "coded", "plain loops"]
     return ways + ["plain loops, scalar"] * (machine == "aarch64")
 

@@ -17,6 +17,7 @@ from tests.fixtures.exported import STRICT, answers, pictures_like, processor_ha
 BOARD = Path(__file__).parents[2] / "fixtures" / "board"
 ZIG = [sys.executable, "-m", "ziglang"]
 M_BOARD = ["-nographic", "-monitor", "none", "-serial", "none", "-semihosting-config", "enable=on,target=native", "-kernel"]
+RVV = ["riscv64-freestanding", "-mcpu=generic_rv64+m+a+c+v"]
 # Target and processor for the compiler; what runs the program.
 MACHINES = {
     "cortex-m4": (["thumb-freestanding-eabi", "-mcpu=cortex_m4"], ["qemu-system-arm", "-M", "mps2-an386", *M_BOARD]),
@@ -27,6 +28,8 @@ MACHINES = {
     "aarch64-dotprod": (["aarch64-freestanding", "-mcpu=generic+dotprod"], ["qemu-aarch64", "-cpu", "max"]),
     "aarch64-i8mm": (["aarch64-freestanding", "-mcpu=generic+dotprod+i8mm"], ["qemu-aarch64", "-cpu", "max"]),
     "riscv64": (["riscv64-freestanding"], ["qemu-riscv64"]),
+    "riscv64-v": (RVV, ["qemu-riscv64", "-cpu", "rv64,v=true,vext_spec=v1.0,vlen=128"]),
+    "riscv64-v, of 512 bits": (RVV, ["qemu-riscv64", "-cpu", "rv64,v=true,vext_spec=v1.0,vlen=512"]),
 }
 SCRIPTS = {"cortex-m4": "cortex_m.ld", "cortex-m7": "cortex_m.ld", "cortex-m55": "cortex_m55.ld"}
 # Instructions of products.c's own ways, as two halves of a word, and which of their bits are fixed.
@@ -37,6 +40,7 @@ INSTRUCTIONS = {
     "aarch64": ((0x6800, 0x6E60), (0xFC00, 0xFFFF)),  # UADALP
     "aarch64-dotprod": ((0x9400, 0x6E80), (0xFC00, 0xFFE0)),  # UDOT
     "aarch64-i8mm": ((0x9C00, 0x4E80), (0xFC00, 0xFFE0)),  # USDOT
+    "riscv64-v": ((0x2057, 0xEA00), (0x707F, 0xFE00)),  # VWMULSU.VV
 }
 needs_zig = pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="not installed; pip install 'squeezekit[c]'")
 pytestmark = [needs_zig, pytest.mark.slow]

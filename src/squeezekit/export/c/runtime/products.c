@@ -20,6 +20,8 @@ typedef int32_t sums_of_tile[TILE][BLOCK];
 #define SQZ_FOUR_BYTES
 #elif defined(__ARM_FEATURE_MVE)
 #include <arm_mve.h>
+#elif defined(__riscv_vector) && defined(__riscv_v_intrinsic)
+#include <riscv_vector.h>
 #elif defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_UNALIGNED) && !defined(__aarch64__)
 #define SQZ_DSP
 #endif
@@ -514,6 +516,35 @@ static void add_residual(const struct sqz_layer *l, const uint8_t *bytes, const 
         const uint32x4_t scaled = vmlaq_n_u32(offset, vldrbq_z_u32(residual + f, there), l->residual_gain);
         const uint32x4_t sum = vaddq_u32(vldrbq_z_u32(bytes + f, there), vshlq_u32(scaled, down));
         vstrbq_p_u32(to + f, vminq_u32(vqsubq_n_u32(sum, l->residual_below), most), there);
+    }
+}
+
+#elif defined(__riscv_vector) && defined(__riscv_v_intrinsic)
+
+/* The sums of `count` filters from `first` on, under which lie four rows of `n` bytes, as many at once as vectors hold. */
+static void dense_products(const uint8_t *const x[TILE], const int8_t *weights, size_t n, size_t first, size_t count,
+                           sums_of_tile sums)
+{
+    const size_t all = __riscv_vsetvlmax_e32m4();
+    const vint32m1_t nothing = __riscv_vmv_v_x_i32m1(0, 1);
+    const int8_t *w = weights + first * n;
+    for (size_t f = 0; f < count; f++, w += n) {
+        vint32m4_t s0 = __riscv_vmv_v_x_i32m4(0, all), s1 = s0, s2 = s0, s3 = s0;
+        for (size_t k = 0, step; k < n; k += step) {
+            step = __riscv_vsetvl_e8m1(n - k);
+            const vint8m1_t v = __riscv_vle8_v_i8m1(w + k, step);
+            const vuint8m1_t x0 = __riscv_vle8_v_u8m1(x[0] + k, step), x1 = __riscv_vle8_v_u8m1(x[1] + k, step);
+            const vuint8m1_t x2 = __riscv_vle8_v_u8m1(x[2] + k, step), x3 = __riscv_vle8_v_u8m1(x[3] + k, step);
+            /* Lanes beyond the last byte keep what they have. */
+            s0 = __riscv_vwadd_wv_i32m4_tu(s0, s0, __riscv_vwmulsu_vv_i16m2(v, x0, step), step);
+            s1 = __riscv_vwadd_wv_i32m4_tu(s1, s1, __riscv_vwmulsu_vv_i16m2(v, x1, step), step);
+            s2 = __riscv_vwadd_wv_i32m4_tu(s2, s2, __riscv_vwmulsu_vv_i16m2(v, x2, step), step);
+            s3 = __riscv_vwadd_wv_i32m4_tu(s3, s3, __riscv_vwmulsu_vv_i16m2(v, x3, step), step);
+        }
+        sums[0][f] = __riscv_vmv_x_s_i32m1_i32(__riscv_vredsum_vs_i32m4_i32m1(s0, nothing, all));
+        sums[1][f] = __riscv_vmv_x_s_i32m1_i32(__riscv_vredsum_vs_i32m4_i32m1(s1, nothing, all));
+        sums[2][f] = __riscv_vmv_x_s_i32m1_i32(__riscv_vredsum_vs_i32m4_i32m1(s2, nothing, all));
+        sums[3][f] = __riscv_vmv_x_s_i32m1_i32(__riscv_vredsum_vs_i32m4_i32m1(s3, nothing, all));
     }
 }
 
