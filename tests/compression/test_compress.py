@@ -1,5 +1,6 @@
 """From a run to a file that meets its target, whatever happens on the way."""
 
+import math
 import shutil
 from dataclasses import replace
 from types import SimpleNamespace
@@ -27,7 +28,9 @@ from tests.fixtures.families import WIDTHS, compressed_and_tuned
 from tests.fixtures.tiny import TINY
 
 
-@pytest.mark.parametrize("wrong", [{"max_drop": -1}, {"max_drop": 101}, {"max_bytes": 0}, {"epochs": 0}, {"minutes": -1}])
+@pytest.mark.parametrize(
+    "wrong", [{"max_drop": -1}, {"max_drop": 101}, {"max_bytes": 0}, {"epochs": 0}, {"minutes": -1}, {"minutes": math.inf}]
+)
 def test_impossible_targets_are_refused(tiny_run, tmp_path, wrong):
     with pytest.raises(SqueezekitError, match=next(iter(wrong)).replace("_", "-")):
         compress(tiny_run.folder, tmp_path / "x.sqz", **wrong)
@@ -38,8 +41,17 @@ def test_a_place_that_is_taken_or_missing_is_refused(tiny_run, tmp_path):
     with pytest.raises(SqueezekitError, match="exists already"):
         compress(tiny_run.folder, tmp_path / "x.sqz")
     assert (tmp_path / "x.sqz").read_bytes() == b"mine"
-    with pytest.raises(SqueezekitError, match="is not a folder"):
-        compress(tiny_run.folder, tmp_path / "nowhere" / "x.sqz")
+    with pytest.raises(SqueezekitError, match="cannot be made or written"):
+        compress(tiny_run.folder, tmp_path / "x.sqz" / "y.sqz")
+
+
+@pytest.mark.parametrize("name", [".", "/", "..", "folder.sqz", "x.onnx", "x"])
+def test_a_file_of_another_name_is_refused_before_anything_is_read(tiny_run, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.sqz").mkdir()
+    with pytest.raises(SqueezekitError, match=r"^--out .*: name a file that ends in \.sqz$"):
+        compress(tiny_run.folder, name, data="nowhere")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.sqz"]
 
 
 # An epoch has 12 steps. Stopped in the first round, in the second and there again; or before an epoch is done, in the second
@@ -218,9 +230,11 @@ def test_other_settings_are_not_resumed(tiny_run, tmp_path, monkeypatch):
     options = {"rate_weight": 0.01}
     with pytest.raises(Interrupted):
         compress(tiny_run.folder, tmp_path / "x.sqz", max_drop=2, **options)
-    with pytest.raises(SqueezekitError, match="other settings"):
+    with pytest.raises(
+        SqueezekitError, match=r"was begun with max_drop = 2; give the same, or delete \S+x\.sqz\.work and x\.sqz to"
+    ):
         compress(tiny_run.folder, tmp_path / "x.sqz", max_drop=3, resume=True, **options)
-    with pytest.raises(SqueezekitError, match="exists already"):
+    with pytest.raises(SqueezekitError, match="was begun and not finished; go on with --resume, or delete"):
         compress(tiny_run.folder, tmp_path / "x.sqz", max_drop=2, **options)
 
 

@@ -23,6 +23,10 @@ def test_the_most_accurate_file_that_is_small_enough():
     stages = [stage(1000, 0.95), stage(500, 0.8), stage(400, 0.85)]
     assert target.best(stages) == 2
     assert target.best(stages[:1]) == 0
+    # What is nearest to the size and of no use is behind what is of use.
+    assert target.best([stage(900, 0.85), stage(600, 0.5)]) == 0
+    assert Target(0.9, max_drop=0.5, max_bytes=400).best([stage(900, 0.85), stage(600, 0.5), stage(700, 0.84)]) == 2
+    assert Target(0.9, max_drop=50, max_bytes=600).best([stage(900, 0.85), stage(600, 0.5)]) == 1
     # Of few images losses say more.
     assert target.best(stages, losses=[0.1, 0.2, 0.3]) == 1
     both = Target(0.9, max_drop=1, max_bytes=500)

@@ -32,6 +32,18 @@ def test_what_is_kept_is_known_and_others_are_not(classes, fraction):
     assert (coarse == test(rounded(validation))).double().mean() > 0.98
 
 
+@pytest.mark.parametrize("count", [4, 8, 20, 60, 99])
+def test_of_few_images_as_many_others_are_kept(count):
+    own, labels, _ = drawn(2000)
+    fresh = rounded(drawn(2000, seed=1)[0])
+    kept = []
+    for seed in range(2, 42):
+        validation = drawn(count, seed=seed)[0]
+        test = NoneOfThese.fit((own, labels), validation).test(16)
+        kept.append(float(test(fresh).double().mean()))
+    assert 0.9 < sum(kept) / len(kept) < 0.985
+
+
 def test_few_images_and_classes_without_one_have_a_rule():
     own, labels, others = drawn(40)
     rule = NoneOfThese.fit((own[labels < 3], labels[labels < 3]), own[:3])

@@ -37,6 +37,12 @@ def test_what_was_made_and_stayed_empty_goes_away(tmp_path):
     assert list(tmp_path.rglob("*")) == [tmp_path / "mine"]
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc, whose folders take no files")
+def test_a_folder_that_takes_no_files_is_no_endless_loop():
+    with pytest.raises(SqueezekitError, match="^x: cannot be made or written"), held(Path("/proc/x.in-use"), Path("x")):
+        pytest.fail("made")
+
+
 def hold(folder, place):
     with claimed(Path(folder)):
         waits(Path(place))

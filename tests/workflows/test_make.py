@@ -2,9 +2,11 @@
 
 import json
 import re
+import shutil
 import signal
 
 import pytest
+from PIL import Image
 
 import squeezekit as sk
 from squeezekit.cli import main
@@ -30,7 +32,8 @@ def test_a_folder_becomes_files(shared, capsys):
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     assert main(["make", str(folder / "photos"), "-o", str(out), "--minutes", "0.05", "--json"]) == 0
     # What is finished is told again, and nothing is done again.
-    made = json.loads(capsys.readouterr().out)
+    shown = capsys.readouterr()
+    made = json.loads(shown.out)
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
     assert [file["name"] for file in made["files"]] == ["classifier.html", "model.sqz", "run", "check.html", "report.html"]
     for file in made["files"]:
@@ -39,6 +42,7 @@ def test_a_folder_becomes_files(shared, capsys):
     assert list(made["seconds"]) == STEPS and made["met_target"] is True
     assert made["accuracy"]["share"] == pytest.approx(sk.evaluate(out / "model.sqz", folder / "photos").accuracy)
     assert main(["make", str(folder / "photos"), "-o", str(out), "--minutes", "0.05"]) == 0
+    assert "out: is made already" in shown.err
     assert f"{made['accuracy']['share']:.1%} of {made['accuracy']['images']} test photos" in capsys.readouterr().out
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "60 pictures in 3 classes of 20 pictures; shorter sides of 48 to 48 pixels." in page and 'href="check.html"' in page
@@ -62,6 +66,9 @@ def test_killed_in_the_middle_it_goes_on(photos, tmp_path, capsys, monkeypatch):
     assert list(made["seconds"]) == STEPS and made["seconds"]["train"] == done["seconds"]["train"]
     assert (tmp_path / "out" / "c" / "classifier.c").is_file() and not (tmp_path / "out" / "model.sqz.work").exists()
     assert "classifier.h and classifier.c" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    shutil.copy(photos / "disk" / "0.png", photos / "disk" / "more.png")
+    assert main(arguments) == 2
+    assert "has other pictures than when" in (told := capsys.readouterr().err) and "choose another --out" in told
 
 
 @pytest.mark.slow
@@ -93,10 +100,14 @@ def test_what_cannot_be_is_one_sentence_before_any_work(photos, tmp_path):
     (tmp_path / "nothing").mkdir()
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "thesis.pdf").write_text("")
+    for path in (photos / "cross").iterdir():
+        (tmp_path / "large" / path.stem).mkdir(parents=True)
+        Image.open(path).resize((96, 96)).save(tmp_path / "large" / path.stem / path.name)
     for data, out, given, message in (
         (photos, "out", {"platform": "toaster"}, "--for toaster: is unknown; choose browser, arduino, pi, server, onnx"),
         (photos, "out", {"minutes": 0}, "--minutes 0: give more than 0"),
         (photos, "out", {"max_bytes": 0}, "--max-bytes 0: give a number of bytes"),
+        (tmp_path / "large", "out", {"max_bytes": 300}, "no pretrained network for photos is within 300 bytes: the smallest"),
         (photos, "file", {}, "file is not a folder to write in"),
         (photos, "photos/out", {}, "would lie among the pictures"),
         (photos, "thesis", {}, "thesis: exists already and was not made by make"),
@@ -106,7 +117,7 @@ def test_what_cannot_be_is_one_sentence_before_any_work(photos, tmp_path):
     ):
         with pytest.raises(sk.SqueezekitError, match=message):
             sk.make(data, tmp_path / out, **given)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "nothing", "photos", "thesis"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "large", "nothing", "photos", "thesis"]
 
 
 @pytest.mark.slow

@@ -43,4 +43,4 @@ class BestFile:
         if self.written is None:
             return ""
         stage = self.written.stage
-        return f"{self.path} is the best so far, {stage.bytes:,} bytes, accuracy {stage.accuracy:.2%}; "
+        return f"{self.path} is the best so far, {self.path.stat().st_size:,} bytes, accuracy {stage.accuracy:.2%}; "

@@ -12,7 +12,7 @@ from squeezekit.compression.candidate import Candidate, TrainingRound
 from squeezekit.compression.context import CompressionContext
 from squeezekit.compression.deep_compression import DeepCompression
 from squeezekit.compression.delta_aware import DeltaAwareMethod
-from squeezekit.compression.job_state import JobState, held_output
+from squeezekit.compression.job_state import JobState, check_output, held_output
 from squeezekit.compression.method import Method
 from squeezekit.compression.options import CompressOptions
 from squeezekit.compression.rate_distortion_method import RateDistortionMethod
@@ -63,26 +63,34 @@ def compress(
     teacher_folder = expanded(teacher) if teacher else None
     options = CompressOptions(method, max_drop, max_bytes, epochs, minutes, teacher_folder, device, rate_weight, delta_from)
     images = None if data is None else data_name(data, trained.data["classes"])
-    context = CompressionContext(trained, images, device=options.training_device, teacher=teacher_folder)
-    target = Target(context.accuracy_before, options.effective_max_drop, max_bytes)
-    limit = TimeLimit(minutes, epochs or context.epochs_per_round(), context.seconds_of_an_epoch, limited=epochs is None)
+    with held_output(out):
+        check_output(out, resume=resume)
+        return _compressed(trained, images, out, options, resume=resume)
+
+
+def _compressed(trained: Run, images: str | None, out: Path, options: CompressOptions, *, resume: bool) -> Compressed:
+    context = CompressionContext(trained, images, device=options.training_device, teacher=options.teacher)
+    target = Target(context.accuracy_before, options.effective_max_drop, options.max_bytes)
+    epochs = options.epochs or context.epochs_per_round()
+    limit = TimeLimit(options.minutes, epochs, context.seconds_of_an_epoch, limited=options.epochs is None)
     if context.judges == "training":
         say("no image validates this run: files are judged by images that it has learnt, which flatters them")
     if (judging := len(context.validation)) < FEW_TO_JUDGE:
         say(f"only {judging} images judge files, one of them is {1 / judging:.1%}: more photos would tell files apart better")
     say(f"trained: {context.float_bytes:,} bytes, {context.judges} accuracy {context.accuracy_before:.2%}")
-    reference = model_path(delta_from).read_bytes() if delta_from is not None else None
+    reference = model_path(options.delta_from).read_bytes() if options.delta_from is not None else None
     chosen = _method(options, context, target, reference)
     settings = {"run": trained.weights_digest(), **options.settings(reference), "epochs": limit.epochs}
-    with held_output(out):
+    best = None
+    try:
         job = JobState.open(out, settings, resume=resume)
         best = BestFile(out, target, job, context.loss_of if context.few_judge and target.max_bytes else None)
         keep_freed_memory()
-        try:
-            run_method(chosen, job, best, limit)
-            return _finished(context, target, job, best)
-        except (Interrupted, KeyboardInterrupt):
-            raise Interrupted(f"stopped; {best.in_words()}go on with the same command and --resume") from None
+        run_method(chosen, job, best, limit)
+        return _finished(context, target, job, best)
+    except (Interrupted, KeyboardInterrupt):
+        so_far = best.in_words() if best else ""
+        raise Interrupted(f"stopped; {so_far}go on with the same command and --resume") from None
 
 
 def _method(options: CompressOptions, context: CompressionContext, target: Target, reference: bytes | None) -> Method:

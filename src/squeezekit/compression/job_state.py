@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,13 +57,46 @@ def _read(path: Path, model: type[BaseModel]) -> dict[str, Any]:
         raise SqueezekitError(f"{path}: damaged ({problem}); delete {path.parent} to start anew") from None
 
 
+def check_output(out: Path, *, resume: bool) -> None:
+    """Raises SqueezekitError where a file `out` or its job is there already; with `resume`, where it is finished."""
+    folder = _folder_of(out)
+    if folder.exists():
+        if not resume:
+            also = f" and {out.name}" if out.exists() else ""
+            raise SqueezekitError(
+                f"{out}: was begun and not finished; go on with --resume, or delete {folder}{also} to start anew"
+            )
+    elif out.exists():
+        raise SqueezekitError(f"{out}: {'is finished' if resume else 'exists already'}; choose another --out, or delete it")
+
+
+def _folder_of(out: Path) -> Path:
+    return out.with_name(out.name + ".work")
+
+
 @contextmanager
 def held_output(out: Path) -> Iterator[None]:
-    """Hold the file `out` and its job inside the block; raises SqueezekitError where another process does."""
-    if not out.parent.is_dir():
-        raise SqueezekitError(f"{out}: cannot be written, since {out.parent} is not a folder; choose another --out")
+    """Hold the file `out` and its job inside the block.
+
+    Raises SqueezekitError where `out` is no name for such a file, and where another process holds it.
+    """
+    if out.suffix != ".sqz" or out.is_dir():
+        raise SqueezekitError(f"--out {out}: name a file that ends in .sqz")
     with held(out.with_name(f".{out.name}.in-use"), out):
         yield
+
+
+def _first_difference(began: Any, settings: Mapping[str, Any]) -> str:
+    """A setting that is another one now, as it was; "" where all are the same."""
+    if not isinstance(began, dict) or began.keys() != settings.keys():
+        return "other settings"
+    changed = [name for name, value in settings.items() if began[name] != value]
+    if not changed:
+        return ""
+    name = changed[0]
+    # Of networks and files the settings hold digests, which tell nobody anything.
+    shown = {"run": "another run", "teacher": "another --teacher", "delta_from": "another --delta-from"}
+    return shown.get(name) or f"{name} = {began[name]}"
 
 
 def kept(place: Path) -> AbstractContextManager[None]:
@@ -127,19 +160,17 @@ class JobState:
     @classmethod
     def open(cls, out: Path, settings: dict[str, Any], *, resume: bool) -> JobState:
         """Start anew, or with `resume` go on with what the same settings have left; raises SqueezekitError."""
-        folder = out.with_name(out.name + ".work")
-        if not resume and (out.exists() or folder.exists()):
-            there = out if out.exists() else folder
-            raise SqueezekitError(f"{there}: exists already; choose another --out, or go on with --resume")
-        if resume and out.exists() and not folder.exists():
-            raise SqueezekitError(f"{out}: is finished; choose another --out to compress once more")
+        check_output(out, resume=resume)
+        folder = _folder_of(out)
         path = folder / "settings.json"
         if not path.exists():
             with kept(folder):
                 folder.mkdir(exist_ok=True)
                 atomic_io.write_text(path, json.dumps(settings))
-        elif read_outside_json(path) != settings:
-            raise SqueezekitError(f"{folder}: was started with other settings; delete it to start anew")
+        elif changed := _first_difference(read_outside_json(path), settings):
+            raise SqueezekitError(
+                f"{out}: was begun with {changed}; give the same, or delete {folder} and {out.name} to start anew"
+            )
         return cls(folder)
 
     @property

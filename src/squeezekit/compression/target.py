@@ -71,16 +71,17 @@ class Target:
         """The index of the best file.
 
         Of those that meet the target it is the smallest (by `costs`, if given), or with a target size the most accurate, or that
-        of the least of `losses`; if none meets the target, the one that comes closest.
+        of the least of `losses`. If none meets the target, it is the one that comes closest, one that is destroyed behind others.
         """
 
         def rank(index: int) -> tuple[float, ...]:
             stage = stages[index]
+            useless = float(self.destroyed(stage) and not self.met(stage))
             excess = 0.0 if self.max_drop is None else max(self.drop(stage) - self.max_drop, 0.0)
             if self.max_bytes is not None:
                 worse = -stage.accuracy if losses is None else losses[index]
-                return (max(stage.bytes - self.max_bytes, 0), excess, worse, stage.bytes)
-            return (excess, stage.bytes if costs is None else costs[index])
+                return (useless, max(stage.bytes - self.max_bytes, 0), excess, worse, stage.bytes)
+            return (useless, excess, stage.bytes if costs is None else costs[index])
 
         return min(range(len(stages)), key=rank)
 

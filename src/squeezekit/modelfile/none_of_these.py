@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from statistics import NormalDist
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -15,6 +17,8 @@ from squeezekit.system.errors import SqueezekitError
 
 # The share of one's own validation images that is kept, and that of those with the lowest logits, which is not.
 KEPT_SHARE, LOW_SHARE = 0.95, 0.005
+# Of fewer validation images the least ones say little of others.
+FEW_OWN = 100
 # With more classes the numbers would weigh too much in a small file.
 MAX_COMPARED = 32
 MAX_WEIGHT = 15
@@ -66,15 +70,16 @@ class NoneOfThese(JsonSection):
     def fit(cls, training: tuple[Tensor, Tensor], validation: Tensor) -> NoneOfThese:
         """From logits [n, classes] and labels [n] of training images; 95 % of the validation images of these logits are kept.
 
+        Where there are fewer than 100 of these, as many of others like them would be if their scores are normally distributed.
         A class without an image among the first has no row. Of more than 32 classes the largest logit decides.
         """
         weights, biases = _relative_distance(*training) if training[0].shape[1] <= MAX_COMPARED else (None, np.zeros(1))
         integers, coarser = rounded(validation), FLOAT_FRACTION - FRACTION
         lowest = integers.min(1).values
-        least = int(lowest.sort().values[int(LOW_SHARE * len(lowest))])
+        least = _low_end(lowest, LOW_SHARE)
         test = KnownTest(weights, np.rint(biases * 2**FLOAT_FRACTION).astype(np.int64), least)
-        scores = torch.where(lowest >= least, test.scores(integers), -MAX_SCORE).sort().values
-        threshold = int(scores[int((1 - KEPT_SHARE) * len(scores))])
+        scores = torch.where(lowest >= least, test.scores(integers), -MAX_SCORE)
+        threshold = _low_end(scores, 1 - KEPT_SHARE)
         # Rounded so that what was meant to be kept is.
         units = np.ceil(biases * 2**FRACTION) - (threshold >> coarser)
         limited = np.clip(units, -(1 << 31), (1 << 31) - 1).astype(int)
@@ -97,6 +102,19 @@ class NoneOfThese(JsonSection):
         weights = np.array(self.weights, np.int64) if self.weights else None
         biases = (np.array(self.biases, np.int64) << fraction) >> FRACTION
         return KnownTest(weights, biases, (self.least << fraction) >> FRACTION)
+
+
+def _low_end(values: Tensor, share: float) -> int:
+    """Below which lies that share of integers, or would lie of others where there are few of them: a prediction interval."""
+    count = len(values)
+    least = int(values.sort().values[int(share * count)])
+    if not 1 < count < FEW_OWN:
+        return least
+    # Student's distribution by its first correction of the normal one (Abramowitz and Stegun, 1964, 26.7.5).
+    z = NormalDist().inv_cdf(1 - share)
+    deviations = z * (1 + (z * z + 1) / (4 * (count - 1))) * math.sqrt(1 + 1 / count)
+    floats = values.double()
+    return min(least, max(math.floor(floats.mean() - deviations * floats.std()), -MAX_SCORE))
 
 
 def rounded(logits: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from squeezekit.system.errors import SqueezekitError
 LOCK = ".in-use"
 # Windows lets nobody read the bytes that are locked: those stand behind the text.
 LOCKED_BYTE = 2**20
+MOST_TRIES = 1000
 
 
 class InUse(SqueezekitError):
@@ -86,12 +87,16 @@ def holds_files(folder: Path) -> bool:
 
 
 def _held(lock: Path, name: Path) -> int:
+    tries = 0
     while True:
         lock.parent.mkdir(parents=True, exist_ok=True)
         try:
             descriptor, new = _opened(lock)
         except FileNotFoundError:
-            # An earlier holder has removed the empty folder meanwhile.
+            # An earlier holder has removed the empty folder meanwhile; some folders of the system never take a file.
+            tries += 1
+            if tries == MOST_TRIES:
+                raise
             continue
         locked = _lock(descriptor)
         if locked is False or (locked is None and not new):

@@ -158,6 +158,8 @@ class Run(RunPresentation):
         """The network with its best weights, ready for use."""
         path, given = self.folder / "best.safetensors", self._weights()
         network = self.config.network.build()
+        if not hasattr(network, "config"):
+            network.config = self.config.network  # type: ignore[assignment]  # which `compress` asks for
         try:
             network.load_state_dict(load(given))
         except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:

@@ -47,7 +47,8 @@ def adopted(network: nn.Module, data: str, folder: Path, *, name: str, validatio
     """
     config = getattr(network, "config", None)
     if not isinstance(config, NetworkConfig):
-        raise SqueezekitError(f"{name}: has no field config, a NetworkConfig; register your network (sk.register_network)")
+        how = "register its NetworkConfig (sk.register_network), and set network.config to the one that built it"
+        raise SqueezekitError(f"{name}: has no field config; {how}")
     fields = {**config.model_dump(exclude={"name", "classes"}), "classes": config.classes}
     settings = {"data": data, "head_first": False, "validation_share": validation_share}
     network_fields, recipe, run_fields = resolve(

@@ -12,6 +12,7 @@ from pathlib import Path
 from torch import nn
 
 from squeezekit.compression.compress import compress as compress_run
+from squeezekit.compression.job_state import check_output
 from squeezekit.compression.result import Compressed
 from squeezekit.data.sources import Data, data_name
 from squeezekit.system.errors import SqueezekitError
@@ -134,8 +135,7 @@ def _as_run(given: Elsewhere, out: Path, data: Data | None, *, resume: bool) -> 
     """The folder of a run of that network, hidden beside `out`, which is there until its compression is done."""
     if data is None:
         raise SqueezekitError("a network that was trained elsewhere needs images of its classes; name them with --data")
-    if out.exists() and not resume:
-        raise SqueezekitError(f"{out}: exists already; choose another --out, or go on with --resume")
+    check_output(out, resume=resume)
     folder = out.with_name(f".{out.name}.run")
     if resume and (folder / "best.safetensors").exists():
         if (begun := Run(folder).data.get("start")) != given.name:

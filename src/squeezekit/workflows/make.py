@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ from squeezekit.training.interruption import Interrupted
 from squeezekit.training.run_folder import check_can_be_made
 from squeezekit.workflows.check import check
 from squeezekit.workflows.make_job import Accuracy, MakeJob, MakeSettings, Platform, Step
-from squeezekit.workflows.suitable import MAX_BYTES
+from squeezekit.workflows.suitable import MAX_BYTES, Budget, suitable
 from squeezekit.workflows.train import train
 
 MINUTES = 20.0
@@ -124,6 +125,7 @@ def make(
     curation = Curation(str(labels or ""), group_by, str(leave_out or "")).settled()
     settings = _settings(folder, max_bytes, minutes, platform, curation)
     listing = _checked(folder, out, settings, curation)
+    settings = settings.model_copy(update={"pictures": _digest(listing)})
     with claimed(out), _goes_on_with_the_same_command():
         making = _Making(folder, out, settings, curation, MakeJob(out, settings), len(listing.paths))
         # Each with what it leaves.
@@ -134,8 +136,11 @@ def make(
             "export": (making.export, making.exported or out),
             "report": (making.report, out / REPORT),
         }
-        for number, (name, (step, left)) in enumerate(steps.items(), 1):
-            if name not in making.job.seconds or not left.exists():
+        missing = [name for name, (_, left) in steps.items() if name not in making.job.seconds or not left.exists()]
+        if not missing:
+            say(f"{out}: is made already")
+        for number, (name, (step, _)) in enumerate(steps.items(), 1):
+            if name in missing:
                 say(f"{number} of {len(steps)}: {name}")
                 making.job.begin()
                 step()
@@ -157,11 +162,19 @@ def _checked(folder: Path, out: Path, settings: MakeSettings, curation: Curation
     if not folder.is_dir():
         raise SqueezekitError(f"{folder}: is no folder; give one with one folder of pictures for each class")
     check_can_be_made(out, settings.data)
+    suitable(folder, Budget(settings.max_bytes), {name: value for name, value in vars(curation).items() if value})
     if settings.platform == "onnx":
         from squeezekit.export.onnx import check_installed
 
         check_installed()
     return list_folder(folder, curation)
+
+
+def _digest(listing: FolderListing) -> str:
+    """Tells whether pictures have come, gone, or other sizes since."""
+    # Times and places of files change where a folder is copied.
+    named = "".join(f"{path}\0{size}\0" for path, (size, *_) in zip(listing.paths, listing.stamps, strict=True))
+    return hashlib.sha256(named.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 @contextmanager

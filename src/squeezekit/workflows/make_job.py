@@ -19,7 +19,7 @@ Platform = Literal["browser", "arduino", "pi", "server", "onnx"]
 
 
 class MakeSettings(BaseModel):
-    """What must be the same when a job goes on; paths are absolute, "" for none."""
+    """What must be the same when a job goes on; paths are absolute, "" for none. `pictures` is a digest of what there is."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -30,6 +30,7 @@ class MakeSettings(BaseModel):
     labels: str
     group_by: str
     leave_out: str
+    pictures: str = ""
 
 
 class Accuracy(BaseModel):
@@ -69,6 +70,10 @@ class MakeJob:
             changed = [name for name, value in self._done.settings if value != getattr(settings, name)]
             if changed and self._done.seconds:
                 name, began = changed[0], getattr(self._done.settings, changed[0])
+                if name == "pictures":
+                    raise SqueezekitError(
+                        f"{settings.data}: has other pictures than when {folder} was begun; choose another --out"
+                    )
                 raise SqueezekitError(f"{folder}: was begun with {name} = {began}; give the same command, or another --out")
             self._done = self._done.model_copy(update={"settings": settings})
         self._begin = time.monotonic()

@@ -130,7 +130,7 @@ def _start(budget: Budget, classes: int) -> Start:
     takes = Budget(least.bytes, least.macs, least.ram)
     raise SqueezekitError(
         f"no pretrained network for photos is within {budget}: the smallest, {least.name} at {least.image_size} pixels, takes "
-        f"about {takes}; allow that, or give --network"
+        f"about {takes}; allow that, or train --network NAME"
     )
 
 
