@@ -272,6 +272,9 @@ def test_a_place_that_cannot_hold_a_run_is_found_first(tmp_path, monkeypatch):
 def test_resuming_needs_a_folder_and_heeds_file_device_and_presets(tiny_run, tmp_path):
     with pytest.raises(SqueezekitError, match="--resume needs --out"):
         train("digits", resume=True)
+    with pytest.raises(SqueezekitError, match="nowhere: is no run to go on with; choose one that is, or give --data to start it"):
+        train(out=tmp_path / "nowhere", resume=True)
+    assert not (tmp_path / "nowhere").exists()
     for given, message in (
         ({"config": tmp_path / "nowhere.toml"}, r"nowhere\.toml"),
         ({"device": "abacus"}, "choose cpu"),

@@ -266,6 +266,8 @@ def test_the_command_and_what_a_page_weighs(tiny_run, tiny_sqz, tmp_path, capsys
     assert said["bytes"] < 4 / 3 * 1.1 * (tiny_sqz).stat().st_size + 45_000
     assert main(["export", str(tiny_run.folder), "--format", "html", "-o", str(out)]) == 0
     assert "in eight bits" in capsys.readouterr().out
+    assert main(["export", str(tiny_run.folder), "--format", "html", "-o", str(out.with_suffix(".onnx"))]) == 2
+    assert "name a file that ends in .html" in capsys.readouterr().err
     assert main(["export", str(tiny_run.folder), "--format", "html", "--int8", "-o", str(out)]) == 2
     assert "leave it out" in capsys.readouterr().err
     (tmp_path / "folder").mkdir()

@@ -60,6 +60,8 @@ def export_html(model: str | Path, out: str | Path, *, data: str | Path | None =
     SqueezekitError.
     """
     loaded, out = load_model(model), expanded(out)
+    if out.suffix != ".html":
+        raise SqueezekitError(f"-o {out}: name a file that ends in .html")
     plan = integer_plan(loaded, data)
     block = model_block(plan)
     text = page_of(loaded, plan, block)
