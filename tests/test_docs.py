@@ -202,7 +202,8 @@ def test_a_network_of_ones_own_is_compressed(commands, length, monkeypatch, forg
         shorten(monkeypatch, epochs=1)
         page = [(language, text) for language, text in page if "plain." not in text]
     said = [commands.block(language, text) for language, text in page]
-    assert int(said[-1].splitlines()[-1].split()[0]) == Path("narrow.sqz").stat().st_size
+    assert int(said[-1].splitlines()[-2].split()[0]) == Path("narrow.sqz").stat().st_size
+    assert int(said[-1].splitlines()[-1]) == Path("again.sqz").stat().st_size
     if length == "whole":
         assert "digit.png: 3 " in said[1] and Path("smaller.onnx").exists()
         assert Path("plain.sqz").stat().st_size < Path("plain.onnx").stat().st_size / 10
