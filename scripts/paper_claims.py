@@ -1,6 +1,6 @@
 """Whether what the SqueezeNet paper says of its shape is so: three claims, compared with studies of several seeds.
 
-    python scripts/paper_claims.py STUDY STUDY …
+    python scripts/paper_claims.py STUDY STUDY … [--picture FILE.png]
 
 Each STUDY is the folder of a `squeezekit search` over scripts/paper-claims.toml with a seed of its own. A JSON line is printed
 for each network and each claim. A difference of accuracies is the mean over the seeds; its 95 % interval is that of Student's t,
@@ -19,8 +19,12 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student
 
+from squeezekit.system.figures import NotebookFigure
+
 Fields = dict[str, Any]
 BASE: Fields = {"squeeze_ratio": 0.125, "share_3x3": 0.5}
+# Where the paper varies the share of 3×3 filters.
+SHARES_AT = 0.5
 # Accuracy rises from the second network of a pair to the first, or rises no further, which is to say by less than a point.
 RISES, LEVEL, POINT = "rises", "level", 0.01
 # Sections 5.2, 5.3 and 6 of the paper (Iandola et al., 2016, arXiv 1602.07360).
@@ -88,14 +92,54 @@ def verdict(agreements: list[bool | None]) -> str:
     return "undecided" if None in agreements else "confirmed"
 
 
+def curves(networks: list[Fields]) -> dict[str, dict[str, int]]:
+    """What the paper varies -> the values tried -> the number of the network."""
+    plain = [each for each in networks if each.get("bypass", "none") == "none"]
+    ratios = {f"{each['squeeze_ratio']:g}": each for each in plain if each["share_3x3"] == BASE["share_3x3"]}
+    shares = {f"{each['share_3x3']:g}": each for each in plain if each["squeeze_ratio"] == SHARES_AT}
+    bypasses = {kind: {**BASE, "bypass": kind} for kind in ("simple", "complex")}
+    varied = {
+        "squeeze ratio (3×3 share 0.5)": ratios,
+        f"share of 3×3 filters (squeeze ratio {SHARES_AT})": shares,
+        "bypass (squeeze ratio 0.125)": {"none": BASE, **bypasses},
+    }
+    return {
+        name: {value: networks.index(each) for value, each in sorted(tried.items(), key=lambda item: _order(item[0]))}
+        for name, tried in varied.items()
+    }
+
+
+def _order(value: str) -> float:
+    return ("none", "simple", "complex").index(value) if value.isalpha() else float(value)
+
+
+def draw(networks: list[Fields], found: np.ndarray, path: Path) -> None:
+    """A dot for each seed, a line through the means."""
+    figure = NotebookFigure(figsize=(10, 3.6), layout="constrained")
+    for axis, (name, tried) in zip(figure.subplots(1, 3, sharey=True), curves(networks).items(), strict=True):
+        accuracy = 100 * found[:, list(tried.values())]
+        axis.plot(range(len(tried)), accuracy.mean(0), color="tab:blue")
+        for seed in accuracy:
+            axis.plot(range(len(tried)), seed, "o", color="tab:blue", markersize=4, alpha=0.5)
+        axis.set_xticks(range(len(tried)), [*tried])
+        axis.set_xlabel(name)
+        axis.grid(alpha=0.3)
+    figure.axes[0].set_ylabel("validation accuracy (%)")
+    figure.savefig(path, dpi=110)
+
+
 def main() -> None:
     """Print the networks, then the claims."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("studies", nargs="+", metavar="STUDY", type=Path)
-    studies = parser.parse_args().studies
+    parser.add_argument("--picture", type=Path, metavar="FILE.png", help="draw them, too")
+    given = parser.parse_args()
+    studies = given.studies
     if len(studies) < 2:
         parser.error("one seed has no spread; name the studies of two or more")
     networks, found = accuracies(studies)
+    if given.picture:
+        draw(networks, found, given.picture)
     for i, fields in enumerate(networks):
         print(json.dumps({**fields, "accuracy": round(float(found[:, i].mean()), 5), "of_seeds": found[:, i].tolist()}))
     for claim, parts in CLAIMS.items():

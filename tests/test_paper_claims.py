@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import paper_claims
 import pytest
+from PIL import Image
 
 from squeezekit.search.space import named_space
 
@@ -53,6 +54,15 @@ def test_what_is_so_is_confirmed(judged, tmp_path):
     assert len(claims) == 3 and {row["verdict"] for row in claims.values()} == {"confirmed"}
     for row in claims.values():
         assert all(each["low"] < each["mean"] < each["high"] for each in row["differences"])
+
+
+def test_a_picture_has_a_curve_for_each_claim(judged, tmp_path):
+    judged([*studies(tmp_path), "--picture", str(tmp_path / "claims.png")])
+    assert Image.open(tmp_path / "claims.png").width > 800
+    ratios, shares, bypasses = paper_claims.curves(NETWORKS).values()
+    assert [*ratios] == ["0.125", "0.25", "0.5", "0.75", "1"] and [*shares] == ["0.01", "0.25", "0.5", "0.75", "0.99"]
+    assert [NETWORKS[number].get("bypass", "none") for number in bypasses.values()] == ["none", "simple", "complex"]
+    assert ratios["0.5"] == shares["0.5"] and ratios["0.125"] == bypasses["none"]
 
 
 def test_noise_decides_nothing(judged, tmp_path):
