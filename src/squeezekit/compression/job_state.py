@@ -58,7 +58,8 @@ def _read(path: Path, model: type[BaseModel]) -> dict[str, Any]:
 
 
 def check_output(out: Path, *, resume: bool) -> None:
-    """Raises SqueezekitError where a file `out` or its job is there already; with `resume`, where it is finished."""
+    """Raises SqueezekitError for a name of no `.sqz` file, and where it or its job is there; with `resume`, where it is finished."""
+    _check_name(out)
     folder = _folder_of(out)
     if folder.exists():
         if not resume:
@@ -70,18 +71,19 @@ def check_output(out: Path, *, resume: bool) -> None:
         raise SqueezekitError(f"{out}: {'is finished' if resume else 'exists already'}; choose another --out, or delete it")
 
 
+def _check_name(out: Path) -> None:
+    if out.suffix != ".sqz" or out.is_dir():
+        raise SqueezekitError(f"--out {out}: name a file that ends in .sqz")
+
+
 def _folder_of(out: Path) -> Path:
     return out.with_name(out.name + ".work")
 
 
 @contextmanager
 def held_output(out: Path) -> Iterator[None]:
-    """Hold the file `out` and its job inside the block.
-
-    Raises SqueezekitError where `out` is no name for such a file, and where another process holds it.
-    """
-    if out.suffix != ".sqz" or out.is_dir():
-        raise SqueezekitError(f"--out {out}: name a file that ends in .sqz")
+    """Hold the file `out` and its job inside the block; raises SqueezekitError where another process does."""
+    _check_name(out)
     with held(out.with_name(f".{out.name}.in-use"), out):
         yield
 
