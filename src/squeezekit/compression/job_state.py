@@ -58,7 +58,7 @@ def _read(path: Path, model: type[BaseModel]) -> dict[str, Any]:
 
 
 def check_output(out: Path, *, resume: bool) -> None:
-    """Raises SqueezekitError for a name of no `.sqz` file, and where it or its job is there; with `resume`, where it is finished."""
+    """Raises SqueezekitError for other names than FILE.sqz, and for one that is there, with `resume` one that is finished."""
     _check_name(out)
     folder = _folder_of(out)
     if folder.exists():
