@@ -108,7 +108,7 @@ def line(name: str, machine: str, way: str) -> dict[str, Any]:
 
 
 def ways_of(name: str, machine: str) -> list[str]:
-    """Of plain loops the compiler makes vectors for AArch64 alone; random weights are neither sparse nor coded."""
+    """Of plain loops the compiler makes vectors for AArch64 and RISC-V; random weights are neither sparse nor coded."""
     if machine in ("aarch64-dotprod", "aarch64-i8mm", "riscv64"):
         return ["dense"]
     if machine == "riscv64-v":

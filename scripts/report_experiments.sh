@@ -51,4 +51,4 @@ study grid 9 --recipe classic --base-e 64 --incr-e 64 --space "$here/report-grid
 for seed in 0 1 2; do
     study "claims-$seed" 8 --recipe modern --base-e 64 --incr-e 64 --pruner none --seed "$seed" --space "$here/paper-claims.toml"
 done
-"$python" "$here/paper_claims.py" "$out"/claims-?
+"$python" "$here/paper_claims.py" "$out"/claims-? --picture "$out/claims.png"

@@ -20,7 +20,7 @@ def test_every_better_one_replaces_the_last(tiny_sqz, tmp_path):
         job.ptq.add(made, 1.0)
         best.update()
         assert read_sqz(out).stages[-1].name == str(written)
-    assert best.in_words() == f"{out} is the best so far, 5,500 bytes, accuracy 89.70%; "
+    assert best.in_words() == f"{out} is the best so far, {out.stat().st_size:,} bytes, accuracy 89.70%; "
     judged = BestFile(out, Target(0.9, max_drop=None, max_bytes=5600), job, loss_of=lambda made: float(made.name == "3"))
     judged.update()
     assert judged.written.name == "2"

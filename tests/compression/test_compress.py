@@ -230,10 +230,10 @@ def test_other_settings_are_not_resumed(tiny_run, tmp_path, monkeypatch):
     options = {"rate_weight": 0.01}
     with pytest.raises(Interrupted):
         compress(tiny_run.folder, tmp_path / "x.sqz", max_drop=2, **options)
-    with pytest.raises(
-        SqueezekitError, match=r"was begun with max_drop = 2; give the same, or delete \S+x\.sqz\.work and x\.sqz to"
-    ):
+    with pytest.raises(SqueezekitError, match=r"was begun with --max-drop 2; give the same, or delete \S+x\.sqz\.work to"):
         compress(tiny_run.folder, tmp_path / "x.sqz", max_drop=3, resume=True, **options)
+    with pytest.raises(SqueezekitError, match="was begun with --max-drop 2 and without --max-bytes; give"):
+        compress(tiny_run.folder, tmp_path / "x.sqz", max_bytes=9000, resume=True, **options)
     with pytest.raises(SqueezekitError, match="was begun and not finished; go on with --resume, or delete"):
         compress(tiny_run.folder, tmp_path / "x.sqz", max_drop=2, **options)
 

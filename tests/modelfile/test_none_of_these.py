@@ -32,7 +32,7 @@ def test_what_is_kept_is_known_and_others_are_not(classes, fraction):
     assert (coarse == test(rounded(validation))).double().mean() > 0.98
 
 
-@pytest.mark.parametrize("count", [4, 8, 20, 60, 99])
+@pytest.mark.parametrize("count", [4, 8, 20])
 def test_of_few_images_as_many_others_are_kept(count):
     own, labels, _ = drawn(2000)
     fresh = rounded(drawn(2000, seed=1)[0])

@@ -10,6 +10,7 @@ from PIL import Image
 
 import squeezekit as sk
 from squeezekit.cli import main
+from squeezekit.workflows import make as make_module
 from squeezekit.workflows.make_job import MakeJob
 from tests.fixtures.commands import shorten
 from tests.fixtures.forked import Forked
@@ -68,7 +69,7 @@ def test_killed_in_the_middle_it_goes_on(photos, tmp_path, capsys, monkeypatch):
     assert "classifier.h and classifier.c" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     shutil.copy(photos / "disk" / "0.png", photos / "disk" / "more.png")
     assert main(arguments) == 2
-    assert "has other pictures than when" in (told := capsys.readouterr().err) and "choose another --out" in told
+    assert "has other pictures or labels than when" in (told := capsys.readouterr().err) and "choose another --out" in told
 
 
 @pytest.mark.slow
@@ -118,6 +119,19 @@ def test_what_cannot_be_is_one_sentence_before_any_work(photos, tmp_path):
         with pytest.raises(sk.SqueezekitError, match=message):
             sk.make(data, tmp_path / out, **given)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "large", "nothing", "photos", "thesis"]
+
+
+@pytest.mark.slow
+def test_labels_that_have_changed_are_told(photos, tmp_path, monkeypatch):
+    rows = [f"{path.relative_to(photos)},{path.parent.name}" for path in sorted(photos.glob("*/*"))]
+    (tmp_path / "labels.csv").write_text("\n".join(["path,label", *rows]))
+    monkeypatch.setattr(make_module, "train", lambda *_arguments, **_given: pytest.fail("trained"))
+    given = {"labels": tmp_path / "labels.csv", "minutes": 0.05}
+    with pytest.raises(pytest.fail.Exception):
+        sk.make(photos, tmp_path / "out", **given)
+    (tmp_path / "labels.csv").write_text("\n".join(["path,label", *rows[:-1], rows[-1].replace(",square", ",disk")]))
+    with pytest.raises(sk.SqueezekitError, match="has other pictures or labels than when"):
+        sk.make(photos, tmp_path / "out", **given)
 
 
 @pytest.mark.slow

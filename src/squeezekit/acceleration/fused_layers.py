@@ -25,7 +25,7 @@ class FusedFire(Fire):
 
     def _branches(self, x: Tensor) -> list[Tensor]:
         squeezed = finished([self.squeeze(x)], self.squeeze_norm)
-        return [expand(squeezed) for expand in self.expands().values()]
+        return [expand(squeezed) for expand in self.expands()]
 
 
 class FusedSequential(nn.Sequential):

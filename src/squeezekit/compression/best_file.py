@@ -14,13 +14,17 @@ from squeezekit.modelfile.sqz import Sqz
 
 @dataclass
 class BestFile:
-    """Keeps the best candidate of `job`, by `target`, written at `path`; `loss_of` judges where accuracies are too coarse."""
+    """Keeps the best candidate of `job`, by `target`, written at `path`; `loss_of` judges where accuracies are too coarse.
+
+    `bytes` are those of the file.
+    """
 
     path: Path
     target: Target
     job: JobState
     loss_of: Callable[[Candidate], float] | None = None
     written: Candidate | None = None
+    bytes: int = 0
 
     def update(self) -> None:
         """Write the best candidate, if it is another one than before."""
@@ -30,7 +34,7 @@ class BestFile:
         stages, costs = [each.stage for each in candidates], [each.cost for each in candidates]
         best = candidates[self.target.best(stages, costs, self.loss_of and [*map(self.loss_of, candidates)])]
         if best is not self.written:
-            self.write(best.file)
+            self.bytes = self.write(best.file)
             self.written = best
 
     def write(self, file: Sqz) -> int:
@@ -43,4 +47,4 @@ class BestFile:
         if self.written is None:
             return ""
         stage = self.written.stage
-        return f"{self.path} is the best so far, {self.path.stat().st_size:,} bytes, accuracy {stage.accuracy:.2%}; "
+        return f"{self.path} is the best so far, {self.bytes:,} bytes, accuracy {stage.accuracy:.2%}; "

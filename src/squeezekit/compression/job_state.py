@@ -63,9 +63,8 @@ def check_output(out: Path, *, resume: bool) -> None:
     folder = _folder_of(out)
     if folder.exists():
         if not resume:
-            also = f" and {out.name}" if out.exists() else ""
             raise SqueezekitError(
-                f"{out}: was begun and not finished; go on with --resume, or delete {folder}{also} to start anew"
+                f"{out}: was begun and not finished; go on with --resume, or delete {_all_of(out)} to start anew"
             )
     elif out.exists():
         raise SqueezekitError(f"{out}: {'is finished' if resume else 'exists already'}; choose another --out, or delete it")
@@ -80,6 +79,10 @@ def _folder_of(out: Path) -> Path:
     return out.with_name(out.name + ".work")
 
 
+def _all_of(out: Path) -> str:
+    return f"{_folder_of(out)}{f' and {out.name}' if out.exists() else ''}"
+
+
 @contextmanager
 def held_output(out: Path) -> Iterator[None]:
     """Hold the file `out` and its job inside the block; raises SqueezekitError where another process does."""
@@ -88,17 +91,19 @@ def held_output(out: Path) -> Iterator[None]:
         yield
 
 
-def _first_difference(began: Any, settings: Mapping[str, Any]) -> str:
-    """A setting that is another one now, as it was; "" where all are the same."""
+def _differences(began: Any, settings: Mapping[str, Any]) -> str:
+    """How the settings that are others now were given; "" where all are the same."""
     if not isinstance(began, dict) or began.keys() != settings.keys():
-        return "other settings"
-    changed = [name for name, value in settings.items() if began[name] != value]
-    if not changed:
-        return ""
-    name = changed[0]
+        return "with other settings"
+    return " and ".join(_given(name, began[name]) for name, value in settings.items() if began[name] != value)
+
+
+def _given(name: str, value: Any) -> str:
+    flag = "run" if name == "run" else f"--{name.replace('_', '-')}"
+    if value is None:
+        return f"without {flag}"
     # Of networks and files the settings hold digests, which tell nobody anything.
-    shown = {"run": "another run", "teacher": "another --teacher", "delta_from": "another --delta-from"}
-    return shown.get(name) or f"{name} = {began[name]}"
+    return f"with another {flag}" if name in ("run", "teacher", "delta_from") else f"with {flag} {value}"
 
 
 def kept(place: Path) -> AbstractContextManager[None]:
@@ -169,10 +174,8 @@ class JobState:
             with kept(folder):
                 folder.mkdir(exist_ok=True)
                 atomic_io.write_text(path, json.dumps(settings))
-        elif changed := _first_difference(read_outside_json(path), settings):
-            raise SqueezekitError(
-                f"{out}: was begun with {changed}; give the same, or delete {folder} and {out.name} to start anew"
-            )
+        elif changed := _differences(read_outside_json(path), settings):
+            raise SqueezekitError(f"{out}: was begun {changed}; give the same, or delete {_all_of(out)} to start anew")
         return cls(folder)
 
     @property

@@ -33,7 +33,7 @@ class CompressOptions:
         if self.epochs is not None and self.epochs < 1:
             raise SqueezekitError(f"--epochs {self.epochs}: give at least 1")
         if self.minutes is not None and not 0 <= self.minutes < math.inf:
-            raise SqueezekitError(f"--minutes {self.minutes:g}: give 0 or more")
+            raise SqueezekitError(f"--minutes {self.minutes:g}: give a number, 0 or more")
         if self.rate_weight is not None and (deep or not 0 < self.rate_weight < math.inf):
             raise SqueezekitError(
                 f"--rate-weight {self.rate_weight:g}: give a number above 0, and no other --method than squeezekit"

@@ -20,9 +20,6 @@ class Fire(nn.Module):
     (section 6, figure 2). Raises ValueError where an identity bypass finds other channels.
     """
 
-    expand1x1: nn.Conv2d
-    expand3x3: nn.Conv2d
-
     def __init__(
         self,
         in_channels: int,
@@ -45,13 +42,13 @@ class Fire(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         squeezed = F.relu(self.squeeze_norm(self.squeeze(x)), inplace=True)
-        branches = [expand(squeezed) for expand in self.expands().values()]
+        branches = [expand(squeezed) for expand in self.expands()]
         out = F.relu(self.expand_norm(torch.cat(branches, 1)), inplace=True)
         return out if self.bypass is None else out + self.bypass(x)
 
-    def expands(self) -> dict[str, nn.Conv2d]:
-        """The branches of the expand layer by name, in the order of their channels."""
-        return {"expand1x1": self.expand1x1, "expand3x3": self.expand3x3}
+    def expands(self) -> tuple[nn.Conv2d, nn.Conv2d]:
+        """The branches of the expand layer, in the order of their channels."""
+        return self.expand1x1, self.expand3x3
 
 
 def norm_or_identity(channels: int, batch_norm: bool) -> nn.Module:

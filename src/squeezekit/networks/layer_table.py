@@ -103,7 +103,7 @@ def _fire_row(name: str, fire: Fire, shape_in: Shape) -> Layer:
     convolutions = [m for m in fire.modules() if isinstance(m, nn.Conv2d)]
     macs = sum(_macs(m, (m.out_channels, *shape_in[1:])) for m in convolutions)
     parameters = sum(p.numel() for p in fire.parameters())
-    expand = "+".join(str(branch.out_channels) for branch in fire.expands().values())
+    expand = "+".join(str(branch.out_channels) for branch in fire.expands())
     remark = f"squeeze {fire.squeeze.out_channels}, expand {expand}"
     if fire.bypass is not None:
         remark += ", bypass"

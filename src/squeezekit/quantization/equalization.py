@@ -35,9 +35,7 @@ def equalize(network: SqueezeNet, fisher_of: Mapping[Weighted, FisherInformation
             deviations = deviations.clamp(min=MIN_DEVIATION * largest)
             _divide(producer, deviations)
             for consumer in consumers:
-                # Each filter of a depthwise convolution has a channel of its own.
-                shape = (1, -1, 1, 1) if consumer.groups == 1 else (-1, 1, 1, 1)
-                consumer.weight.mul_(deviations.view(shape))
+                consumer.weight.mul_(deviations.view(1, -1, 1, 1))
 
 
 Producer = list[nn.Conv2d] | nn.BatchNorm2d
@@ -45,14 +43,13 @@ Producer = list[nn.Conv2d] | nn.BatchNorm2d
 
 def _divide(producer: Producer, deviations: Tensor) -> None:
     if isinstance(producer, nn.BatchNorm2d):
-        producer.weight[: len(deviations)].div_(deviations)
-        producer.bias[: len(deviations)].div_(deviations)
+        producer.weight.div_(deviations)
+        producer.bias.div_(deviations)
         return
-    for layer in producer:
-        part, deviations = deviations[: layer.out_channels], deviations[layer.out_channels :]
-        layer.weight[: len(part)].div_(part.view(-1, 1, 1, 1))
+    for layer, part in zip(producer, torch.split(deviations, [layer.out_channels for layer in producer]), strict=True):
+        layer.weight.div_(part.view(-1, 1, 1, 1))
         if layer.bias is not None:
-            layer.bias[: len(part)].div_(part)
+            layer.bias.div_(part)
 
 
 def _links(network: SqueezeNet) -> Iterator[tuple[Producer, list[nn.Conv2d]]]:
@@ -66,8 +63,8 @@ def _links(network: SqueezeNet) -> Iterator[tuple[Producer, list[nn.Conv2d]]]:
             continue
         if before is not None and fire.bypass is None:
             yield before, [fire.squeeze]
-        yield _producer(fire.squeeze_norm, fire.squeeze), [*fire.expands().values()]
-        before = _producer(fire.expand_norm, *fire.expands().values()) if fire.bypass is None else None
+        yield _producer(fire.squeeze_norm, fire.squeeze), [*fire.expands()]
+        before = _producer(fire.expand_norm, *fire.expands()) if fire.bypass is None else None
     head = network.classifier[1]
     assert isinstance(head, nn.Conv2d)
     if before is not None:

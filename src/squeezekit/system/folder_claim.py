@@ -21,6 +21,7 @@ from squeezekit.system.errors import SqueezekitError
 LOCK = ".in-use"
 # Windows lets nobody read the bytes that are locked: those stand behind the text.
 LOCKED_BYTE = 2**20
+# Of making a file in a folder that others remove meanwhile.
 MOST_TRIES = 1000
 
 

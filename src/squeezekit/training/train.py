@@ -189,6 +189,7 @@ def _open(out: Path | None, asked: TrainingRequest, held: ExitStack, *, resume: 
         if name and (begun := Run(folder).data.get("start")) != name:
             raise SqueezekitError(f"{folder} was begun from {begun or 'random weights'}, not {name}; start a new run")
         return OpenedRun(resumed(folder, network=asked.network, recipe=asked.recipe, config=asked.config, fields=asked.fields))
+    # Images in memory have no name.
     if resume and data_of(asked.fields, asked.config) is None and not asked.fields.get("data"):
         raise SqueezekitError(f"{folder}: is no run to go on with; choose one that is, or give --data to start it")
     network, fields = asked.network, dict(asked.fields)

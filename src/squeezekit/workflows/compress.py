@@ -121,7 +121,7 @@ class Elsewhere:
     @property
     def name(self) -> str:
         """What a run remembers it by."""
-        return type(self.model).__name__ if isinstance(self.model, nn.Module) else str(expanded(self.model).absolute())
+        return type(self.model).__name__ if isinstance(self.model, nn.Module) else str(expanded(self.model).resolve())
 
     def network(self, images: str) -> nn.Module:
         """The network itself; raises SqueezekitError."""

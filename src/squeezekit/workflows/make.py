@@ -128,6 +128,9 @@ def make(
     settings = settings.model_copy(update={"pictures": _digest(listing)})
     with claimed(out), _goes_on_with_the_same_command():
         making = _Making(folder, out, settings, curation, MakeJob(out, settings), len(listing.paths))
+        if "train" not in making.job.seconds:
+            # A network within the budget, or a sentence before the check.
+            suitable(folder, Budget(settings.max_bytes), making.given)
         # Each with what it leaves.
         steps: dict[Step, tuple[Callable[[], None], Path]] = {
             "check": (making.check, out / CHECK),
@@ -162,7 +165,6 @@ def _checked(folder: Path, out: Path, settings: MakeSettings, curation: Curation
     if not folder.is_dir():
         raise SqueezekitError(f"{folder}: is no folder; give one with one folder of pictures for each class")
     check_can_be_made(out, settings.data)
-    suitable(folder, Budget(settings.max_bytes), {name: value for name, value in vars(curation).items() if value})
     if settings.platform == "onnx":
         from squeezekit.export.onnx import check_installed
 
@@ -171,9 +173,10 @@ def _checked(folder: Path, out: Path, settings: MakeSettings, curation: Curation
 
 
 def _digest(listing: FolderListing) -> str:
-    """Tells whether pictures have come, gone, or other sizes since."""
+    """Tells whether pictures have come, gone, or other sizes, labels, parts or groups since."""
     # Times and places of files change where a folder is copied.
-    named = "".join(f"{path}\0{size}\0" for path, (size, *_) in zip(listing.paths, listing.stamps, strict=True))
+    sizes = [size for size, *_ in listing.stamps]
+    named = repr((listing.classes, listing.paths, listing.labels, sizes, listing.parts, listing.groups))
     return hashlib.sha256(named.encode("utf-8", "surrogateescape")).hexdigest()
 
 

@@ -72,7 +72,7 @@ class MakeJob:
                 name, began = changed[0], getattr(self._done.settings, changed[0])
                 if name == "pictures":
                     raise SqueezekitError(
-                        f"{settings.data}: has other pictures than when {folder} was begun; choose another --out"
+                        f"{settings.data}: has other pictures or labels than when {folder} was begun; choose another --out"
                     )
                 raise SqueezekitError(f"{folder}: was begun with {name} = {began}; give the same command, or another --out")
             self._done = self._done.model_copy(update={"settings": settings})

@@ -74,7 +74,7 @@ def test_every_order_of_steps_gives_the_same_bits(name, tmp_path, monkeypatch):
 
 @needs_gcc
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["more than a block", "all at once", "odd sides", "squeezed by strides"])
+@pytest.mark.parametrize("name", ["more than a block", "all at once", "odd sides", "squeezed by strides", "depthwise"])
 def test_zeros_are_neither_stored_nor_multiplied(name, tmp_path):
     model, plan = small(name)
     for share in (0.3, 0.02):
@@ -136,7 +136,13 @@ def test_instructions_for_products_give_the_same_bits(kind, tmp_path):
     if not processor_has(kind):
         pytest.skip(f"this processor has no {kind}")
     # The last of these takes a compiler that optimizes two seconds.
-    for name, optimized in (("odd sides", "-O0"), ("more than a block", "-O0"), ("grey", "-O0"), ("all at once", "-O3")):
+    for name, optimized in (
+        ("odd sides", "-O0"),
+        ("more than a block", "-O0"),
+        ("grey", "-O0"),
+        ("depthwise", "-O0"),
+        ("all at once", "-O3"),
+    ):
         model, plan = small(name)
         pixels = pictures_like(model.config, 6)
         source = source_of(plan, model, store_weights="coded" if name in ("grey", "odd sides") else "constants")
@@ -172,7 +178,7 @@ def test_the_library_needs_nothing(tmp_path):
     assert included == {
         "<stddef.h>",
         "<stdint.h>",
-        *(f"<{name}.h>" for name in ("immintrin", "wasm_simd128", "arm_neon", "arm_mve")),
+        *(f"<{name}.h>" for name in ("immintrin", "wasm_simd128", "arm_neon", "arm_mve", "riscv_vector")),
     }
     assert not {"malloc", "float", "double"} & set(text.replace("(", " ").replace("*", " ").split())
     undefined = subprocess.run(["nm", "-u", str(tmp_path / "classifier.o")], capture_output=True, text=True, check=True).stdout
