@@ -242,6 +242,9 @@ def test_time_to_accuracy_trains_the_peer_and_ours_in_turn(digit_folder, tmp_pat
                 Image.open(path).resize((32, 32)).save(images / part / group.name / path.name)
     fields = ("widths=[8, 8, 8]", 'precision="fp32"')
     flags = ["--epochs", 1, 2, "--seeds", 1, "--peer-seeds", peer_seeds, "--rounds", 1, "--images", 60, "--fields", *fields]
+    # What an earlier call has left.
+    (tmp_path / "out" / "speed-0").mkdir(parents=True)
+    (tmp_path / "out" / "speed-0" / "config.toml").touch()
     rows = benchmark("time_to_accuracy", images, "--out", tmp_path / "out", *flags)
     assert [row["speed"] for row in rows[:2]] == ["airbench94", "fast"]
     runs = [row for row in rows if "measured_s" in row]
