@@ -1,6 +1,6 @@
 """How many instructions does a picture take on small processors, emulated, and how many bytes?
 
-    python benchmarks/instructions.py [MODEL …] [--processors cortex-m4 …]
+    python benchmarks/instructions.py [MODEL …] [--processors cortex-m4 …] [--by-layer]
 
 Compiles the exported C by zig's compiler with -O2. A MODEL is a run, a `.sqz` file or a pretrained name; `resnet8` and `resnet20`
 are networks of their shapes with random weights, as CMSIS-NN's and TinyMaix's are: their shortcuts to more channels are 1×1
@@ -11,23 +11,36 @@ nanosecond an instruction. Needs qemu-system-arm, qemu-system-aarch64, qemu-syst
 Prints one JSON line each. `instructions` are those of a picture, those of `classifier_start` are `start`. Bytes: `code` and
 `constants` of flash, `variables` in all, among them `arena`; what feature maps would take layer by layer and row by row; coded
 weights that are decoded in parts have theirs in the arena.
+
+With `--by-layer` a line for each layer, of dense weights, whole feature maps one after the other: what the network takes that
+ends with it, less what the one takes that ends before it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emulated import counted
 from squeezekit.export.c.source import source_of
 from squeezekit.export.c.tables import StoreWeights
 from squeezekit.inference.int8_model import integer_plan
 from squeezekit.inference.model import Model, load_model
-from squeezekit.integer.plan import FeatureMap, IntegerConvolution, IntegerHead, IntegerPlan, IntegerResidual, Step
+from squeezekit.integer.plan import (
+    FeatureMap,
+    IntegerConvolution,
+    IntegerHead,
+    IntegerPlan,
+    IntegerPooling,
+    IntegerResidual,
+    Step,
+)
 from squeezekit.networks import network_config
 from squeezekit.pretrained.files import model_path
 
@@ -85,12 +98,16 @@ def resnet_plan(blocks: int, classes: int) -> IntegerPlan:
     return IntegerPlan(tuple(maps), tuple(steps), 8, False)
 
 
+def noise_for(model: Model) -> NDArray[np.uint8]:
+    """A picture, uint8 [side, side, channels]."""
+    side, channels = model.config.image_size, model.config.channels
+    return np.random.default_rng(0).integers(0, 256, (side, side, channels), np.uint8)
+
+
 def line(name: str, machine: str, way: str) -> dict[str, Any]:
     """What one way takes."""
     (model, plan), (stored, flags) = subject(name), WAYS[way]
     source = source_of(plan, model, store_weights=stored)
-    side, channels = model.config.image_size, model.config.channels
-    noise = np.random.default_rng(0).integers(0, 256, (side, side, channels), np.uint8)
     memory = source.memory
     return {
         "model": Path(name).stem,
@@ -98,13 +115,40 @@ def line(name: str, machine: str, way: str) -> dict[str, Any]:
         "processor": machine,
         "way": way,
         "macs": source.macs,
-        **counted(source.files, noise, machine, flags),
+        **counted(source.files, noise_for(model), machine, flags),
         "arena": memory.arena,
         "arena_by_layer": memory.orders.by_layer,
         "arena_by_row": memory.orders.by_row,
         "decoded_in_parts": memory.decoded.in_parts < memory.decoded.at_start if memory.decoded else None,
         "decoding_foretold": memory.decoded.instructions if memory.decoded else None,
     }
+
+
+def by_layer(name: str, machine: str) -> Iterator[dict[str, Any]]:
+    """What each layer takes."""
+    model, plan = subject(name)
+    files = source_of(plan, model, store_weights="constants", max_ram=2**30).files
+    noise = noise_for(model)
+    before, text, count = 0, str(files["classifier.c"]), f".layer_count = {len(plan.steps)}"
+    assert text.count(count) == 1 and ".order = NULL" in text
+    for number, step in enumerate(plan.steps):
+        ending = {**files, "classifier.c": text.replace(count, f".layer_count = {number + 1}")}
+        taken = counted(ending, noise, machine, [])["instructions"]
+        facts = {"model": Path(name).stem, "processor": machine, "layer": number, "is": described(plan, step)}
+        yield {**facts, "macs": plan.macs_of(step), "instructions": taken - before}
+        before = taken
+
+
+def described(plan: IntegerPlan, step: Step) -> str:
+    """A layer in words."""
+    source = plan.feature_maps[step.source]
+    if isinstance(step, IntegerPooling):
+        return f"pooling of {source.width} × {source.height} × {source.channels}"
+    if isinstance(step, IntegerHead):
+        return f"average, {source.channels} to {step.filters} classes"
+    kind = "depthwise" if step.depthwise else f"{source.channels} to"
+    more = ", pooled" * step.pooled + ", added" * bool(step.residual)
+    return f"{step.kernel} × {step.kernel}, {kind} {step.filters}, {source.width} × {source.height}{more}"
 
 
 def ways_of(name: str, machine: str) -> list[str]:
@@ -122,11 +166,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=MODELS, metavar="MODEL")
     parser.add_argument("--processors", nargs="+", choices=PROCESSORS, default=[*PROCESSORS], metavar="NAME")
+    parser.add_argument("--by-layer", action="store_true")
     given = parser.parse_args()
     for name in given.models:
         for machine in given.processors:
-            for way in ways_of(name, machine):
-                print(json.dumps(line(name, machine, way)), flush=True)
+            whole = (line(name, machine, way) for way in ways_of(name, machine))
+            for row in by_layer(name, machine) if given.by_layer else whole:
+                print(json.dumps(row), flush=True)
 
 
 if __name__ == "__main__":

@@ -344,6 +344,19 @@ def test_instructions_are_counted_on_an_emulated_processor(in_this_process):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    not shutil.which("qemu-system-arm") or importlib.util.find_spec("ziglang") is None, reason="no qemu-system-arm, or no zig"
+)
+def test_layers_take_what_the_network_takes(in_this_process):
+    rows = benchmark("instructions", "resnet8", "--processors", "cortex-m55", "--by-layer")
+    whole = benchmark("instructions", "resnet8", "--processors", "cortex-m55")[0]
+    assert rows[0]["is"] == "3 × 3, 3 to 16, 32 × 32" and rows[-1]["is"] == "average, 64 to 10 classes"
+    assert sum(row["macs"] for row in rows) == whole["macs"] and all(row["instructions"] > 0 for row in rows)
+    # Its rows go one by one in the other.
+    assert sum(row["instructions"] for row in rows) == pytest.approx(whole["instructions"], rel=0.05)
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="no zig")
 @pytest.mark.parametrize(
     ("processor", "share", "emulator"),
