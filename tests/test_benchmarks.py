@@ -352,8 +352,8 @@ def test_layers_take_what_the_network_takes(in_this_process):
     whole = benchmark("instructions", "resnet8", "--processors", "cortex-m55")[0]
     assert rows[0]["is"] == "3 × 3, 3 to 16, 32 × 32" and rows[-1]["is"] == "average, 64 to 10 classes"
     assert sum(row["macs"] for row in rows) == whole["macs"] and all(row["instructions"] > 0 for row in rows)
-    # Its rows go one by one in the other.
-    assert sum(row["instructions"] for row in rows) == pytest.approx(whole["instructions"], rel=0.05)
+    # In the other rows go one by one, and the compiler knows all layers.
+    assert sum(row["instructions"] for row in rows) == pytest.approx(whole["instructions"], rel=0.1)
 
 
 @pytest.mark.slow
