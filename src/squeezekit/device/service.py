@@ -59,6 +59,8 @@ class DeviceService(ThreadingHTTPServer):
         # Decoding a picture takes more memory than all else.
         self.one_at_a_time = threading.Lock()
         self._free = threading.BoundedSemaphore(limits.max_connections)
+        # A thread serves one connection.
+        self.connection = threading.local()
         try:
             super().__init__(address, _Handler)
         except (OSError, OverflowError, TypeError, UnicodeError) as error:
@@ -83,6 +85,8 @@ class DeviceService(ThreadingHTTPServer):
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """The whole of a connection, which is ended when its time is over."""
+        # Not after the timer has ended it.
+        self.connection.until = time.monotonic() + self.limits.seconds
         ends = threading.Timer(self.limits.seconds, _end, [request])
         ends.daemon = True
         try:
@@ -110,10 +114,6 @@ class _Handler(BaseHTTPRequestHandler):
     server: DeviceService
     server_version, sys_version = "squeezekit-device", ""
 
-    def setup(self) -> None:
-        self.until = time.monotonic() + self.server.limits.seconds
-        super().setup()
-
     def do_GET(self) -> None:
         model = self.server.classifier.model
         if self.path == HEALTH:
@@ -138,11 +138,14 @@ class _Handler(BaseHTTPRequestHandler):
         picture = self.rfile.read(int(length))
         if len(picture) < int(length):
             return self._refuse(HTTPStatus.BAD_REQUEST, "the picture broke off")
-        turn = self.server.one_at_a_time
-        if not turn.acquire(timeout=max(self.until - time.monotonic(), 0)):
+        turn, until = self.server.one_at_a_time, self.server.connection.until
+        if not turn.acquire(timeout=max(until - time.monotonic(), 0)):
             # Nobody is there any more to answer.
             return None
         try:
+            if time.monotonic() >= until:
+                # Nor here, where the turn came in the last moment.
+                return None
             answer = self.server.classifier.answer(io.BytesIO(picture), max_pixels=limits.max_pixels)
         except TooManyPixelsError as error:
             return self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error))
