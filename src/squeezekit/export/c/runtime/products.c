@@ -36,12 +36,27 @@ static void copy_bytes(uint8_t *restrict to, const uint8_t *restrict from, size_
         vstrbq_p_u8(to + k, vldrbq_z_u8(from + k, there), there);
     }
 }
+
+/* To the larger of two bytes each. */
+static void raise_bytes(uint8_t *restrict to, const uint8_t *restrict least, size_t count)
+{
+    for (size_t k = 0; k < count; k += LANES) {
+        const mve_pred16_t there = vctp8q((uint32_t)(count - k));
+        vstrbq_p_u8(to + k, vmaxq_u8(vldrbq_z_u8(to + k, there), vldrbq_z_u8(least + k, there)), there);
+    }
+}
 #else
 
 static void copy_bytes(uint8_t *restrict to, const uint8_t *restrict from, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         to[i] = from[i];
+}
+
+static void raise_bytes(uint8_t *restrict to, const uint8_t *restrict least, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        to[i] = least[i] > to[i] ? least[i] : to[i];
 }
 #endif
 

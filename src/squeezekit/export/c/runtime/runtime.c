@@ -209,13 +209,10 @@ static void pool(const struct sqz_layer *l, size_t begin, size_t end, uint8_t *a
             const size_t bottom = 2 * y + l->kernel < l->height ? 2 * y + l->kernel : l->height;
             const size_t right = 2 * x + l->kernel < l->width ? 2 * x + l->kernel : l->width;
             const uint8_t *corner = row_at(arena + l->source, 2 * y, l) + 2 * x * channels;
-            for (size_t c = 0; c < channels; c++)
-                to[c] = corner[c];
+            copy_bytes(to, corner, channels);
             for (size_t i = 2 * y; i < bottom; i++)
                 for (size_t j = 2 * x; j < right; j++) {
-                    const uint8_t *bytes = row_at(arena + l->source, i, l) + j * channels;
-                    for (size_t c = 0; c < channels; c++)
-                        to[c] = bytes[c] > to[c] ? bytes[c] : to[c];
+                    raise_bytes(to, row_at(arena + l->source, i, l) + j * channels, channels);
                 }
         }
     }
