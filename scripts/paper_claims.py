@@ -59,8 +59,8 @@ class Difference:
         return False if self.low > 0 else True if self.high < POINT else None
 
 
-def accuracies(studies: list[Path]) -> tuple[list[Fields], np.ndarray]:
-    """The networks, and their validation accuracies [seeds, networks]."""
+def accuracies(studies: list[Path]) -> tuple[list[Fields], list[int], np.ndarray]:
+    """The networks, their parameters as files have them, and their validation accuracies [seeds, networks]."""
     found = [json.loads((study / "summary.json").read_text(encoding="utf-8"))["rows"] for study in studies]
     networks = [row["fields"] for row in found[0]]
     if any([row["fields"] for row in rows] != networks for rows in found):
@@ -70,7 +70,11 @@ def accuracies(studies: list[Path]) -> tuple[list[Fields], np.ndarray]:
         raise SystemExit(f"not finished: {unfinished}; give the search's command again")
     if [each for parts in CLAIMS.values() for _kind, *pair in parts for each in pair if each not in networks]:
         raise SystemExit("the studies lack networks that the claims are about; search scripts/paper-claims.toml")
-    return networks, np.array([[row["accuracy"] for row in rows] for rows in found])
+    return (
+        networks,
+        [row["sizes"]["parameters"] for row in found[0]],
+        np.array([[row["accuracy"] for row in rows] for rows in found]),
+    )
 
 
 def difference(found: np.ndarray, better: int, worse: int) -> Difference:
@@ -137,11 +141,20 @@ def main() -> None:
     studies = given.studies
     if len(studies) < 2:
         parser.error("one seed has no spread; name the studies of two or more")
-    networks, found = accuracies(studies)
+    networks, parameters, found = accuracies(studies)
     if given.picture:
         draw(networks, found, given.picture)
     for i, fields in enumerate(networks):
-        print(json.dumps({**fields, "accuracy": round(float(found[:, i].mean()), 5), "of_seeds": found[:, i].tolist()}))
+        print(
+            json.dumps(
+                {
+                    **fields,
+                    "parameters": parameters[i],
+                    "accuracy": round(float(found[:, i].mean()), 5),
+                    "of_seeds": found[:, i].tolist(),
+                }
+            )
+        )
     for claim, parts in CLAIMS.items():
         differences = [difference(found, networks.index(better), networks.index(worse)) for _kind, better, worse in parts]
         said = verdict([each.agrees(kind) for each, (kind, _better, _worse) in zip(differences, parts, strict=True)])

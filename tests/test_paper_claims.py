@@ -28,6 +28,7 @@ def studies(folder, accuracy=accuracy_of, noise=0.001):
             {
                 "fields": network,
                 "state": "done",
+                "sizes": {"parameters": 1000 + i},
                 "accuracy": accuracy(network) + 0.01 * seed + noise * ((5 * i + 3 * seed) % 7 - 3),
             }
             for i, network in enumerate(NETWORKS)
@@ -51,6 +52,7 @@ def judged(monkeypatch, capsys):
 def test_what_is_so_is_confirmed(judged, tmp_path):
     networks, claims = judged(studies(tmp_path))
     assert [row["squeeze_ratio"] for row in networks[:5]] == [0.125, 0.25, 0.5, 0.75, 1.0] and len(networks[0]["of_seeds"]) == 3
+    assert [row["parameters"] for row in networks] == [*range(1000, 1011)]
     assert len(claims) == 3 and {row["verdict"] for row in claims.values()} == {"confirmed"}
     for row in claims.values():
         assert all(each["low"] < each["mean"] < each["high"] for each in row["differences"])

@@ -85,7 +85,7 @@ class DeviceService(ThreadingHTTPServer):
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """The whole of a connection, which is ended when its time is over."""
-        # Not after the timer has ended it.
+        # No later than the timer ends it.
         self.connection.until = time.monotonic() + self.limits.seconds
         ends = threading.Timer(self.limits.seconds, _end, [request])
         ends.daemon = True
@@ -144,7 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         try:
             if time.monotonic() >= until:
-                # Nor here, where the turn came in the last moment.
+                # Nor where the turn came at that very moment.
                 return None
             answer = self.server.classifier.answer(io.BytesIO(picture), max_pixels=limits.max_pixels)
         except TooManyPixelsError as error:
