@@ -301,8 +301,8 @@ def deep_run(shared):
     return Run(shared("deep", lambda folder: train("digits", out=folder, epochs=10, **fields)))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("rate_weight", [0.008, pytest.param(0.012, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("rate_weight", [0.008, 0.012])
 def test_one_round_ends_at_the_target_size(deep_run, tmp_path, rate_weight):
     made = compress(deep_run.folder, tmp_path / "x.sqz", max_bytes=6200, epochs=40, rate_weight=rate_weight)
     trained = [each for each in made.candidates if each.name.startswith("QAT")]

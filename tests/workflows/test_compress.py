@@ -10,6 +10,7 @@ import torch
 import squeezekit as sk
 from squeezekit import SqueezekitError
 from squeezekit.cli import main
+from squeezekit.compression import rate_distortion_method
 from squeezekit.inference.int8_model import accuracy_in_integers, integer_plan
 from squeezekit.inference.model import load_model
 from squeezekit.integer.plan import IntegerConvolution
@@ -127,7 +128,9 @@ def test_a_network_without_convolutions_has_no_integers_and_is_compressed(tmp_pa
 
 
 @pytest.mark.slow
-def test_a_file_whose_integers_cannot_be_made_answers_in_floats(file, tmp_path):
+def test_a_file_whose_integers_cannot_be_made_answers_in_floats(file, tmp_path, monkeypatch):
+    # How small it becomes is asked elsewhere.
+    monkeypatch.setattr(rate_distortion_method, "MAX_PTQ_CANDIDATES", 1)
     out = tmp_path / "odd.sqz"
     sk.compress(file, out, data="digits", mean=[1.5], std=[1.0], max_drop=50)
     assert sk.Classifier.load(out)(np.zeros((32, 32), np.uint8)).probabilities
