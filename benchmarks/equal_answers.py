@@ -41,7 +41,7 @@ from squeezekit.system import atomic_io
 
 Pictures = NDArray[np.uint8]
 Logits = NDArray[np.int64]
-STORED: dict[str, StoreWeights] = {"C, x86": "constants", "C, x86, without zeros": "sparse"}
+STORED: dict[str, StoreWeights] = {"C, x86": "dense", "C, x86, without zeros": "sparse"}
 EMULATED = {"C, AArch64": "aarch64", "C, Cortex-M4": "cortex-m4"}
 # The board's program holds its pictures in flash.
 PICTURE_BYTES = 2_000_000

@@ -51,11 +51,11 @@ PLAIN = ["-U__ARM_FEATURE_DSP", "-U__ARM_FEATURE_MVE", "-U__ARM_NEON", "-U__risc
 SCALAR = ["-fno-vectorize", "-fno-slp-vectorize"]
 # Of each way the weights' form, and what the compiler is told.
 WAYS: dict[str, tuple[StoreWeights, list[str]]] = {
-    "dense": ("constants", []),
+    "dense": ("dense", []),
     "sparse": ("sparse", []),
     "coded": ("coded", []),
-    "plain loops": ("constants", PLAIN),
-    "plain loops, scalar": ("constants", [*PLAIN, *SCALAR]),
+    "plain loops": ("dense", PLAIN),
+    "plain loops, scalar": ("dense", [*PLAIN, *SCALAR]),
 }
 
 # How a network is run, and how its first layers are: compilers must not know how many.
@@ -134,7 +134,7 @@ def line(name: str, machine: str, way: str) -> dict[str, Any]:
 def by_layer(name: str, machine: str) -> Iterator[dict[str, Any]]:
     """What each layer takes."""
     model, plan = subject(name)
-    files = source_of(plan, model, store_weights="constants", max_ram=2**30).files
+    files = source_of(plan, model, store_weights="dense", max_ram=2**30).files
     noise = noise_for(model)
     before, text = 0, str(files["classifier.c"])
     assert text.count(CALL) == 1 and ".order = NULL" in text

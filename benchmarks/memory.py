@@ -35,8 +35,8 @@ def measured(name: str, pictures: int, rounds: int) -> dict[str, Any]:
     """One model's line."""
     model = load_model(model_path(name))
     plan = integer_plan(model)
-    orders, least = MemoryPlanner(plan).orders(), source_of(plan, model, store_weights="constants")
-    by_layer = source_of(plan, model, store_weights="constants", max_ram=orders.by_layer)
+    orders, least = MemoryPlanner(plan).orders(), source_of(plan, model, store_weights="dense")
+    by_layer = source_of(plan, model, store_weights="dense", max_ram=orders.by_layer)
     sparse = source_of(plan, model, store_weights="sparse")
     found: dict[str, Any] = {
         "model": Path(name).stem,

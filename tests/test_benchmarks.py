@@ -377,7 +377,7 @@ def test_vectors_take_fewer_instructions(processor, share, emulator, in_this_pro
 def test_emulated_processors_answer_the_same_with_weights_in_every_form(in_this_process):
     flags = ("--data", "digits", "--emulated", 2, "--processors", "cortex-m55")
     (row,) = benchmark("equal_answers", "digits-nano", *flags)
-    assert set(row["others"]) == {f"cortex-m55, {stored}" for stored in ("constants", "sparse", "coded")}
+    assert set(row["others"]) == {f"cortex-m55, {stored}" for stored in ("dense", "sparse", "coded")}
     assert all(found == {"pictures": 2, "other_logits": 0, "other_labels": 0} for found in row["others"].values())
 
 

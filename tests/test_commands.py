@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import os
 import subprocess
 import sys
@@ -132,6 +133,17 @@ def test_a_target_that_cannot_be_met(tiny_run, tmp_path, capsys, monkeypatch):
     assert main([*arguments, "--minutes", "0"]) == 1
     assert "target missed" in capsys.readouterr().err
     assert file.exists()
+
+
+@pytest.mark.slow
+def test_accuracy_that_a_small_file_costs_is_said(tiny_run, tmp_path, capsys):
+    for most, costs in (("2200", True), ("9000", False)):
+        out = str(tmp_path / f"{most}.sqz")
+        assert main(["compress", str(tiny_run.folder), "-o", out, "--minutes", "0", "--max-bytes", most]) == 0
+        told = re.search(
+            r"^([\d.]+) points of validation accuracy are lost: allow more --max-bytes", capsys.readouterr().err, re.MULTILINE
+        )
+        assert bool(told) == costs and (not told or float(told[1]) > 2)
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ import textwrap
 from pathlib import Path
 
 from squeezekit.data.image_file import read_image
+from squeezekit.system.errors import SqueezekitError
 
 
 def main() -> None:
@@ -22,12 +23,25 @@ def main() -> None:
     parser.add_argument("folder", metavar="FOLDER", type=Path)
     parser.add_argument("-o", "--out", type=Path, required=True)
     given = parser.parse_args()
-    header = (given.folder / "classifier.h").read_text(encoding="utf-8")
-    side, channels = (int(re.findall(rf"#define CLASSIFIER_{name} (\d+)", header)[0]) for name in ("SIDE", "CHANNELS"))
-    pixels = read_image(given.picture, side, channels).tobytes()
+    try:
+        side, channels = size_of(given.folder)
+        pixels = read_image(given.picture, side, channels).tobytes()
+    except (SqueezekitError, OSError) as problem:
+        parser.error(str(problem))
     numbers = textwrap.fill(", ".join(map(str, pixels)), 130)
     text = f"/* {side} x {side} pixels of {channels} bytes, row by row. */\n#include <stdint.h>\n\n"
     given.out.write_text(text + f"static const uint8_t picture[{len(pixels)}] = {{\n{numbers}}};\n", encoding="utf-8")
+
+
+def size_of(folder: Path) -> tuple[int, int]:
+    """Side in pixels and bytes of a pixel, as the header of an export says them; raises SqueezekitError."""
+    for header in sorted(folder.glob("*.h")):
+        found = dict(
+            re.findall(r"#define [A-Z0-9_]+_(SIDE|CHANNELS) (\d+)", header.read_text(encoding="utf-8", errors="replace"))
+        )
+        if len(found) == 2:
+            return int(found["SIDE"]), int(found["CHANNELS"])
+    raise SqueezekitError(f"{folder}: holds no header that squeezekit export --format c wrote; name its folder")
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def described(capsys, *arguments):
 def test_ram_and_flash_of_a_preset_stand_below_its_layers(capsys):
     lines, table = described(capsys, "squeezenet-cifar", *SMALL)
     ram, (stored,) = table["c"]["feature_maps"], table["c"]["stored"].items()
-    assert stored[0] == "constants" and stored[1]["ram"] == ram["least"] < ram["by_layer"]
+    assert stored[0] == "dense" and stored[1]["ram"] == ram["least"] < ram["by_layer"]
     assert stored[1]["flash"] > table["parameters"] and 0 < stored[1]["macs"] <= table["macs"] and table["c_unknown"] is None
     assert any(all(f"{number:,}" in line for number in stored[1].values()) for line in lines)
     numbers = f"{ram['least']:,} bytes; layer by layer {ram['by_layer']:,}, all row by row {ram['by_row']:,}"

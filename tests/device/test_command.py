@@ -23,7 +23,13 @@ def test_pictures_are_classified_and_those_that_cannot_be_are_said(capsys):
     out, err = capsys.readouterr()
     answer = json.loads(out)
     assert answer["path"] == PICTURE and answer["top"] == [{"label": "3", "probability": answer["probability"]}]
-    assert "nowhere.png cannot be read" in err
+    assert err.startswith("squeezekit-device: ") and "nowhere.png cannot be read" in err
+
+
+def test_it_says_its_version(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert re.fullmatch(r"squeezekit-device (\d+\.\d+\.\d+\S*|source)\n", capsys.readouterr().out)
 
 
 def test_wrong_usage_and_wrong_files_are_a_sentence(tmp_path, capsys):

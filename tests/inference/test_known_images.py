@@ -75,7 +75,7 @@ def test_rules_with_and_without_weights_are_the_same_everywhere(name, tmp_path):
     model = type(model)(**{**vars(model), "none_of_these": rule})
     known = [each.known for each in Classifier(in_int8(model, plan)).classify_pixels(pixels)]
     assert 10 < sum(known) < 50 and bool(rule.weights) == (model.config.classes <= 32)
-    program = built(tmp_path / "built", source_of(plan, model, store_weights="constants").files, "-O1")
+    program = built(tmp_path / "built", source_of(plan, model, store_weights="dense").files, "-O1")
     labels, found = answers(program, pixels)
     assert np.array_equal(found, logits) and [label != "none of these" for label in labels] == known
     assert in_the_page(model, plan, found) == known

@@ -12,6 +12,9 @@ from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.paths import expanded
 from squeezekit.system.standard_output import show, show_json
 
+# Accuracy, of 1, that a file may lose without a word where bytes are the target.
+COSTLY = 0.02
+
 
 def add_arguments(parser: Parser) -> None:
     """The flags of `compress`."""
@@ -95,6 +98,9 @@ def run(*, model: str, out: str, json: bool = False, **options: Any) -> int:
         show(f"{result.file}: {result.bytes:,} bytes, {result.ratio:.1f} times smaller, in {result.seconds:.0f} s")
         if result.delta_bytes is not None:
             show(f"delta from {options['delta_from']}: {result.delta_bytes:,} bytes ({result.delta_bytes / result.bytes:.1%})")
+    lost = result.validation.before - result.validation.after
+    if result.met_target and "max_drop" not in options and lost > COSTLY:
+        say(f"{lost * 100:.1f} points of {result.judged_by} accuracy are lost: allow more --max-bytes, or give more --minutes")
     if not result.met_target:
         say(f"target missed: {result.file} is the closest; relax --max-drop or --max-bytes, or give more --minutes or --epochs")
     return 0 if result.met_target else 1

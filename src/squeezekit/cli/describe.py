@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from squeezekit.export.c.footprint import Footprint
 
 # How `export --format c` may store weights, in words.
-STORED = {"constants": "constants", "sparse": "sparse: without zeros", "coded": "coded: decoded into RAM"}
+STORED = {"dense": "dense", "sparse": "sparse: without zeros", "coded": "coded: decoded into RAM"}
 
 
 def add_arguments(parser: Parser) -> None:

@@ -15,6 +15,7 @@ OWNERS = {
     "opset": "onnx",
     "store_weights": "c",
     "max_ram": "c",
+    "name": "c",
     "target": "fpga",
     "parallel": "fpga",
     "clock": "fpga",
@@ -42,15 +43,18 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--opset", type=int, metavar="N", help="onnx: version of the operators, 18 to 23 (default 18)")
     parser.add_argument(
         "--store-weights",
-        choices=["constants", "sparse", "coded"],
-        help="c: weights as constants in flash, as constants without zeros (sparse), or entropy-coded and decoded into RAM "
-        "(default constants)",
+        choices=["dense", "sparse", "coded"],
+        help="c: all weights as constants in flash (dense), without those that are zero (sparse), or entropy-coded and decoded "
+        "into RAM (default dense)",
     )
     parser.add_argument(
         "--max-ram",
         type=amount,
         metavar="N",
         help="c: N bytes for feature maps at most, as many layers whole as fit (default: the order of fewest bytes)",
+    )
+    parser.add_argument(
+        "--name", help="c: how functions and files begin, so that a program may have several networks (default classifier)"
     )
     parser.add_argument(
         "--target",

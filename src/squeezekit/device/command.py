@@ -8,6 +8,8 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("squeezekit-device", description=DESCRIPTION, formatter_class=layout, allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def command(name: str, summary: str, run: Any, *examples: str) -> argparse.ArgumentParser:
@@ -99,6 +102,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _version() -> str:
+    """That of the installed distribution."""
+    for distribution in ("squeezekit-device", "squeezekit"):
+        with suppress(PackageNotFoundError):
+            return version(distribution)
+    return "source"
+
+
 def _predict(options: Options) -> int:
     """Every picture that can be read; 1 when some cannot."""
     from ..data.image_file import MOST_PIXELS
@@ -114,7 +125,7 @@ def _predict(options: Options) -> int:
         try:
             answer = classifier.answer(path, max_pixels=max_pixels)
         except SqueezekitError as error:
-            _say(str(error))
+            _say(f"squeezekit-device: {error}")
             failed = True
             continue
         if options["json"]:
@@ -159,7 +170,7 @@ def _check(options: Options) -> int:
 def _update(options: Options) -> int:
     """Update, or return to the version before."""
     if missing := [name for name in ("tuf", "securesystemslib", "cryptography") if find_spec(name) is None]:
-        raise SqueezekitError(f"update needs {', '.join(missing)}; pip install 'squeezekit-device[updates]'")
+        raise SqueezekitError(f"update needs {', '.join(missing)}; install the extra: pip install '<the wheel>[updates]'")
     from ..updates.fetcher import FetchLimits
     from ..updates.update import go_back, update
 

@@ -51,7 +51,7 @@ def export(model: str | PathLike[str], out: str | PathLike[str], *, format: str 
     format: "onnx" for ONNX Runtime and whatever reads ONNX; "c" for C99 in integers, for any chip; "tflite" for TensorFlow
     Lite in int8; "html" for a page that classifies in any browser; "pi" for a small computer with Linux, without PyTorch;
     "fpga" for Verilog; "qonnx" for the tools FINN and hls4ml. `options` are those of `export_onnx` (int8, opset), `export_c`
-    (store_weights, max_ram), `export_tflite`, `export_html`, `export_fpga` (target, parallel, clock) and `export_qonnx`; these
+    (store_weights, max_ram, name), `export_tflite`, `export_html`, `export_fpga` (target, parallel, clock), `export_qonnx`; these
     take `data`, the images to calibrate and measure on, which a `.sqz` file does not name.
 
     Raises SqueezekitError for an unknown format, an option that the format does not have, or a network that it cannot hold.

@@ -39,15 +39,18 @@ def test_a_run_becomes_a_folder_that_make_builds(tiny_run, tmp_path, capsys):
     (tmp_path / "wrong.pgm").write_bytes(b"P5\n8 8\n255\n" + bytes(64))
     for wrong, told in (
         ("short.raw", "no whole number"),
-        ("wrong.pgm", "not of the size"),
+        ("wrong.pgm", "is not what the network takes: PGM (P5) of 16 x 16 pixels and 255 levels"),
         ("none.raw", "cannot be opened"),
     ):
         done = subprocess.run([out / "classify", tmp_path / wrong], capture_output=True, text=True, check=False)
         assert done.returncode == 1 and told in done.stderr
     # What make has built is no reason not to write it again; a file of somebody's own is.
     assert main(["export", str(tiny_run.folder), "--format", "c", "-o", str(out), "--store-weights", "coded"]) == 0
-    assert "possible in this order of steps: the least" in capsys.readouterr().out
+    assert ", the least " in capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pgm", "digits", "short.raw", "wrong.pgm"]
+    assert main(["export", str(tiny_run.folder), "--format", "c", "-o", str(out), "--name", "pets"]) == 0
+    assert {path.name for path in out.iterdir()} == {"pets.h", "pets.c", "main.c", "Makefile", "README.md"}
+    assert main(["export", str(tiny_run.folder), "--format", "c", "-o", str(out)]) == 0
     (out / "mine.c").write_text("int mine;")
     assert main(["export", str(tiny_run.folder), "--format", "c", "-o", str(out)]) == 2
     assert "other things than an export" in capsys.readouterr().err and (out / "mine.c").exists()
@@ -84,7 +87,7 @@ def test_a_compressed_file_keeps_its_integers(tiny_sqz, tmp_path):
 
 
 def test_what_cannot_be_exported_says_why(tiny_run, tmp_path, capsys):
-    with pytest.raises(SqueezekitError, match="--store-weights raw: is unknown; choose constants, sparse, coded"):
+    with pytest.raises(SqueezekitError, match="--store-weights raw: is unknown; choose dense, sparse, coded"):
         export_c(tiny_run.folder, tmp_path / "x", store_weights="raw")
     for flags in (
         ["--format", "c", "--int8"],
@@ -93,6 +96,15 @@ def test_what_cannot_be_exported_says_why(tiny_run, tmp_path, capsys):
     ):
         assert main(["export", str(tiny_run.folder), "-o", str(tmp_path / "x"), *flags]) == 2
         assert "leave it out" in capsys.readouterr().err
+    for name in ("1st", "two words", "Pets", "main", "classify", "sqz_x", "x" * 40, "a\n"):
+        with pytest.raises(SqueezekitError, match="is no beginning of functions"):
+            export_c(tiny_run.folder, tmp_path / "x", name=name)
+    # Somebody's own program has files of these names.
+    (tmp_path / "own").mkdir()
+    for name in ("classifier.h", "classifier.c", "Makefile"):
+        (tmp_path / "own" / name).write_text("mine")
+    with pytest.raises(SqueezekitError, match="other things than an export"):
+        export_c(tiny_run.folder, tmp_path / "own")
     (tmp_path / "file").write_text("x")
     with pytest.raises(SqueezekitError, match="other things than an export"):
         export_c(tiny_run.folder, tmp_path / "file")

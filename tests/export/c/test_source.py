@@ -16,6 +16,7 @@ from squeezekit.inference.int8_model import integer_plan
 from squeezekit.inference.model import Model, load_model
 from squeezekit.integer.memory import MemoryPlanner
 from squeezekit.system import atomic_io
+from squeezekit.system.errors import SqueezekitError
 from tests.fixtures.exported import (
     EVERY_NETWORK,
     SANITIZERS,
@@ -67,7 +68,7 @@ def test_every_order_of_steps_gives_the_same_bits(name, tmp_path, monkeypatch):
     orders = {"by layer": planner.by_layer(), "by row": planner.by_row(), "cut": planner.cut_at([0, 3, 4, 6])}
     for number, (way, memory) in enumerate(orders.items()):
         monkeypatch.setattr(MemoryPlanner, "least", lambda _self, memory=memory: memory)
-        source = source_of(plan, model, store_weights="constants")
+        source = source_of(plan, model, store_weights="dense")
         assert source.memory.arena == memory.arena.bytes and (".order = NULL" in source.files["classifier.c"]) == (number == 0)
         assert np.array_equal(answers(built(tmp_path / way, source.files, *SANITIZERS), pixels)[1], expected)
 
@@ -79,7 +80,7 @@ def test_zeros_are_neither_stored_nor_multiplied(name, tmp_path):
     model, plan = small(name)
     for share in (0.3, 0.02):
         thin = thinned(plan, share)
-        dense, sparse = (source_of(thin, model, store_weights=stored) for stored in ("constants", "sparse"))
+        dense, sparse = (source_of(thin, model, store_weights=stored) for stored in ("dense", "sparse"))
         pixels = pictures_like(model.config, 6)
         program = built(tmp_path / str(share), sparse.files, *SANITIZERS)
         assert np.array_equal(answers(program, pixels)[1], reference(thin, pixels))
@@ -90,11 +91,10 @@ def test_zeros_are_neither_stored_nor_multiplied(name, tmp_path):
 
 @needs_gcc
 @pytest.mark.slow
-@pytest.mark.parametrize("max_ram", [None, 20_000])
 @pytest.mark.parametrize("name", ["more than a block", "all at once", "squeezed by strides"])
-def test_weights_are_decoded_a_part_at_a_time_where_that_takes_less_ram(name, max_ram, tmp_path):
+def test_weights_are_decoded_a_part_at_a_time_where_that_takes_less_ram(name, tmp_path):
     model, plan = small(name)
-    source = source_of(plan, model, store_weights="coded", max_ram=max_ram)
+    source = source_of(plan, model, store_weights="coded")
     memory, text = source.memory, source.files["classifier.c"]
     assert memory.decoded.in_parts == memory.variables < memory.decoded.at_start
     assert "int8_t weights[" not in text and ".decode = decode" in text
@@ -112,6 +112,56 @@ def test_weights_are_decoded_at_the_start_where_that_takes_less_ram():
     source = source_of(plan, model, store_weights="coded")
     assert source.memory.decoded.at_start == source.memory.variables < source.memory.decoded.in_parts
     assert "int8_t weights[" in source.files["classifier.c"] and ".decode = NULL" in source.files["classifier.c"]
+
+
+def test_weights_that_are_decoded_take_the_order_of_the_least_ram():
+    model, plan = small("grey")
+    with pytest.raises(SqueezekitError, match="--max-ram 64000: coded weights take the order of the least RAM; leave it out"):
+        source_of(plan, model, store_weights="coded", max_ram=64_000)
+
+
+@needs_gcc
+@pytest.mark.slow
+def test_two_networks_fit_into_a_program(tmp_path):
+    """Each with the names that it was given; names of classes stay."""
+    program, main_file, expected = tmp_path / "both", tmp_path / "main.c", []
+    sources, calls = [main_file], ""
+    for name, network, stored in (("pets", "odd sides", "coded"), ("digits_2", "grey", "sparse")):
+        model, plan = small(network)
+        model = replace(model, classes=("classifier_run", *model.classes[1:]))
+        atomic_io.write_folder(tmp_path / name, source_of(plan, model, store_weights=stored, name=name).files)
+        found = {path.name for path in (tmp_path / name).iterdir()}
+        assert found == {"Makefile", "README.md", "main.c", f"{name}.c", f"{name}.h"}
+        picture = pictures_like(model.config, 2)[1:]
+        expected.append(["classifier_run", *map(str, reference(plan, picture)[0])])
+        sources.append(tmp_path / name / f"{name}.c")
+        numbers = ",".join(map(str, picture.ravel()))
+        calls += f"""{{ static const uint8_t picture[{name.upper()}_PICTURE_BYTES] = {{{numbers}}};
+            int32_t logits[{name.upper()}_CLASSES];
+            {name}_start();
+            {name}_run(picture, logits);
+            printf("%s", {name}_names[0]);
+            for (int k = 0; k < {name.upper()}_CLASSES; k++) printf(" %ld", (long)logits[k]);
+            putchar(10); }}"""
+    headers = '#include "pets/pets.h"\n#include "digits_2/digits_2.h"\n#include <stdio.h>\n'
+    main_file.write_text(headers + f"int main(void) {{ {calls} return 0; }}\n")
+    subprocess.run(["gcc", *STRICT, *SANITIZERS, *sources, "-o", program], check=True)
+    said = subprocess.run([program], capture_output=True, text=True, check=True).stdout
+    assert [line.split() for line in said.splitlines()] == expected
+    # Its own program is built by its own Makefile.
+    subprocess.run(["make", "-s", "-C", tmp_path / "pets", "CFLAGS=-O0"], check=True)
+    assert (tmp_path / "pets" / "classify").is_file()
+
+
+@needs_gcc
+@pytest.mark.slow
+def test_it_is_not_compiled_as_cpp(tmp_path):
+    model, plan = small("grey")
+    atomic_io.write_folder(tmp_path / "c", source_of(plan, model, store_weights="dense").files)
+    done = subprocess.run(
+        ["gcc", "-x", "c++", "-fsyntax-only", tmp_path / "c" / "classifier.c"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode and "this is C99: compile it as C" in done.stderr
 
 
 @needs_gcc
@@ -145,7 +195,7 @@ def test_instructions_for_products_give_the_same_bits(kind, tmp_path):
     ):
         model, plan = small(name)
         pixels = pictures_like(model.config, 6)
-        source = source_of(plan, model, store_weights="coded" if name in ("grey", "odd sides") else "constants")
+        source = source_of(plan, model, store_weights="coded" if name in ("grey", "odd sides") else "dense")
         program = built(tmp_path / name, source.files, *SANITIZERS, optimized, *INSTRUCTIONS[kind])
         assert b"\0packed\0" in program.read_bytes()
         assert np.array_equal(answers(program, pixels)[1], reference(plan, pixels))
@@ -161,7 +211,7 @@ def test_a_thousand_pictures_give_the_same_bits(tiny_run, request, tmp_path):
     else:
         images = load_images("digits", image_size=16).training
     pixels = np.array(images.images[:1000])
-    program = built(tmp_path / "c", source_of(plan, model, store_weights="constants").files, "-O2")
+    program = built(tmp_path / "c", source_of(plan, model, store_weights="dense").files, "-O2")
     assert len(pixels) == 1000 and np.array_equal(answers(program, pixels)[1], reference(plan, pixels))
 
 
@@ -195,7 +245,7 @@ def test_names_of_classes_survive_the_compiler(tmp_path):
     model, plan = small("plain")
     names = ('a "quoted" \\ one', "??/ trigraph", "œuf", "1\n2", "%d", *map(str, range(5)))
     odd = Model("x", model.network, model.config, names, None, None, None)
-    program = built(tmp_path / "c", source_of(plan, odd, store_weights="constants").files, "-O0")
+    program = built(tmp_path / "c", source_of(plan, odd, store_weights="dense").files, "-O0")
     text = tmp_path / "names.c"
     text.write_text(
         '#include "c/classifier.h"\n#include <stdio.h>\nint main(void) { for (int i = 0; i < 10; i++) '
@@ -215,7 +265,7 @@ def header(magic=b"P5", side=b"32", most=b"255\n"):
 def test_headers_of_pictures_as_other_programs_write_them(tmp_path):
     model, plan = small("grey")
     names = ("\x1b[31mred\n", "\u009bwide", "plain \u00e9", *model.classes[3:])
-    program = built(tmp_path / "c", source_of(plan, replace(model, classes=names), store_weights="constants").files, *SANITIZERS)
+    program = built(tmp_path / "c", source_of(plan, replace(model, classes=names), store_weights="dense").files, *SANITIZERS)
     pixels = pictures_like(model.config, 12)
     expected = [int(logits.argmax()) for logits in reference(plan, pixels)]
     said = [{0: "\\x1b[31mred\\x0a", 1: "\\x9bwide"}.get(label, names[label]) for label in expected]
@@ -232,6 +282,7 @@ def test_headers_of_pictures_as_other_programs_write_them(tmp_path):
         "at once.pgm": b"P5#a comment\r32\t32 #another\n#and another\n255 ",
         "UPPER.PGM": header(),
         "zeros.pnm": b"P5 0032 00000000000000000032 255\r",
+        "comments at numbers.pgm": b"P5\n32#wide\n32# high\n255# levels\n",
     }
     for name, start in fitting.items():
         assert run(name, start + body) == (0, [said[2]], ""), name
@@ -252,7 +303,7 @@ def test_headers_of_pictures_as_other_programs_write_them(tmp_path):
     }
     for name, start in wrong.items():
         code, lines, error = run(name, start if name == "P5.pgm" else start + bytes(1024))
-        assert (code, lines) == (1, []) and error.count("\n") == 1 and "not of the size and kind" in error, name
+        assert (code, lines) == (1, []) and error.count("\n") == 1 and "is not what the network takes" in error, name
     # Nothing is answered before a file that is none shows it at its end.
     for name, content in {"none.raw": b"", "short.raw": body[:-1], "photo.jpg": 3 * body + b"x"}.items():
         code, lines, error = run(name, content)
@@ -264,5 +315,5 @@ def test_headers_of_pictures_as_other_programs_write_them(tmp_path):
     assert len(read.stdout.splitlines()) == 2
     # The first picture is one; what follows it is none, and is not taken for one.
     code, lines, error = run("more.pgm", header() + body + b"x" * 1024)
-    assert (code, lines) == (1, [said[2]]) and "not of the size and kind" in error
+    assert (code, lines) == (1, [said[2]]) and "is not what the network takes" in error
     assert subprocess.run([program, tmp_path], capture_output=True, check=False).returncode == 1

@@ -62,7 +62,7 @@ def compiled(folder, sources, target, *flags):
 def subjects(tmp_path_factory):
     """Networks as folders, with a header of pictures; what they have to answer."""
     made = {}
-    for name, stored in (("depthwise", "coded"), ("mirrored", "constants"), ("squeezed", "sparse")):
+    for name, stored in (("depthwise", "coded"), ("mirrored", "dense"), ("squeezed", "sparse")):
         model, plan = small(name)
         plan = thinned(plan) if stored == "sparse" else plan
         pixels = pictures_like(model.config, 4)
@@ -111,7 +111,7 @@ def test_what_runs_on_any_aarch64_asks_for_dot_products(subjects, tmp_path):
         assert executed["cortex-a57"] == 0 and (executed["cortex-a76"] > 0) == packed
 
 
-@pytest.mark.parametrize(("stored", "most"), [("constants", 5_000), ("sparse", 5_000), ("coded", 8_000)])
+@pytest.mark.parametrize(("stored", "most"), [("dense", 5_000), ("sparse", 5_000), ("coded", 8_000)])
 def test_the_code_for_a_cortex_m4_is_small(stored, most, tmp_path):
     spec = importlib.util.spec_from_file_location("emulated", Path(__file__).parents[3] / "benchmarks" / "emulated.py")
     emulated = importlib.util.module_from_spec(spec)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from squeezekit.export.c.source import source_of
+from squeezekit.export.c.source import MADE_BY, PREFIX, check_name, source_of
 from squeezekit.export.c.tables import DecodedWeights, StoreWeights
 from squeezekit.inference.int8_model import accuracy_in_integers, integer_plan
 from squeezekit.inference.model import load_model
@@ -21,8 +21,8 @@ class CExport(Presented):
     """What was written; sizes are bytes, `macs` those that are done for one image.
 
     `constants` stand in flash, `variables` in RAM (and, with vectors, packed weights, which the exported README counts); of the
-    variables, `activations` are the feature maps, and no placement of them takes less than `least_activations` in their order;
-    `activations_by_layer` is what one after the other would take, `activations_by_row` rows that flow through the whole network.
+    variables, `activations` are the feature maps. `activations_by_layer` is what these would take one after the other,
+    `activations_by_row` as rows that flow through the whole network, `least_activations` in the order of fewest bytes.
     `decoded` compares the ways to decode coded weights, None for others; where that is done in parts, `activations` have those
     of one part among them. `validation` is the accuracy 0…1 `before` and `after`, empty where no images are at hand.
     """
@@ -45,13 +45,12 @@ class CExport(Presented):
 
     def lines(self) -> list[str]:
         """The result in sentences for a reader."""
-        least = "the least" if self.activations == self.least_activations else f"at least {self.least_activations:,}"
         sizes = f"{self.constants:,} bytes of constants, {self.variables:,} of variables"
         decoded = [self.decoded.in_words()] if self.decoded else []
         return [
             f"{self.folder}: {sizes}, {self.macs:,} MACs a picture",
-            f"activations: {self.activations:,} bytes; possible in this order of steps: {least}",
-            f"layer by layer they would take {self.activations_by_layer:,}, all row by row {self.activations_by_row:,}",
+            f"activations: {self.activations:,} bytes (layer by layer {self.activations_by_layer:,}, all row by row "
+            f"{self.activations_by_row:,}, the least {self.least_activations:,})",
             *decoded,
         ]
 
@@ -60,8 +59,9 @@ def export_c(
     model: str | Path,
     out: str | Path,
     *,
-    store_weights: StoreWeights = "constants",
+    store_weights: StoreWeights = "dense",
     max_ram: int | None = None,
+    name: str = PREFIX,
     data: str | Path | None = None,
 ) -> CExport:
     """Write a run or a `.sqz` file of a network that has integers as C into the folder `out`.
@@ -69,22 +69,24 @@ def export_c(
     All computing is in integers: feature maps and weights of eight bits, scales calibrated on training images, or as a `.sqz`
     file states them. `store_weights="sparse"` leaves out weights that are zero, and their products, where that takes fewer bytes;
     "coded" embeds weights entropy-coded, to be decoded into RAM: all of them once at the start or, where that takes less RAM in
-    all, those of one part of the network after the other, anew for each picture. Feature
-    maps are computed in the order that needs the least RAM, partly row by row; with `max_ram` bytes for them, in the one that
-    keeps most layers whole. Where the images are at hand (a run's own, or `data`), the accuracy on the validation images is
-    measured before and after. An earlier export in `out` is replaced whole. Raises SqueezekitError, also when anything else is
-    there.
+    all, those of one part of the network after the other, anew for each picture. Feature maps are computed in the order that
+    needs the least RAM, partly row by row; with `max_ram` bytes for them, in the one that keeps most layers whole; not for coded
+    weights. Functions, macros and files begin with `name`. Where the images are at hand (a run's own, or `data`), the accuracy on
+    the validation images is measured before and after. An earlier export in `out` is replaced whole. Raises SqueezekitError, also
+    when anything else is there.
     """
     if store_weights not in get_args(StoreWeights):
         raise SqueezekitError(f"--store-weights {store_weights}: is unknown; choose {', '.join(get_args(StoreWeights))}")
+    check_name(name)
     loaded, out = load_model(model), expanded(out)
     _check_replaceable(out)
     plan = integer_plan(loaded, data)
-    source = source_of(plan, loaded, store_weights=store_weights, max_ram=max_ram)
+    source = source_of(plan, loaded, store_weights=store_weights, max_ram=max_ram, name=name)
     atomic_io.write_folder(out, source.files)
     validation = accuracy_in_integers(loaded, plan, data)
     memory = source.memory
-    sizes = (memory.constants, memory.variables, memory.arena, memory.least_arena, memory.orders.by_layer, memory.orders.by_row)
+    orders = memory.orders
+    sizes = (memory.constants, memory.variables, memory.arena, orders.least, orders.by_layer, orders.by_row)
     return CExport(str(out), store_weights, source.macs, *sizes, memory.decoded, validation)
 
 
@@ -92,7 +94,10 @@ def _check_replaceable(out: Path) -> None:
     """Refuse a folder with anything but the files of an export and what make builds of them."""
     if not out.exists():
         return
-    exported = {"classifier.h", "classifier.c", "main.c", "Makefile", "README.md", "classifier.o", "main.o", "classify"}
     names = {path.name for path in out.iterdir()} if out.is_dir() else {"."}
-    if names - exported or (names and "classifier.h" not in names):
+    libraries = [
+        path for path in out.glob("*.h") if path.is_file() and MADE_BY in path.read_text(encoding="utf-8", errors="replace")
+    ]
+    exported = {path.with_suffix(suffix).name for path in libraries for suffix in (".h", ".c", ".o")}
+    if names - exported - {"main.c", "Makefile", "README.md", "main.o", "classify"} or (names and not libraries):
         raise SqueezekitError(f"-o {out}: is there and holds other things than an export; name a new folder")

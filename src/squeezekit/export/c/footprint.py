@@ -29,8 +29,8 @@ class StoredFootprint:
 class Footprint:
     """What `export_c` would write: `feature_maps` in bytes of RAM, and by the way in which weights are stored the whole.
 
-    Code, some 3,000 bytes, stack, some 1,500, and the bytes of a `picture`, which the caller has, are left out. Without a trained
-    file only "constants" is known.
+    Code, some 3,500 bytes, stack, some 1,500, names of classes, and the bytes of a `picture`, which the caller has, are left out.
+    Without a trained file only "dense" is known.
     """
 
     picture: int
@@ -44,7 +44,7 @@ class Footprint:
 
 def footprint_of(config: NetworkConfig) -> Footprint:
     """That of an untrained network; raises NoIntegerForm."""
-    return _footprint(outline_of(config), ("constants",))
+    return _footprint(outline_of(config), ("dense",))
 
 
 def footprint_of_file(path: Path) -> Footprint:
@@ -52,7 +52,7 @@ def footprint_of_file(path: Path) -> Footprint:
     sqz = read_sqz(path)
     outline = outline_of(sqz.network)
     if sqz.activation_ranges is None:
-        return _footprint(outline, ("constants",))
+        return _footprint(outline, ("dense",))
     return _footprint(integer_plan(load_model(path)), get_args(StoreWeights))
 
 

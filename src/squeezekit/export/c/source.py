@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
@@ -22,12 +23,16 @@ from squeezekit.export.c.tables import (
 from squeezekit.inference.model import Model
 from squeezekit.integer.layout import Layout
 from squeezekit.integer.plan import IntegerPlan
+from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.version import version
 
+# With which functions and files begin, and where names of classes will stand.
+PREFIX, NAMES = "classifier", "<names>"
+MADE_BY = "made by squeezekit"
 NUMBERS_PER_LINE = 24
 NARROW = 120  # Letters in a line of text.
 STORED: dict[StoreWeights, str] = {
-    "constants": "The weights are constants.",
+    "dense": "The weights are constants.",
     "sparse": "The weights are constants, most of them without those that are zero, which are not multiplied either.",
     "coded": "The weights are entropy-coded.",
 }
@@ -42,8 +47,12 @@ class CSource:
     macs: int
 
 
-def source_of(plan: IntegerPlan, model: Model, *, store_weights: StoreWeights, max_ram: int | None = None) -> CSource:
+def source_of(
+    plan: IntegerPlan, model: Model, *, store_weights: StoreWeights, max_ram: int | None = None, name: str = PREFIX
+) -> CSource:
     """The network in C, with weights as constants, `sparse` ones without zeros, or coded and decoded into RAM.
+
+    Functions, macros and files begin with `name`, so that several networks fit into a program.
 
     Its feature maps take the fewest bytes that they can, or with `max_ram` at most these and most layers whole; raises
     SqueezekitError where none fits. Coded weights are decoded all at the start, or those of one part of the network at a time,
@@ -58,7 +67,22 @@ def source_of(plan: IntegerPlan, model: Model, *, store_weights: StoreWeights, m
         "Makefile": _part("Makefile"),
         "README.md": _readme(plan, model, use, layout, store_weights),
     }
-    return CSource(files, use, layout.macs)
+    named = {_renamed(file, name): _renamed(text, name) for file, text in files.items()}
+    # Names of classes stay as they are.
+    named[f"{name}.c"] = named[f"{name}.c"].replace(NAMES, "".join(f"    {_quoted(each)},\n" for each in model.classes))
+    return CSource(named, use, layout.macs)
+
+
+def check_name(name: str) -> None:
+    """Raises SqueezekitError where C takes no function of that name."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", name) or name.startswith("sqz_") or name in ("main", "classify"):
+        raise SqueezekitError(
+            f"--name {name}: is no beginning of functions; give a small letter, then some of a to z, 0 to 9 and _"
+        )
+
+
+def _renamed(text: str, name: str) -> str:
+    return re.sub(r"\bCLASSIFIER(?=_)", name.upper(), re.sub(rf"\b{PREFIX}(?=[_.])", name, text))
 
 
 def _part(name: str) -> str:
@@ -131,7 +155,7 @@ def _shape(plan: IntegerPlan) -> str:
 
 def _banner(model: Model) -> str:
     config = model.config
-    return f"A classifier of {len(model.classes)} classes, network '{config.name}', made by squeezekit {version()}"
+    return f"A classifier of {len(model.classes)} classes, network '{config.name}', {MADE_BY} {version()}"
 
 
 def _classifier(plan: IntegerPlan, model: Model, layout: Layout, stream: bytes) -> str:
@@ -159,7 +183,6 @@ def _classifier(plan: IntegerPlan, model: Model, layout: Layout, stream: bytes) 
             f"static union {{\n    uint8_t arena[{layout.arena.bytes}];\n}} memory;",
         ]
     weights = "(const int8_t *)memory.arena" if layout.in_arena else "weights"
-    names = "".join(f"    {_quoted(name)},\n" for name in model.classes)
     parts += [
         _table("int32_t", "biases", layout.biases),
         _table("uint16_t", "gains", layout.gains),
@@ -184,7 +207,7 @@ static int8_t packed[{max(packed_bytes(layout), 1)}];
     .decode = {"decode" if layout.in_arena else "NULL"},
 }};""",
         *([_DECODING_OF_PARTS] if layout.in_arena else []),
-        f"const char *const classifier_names[CLASSIFIER_CLASSES] = {{\n{names}}};",
+        f"const char *const classifier_names[CLASSIFIER_CLASSES] = {{\n{NAMES}}};",
         _start(decodes=bool(stream), in_parts=layout.in_arena),
         "void classifier_run(const uint8_t *picture, int32_t *logits)\n{\n    sqz_run(&model, picture, memory.arena, logits);\n}",
         """size_t classifier_best(const int32_t *logits)
@@ -314,6 +337,7 @@ def _readme(plan: IntegerPlan, model: Model, memory: MemoryUse, layout: Layout, 
         if memory.arena == memory.least_arena
         else f"the most that is alive at one step is {memory.least_arena:,}"
     )
+    code = CODE_BYTES if memory.decoded else CODE_BYTES_WITHOUT_DECODER
     return f"""# {len(model.classes)} classes in C
 
 {_banner(model)}: {plan.weights:,} weights, {layout.macs:,} MACs a picture, in integers only.
@@ -323,8 +347,9 @@ make
 ./classify PICTURE
 ```
 
-`classifier.h` and `classifier.c` are the library: strict C99 with freestanding headers only (with vectors, the compiler's
-intrinsics too), no allocation, no recursion, no floating point. A compiler may still want the C library's `memcpy` and `memset`.
+`classifier.h` and `classifier.c` are the library: strict C99, not C++, with freestanding headers only (with vectors, the
+compiler's intrinsics too), no allocation, no recursion, no floating point. A compiler may still want the C library's `memcpy`
+and `memset`.
 `main.c` reads files of raw bytes, or .pgm and .ppm, of {_shape(plan)}.
 
 {weights} Where the compiler may use AVX2, AArch64's or WebAssembly's vectors (`-march=native`, `-msimd128`), they are then packed
@@ -333,7 +358,7 @@ for these; elsewhere nothing is packed.
 | memory | bytes |
 |---|---|
 | flash: constants | {memory.constants:,} |
-| flash: code | some {CODE_BYTES if memory.decoded else CODE_BYTES_WITHOUT_DECODER:,} with `-Os` on a Cortex-M |
+| flash: code | some {code:,} on a Cortex-M with `-Os`, more than twice that with `-O3` |
 | RAM: variables | {memory.variables:,} |
 | of which activations | {memory.arena:,} |
 | RAM: packed weights, with vectors only | {packed_bytes(layout):,} |

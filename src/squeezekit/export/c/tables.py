@@ -15,12 +15,13 @@ from squeezekit.integer.layer_records import CONVOLUTION, LAYER
 from squeezekit.integer.layout import Layout, layout_of
 from squeezekit.integer.memory import Memory, MemoryOfOrders, MemoryPlanner, weight_bytes
 from squeezekit.integer.plan import IntegerConvolution, IntegerHead, IntegerPlan
+from squeezekit.system.errors import SqueezekitError
 
-StoreWeights = Literal["constants", "sparse", "coded"]
+StoreWeights = Literal["dense", "sparse", "coded"]
 UNIT = 16  # Filters that products.c packs together, at most.
 MAX_BIT_COST = 11  # In bits of the stream: what the least likely bit of a weight costs.
-# About what the runtime takes on a Cortex-M with `-Os`, where weights are coded, and where they are constants.
-CODE_BYTES, CODE_BYTES_WITHOUT_DECODER, STACK_BYTES = 5_000, 3_000, 1_500
+# About what the runtime takes on a Cortex-M with gcc and `-Os`, where weights are coded, and where they are constants.
+CODE_BYTES, CODE_BYTES_WITHOUT_DECODER, STACK_BYTES = 5_000, 3_500, 1_500
 # Instructions of a Cortex-M4 for each weight, and for each bit that is predicted of it, fitted to benchmarks/instructions.py.
 PER_WEIGHT, PER_BIT = 60, 530
 # Bytes of `struct sqz_decoder` of decoder.c on a processor of 32 bits, without its averages of columns and of channels.
@@ -42,12 +43,12 @@ class DecodedWeights:
         """Which of them is done, why, and what it costs."""
         if self.in_parts >= self.at_start:
             return (
-                f"`classifier_start` decodes all weights, once; RAM: {self.at_start:,} bytes "
+                f"all weights are decoded once, at the start; RAM: {self.at_start:,} bytes "
                 f"(one part of the network after the other would take {self.in_parts:,})"
             )
         return (
-            f"`classifier_run` decodes the weights of one of {self.parts} parts of the network after the other, anew for each "
-            f"picture: about {self.instructions / 1e6:.1f} million instructions of a Cortex-M4; RAM: {self.in_parts:,} bytes "
+            f"the weights of one of {self.parts} parts of the network after the other are decoded, anew for each picture: about "
+            f"{self.instructions / 1e6:.1f} million instructions of a Cortex-M4; RAM: {self.in_parts:,} bytes "
             f"(all weights at the start would take {self.at_start:,})"
         )
 
@@ -83,13 +84,15 @@ def tables_of(
     """Those of a plan whose feature maps take the fewest bytes, or with `max_ram` at most these and most layers whole.
 
     Coded weights are decoded all at the start, or those of one part of the network at a time, whichever takes less RAM. A
-    `planner` of that plan may know these already. Raises SqueezekitError where none fits.
+    `planner` of that plan may know these already. Raises SqueezekitError where none fits, and for a `max_ram` of coded weights.
     """
+    if store_weights == "coded" and max_ram is not None:
+        raise SqueezekitError(f"--max-ram {max_ram}: coded weights take the order of the least RAM; leave it out")
     planner = planner or MemoryPlanner(plan)
     memory = planner.least() if max_ram is None else planner.fitting(max_ram)
     decoded, stream = None, b""
     if store_weights == "coded":
-        in_parts = planner.least(decoded=True) if max_ram is None else planner.cut_at(memory.cuts, decoded=True)
+        in_parts = planner.least(decoded=True)
         decoded, stream = _decoded(plan, memory, in_parts), coded_weights(plan)
         memory = in_parts if decoded.in_parts < decoded.at_start else memory
     layout = layout_of(plan, memory, sparse=store_weights == "sparse")

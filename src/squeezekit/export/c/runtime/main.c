@@ -52,8 +52,8 @@ static int is_space(int letter)
     return letter == ' ' || (letter >= '\t' && letter <= '\r');
 }
 
-/* The next number of a header and the one white space after it; at most 65536, and -1 where there is none. Comments go from # to
- * the end of their line. */
+/* The next number of a header and the white space or comment after it; at most 65536, and -1 where there is none. Comments go from #
+ * to the end of their line. */
 static long header_number(FILE *file)
 {
     int letter = fgetc(file), comment = 0;
@@ -67,6 +67,9 @@ static long header_number(FILE *file)
     for (; letter >= '0' && letter <= '9'; letter = fgetc(file))
         if ((number = 10 * number + (letter - '0')) > 65535)
             number = 65536;
+    if (letter == '#')
+        while (letter != EOF && letter != '\n' && letter != '\r')
+            letter = fgetc(file);
     return is_space(letter) ? number : -1;
 }
 
@@ -81,6 +84,16 @@ static int header_fits(FILE *file)
     ungetc(letter, file);
     return header_number(file) == CLASSIFIER_SIDE && header_number(file) == CLASSIFIER_SIDE && header_number(file) == 255;
 }
+
+#define TEXT_OF(number) #number
+#define AS_TEXT(macro) TEXT_OF(macro)
+#define SIZE AS_TEXT(CLASSIFIER_SIDE) " x " AS_TEXT(CLASSIFIER_SIDE) " pixels and 255 levels"
+
+#if CLASSIFIER_CHANNELS == 1
+static const char does_not_fit[] = "is not what the network takes: PGM (P5) of " SIZE;
+#else
+static const char does_not_fit[] = "is not what the network takes: PPM (P6) of " SIZE;
+#endif
 
 static const char not_whole[] = "holds no whole number of pictures as raw bytes; a JPEG or PNG must become .ppm or .pgm first";
 
@@ -104,7 +117,7 @@ static const char *classify_file(FILE *file, const char *path)
     while ((letter = fgetc(file)) != EOF) {
         ungetc(letter, file);
         if (headers && !header_fits(file))
-            return "is not of the size and kind that the network takes";
+            return does_not_fit;
         if (fread(picture, 1, sizeof picture, file) != sizeof picture)
             return headers ? "is cut short" : not_whole;
         classify();

@@ -11,12 +11,14 @@ typedef int32_t sums_of_tile[TILE][BLOCK];
 #undef SQZ_UNIT
 #undef SQZ_DSP
 #undef SQZ_RESCALES
+#undef SQZ_NEON
 
 #if (defined(__AVX512VNNI__) && defined(__AVX512F__)) || defined(__AVX2__)
 #include <immintrin.h>
 #define SQZ_FOUR_BYTES
-#elif defined(__aarch64__) && defined(__ARM_NEON)
+#elif defined(__aarch64__) && defined(__ARM_NEON) && !defined(__AARCH64EB__) /* where bytes lie in their order */
 #include <arm_neon.h>
+#define SQZ_NEON
 #define SQZ_FOUR_BYTES
 #elif defined(__ARM_FEATURE_MVE)
 #include <arm_mve.h>
@@ -168,7 +170,7 @@ static void store_sums(unit_sums sums, int32_t *to)
     _mm256_storeu_si256((__m256i *)to, _mm256_permute4x64_epi64(added_up, 0xD8));
 }
 
-#elif defined(__aarch64__) && defined(__ARM_NEON) && defined(__ARM_FEATURE_MATMUL_INT8)
+#elif defined(SQZ_NEON) && defined(__ARM_FEATURE_MATMUL_INT8)
 #define SQZ_UNIT 4
 #define UNITS 2
 
@@ -201,7 +203,7 @@ static void store_sums(unit_sums sums, int32_t *to)
     vst1q_s32(to, sums);
 }
 
-#elif defined(__aarch64__) && defined(__ARM_NEON) && defined(__ARM_FEATURE_DOTPROD)
+#elif defined(SQZ_NEON) && defined(__ARM_FEATURE_DOTPROD)
 #define SQZ_UNIT 4
 #define UNITS 2
 /* These products are of bytes without a sign: 128 is added to each weight, and 128 times the bytes are taken from each sum. */
@@ -235,7 +237,7 @@ static void store_sums(unit_sums sums, int32_t *to)
     vst1q_s32(to, vreinterpretq_s32_u32(sums));
 }
 
-#elif defined(__aarch64__) && defined(__ARM_NEON)
+#elif defined(SQZ_NEON)
 #define SQZ_UNIT 4
 #define UNITS 2
 #define SQZ_ADDED 128 /* as above */

@@ -6,6 +6,10 @@
 #ifndef SQZ_RUNTIME_H
 #define SQZ_RUNTIME_H
 
+#ifdef __cplusplus
+#error "this is C99: compile it as C; the header may be included from C++"
+#endif
+
 #include <stddef.h>
 #include <stdint.h>
 
