@@ -144,6 +144,10 @@ def test_accuracy_that_a_small_file_costs_is_said(tiny_run, tmp_path, capsys):
             r"^([\d.]+) points of validation accuracy are lost: allow more --max-bytes", capsys.readouterr().err, re.MULTILINE
         )
         assert bool(told) == costs and (not told or float(told[1]) > 2)
+    # Nobody has asked for bytes.
+    out = str(tmp_path / "rounded.sqz")
+    assert main(["compress", str(tiny_run.folder), "-o", out, "--epochs", "1", "--rate-weight", "0.1"]) == 0
+    assert "are lost" not in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -26,22 +26,27 @@ def main() -> None:
     try:
         side, channels = size_of(given.folder)
         pixels = read_image(given.picture, side, channels).tobytes()
-    except (SqueezekitError, OSError) as problem:
+        numbers = textwrap.fill(", ".join(map(str, pixels)), 130)
+        text = f"/* {side} x {side} pixels of {channels} bytes, row by row. */\n#include <stdint.h>\n\n"
+        given.out.write_text(text + f"static const uint8_t picture[{len(pixels)}] = {{\n{numbers}}};\n", encoding="utf-8")
+    except SqueezekitError as problem:
         parser.error(str(problem))
-    numbers = textwrap.fill(", ".join(map(str, pixels)), 130)
-    text = f"/* {side} x {side} pixels of {channels} bytes, row by row. */\n#include <stdint.h>\n\n"
-    given.out.write_text(text + f"static const uint8_t picture[{len(pixels)}] = {{\n{numbers}}};\n", encoding="utf-8")
+    except OSError as problem:
+        parser.error(f"{problem.filename}: {problem.strerror}")
 
 
 def size_of(folder: Path) -> tuple[int, int]:
     """Side in pixels and bytes of a pixel, as the header of an export says them; raises SqueezekitError."""
-    for header in sorted(folder.glob("*.h")):
-        found = dict(
-            re.findall(r"#define [A-Z0-9_]+_(SIDE|CHANNELS) (\d+)", header.read_text(encoding="utf-8", errors="replace"))
+    sizes = [
+        re.findall(r"#define [A-Z0-9_]+_(?:SIDE|CHANNELS) (\d+)", header.read_text(encoding="utf-8", errors="replace"))
+        for header in folder.glob("*.h")
+    ]
+    found = [size for size in sizes if len(size) == 2]
+    if len(found) != 1:
+        raise SqueezekitError(
+            f"{folder}: holds not one header that squeezekit export --format c wrote; name the folder of an export"
         )
-        if len(found) == 2:
-            return int(found["SIDE"]), int(found["CHANNELS"])
-    raise SqueezekitError(f"{folder}: holds no header that squeezekit export --format c wrote; name its folder")
+    return int(found[0][0]), int(found[0][1])
 
 
 if __name__ == "__main__":

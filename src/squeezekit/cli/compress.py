@@ -99,7 +99,7 @@ def run(*, model: str, out: str, json: bool = False, **options: Any) -> int:
         if result.delta_bytes is not None:
             show(f"delta from {options['delta_from']}: {result.delta_bytes:,} bytes ({result.delta_bytes / result.bytes:.1%})")
     lost = result.validation.before - result.validation.after
-    if result.met_target and "max_drop" not in options and lost > COSTLY:
+    if result.met_target and "max_bytes" in options and "max_drop" not in options and lost > COSTLY:
         say(f"{lost * 100:.1f} points of {result.judged_by} accuracy are lost: allow more --max-bytes, or give more --minutes")
     if not result.met_target:
         say(f"target missed: {result.file} is the closest; relax --max-drop or --max-bytes, or give more --minutes or --epochs")

@@ -51,7 +51,8 @@ def add_arguments(parser: Parser) -> None:
         "--max-ram",
         type=amount,
         metavar="N",
-        help="c: N bytes for feature maps at most, as many layers whole as fit (default: the order of fewest bytes)",
+        help="c: N bytes for feature maps at most, as many layers whole as fit; not for coded weights (default: the order of "
+        "fewest bytes)",
     )
     parser.add_argument(
         "--name", help="c: how functions and files begin, so that a program may have several networks (default classifier)"

@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -53,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("squeezekit-device", description=DESCRIPTION, formatter_class=layout, allow_abbrev=False)
-    parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and end")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def command(name: str, summary: str, run: Any, *examples: str) -> argparse.ArgumentParser:
@@ -102,12 +101,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _version() -> str:
-    """That of the installed distribution."""
-    for distribution in ("squeezekit-device", "squeezekit"):
+class _Version(argparse.Action):
+    """Looks for the version where it is asked for, since that takes as long as all other imports."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import PackageNotFoundError, version
+
+        found = "source"
         with suppress(PackageNotFoundError):
-            return version(distribution)
-    return "source"
+            # As a part of squeezekit, or as a distribution of its own.
+            found = version((__package__ or "").partition(".")[0].replace("_", "-"))
+        print(parser.prog, found)
+        parser.exit()
 
 
 def _predict(options: Options) -> int:

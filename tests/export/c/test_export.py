@@ -1,6 +1,7 @@
 """Runs and files become folders of C, which answer nearly as the network did."""
 
 import json
+import re
 import shutil
 import subprocess
 
@@ -46,11 +47,14 @@ def test_a_run_becomes_a_folder_that_make_builds(tiny_run, tmp_path, capsys):
         assert done.returncode == 1 and told in done.stderr
     # What make has built is no reason not to write it again; a file of somebody's own is.
     assert main(["export", str(tiny_run.folder), "--format", "c", "-o", str(out), "--store-weights", "coded"]) == 0
-    assert ", the least " in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert re.search(
+        r"^activations and the weights of a part: 3,\d{3} bytes \(activations alone: .*, the least 1,160\)$", said, re.MULTILINE
+    )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pgm", "digits", "short.raw", "wrong.pgm"]
-    assert main(["export", str(tiny_run.folder), "--format", "c", "-o", str(out), "--name", "pets"]) == 0
-    assert {path.name for path in out.iterdir()} == {"pets.h", "pets.c", "main.c", "Makefile", "README.md"}
-    assert main(["export", str(tiny_run.folder), "--format", "c", "-o", str(out)]) == 0
+    # Another network of the program, in the same folder.
+    assert main(["export", str(tiny_run.folder), "--format", "c", "-o", str(out), "--name", "pets"]) == 2
+    assert "of that name; name a new folder" in capsys.readouterr().err and (out / "classifier.c").exists()
     (out / "mine.c").write_text("int mine;")
     assert main(["export", str(tiny_run.folder), "--format", "c", "-o", str(out)]) == 2
     assert "other things than an export" in capsys.readouterr().err and (out / "mine.c").exists()
@@ -61,6 +65,11 @@ def test_ram_for_feature_maps_is_limited(tiny_sqz, tmp_path, capsys):
     least = export_c(tiny_sqz, tmp_path / "least")
     assert least.activations <= min(least.activations_by_layer, least.activations_by_row)
     flags = ["export", str(tiny_sqz), "--format", "c", "-o", str(tmp_path / "fast"), "--json", "--max-ram"]
+    first, second, *_ = least.lines()
+    sizes = re.fullmatch(
+        r"activations: ([\d,]+) bytes \(layer by layer [\d,]+, all row by row [\d,]+, the least ([\d,]+)\)", second
+    )
+    assert set(sizes.groups()) == {f"{least.variables:,}"} and f"{least.constants:,} bytes of constants" in first
     assert main([*flags, str(least.activations_by_layer)]) == 0
     assert json.loads(capsys.readouterr().out)["activations"] == least.activations_by_layer
     assert f"would take {least.activations_by_layer:,} bytes" in (tmp_path / "fast" / "README.md").read_text()
@@ -96,13 +105,18 @@ def test_what_cannot_be_exported_says_why(tiny_run, tmp_path, capsys):
     ):
         assert main(["export", str(tiny_run.folder), "-o", str(tmp_path / "x"), *flags]) == 2
         assert "leave it out" in capsys.readouterr().err
-    for name in ("1st", "two words", "Pets", "main", "classify", "sqz_x", "x" * 40, "a\n"):
+    for name in ("1st", "two words", "Pets", "x" * 40, "a\n", ""):
         with pytest.raises(SqueezekitError, match="is no beginning of functions"):
             export_c(tiny_run.folder, tmp_path / "x", name=name)
+    for name in ("main", "classify", "sqz", "sqz_x", "stdint"):
+        with pytest.raises(SqueezekitError, match=f"--name {name}: is taken; choose another one"):
+            export_c(tiny_run.folder, tmp_path / "x", name=name)
+    with pytest.raises(SqueezekitError, match="coded weights take the order of the least RAM; leave it out"):
+        export_c(tiny_run.folder, tmp_path / "x", store_weights="coded", max_ram=9000)
     # Somebody's own program has files of these names.
     (tmp_path / "own").mkdir()
     for name in ("classifier.h", "classifier.c", "Makefile"):
-        (tmp_path / "own" / name).write_text("mine")
+        (tmp_path / "own" / name).write_text("/* weights made by squeezekit , edited by hand */")
     with pytest.raises(SqueezekitError, match="other things than an export"):
         export_c(tiny_run.folder, tmp_path / "own")
     (tmp_path / "file").write_text("x")

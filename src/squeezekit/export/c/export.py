@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from squeezekit.export.c.source import MADE_BY, PREFIX, check_name, source_of
-from squeezekit.export.c.tables import DecodedWeights, StoreWeights
+from squeezekit.export.c.source import PREFIX, check_name, source_of, was_exported
+from squeezekit.export.c.tables import DecodedWeights, StoreWeights, check_max_ram
 from squeezekit.inference.int8_model import accuracy_in_integers, integer_plan
 from squeezekit.inference.model import load_model
 from squeezekit.system import atomic_io
@@ -46,13 +46,17 @@ class CExport(Presented):
     def lines(self) -> list[str]:
         """The result in sentences for a reader."""
         sizes = f"{self.constants:,} bytes of constants, {self.variables:,} of variables"
-        decoded = [self.decoded.in_words()] if self.decoded else []
-        return [
+        others = (
+            f"layer by layer {self.activations_by_layer:,}, all row by row {self.activations_by_row:,}, "
+            f"the least {self.least_activations:,}"
+        )
+        lines = [
             f"{self.folder}: {sizes}, {self.macs:,} MACs a picture",
-            f"activations: {self.activations:,} bytes (layer by layer {self.activations_by_layer:,}, all row by row "
-            f"{self.activations_by_row:,}, the least {self.least_activations:,})",
-            *decoded,
+            f"activations: {self.activations:,} bytes ({others})",
         ]
+        if self.decoded and self.decoded.done_in_parts:
+            lines[1] = f"activations and the weights of a part: {self.activations:,} bytes (activations alone: {others})"
+        return [*lines, self.decoded.in_words()] if self.decoded else lines
 
 
 def export_c(
@@ -78,8 +82,9 @@ def export_c(
     if store_weights not in get_args(StoreWeights):
         raise SqueezekitError(f"--store-weights {store_weights}: is unknown; choose {', '.join(get_args(StoreWeights))}")
     check_name(name)
+    check_max_ram(store_weights, max_ram)
     loaded, out = load_model(model), expanded(out)
-    _check_replaceable(out)
+    _check_replaceable(out, name)
     plan = integer_plan(loaded, data)
     source = source_of(plan, loaded, store_weights=store_weights, max_ram=max_ram, name=name)
     atomic_io.write_folder(out, source.files)
@@ -90,14 +95,11 @@ def export_c(
     return CExport(str(out), store_weights, source.macs, *sizes, memory.decoded, validation)
 
 
-def _check_replaceable(out: Path) -> None:
-    """Refuse a folder with anything but the files of an export and what make builds of them."""
+def _check_replaceable(out: Path, name: str) -> None:
+    """Refuse a folder with anything but the files of an export of that name and what make builds of them."""
     if not out.exists():
         return
     names = {path.name for path in out.iterdir()} if out.is_dir() else {"."}
-    libraries = [
-        path for path in out.glob("*.h") if path.is_file() and MADE_BY in path.read_text(encoding="utf-8", errors="replace")
-    ]
-    exported = {path.with_suffix(suffix).name for path in libraries for suffix in (".h", ".c", ".o")}
-    if names - exported - {"main.c", "Makefile", "README.md", "main.o", "classify"} or (names and not libraries):
-        raise SqueezekitError(f"-o {out}: is there and holds other things than an export; name a new folder")
+    exported = {"main.c", "Makefile", "README.md", "main.o", "classify"} | {f"{name}.{suffix}" for suffix in "hco"}
+    if names - exported or (names and not was_exported(out / f"{name}.h")):
+        raise SqueezekitError(f"-o {out}: is there and holds other things than an export of that name; name a new folder")

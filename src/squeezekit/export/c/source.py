@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from textwrap import fill, wrap
 
 from squeezekit.codec.range_coder import SQUASH
@@ -27,12 +28,15 @@ from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.version import version
 
 # With which functions and files begin, and where names of classes will stand.
-PREFIX, NAMES = "classifier", "<names>"
-MADE_BY = "made by squeezekit"
+PREFIX, NAMES = "classifier", "\0"
+# Headers, the other files, and functions of those.
+INTRINSICS = ("immintrin", "arm_neon", "arm_mve", "riscv_vector", "wasm_simd128")
+TAKEN = {"main", "classify", "sqz", "stdint", "stddef", "stdio", "string", *INTRINSICS}
+COMMENT, BANNER, MADE_BY = "/* ", "A classifier of ", " made by squeezekit "
 NUMBERS_PER_LINE = 24
 NARROW = 120  # Letters in a line of text.
 STORED: dict[StoreWeights, str] = {
-    "dense": "The weights are constants.",
+    "dense": "All weights are constants.",
     "sparse": "The weights are constants, most of them without those that are zero, which are not multiplied either.",
     "coded": "The weights are entropy-coded.",
 }
@@ -74,11 +78,22 @@ def source_of(
 
 
 def check_name(name: str) -> None:
-    """Raises SqueezekitError where C takes no function of that name."""
-    if not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", name) or name.startswith("sqz_") or name in ("main", "classify"):
+    """Raises SqueezekitError where C takes no function of that name, or where the export has a file or function of it already."""
+    if name in TAKEN or name.startswith("sqz_"):
+        raise SqueezekitError(f"--name {name}: is taken; choose another one")
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", name):
         raise SqueezekitError(
             f"--name {name}: is no beginning of functions; give a small letter, then some of a to z, 0 to 9 and _"
         )
+
+
+def was_exported(header: Path) -> bool:
+    """Whether a file begins as the header of an export does."""
+    if not header.is_file():
+        return False
+    with header.open("rb") as file:
+        first = file.readline(1000)
+    return first.startswith((COMMENT + BANNER).encode()) and MADE_BY.encode() in first
 
 
 def _renamed(text: str, name: str) -> str:
@@ -92,7 +107,7 @@ def _part(name: str) -> str:
 def _header(plan: IntegerPlan, model: Model, memory: MemoryUse) -> str:
     image, classes = plan.feature_maps[0], len(model.classes)
     remark = "" if model.none_of_these else ": this network has no rule for that, and never says so"
-    return f"""/* {_banner(model)}
+    return f"""{COMMENT}{_banner(model)}
  *
  * A picture is {_shape(plan)}, row by row. Logits are integers: divide them by
  * 2^CLASSIFIER_FRACTION and by CLASSIFIER_TEMPERATURE, then softmax gives probabilities; an answer less probable than
@@ -155,13 +170,13 @@ def _shape(plan: IntegerPlan) -> str:
 
 def _banner(model: Model) -> str:
     config = model.config
-    return f"A classifier of {len(model.classes)} classes, network '{config.name}', {MADE_BY} {version()}"
+    return f"{BANNER}{len(model.classes)} classes, network '{config.name}',{MADE_BY}{version()}"
 
 
 def _classifier(plan: IntegerPlan, model: Model, layout: Layout, stream: bytes) -> str:
     most_row, most_channels = largest(plan)
     parts = [
-        f"/* {_banner(model)} */",
+        f"{COMMENT}{_banner(model)} */",
         '#include "classifier.h"',
         "#define SQZ_API static",
         _part("runtime.h"),

@@ -39,9 +39,14 @@ class DecodedWeights:
     parts: int
     instructions: int
 
+    @property
+    def done_in_parts(self) -> bool:
+        """Whether that takes less."""
+        return self.in_parts < self.at_start
+
     def in_words(self) -> str:
         """Which of them is done, why, and what it costs."""
-        if self.in_parts >= self.at_start:
+        if not self.done_in_parts:
             return (
                 f"all weights are decoded once, at the start; RAM: {self.at_start:,} bytes "
                 f"(one part of the network after the other would take {self.in_parts:,})"
@@ -86,17 +91,22 @@ def tables_of(
     Coded weights are decoded all at the start, or those of one part of the network at a time, whichever takes less RAM. A
     `planner` of that plan may know these already. Raises SqueezekitError where none fits, and for a `max_ram` of coded weights.
     """
-    if store_weights == "coded" and max_ram is not None:
-        raise SqueezekitError(f"--max-ram {max_ram}: coded weights take the order of the least RAM; leave it out")
+    check_max_ram(store_weights, max_ram)
     planner = planner or MemoryPlanner(plan)
     memory = planner.least() if max_ram is None else planner.fitting(max_ram)
     decoded, stream = None, b""
     if store_weights == "coded":
         in_parts = planner.least(decoded=True)
         decoded, stream = _decoded(plan, memory, in_parts), coded_weights(plan)
-        memory = in_parts if decoded.in_parts < decoded.at_start else memory
+        memory = in_parts if decoded.done_in_parts else memory
     layout = layout_of(plan, memory, sparse=store_weights == "sparse")
     return Tables(layout, stream, _memory(layout, stream, planner.orders(), decoded))
+
+
+def check_max_ram(store_weights: StoreWeights, max_ram: int | None) -> None:
+    """Raises SqueezekitError for coded weights, which take the order of the least RAM anyway."""
+    if store_weights == "coded" and max_ram is not None:
+        raise SqueezekitError(f"--max-ram {max_ram}: coded weights take the order of the least RAM; leave it out")
 
 
 def coded_weights(plan: IntegerPlan) -> bytes:

@@ -484,42 +484,67 @@ static uint32_t bytes_times_128(const uint8_t *bytes, size_t n)
     return 128 * sum;
 }
 
+/* As `dense_products`, of filters of one vector: rows stay in registers. */
+static void short_products(const uint8_t *const x[TILE], const uint8_t *w, size_t n, const uint32_t begin[TILE], size_t count,
+                           int32_t *to)
+{
+    const mve_pred16_t there = vctp8q((uint32_t)n);
+    const uint8x16_t x0 = vldrbq_z_u8(x[0], there), x1 = vldrbq_z_u8(x[1], there);
+    const uint8x16_t x2 = vldrbq_z_u8(x[2], there), x3 = vldrbq_z_u8(x[3], there);
+    for (const int32_t *const end = to + count; to < end; to++, w += n) {
+        const uint8x16_t above = veorq_u8(vldrbq_z_u8(w, there), vdupq_n_u8(128));
+        to[0] = (int32_t)vmladavaq_u8(begin[0], x0, above), to[BLOCK] = (int32_t)vmladavaq_u8(begin[1], x1, above);
+        to[2 * BLOCK] = (int32_t)vmladavaq_u8(begin[2], x2, above), to[3 * BLOCK] = (int32_t)vmladavaq_u8(begin[3], x3, above);
+    }
+}
+
 /* The sums of `count` filters from `first` on, under which lie four rows of `n` bytes. Products are of bytes without a sign: 128 is
- * added to each weight, and 128 times the bytes are taken from each sum. */
-static void dense_products(const uint8_t *const x[TILE], const int8_t *weights, size_t n, size_t first, size_t count,
-                           sums_of_tile sums)
+ * added to each weight, and 128 times the bytes are taken from each sum. A function of its own, for the sake of its registers. */
+static __attribute__((noinline)) void dense_products(const uint8_t *const x[TILE], const int8_t *weights, size_t n, size_t first,
+                                                     size_t count, sums_of_tile sums)
 {
     const uint8x16_t middle = vdupq_n_u8(128);
     const uint8_t *w = (const uint8_t *)weights + first * n;
     uint32_t begin[TILE];
     for (size_t p = 0; p < TILE; p++)
         begin[p] = 0 - bytes_times_128(x[p], n);
-    for (size_t f = 0; f < count; f++, w += n) {
+    int32_t *to = sums[0];
+    if (n <= LANES) {
+        short_products(x, w, n, begin, count, to);
+        return;
+    }
+    for (const int32_t *const end = to + count; to < end; to++, w += n) {
         const uint8_t *x0 = x[0], *x1 = x[1], *x2 = x[2], *x3 = x[3], *v = w;
         uint32_t s0 = begin[0], s1 = begin[1], s2 = begin[2], s3 = begin[3];
-        for (int32_t left = (int32_t)n; left > 0; left -= LANES) {
+        int32_t left = (int32_t)n;
+        do {
             const mve_pred16_t there = vctp8q((uint32_t)left);
             const uint8x16_t above = veorq_x_u8(vldrbq_z_u8(v, there), middle, there);
             s0 = vmladavaq_p_u8(s0, vldrbq_z_u8(x0, there), above, there), s1 = vmladavaq_p_u8(s1, vldrbq_z_u8(x1, there), above, there);
             s2 = vmladavaq_p_u8(s2, vldrbq_z_u8(x2, there), above, there), s3 = vmladavaq_p_u8(s3, vldrbq_z_u8(x3, there), above, there);
             v += LANES, x0 += LANES, x1 += LANES, x2 += LANES, x3 += LANES;
-        }
-        sums[0][f] = (int32_t)s0, sums[1][f] = (int32_t)s1, sums[2][f] = (int32_t)s2, sums[3][f] = (int32_t)s3;
+        } while ((left -= LANES) > 0);
+        to[0] = (int32_t)s0, to[BLOCK] = (int32_t)s1, to[2 * BLOCK] = (int32_t)s2, to[3 * BLOCK] = (int32_t)s3;
     }
 }
 
-/* From steps of the sums to bytes, as in runtime.c. The shift rounds: that adds no more than fits. */
-static void rescaled(const int32_t *sums, const int32_t *biases, const uint16_t *gains, unsigned shift, size_t count, uint8_t *to)
+/* As in runtime.c, of four filters at once. Sums are below 2^28: 16 times one, by 65536 gains, is the upper half of 64 bits. The last
+ * shift rounds: that adds no more than fits. */
+static void rescaled(sums_of_tile sums, const int32_t *biases, const uint16_t *gains, unsigned shift, size_t count, size_t positions,
+                     uint8_t *to, size_t step)
 {
     const int32x4_t down = vdupq_n_s32(-(int32_t)shift);
-    const uint32x4_t low = vdupq_n_u32((1u << PART) - 1), most = vdupq_n_u32(255);
+    const uint32x4_t most = vdupq_n_u32(255);
     for (size_t f = 0; f < count; f += 4) {
         const mve_pred16_t there = vctp32q((uint32_t)(count - f));
-        const int32x4_t sum = vaddq_s32(vldrwq_z_s32(sums + f, there), vldrwq_z_s32(biases + f, there));
-        const uint32x4_t c = vreinterpretq_u32_s32(vmaxq_s32(sum, vdupq_n_s32(0))), gain = vldrhq_z_u32(gains + f, there);
-        const uint32x4_t parts =
-            vaddq_u32(vmulq_u32(vshrq_n_u32(c, PART), gain), vshrq_n_u32(vmulq_u32(vandq_u32(c, low), gain), PART));
-        vstrbq_p_u32(to + f, vminq_u32(vrshlq_u32(parts, down), most), there);
+        const int32x4_t bias = vldrwq_z_s32(biases + f, there);
+        const uint32x4_t gain = vshlq_n_u32(vldrhq_z_u32(gains + f, there), 16);
+        uint8_t *place = to + f;
+        for (size_t p = 0; p < positions; p++, place += step) {
+            /* What is below zero becomes that. */
+            const uint32x4_t c = vqshluq_n_s32(vaddq_s32(vldrwq_s32(&sums[p][f]), bias), 16 - PART);
+            vstrbq_p_u32(place, vminq_u32(vrshlq_u32(vmulhq_u32(c, gain), down), most), there);
+        }
     }
 }
 

@@ -92,20 +92,23 @@ static void gather(const struct sqz_layer *l, const uint8_t *source, const uint8
 }
 
 #ifndef SQZ_RESCALES
-/* From steps of the sums to steps of the map, rounded to nearest, 0 to 255, for `count` filters of one position. */
-static void rescaled(const int32_t *sums, const int32_t *biases, const uint16_t *gains, unsigned shift, size_t count, uint8_t *to)
+/* From steps of the sums to steps of the map, rounded to nearest, 0 to 255, for `count` filters of some positions, whose bytes lie
+ * `step` apart. */
+static void rescaled(sums_of_tile sums, const int32_t *biases, const uint16_t *gains, unsigned shift, size_t count,
+                     size_t positions, uint8_t *restrict to, size_t step)
 {
     const uint32_t half = (uint32_t)1 << (shift - 1);
-    for (size_t f = 0; f < count; f++) {
-        const int32_t sum = sums[f] + biases[f];
-        const uint32_t c = sum > 0 ? (uint32_t)sum : 0;
+    for (size_t p = 0; p < positions; p++, to += step)
+        for (size_t f = 0; f < count; f++) {
+            const int32_t sum = sums[p][f] + biases[f];
+            const uint32_t c = sum > 0 ? (uint32_t)sum : 0;
 #ifdef SQZ_DSP /* which multiplies to 64 bits at once */
-        const uint32_t q = ((uint32_t)((uint64_t)c * gains[f] >> PART) + half) >> shift;
+            const uint32_t q = ((uint32_t)((uint64_t)c * gains[f] >> PART) + half) >> shift;
 #else
-        const uint32_t q = ((c >> PART) * gains[f] + ((c & ((1u << PART) - 1)) * gains[f] >> PART) + half) >> shift;
+            const uint32_t q = ((c >> PART) * gains[f] + ((c & ((1u << PART) - 1)) * gains[f] >> PART) + half) >> shift;
 #endif
-        to[f] = (uint8_t)(q < 255 ? q : 255);
-    }
+            to[f] = (uint8_t)(q < 255 ? q : 255);
+        }
 }
 
 /* Add what stands at `residual`, which may be where the result goes; sums with ReLU behind them were raised by `residual_below`. */
@@ -141,7 +144,7 @@ static void convolve_tile(const struct sqz_model *m, const struct sqz_layer *l, 
     const size_t first = tile->first % ((size_t)l->out_rows * l->out_width);
     const uint8_t *runs = l->sparse ? m->runs + l->weights : NULL;
     sums_of_tile sums;
-    uint8_t bytes[BLOCK];
+    uint8_t bytes[TILE][BLOCK];
     for (size_t block = 0; block < l->filters; block += BLOCK) {
         const size_t count = l->filters - block < BLOCK ? l->filters - block : BLOCK;
         if (runs)
@@ -152,16 +155,17 @@ static void convolve_tile(const struct sqz_model *m, const struct sqz_layer *l, 
             dense_products(tile->bytes, weights, l->row, block, count, sums);
         if (l->pooled)
             largest_of_tile(sums, count);
-        for (size_t p = 0; p < tile->count; p++) {
-            const size_t place = (first + p) * l->out_channels + l->first + block;
-            rescaled(sums[p], m->biases + l->filter + block, m->gains + l->filter + block, l->shift, count, bytes);
-            if (l->has_residual) {
-                const size_t kept = tile->first % ((size_t)l->residual_rows * l->out_width);
-                const uint8_t *residual = arena + l->residual + (kept + p) * l->out_channels + l->first + block;
-                add_residual(l, bytes, residual, count, arena + l->target + place);
-            } else
-                copy_bytes(arena + l->target + place, bytes, count);
-        }
+        const int32_t *biases = m->biases + l->filter + block;
+        const uint16_t *gains = m->gains + l->filter + block;
+        uint8_t *to = arena + l->target + first * l->out_channels + l->first + block;
+        const int waits = l->has_residual;
+        rescaled(sums, biases, gains, l->shift, count, tile->count, waits ? bytes[0] : to, waits ? BLOCK : l->out_channels);
+        if (!waits)
+            continue;
+        const size_t kept = tile->first % ((size_t)l->residual_rows * l->out_width);
+        const uint8_t *residual = arena + l->residual + kept * l->out_channels + l->first + block;
+        for (size_t p = 0; p < tile->count; p++, to += l->out_channels, residual += l->out_channels)
+            add_residual(l, bytes[p], residual, count, to);
     }
 }
 
