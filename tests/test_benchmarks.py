@@ -282,6 +282,16 @@ def test_what_a_teacher_and_unlabelled_photos_bring_is_measured(tmp_path, in_thi
     assert all(0 <= row["mean"] <= 1 and row["seconds"][0] > 0 for row in rows)
 
 
+@pytest.mark.skipif(not shutil.which("arm-linux-gnueabi-gcc"), reason="gcc for Arm is not installed")
+def test_code_is_smaller_the_less_it_is_optimised():
+    rows = benchmark("code_size", "digits-nano", "--compiler", "arm-linux-gnueabi-gcc")
+    assert len(rows) == 18
+    for small, *larger in (rows[at : at + 3] for at in range(0, 18, 3)):
+        assert small["level"] == "-Os" and 3_000 < small["code"] < min(row["code"] for row in larger)
+        assert 50 < small["constants"] - small["planned_constants"] < 200
+        assert 0 <= small["variables"] - small["planned_variables"] < 4
+
+
 @pytest.mark.slow
 def test_photos_are_made_into_files_and_measured(tmp_path, in_this_process, monkeypatch):
     shorten(monkeypatch, epochs=1)

@@ -111,6 +111,18 @@ def test_what_runs_on_any_aarch64_asks_for_dot_products(subjects, tmp_path):
         assert executed["cortex-a57"] == 0 and (executed["cortex-a76"] > 0) == packed
 
 
+@pytest.mark.long
+@pytest.mark.skipif(not shutil.which("qemu-aarch64_be"), reason="qemu-aarch64_be is not installed")
+def test_dot_products_are_for_one_order_of_bytes(subjects, tmp_path):
+    """Without vectors that clang makes by itself, which are wrong on a big-endian AArch64."""
+    flags = [*STRICT, "-O2", "-fno-vectorize", "-fno-slp-vectorize", "-fno-sanitize=all"]
+    for folder, pixels, expected in subjects.values():
+        program = tmp_path / "classify"
+        command = [*ZIG, "cc", "-target", "aarch64_be-linux-musl", "-static", *flags]
+        subprocess.run([*command, folder / "main.c", folder / "classifier.c", "-o", program], check=True)
+        assert np.array_equal(answers(program, pixels, "qemu-aarch64_be", "-cpu", "max")[1], expected)
+
+
 @pytest.mark.parametrize(("stored", "most"), [("dense", 5_000), ("sparse", 5_000), ("coded", 8_000)])
 def test_the_code_for_a_cortex_m4_is_small(stored, most, tmp_path):
     spec = importlib.util.spec_from_file_location("emulated", Path(__file__).parents[3] / "benchmarks" / "emulated.py")

@@ -373,7 +373,7 @@ for these; elsewhere nothing is packed.
 | memory | bytes |
 |---|---|
 | flash: constants | {memory.constants:,} |
-| flash: code | some {code:,} on a Cortex-M with `-Os`, more than twice that with `-O3` |
+| flash: code | some {code:,} on a Cortex-M by gcc with `-Os`, more than twice that with `-O3` |
 | RAM: variables | {memory.variables:,} |
 | of which activations | {memory.arena:,} |
 | RAM: packed weights, with vectors only | {packed_bytes(layout):,} |
