@@ -347,7 +347,7 @@ def test_instructions_are_counted_on_an_emulated_processor(in_this_process):
     rows = {row["way"]: row for row in benchmark("instructions", "digits-nano", "--processors", "cortex-m4")}
     sparse, dense, plain, coded = (rows[way]["instructions"] for way in ("sparse", "dense", "plain loops", "coded"))
     macs, coding = rows["dense"]["macs"], rows["coded"]
-    assert sparse < dense < plain < coded and 2 * macs < plain < 8 * macs
+    assert sparse < dense < min(plain, coded) and 2 * macs < plain < 8 * macs
     # What the export foretells; the orders of steps differ a little.
     assert coding["decoded_in_parts"] and coded - dense == pytest.approx(coding["decoding_foretold"], rel=0.1)
     assert rows["dense"]["code"] > 2_000 and rows["dense"]["variables"] == rows["dense"]["arena"]
