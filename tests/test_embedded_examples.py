@@ -35,6 +35,22 @@ def project(tmp_path):
     return copied
 
 
+def test_a_picture_that_cannot_be_written_is_a_sentence(tmp_path):
+    assert not main(["export", "digits-nano", "--format", "c", "--name", "digits", "-o", str(tmp_path / "c")])
+    (tmp_path / "empty").mkdir()
+    out = tmp_path / "picture.h"
+    for picture, folder, to, told in (
+        (PICTURE, tmp_path / "empty", out, "holds not one header that squeezekit export --format c wrote"),
+        (tmp_path / "none.png", tmp_path / "c", out, "none.png"),
+        (PICTURE, tmp_path / "c", tmp_path / "nowhere" / "picture.h", "No such file or directory"),
+        (PICTURE, tmp_path / "c", out, ""),
+    ):
+        command = [sys.executable, EXAMPLES / "picture_as_c.py", picture, folder, "-o", to]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == (2 if told else 0) and told in done.stderr and "Traceback" not in done.stderr
+        assert out.exists() == (not told)
+
+
 @pytest.mark.skipif(not shutil.which("gcc"), reason="gcc is not installed")
 @pytest.mark.parametrize(("folder", "sources", "entry"), [("esp-idf", "main", "app_main"), ("zephyr", "src", "main")])
 def test_programs_in_c_answer_as_python_does(folder, sources, entry, project):
