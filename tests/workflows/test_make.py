@@ -109,6 +109,7 @@ def test_what_cannot_be_is_one_sentence_before_any_work(photos, tmp_path):
         (photos, "out", {"minutes": 0}, "--minutes 0: give more than 0"),
         (photos, "out", {"max_bytes": 0}, "--max-bytes 0: give a number of bytes"),
         (tmp_path / "large", "out", {"max_bytes": 300}, "no pretrained network for photos is within 300 bytes: the smallest"),
+        (tmp_path / "large", "out", {"max_bytes": 300, "platform": "arduino"}, "within 300 bytes, 250,000,000 multiply-adds"),
         (photos, "file", {}, "file is not a folder to write in"),
         (photos, "photos/out", {}, "would lie among the pictures"),
         (photos, "thesis", {}, "thesis: exists already and was not made by make"),

@@ -8,7 +8,7 @@ import squeezekit as sk
 from squeezekit import SqueezekitError
 from squeezekit.cli import main
 from squeezekit.pretrained.files import pretrained_names
-from squeezekit.workflows.suitable import SIDES, Budget, photo_models, suitable
+from squeezekit.workflows.suitable import ENLARGED_TO, SIDES, Budget, photo_models, suitable
 
 
 def pictures(folder, width, height, each=12):
@@ -31,9 +31,17 @@ def photos(tmp_path):
 def test_photos_start_from_the_most_accurate_network_and_every_line_names_its_flag(photos):
     choice = suitable(photos, Budget(), {})
     assert choice.init_from == photo_models()[0] in pretrained_names()
-    assert choice.fields == {"image_size": SIDES[0], "epochs": 60}
+    assert choice.fields == {"image_size": ENLARGED_TO, "epochs": 60}
     assert "24 pictures, their shorter side 70 pixels" in choice.lines[0]
     assert "--init-from" in choice.lines[1] and "--epochs" in choice.lines[2]
+
+
+def test_photos_are_seen_as_large_as_they_are(tmp_path):
+    sides = [
+        suitable(pictures(tmp_path / str(side), side + 30, side, 1), Budget(), {}).fields["image_size"]
+        for side in (130, 170, 400)
+    ]
+    assert sides == [128, 160, SIDES[0]]
 
 
 def test_what_is_given_is_not_chosen(photos):
@@ -47,8 +55,8 @@ def test_budgets_choose_smaller_networks_and_smaller_images(photos):
     assert smaller.init_from in photo_models()[1:] and "60,000 bytes" in smaller.lines[1]
     fewer = suitable(photos, Budget(max_macs=100_000_000), {})
     assert fewer.init_from == largest.init_from and fewer.fields["image_size"] < largest.fields["image_size"]
-    assert suitable(photos, Budget(max_ram=60_000), {}).fields["image_size"] == SIDES[0]
-    assert suitable(photos, Budget(max_ram=40_000), {}).fields["image_size"] < SIDES[0]
+    assert suitable(photos, Budget(max_ram=60_000), {}).fields["image_size"] == ENLARGED_TO
+    assert suitable(photos, Budget(max_ram=40_000), {}).fields["image_size"] < ENLARGED_TO
     with pytest.raises(SqueezekitError, match=r"within 100 bytes: the smallest, photo-s at 64 pixels, takes about [\d,]+ bytes"):
         suitable(photos, Budget(max_bytes=100), {})
 

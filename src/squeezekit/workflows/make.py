@@ -34,6 +34,8 @@ from squeezekit.workflows.train import train
 MINUTES = 20.0
 # Of the time: for the look at labels at most, for compression, and for what comes after it.
 CHECK_SHARE, COMPRESS_SHARE, LAST_SHARE = 0.2, 0.4, 0.05
+# Of an image on a chip, with --for arduino: seconds on a Cortex-M7, and no more RAM than most boards have.
+MOST_MACS_ON_A_CHIP = 250_000_000
 # Pictures whose features `check` sees in a second (docs/guides/check.md).
 CHECKED_A_SECOND = 20
 RUN, MODEL, CHECK, REPORT = "run", "model.sqz", "check.html", "report.html"
@@ -130,7 +132,7 @@ def make(
         making = _Making(folder, out, settings, curation, MakeJob(out, settings), len(listing.paths))
         if "train" not in making.job.seconds:
             # A network within the budget, or a sentence before the check.
-            suitable(folder, Budget(settings.max_bytes), making.given)
+            suitable(folder, making.budget, making.given)
         # Each with what it leaves.
         steps: dict[Step, tuple[Callable[[], None], Path]] = {
             "check": (making.check, out / CHECK),
@@ -195,6 +197,7 @@ class _Making:
         self.data, self.out, self.settings, self.curation, self.job = data, out, settings, curation, job
         self.pictures = pictures
         self.seconds = 60 * settings.minutes
+        self.budget = Budget(settings.max_bytes, MOST_MACS_ON_A_CHIP if settings.platform == "arduino" else None)
         self.run, self.model = out / RUN, out / MODEL
         self.wanted = EXPORTS.get(settings.platform)
         self.exported = out / self.wanted.name if self.wanted else None
@@ -214,8 +217,8 @@ class _Making:
     def train(self) -> None:
         """Train for what is left after the look, without what comes later."""
         left = self.seconds - self.job.elapsed() - (COMPRESS_SHARE + LAST_SHARE) * self.seconds
-        most = self.settings.max_bytes
-        run = train(str(self.data), out=self.run, resume=True, minutes=max(left, 1) / 60, max_bytes=most, **self.given)
+        budget = {"max_bytes": self.budget.max_bytes, "max_macs": self.budget.max_macs}
+        run = train(str(self.data), out=self.run, resume=True, minutes=max(left, 1) / 60, **budget, **self.given)
         assert run.summary is not None
         self.job.done("train", seconds=run.summary["seconds"])
 

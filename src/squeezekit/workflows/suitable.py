@@ -39,8 +39,8 @@ OPEN_FIELDS = {"image_size", "channels", "mirrored"}
 MAX_BYTES = 150_000
 # What a weight of a fine-tuned network takes after quantisation-aware training (docs/log.md).
 BITS_A_WEIGHT = 1.3
-# Sides at which networks for photos see them, the most accurate first.
-SIDES = (128, 112, 96, 80, 64)
+# Sides at which networks for photos see them, the most accurate first, and the one up to which smaller photos are enlarged.
+SIDES, ENLARGED_TO = (192, 160, 128, 112, 96, 80, 64), 128
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def suitable(data: str | Path, budget: Budget, given: Mapping[str, Any]) -> Sugg
     pictures, side = len(listing.paths), _typical_side([os.path.join(listing.root, path) for path in listing.paths])  # noqa: PTH118
     if side < PHOTO_SIDE:
         return Suggestion()
-    start = _start(budget, len(listing.classes))
+    start = _start(budget, len(listing.classes), max(side, ENLARGED_TO))
     lines = [
         f"{pictures:,} pictures, their shorter side {side} pixels: photos",
         f"start: {start.name} at {start.image_size} pixels, {start.macs / 1e6:.0f} M multiply-adds; the most accurate for photos "
@@ -121,8 +121,9 @@ def suitable(data: str | Path, budget: Budget, given: Mapping[str, Any]) -> Sugg
     return Suggestion(start.name, fields, tuple(lines))
 
 
-def _start(budget: Budget, classes: int) -> Start:
-    starts = [start for name in photo_models() for start in _as_seen(name, classes)]
+def _start(budget: Budget, classes: int, most: int) -> Start:
+    """The most accurate one for photos that are seen at `most` pixels or fewer."""
+    starts = [start for name in photo_models() for start in _as_seen(name, classes, most)]
     for start in starts:
         if budget.allows(start):
             return start
@@ -139,9 +140,9 @@ def photo_models() -> list[str]:
     return sorted((name for name in pretrained_names() if name.startswith("photo-")), key=lambda name: -facts(name).parameters)
 
 
-def _as_seen(name: str, classes: int) -> Iterator[Start]:
+def _as_seen(name: str, classes: int, most: int) -> Iterator[Start]:
     network = read_sqz(model_path(name)).network.model_copy(update={"classes": max(classes, 2)})
-    for side in SIDES:
+    for side in (side for side in SIDES if side <= most):
         seen = network.model_copy(update={"image_size": side})
         table = layer_table(seen)
         yield Start(name, seen, round(table.parameters * BITS_A_WEIGHT / 8), table.macs)
