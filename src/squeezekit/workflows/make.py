@@ -217,8 +217,15 @@ class _Making:
     def train(self) -> None:
         """Train for what is left after the look, without what comes later."""
         left = self.seconds - self.job.elapsed() - (COMPRESS_SHARE + LAST_SHARE) * self.seconds
-        budget = {"max_bytes": self.budget.max_bytes, "max_macs": self.budget.max_macs}
-        run = train(str(self.data), out=self.run, resume=True, minutes=max(left, 1) / 60, **budget, **self.given)
+        run = train(
+            str(self.data),
+            out=self.run,
+            resume=True,
+            minutes=max(left, 1) / 60,
+            max_bytes=self.budget.max_bytes,
+            max_macs=self.budget.max_macs,
+            **self.given,
+        )
         assert run.summary is not None
         self.job.done("train", seconds=run.summary["seconds"])
 
