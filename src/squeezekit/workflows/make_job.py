@@ -30,6 +30,8 @@ class MakeSettings(BaseModel):
     labels: str
     group_by: str
     leave_out: str
+    teacher: str = ""
+    unlabelled: str = ""
     pictures: str = ""
 
 
